@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""What a host can do, whatever it is made of: a machine in a lab or one that QEMU emulates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command in dom0 ended.
+
+    Attributes:
+        argv: the command as it was given.
+        returncode: its exit status.
+        stdout: what it printed.
+        stderr: what it complained.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Host(Protocol):
+    """A machine that runs Xen, driven through its dom0.
+
+    Every method may raise `InfrastructureError` where the host cannot be reached, and
+    `DeadlineExceededError`, naming the step, where it takes too long.
+    """
+
+    @property
+    def name(self) -> str:
+        """How the user called it: "emulated", "root@lab7"."""
+
+    @property
+    def kind(self) -> str:
+        """ "real", or "emulated (TCG)" or "emulated (KVM)": shown in the header and the results."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: Deadline,
+        check: bool = True,
+        stdin: bytes | None = None,
+    ) -> CommandResult:
+        """Run a command in dom0 and wait for its end; raise `CommandError` on failure if `check`."""
+
+    def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
+
+    def ssh_command(self, argv: Sequence[str]) -> list[str]:
+        """The local command line that runs `argv` in dom0, for a program that spawns it itself."""
+
+    def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        """Copy a file into dom0; the remote folder must exist. Atomic: never seen half-written."""
+
+    def serial_tail(self, lines: int = 20) -> str:
+        """Last lines of the serial log; empty where the host has none that we can read."""
+
+    def close(self) -> None:
+        """Let go of the host; an emulated one is powered off. Never raises, may be called twice."""

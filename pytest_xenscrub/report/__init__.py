@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What is told: records, the table at the end, JSON lines, JUnit properties."""

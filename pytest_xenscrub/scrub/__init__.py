@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What is proven: pattern, frames, verdict, backlog and timings."""
