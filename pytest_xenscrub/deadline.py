@@ -30,9 +30,8 @@ class Deadline:
 
     def within(self, seconds: float, step: str) -> Deadline:
         """A deadline for a part of this step: `seconds` from now, but never after this one."""
-        return Deadline(
-            step, min(seconds, self.remaining), min(time.monotonic() + seconds, self.end)
-        )
+        end = min(time.monotonic() + seconds, self.end)
+        return Deadline(step, min(seconds, self.remaining), end)
 
     @property
     def remaining(self) -> float:

@@ -62,22 +62,20 @@ class CommandError(InfrastructureError):
 
 
 class GuestProtocolError(InfrastructureError):
-    """A line of a guest's console is mangled, missing or out of order: no verdict may rest on it."""
+    """A guest's console line is mangled, missing or out of order: no verdict may rest on it."""
 
 
-class TestFailure(XenScrubError):
+class XenFaultError(XenScrubError):
     """Xen, or a guest on it, did not do what it must: reported as FAILED."""
 
-    __test__ = False
 
-
-class DeadlineExceededError(TestFailure):
+class DeadlineExceededError(XenFaultError):
     """A step on a host did not end in its time: a hang, until shown otherwise."""
 
 
-class HostStalledError(TestFailure):
+class HostStalledError(XenFaultError):
     """dom0 stopped answering, or lost its CPU for longer than a host may."""
 
 
-class GuestFailure(TestFailure):
+class GuestFailedError(XenFaultError):
     """A guest crashed, or told of a failure on its console."""

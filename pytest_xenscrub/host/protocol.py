@@ -54,7 +54,7 @@ class Host(Protocol):
         check: bool = True,
         stdin: bytes | None = None,
     ) -> CommandResult:
-        """Run a command in dom0 and wait for its end; raise `CommandError` on failure if `check`."""
+        """Run a command in dom0 to its end; raise `CommandError` on failure if `check`."""
 
     def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
