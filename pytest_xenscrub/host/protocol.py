@@ -44,7 +44,7 @@ class Host(Protocol):
 
     @property
     def kind(self) -> str:
-        """ "real", or "emulated (TCG)" or "emulated (KVM)": shown in the header and the results."""
+        """What it is made of, for header and results: real, emulated (TCG), emulated (KVM)."""
 
     def run(
         self,
