@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: MIT
+"""The emulated host's disk: a Debian dom0 made by mmdebstrap, once, and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import shlex
+import shutil
+import struct
+import subprocess
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
+
+RECIPE = Path(__file__).parent / "recipe"
+DISK_BYTES = 3 << 30
+XEN_OF_SUITE = {"bookworm": "4.17", "trixie": "4.20"}
+PACKAGES = (
+    "linux-image-amd64",
+    "openssh-server",
+    "kmod",
+    "iproute2",
+    "procps",
+    "python3",
+    "libvirt-daemon-system",
+    "libvirt-daemon-driver-xen",
+    "libvirt-clients",
+    "netcat-openbsd",
+    "busybox-static",
+    "cpio",
+    "xz-utils",
+)
+_TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "ssh-keygen": "openssh-client",
+    "unshare": "util-linux",
+}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A finished image: a folder of the cache whose content never changes.
+
+    Attributes:
+        folder: where it is; its name is suite and hash of the recipe.
+    """
+
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """The root file system, ext4, raw: only ever a backing file."""
+        return self.folder / "disk.img"
+
+    @property
+    def kernel(self) -> Path:
+        """dom0's kernel; unpacked where that is possible, as Xen unpacks slowly when emulated."""
+        unpacked = self.folder / "vmlinux"
+        return unpacked if unpacked.exists() else self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """dom0's initramfs."""
+        return self.folder / "initrd"
+
+    @property
+    def hypervisor(self) -> Path:
+        """The suite's own Xen, as an uncompressed ELF file."""
+        return self.folder / "xen"
+
+    @property
+    def key(self) -> Path:
+        """The private key that dom0's root accepts."""
+        return self.folder / "key"
+
+    @property
+    def host_key(self) -> str:
+        """dom0's public ssh host key: type and key."""
+        return " ".join((self.folder / "hostkey.pub").read_text().split()[:2])
+
+
+def cache_root() -> Path:
+    """The project's folder in the user's cache."""
+    return platformdirs.user_cache_path("pytest-xenscrub")
+
+
+def packages(suite: str) -> list[str]:
+    """The Debian packages of a dom0 of `suite`.
+
+    Raises:
+        ConfigurationError: the suite is not known.
+    """
+    version = XEN_OF_SUITE.get(suite)
+    if version is None:
+        raise ConfigurationError(
+            f"no recipe for a dom0 of {suite!r}", todo=f"use one of: {', '.join(XEN_OF_SUITE)}"
+        )
+    return [f"xen-hypervisor-{version}-amd64", f"xen-utils-{version}", *PACKAGES]
+
+
+def recipe_hash(suite: str) -> str:
+    """Name of what would be built now: any change of the recipe changes it."""
+    digest = hashlib.sha256()
+    for text in (suite, *packages(suite), str(DISK_BYTES)):
+        digest.update(text.encode() + b"\0")
+    for path in (*sorted(RECIPE.iterdir()), Path(__file__)):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def apt_sources(suite: str) -> list[str]:
+    """`deb` lines of this machine's own mirror for `suite`; empty where it has none."""
+    command = [
+        "apt-get", "indextargets", "--format",
+        "$(REPO_URI) $(RELEASE) $(COMPONENT) $(SIGNED_BY)", "Created-By: Packages",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    wanted = (suite, f"{suite}-updates", f"{suite}-security")
+    lines: dict[str, str] = {}
+    for line in done.stdout.splitlines():
+        uri, release, component, *signed = [*line.split(), ""]
+        if release in wanted and component == "main":
+            option = f"[signed-by={signed[0]}] " if signed[0] else ""
+            lines[f"{uri} {release}"] = f"deb {option}{uri} {release} main"
+    return list(lines.values()) if any(f" {suite} main" in v for v in lines.values()) else []
+
+
+@contextmanager
+def locked(path: Path, deadline: Deadline, progress: Progress) -> Iterator[None]:
+    """Hold a lock file; say so where another run has it.
+
+    Raises:
+        DeadlineExceededError: it was not let go in time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress(f"another run holds {path.name}: waiting")
+        try:
+            lock.acquire(timeout=deadline.remaining)
+        except Timeout:
+            raise deadline.error(lock=str(path)) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image:
+    """The image of `suite`, built now if the cache does not have it.
+
+    Raises:
+        MissingToolError: a program that builds it is not installed.
+        InfrastructureError: the build failed.
+        DeadlineExceededError: the build took too long.
+    """
+    name = f"{suite}-{recipe_hash(suite)}"
+    folder = cache_root() / "image" / name
+    if folder.is_dir():
+        return Image(folder)
+    for tool, package in _TOOLS.items():
+        if shutil.which(tool, path=_search_path()) is None:
+            raise MissingToolError(
+                f"{tool} is not installed, and the emulated host's image is built with it",
+                todo=f"apt-get install {package}",
+            )
+    with locked(folder.parent / f"{name}.lock", deadline, progress):
+        if not folder.is_dir():
+            _sweep(folder.parent, f"{name}.tmp-")
+            work = Path(tempfile.mkdtemp(prefix=f"{name}.tmp-", dir=folder.parent))
+            try:
+                _build(suite, work, progress, deadline)
+                work.rename(folder)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    return Image(folder)
+
+
+def _search_path() -> str:
+    """PATH, and the folders that an ordinary user's lacks."""
+    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove what killed builds left; the caller holds the lock."""
+    for old in parent.glob(f"{prefix}*"):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> None:
+    recipe = work / "recipe"
+    shutil.copytree(RECIPE, recipe, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    for name in ("key", "hostkey"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "xenscrub", "-f", name]
+        _run(command, work, f"{name} of the image", progress, deadline)
+    for name in ("key.pub", "hostkey", "hostkey.pub"):
+        shutil.copy(work / name, recipe / name)
+    (work / "out").mkdir(mode=0o777)
+    (work / "out").chmod(0o777)
+    for path in (work, recipe, recipe / "hostkey"):
+        # In a user namespace the hooks run as a user that is neither us nor root. The key is
+        # made for this throw-away machine, and the folder is ours alone again before it is used.
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    sources = apt_sources(suite)
+    essential = (
+        'mkdir -p "$1/etc/initramfs-tools"; '
+        'echo "update_initramfs=no" > "$1/etc/initramfs-tools/update-initramfs.conf"'
+    )
+    hooks = (
+        'mkdir "$1/xenscrub"',
+        f"sync-in {shlex.quote(str(recipe))} /xenscrub",
+        'chroot "$1" sh /xenscrub/customize',
+        f"sync-out /xenscrub/out {shlex.quote(str(work / 'out'))}",
+        'rm -rf "$1/xenscrub"',
+    )
+    command = ["mmdebstrap", "--mode=auto", "--variant=minbase", "--dpkgopt=force-confold"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
+    command += [f"--include={','.join(packages(suite))}", f"--essential-hook={essential}"]
+    command += [f"--customize-hook={hook}" for hook in hooks]
+    # The archive goes through our own stdout: in a user namespace the file would not be ours.
+    command += [suite, "-", *(sources or [])]
+    _run(command, work, f"Debian {suite} dom0", progress, deadline, stdout=work / "root.tar")
+    pack = (
+        "mkdir root && tar -C root --exclude='./dev/*' -xf root.tar && "
+        f"mke2fs -q -t ext4 -L xenscrub -d root disk.img {DISK_BYTES >> 10} && rm -rf root"
+    )
+    shell = ["sh", "-c", pack]
+    if os.geteuid() != 0:
+        shell = ["unshare", "--user", "--map-root-user", "--map-auto", "--", *shell]
+    _run(shell, work, "file system of the image", progress, deadline)
+    for name in ("vmlinuz", "initrd", "xen"):
+        shutil.copyfile(work / "out" / name, work / name)
+    unpacked = unpack_kernel((work / "vmlinuz").read_bytes())
+    if unpacked is not None:
+        (work / "vmlinux").write_bytes(unpacked)
+    shutil.rmtree(recipe)
+    shutil.rmtree(work / "out", ignore_errors=True)
+    for name in ("root.tar", "hostkey", "log"):
+        (work / name).unlink(missing_ok=True)
+    (work / "key").chmod(0o600)
+    work.chmod(0o700)
+
+
+def _run(
+    command: list[str],
+    work: Path,
+    what: str,
+    progress: Progress,
+    deadline: Deadline,
+    *,
+    stdout: Path | None = None,
+) -> None:
+    """Run one step of the build; a progress line every five seconds."""
+    log = work / "log"
+    started = time.monotonic()
+    # A user's own temporary folder may be closed to the user that a namespace maps.
+    environment = {**os.environ, "PATH": _search_path(), "LC_ALL": "C.UTF-8"}
+    with log.open("wb") as err, (stdout or log).open("ab") as out:
+        child = subprocess.Popen(
+            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        )
+        with child:
+            try:
+                while True:
+                    try:
+                        code = child.wait(timeout=5)
+                        break
+                    except subprocess.TimeoutExpired:
+                        progress(f"building {what}: {time.monotonic() - started:.0f} s")
+                        deadline.check(log=_tail(log))
+            except BaseException:
+                # mmdebstrap removes its temporary root when it is asked to end, not when killed.
+                child.terminate()
+                try:
+                    child.wait(20)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                raise
+    if code != 0:
+        raise InfrastructureError(
+            f"building the {what} failed: {command[0]} returned {code}",
+            tried=shlex.join(command),
+            todo="check the Debian mirror and the free space of disk; the next run starts anew",
+            evidence={command[0]: _tail(log)},
+        )
+
+
+def _tail(path: Path, lines: int = 20) -> str:
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def unpack_kernel(image: bytes) -> bytes | None:
+    """The ELF file inside a bzImage, or None where it is packed in a way that we cannot read."""
+    if image[0x202:0x206] != b"HdrS":
+        return None
+    sectors = image[0x1F1] or 4
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    start = (sectors + 1) * 512 + offset
+    payload = image[start : start + length]
+    try:
+        if payload.startswith(b"\xfd7zXZ"):
+            unpacked = lzma.LZMADecompressor().decompress(payload)
+        elif payload.startswith(b"\x1f\x8b"):
+            unpacked = zlib.decompressobj(31).decompress(payload)
+        else:
+            return None
+    except (lzma.LZMAError, zlib.error):
+        return None
+    return unpacked if unpacked.startswith(b"\x7fELF") else None

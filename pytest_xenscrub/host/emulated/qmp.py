@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""QMP without asyncio at the caller's: `qemu.qmp` on an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from qemu.qmp import QMPClient, QMPError
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import InfrastructureError
+
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # what it logs we raise
+
+
+class Qmp:
+    """A connection to one QEMU's monitor, for use from one thread at a time."""
+
+    def __init__(self, socket: Path, deadline: Deadline) -> None:
+        """Connect.
+
+        Raises:
+            InfrastructureError: QEMU's socket did not accept us in time.
+        """
+        self._runner = asyncio.Runner()
+        self._client = QMPClient("xenscrub")
+        try:
+            self._connect(socket, deadline)
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def _connect(self, socket: Path, deadline: Deadline) -> None:
+        while True:
+            try:
+                self._runner.run(
+                    asyncio.wait_for(self._client.connect(str(socket)), deadline.remaining + 0.01)
+                )
+                break
+            except (QMPError, OSError, TimeoutError) as error:
+                if deadline.passed:
+                    raise InfrastructureError(
+                        "QEMU's monitor does not answer", tried=str(socket), evidence={"": str(error)}
+                    ) from error
+                time.sleep(0.05)
+
+    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+        """Run a QMP command and return what it returns.
+
+        Raises:
+            InfrastructureError: QEMU refused it, or is gone.
+        """
+        try:
+            return self._runner.run(
+                asyncio.wait_for(self._client.execute(command, arguments), 120)
+            )
+        except (QMPError, OSError, TimeoutError) as error:
+            raise InfrastructureError(
+                f"QEMU refused {command}", tried=str(arguments or ""), evidence={"qmp": str(error)}
+            ) from error
+
+    def close(self) -> None:
+        """Disconnect. Never raises, may be called twice."""
+        try:
+            self._runner.run(asyncio.wait_for(self._client.disconnect(), 5))
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001,S110 - QEMU may be gone already
+            pass
+        finally:
+            self._runner.close()

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""A folder for each running host, which the next run removes if this one cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+from pytest_xenscrub.errors import InfrastructureError
+
+_BASE_MAX = 50
+"""Sockets live here, and a socket's path has at most 107 bytes."""
+
+
+def base_folder() -> Path:
+    """The folder of all runs of this user, ours alone.
+
+    Raises:
+        InfrastructureError: someone else owns the folder of that name.
+    """
+    parent = tempfile.gettempdir()
+    if len(parent) > _BASE_MAX:
+        parent = "/tmp"  # noqa: S108 - checked below
+    base = Path(parent) / f"xenscrub-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        base.mkdir(mode=0o700)
+    status = base.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise InfrastructureError(
+            f"{base} is not a folder of ours alone", todo="remove it, or set TMPDIR to another folder"
+        )
+    return base
+
+
+class RunFolder:
+    """A folder whose lock is held for as long as this process lives."""
+
+    def __init__(self) -> None:
+        base = base_folder()
+        # Nobody may sweep between our making the folder and our locking it.
+        with (base / "sweep.lock").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            sweep(base)
+            self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+            self._lock = (self.path / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Remove it. Never raises, may be called twice."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+
+
+def sweep(base: Path) -> list[Path]:
+    """Remove the folders of runs that are dead, and what still runs for them.
+
+    Returns:
+        The folders that were removed.
+    """
+    swept = []
+    for folder in base.glob("run-*"):
+        with contextlib.suppress(OSError):
+            with (folder / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _kill_left(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+            swept.append(folder)
+    return swept
+
+
+def _kill_left(folder: Path) -> None:
+    """Kill the QEMU of a dead run: only if its command line names the run's folder."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((folder / "qemu.pid").read_text())
+        process = Path("/proc") / str(pid)
+        if str(folder).encode() in (process / "cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+            for _ in range(100):
+                if not process.exists():
+                    break
+                time.sleep(0.02)

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""A host reached through the user's own OpenSSH client, over one shared connection."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import CommandError, InfrastructureError, MissingToolError
+from pytest_xenscrub.host import spawn
+from pytest_xenscrub.host.protocol import CommandResult
+from pytest_xenscrub.host.target import Target
+
+SSH_FAILED = 255
+"""What ssh returns when it failed itself; a command can return it too."""
+
+_CONNECT_SECONDS = 30.0
+_SOCKET_PATH_MAX = 80
+"""A socket's path has at most 107 bytes, and ssh adds a suffix while it makes one."""
+
+_CAUSES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the host key of {name} is not the one that is known",
+        "if the machine was installed anew, remove the old key: ssh-keygen -R {host}",
+    ),
+    (
+        r"Host key verification failed|host key is known",
+        "the host key of {name} is not known",
+        "connect once by hand and compare the fingerprint: ssh {host}",
+    ),
+    (
+        r"Permission denied|Too many authentication failures",
+        "{name} refused every key that ssh offered",
+        "load the key into your agent (ssh-add), or copy it there: ssh-copy-id {host}",
+    ),
+    (
+        r"Connection refused",
+        "{name} refused the connection: nothing listens on that port",
+        "check the port, and that sshd runs on the host",
+    ),
+    (
+        r"Could not resolve hostname",
+        "the name {name} cannot be resolved",
+        "check the spelling, DNS and ~/.ssh/config",
+    ),
+    (
+        r"timed out|No route to host|Network is unreachable",
+        "{name} does not answer",
+        "check that the machine is up and that the network lets ssh through",
+    ),
+)
+
+
+def classify(stderr: str, target: Target) -> InfrastructureError:
+    """The error for what ssh complained of when it could not connect to `target`."""
+    names = {"name": str(target), "host": target.host}
+    for pattern, what, todo in _CAUSES:
+        if re.search(pattern, stderr, re.IGNORECASE):
+            break
+    else:
+        what, todo = "ssh could not connect to {name}", "try it by hand: ssh -v {host}"
+    return InfrastructureError(
+        what.format(**names),
+        tried=f"ssh {target}",
+        todo=todo.format(**names),
+        evidence={"ssh": stderr},
+    )
+
+
+class SshHost:
+    """A machine that runs Xen, driven over ssh as its user would.
+
+    The connection is made on first use and again if it was lost.
+
+    Args:
+        target: where it is.
+        config: a file to use in place of the user's ssh configuration.
+        serial: gives the last lines of its serial log, where there is one.
+        name: how the user called it; default: the target.
+        kind: what it is made of.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        config: Path | None = None,
+        serial: Callable[[int], str] | None = None,
+        name: str | None = None,
+        kind: str = "real",
+    ) -> None:
+        ssh = shutil.which("ssh")
+        if ssh is None:
+            raise MissingToolError("ssh is not installed", todo="apt-get install openssh-client")
+        self._ssh = ssh
+        self._target = target
+        self._config = config
+        self._serial = serial
+        self._name = name or str(target)
+        self._kind = kind
+        self._lock = threading.RLock()
+        self._master: subprocess.Popen[bytes] | None = None
+        base = tempfile.gettempdir()
+        if len(base) > _SOCKET_PATH_MAX - 30:
+            base = "/tmp"  # noqa: S108 - mkdtemp makes it private
+        self._folder = Path(tempfile.mkdtemp(prefix="xenscrub-ssh-", dir=base))
+        self._socket = self._folder / "s"
+
+    @property
+    def name(self) -> str:
+        """How the user called it."""
+        return self._name
+
+    @property
+    def kind(self) -> str:
+        """What it is made of."""
+        return self._kind
+
+    def _base(self) -> list[str]:
+        command = [self._ssh]
+        if self._config is not None:
+            command += ["-F", str(self._config)]
+        for option in (
+            "BatchMode=yes",
+            "ConnectTimeout=10",
+            "ServerAliveInterval=5",
+            "ServerAliveCountMax=6",
+            "ControlPersist=no",
+            f"ControlPath={self._socket}",
+            "ClearAllForwardings=yes",
+            "RemoteCommand=none",
+            "RequestTTY=no",
+            "LogLevel=ERROR",
+        ):
+            command += ["-o", option]
+        if self._target.user is not None:
+            command += ["-l", self._target.user]
+        if self._target.port is not None:
+            command += ["-p", str(self._target.port)]
+        return command
+
+    def connect(self, deadline: Deadline) -> None:
+        """Make the shared connection if there is none.
+
+        Raises:
+            InfrastructureError: ssh could not connect; the cause is in its message.
+        """
+        with self._lock:
+            if self._master is not None:
+                if self._master.poll() is None and self._socket.exists():
+                    return
+                spawn.end(self._master)
+                self._master = None
+            self._socket.unlink(missing_ok=True)
+            log = self._folder / "log"
+            deadline = deadline.within(_CONNECT_SECONDS, f"ssh {self._target}")
+            command = [*self._base(), "-o", "ControlMaster=yes", "-N", "--", self._target.host]
+            with log.open("wb") as stderr:
+                self._master = spawn.spawn_tied(command, stderr=stderr)
+            while not self._socket.exists():
+                if self._master.poll() is not None or deadline.passed:
+                    late = self._master.poll() is None
+                    spawn.end(self._master)
+                    self._master = None
+                    said = log.read_text(errors="replace")
+                    raise classify(said + ("\nConnection timed out" if late else ""), self._target)
+                time.sleep(0.02)
+
+    def _alive(self) -> bool:
+        command = [*self._base(), "-O", "check", "--", self._target.host]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
+
+    def ssh_command(self, argv: Sequence[str]) -> list[str]:
+        """The local command line that runs `argv` in dom0 over the shared connection."""
+        return [
+            *self._base(), "-o", "ControlMaster=no", "--", self._target.host, shlex.join(argv)
+        ]  # fmt: skip
+
+    def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
+        self.connect(Deadline.after(_CONNECT_SECONDS, f"ssh {self._target}"))
+        return subprocess.Popen(
+            self.ssh_command(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: Deadline,
+        check: bool = True,
+        stdin: bytes | None = None,
+    ) -> CommandResult:
+        """Run a command in dom0 to its end.
+
+        Raises:
+            CommandError: it failed and `check` is set.
+            InfrastructureError: the host could not be reached, or was lost.
+            DeadlineExceededError: it took too long; what runs in dom0 may go on.
+        """
+        self.connect(deadline)
+        child = subprocess.Popen(
+            self.ssh_command(argv),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with child:
+            try:
+                out, err = child.communicate(stdin, timeout=max(0.01, deadline.remaining))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise deadline.error(
+                    command=shlex.join(argv), **{"serial log": self.serial_tail()}
+                ) from None
+            except BaseException:
+                child.kill()
+                raise
+        result = CommandResult(
+            tuple(argv), child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+        )
+        if result.returncode == SSH_FAILED and not self._alive():
+            raise InfrastructureError(
+                f"the connection to {self._name} was lost",
+                tried=shlex.join(argv),
+                evidence={"ssh": result.stderr, "serial log": self.serial_tail()},
+            )
+        if check and result.returncode != 0:
+            raise CommandError(
+                f"a command on {self._name} returned {result.returncode}",
+                tried=shlex.join(argv),
+                evidence={"stdout": result.stdout[-2000:], "stderr": result.stderr[-2000:]},
+            )
+        return result
+
+    def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        """Copy a file into dom0; the remote folder must exist. Never seen half-written."""
+        temporary = f"{remote}.{uuid.uuid4().hex[:8]}"
+        to, new = shlex.quote(remote), shlex.quote(temporary)
+        mode = f"{os.stat(local).st_mode & 0o777:o}"  # noqa: PTH116
+        script = f"cat > {new} && chmod {mode} {new} && mv -f {new} {to} || {{ rm -f {new}; exit 1; }}"
+        self.run(["sh", "-c", script], deadline=deadline, stdin=local.read_bytes())
+
+    def serial_tail(self, lines: int = 20) -> str:
+        """Last lines of the serial log; empty where there is none that we can read."""
+        return "" if self._serial is None else self._serial(lines)
+
+    def disconnect(self) -> None:
+        """End the shared connection; the next command makes a new one."""
+        with self._lock:
+            master, self._master = self._master, None
+            if master is None:
+                return
+            if master.poll() is None and self._socket.exists():
+                command = [*self._base(), "-O", "exit", "--", self._target.host]
+                try:
+                    subprocess.run(
+                        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5,
+                        check=False,
+                    )  # fmt: skip
+                except (subprocess.TimeoutExpired, OSError):
+                    pass
+            spawn.end(master)
+
+    def close(self) -> None:
+        """Let go of the host. Never raises, may be called twice."""
+        self.disconnect()
+        shutil.rmtree(self._folder, ignore_errors=True)
