@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: MIT
+"""Builds hypervisors, each once: what is kept is found by what it was built from.
+
+The tree as it is is built first and kept with its objects. A variant starts as a copy of that,
+so only what the variant changes is compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.hypervisor import kconfig
+from pytest_xenscrub.hypervisor.apply import apply_variant
+from pytest_xenscrub.hypervisor.elf import build_id
+from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
+from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.hypervisor.cache import Cache
+    from pytest_xenscrub.hypervisor.tree import SourceTree
+
+_RECORD = "artefact.json"
+_LAYOUT = "1"
+"""Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
+
+# Nothing of these is needed for a hypervisor, and they are most of a tree.
+_NOT_BUILT = {".git", "docs", "stubdom", "debian", "automation"}
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A hypervisor that was built.
+
+    Attributes:
+        elf: uncompressed, for a multiboot loader such as QEMU's.
+        gz: compressed, for a boot folder.
+        build_id: the note in the ELF: what `xl info` must show when it runs.
+        config: the `.config` it was built with.
+        symbols: `xen-syms`, for `addr2line` and gdb.
+        log: what the build printed.
+        version: "4.17.5".
+        debug: whether assertions are on, and pages are scrubbed with 0xC2 instead of 0.
+        variant: the variant's name.
+        domctl: interface version its toolstack must speak.
+        sysctl: interface version its toolstack must speak.
+    """
+
+    elf: Path
+    gz: Path
+    build_id: str
+    config: Path
+    symbols: Path
+    log: Path
+    version: str
+    debug: bool
+    variant: str
+    domctl: int
+    sysctl: int
+
+    @property
+    def scrub_byte(self) -> int:
+        """What every byte of a scrubbed page is."""
+        return 0xC2 if self.debug else 0x00
+
+
+class Builder:
+    """Builds variants of one tree with one configuration.
+
+    Args:
+        source: the tree; only read.
+        cache: where builds are kept.
+        options: for Kconfig, as `--xen-config` has them.
+        progress: told what is being done.
+
+    Raises:
+        ConfigurationError: an option is not KEY=VALUE.
+    """
+
+    def __init__(
+        self,
+        source: SourceTree,
+        *,
+        cache: Cache,
+        options: Sequence[str] = (),
+        progress: Progress = quiet,
+    ) -> None:
+        self.source = source
+        self.cache = cache
+        self.options = tuple(sorted(kconfig.parse_option(text) for text in options))
+        self.progress = progress
+
+    def build(self, variant: Variant, *, deadline: Deadline) -> Artefact:
+        """The variant's hypervisor, from the cache if it was built before.
+
+        Raises:
+            ConfigurationError: the variant does not apply or does not compile, or an option of
+                Kconfig was not taken. The log is kept, and named.
+            InfrastructureError: the tree does not compile as it is, or time is over.
+            MissingToolError: a program that the build needs is not there.
+        """
+        if not variant.builds:
+            raise ConfigurationError(f"variant {variant.name} is not built")
+        need("make", "gcc", "flex", "bison", "python3", purpose="building Xen")
+        key = self._key(variant, deadline)
+        kept = self.cache.path(key)
+        if (kept / _RECORD).is_file():
+            return self._load(kept)
+        base = None if variant.kind is Kind.STOCK else self._base(deadline)
+        with self.cache.lock(key, deadline=deadline):
+            if not (kept / _RECORD).is_file():
+                self._make(variant, kept, base, deadline)
+        return self._load(kept)
+
+    def _base(self, deadline: Deadline) -> Path:
+        """The tree as it is with its objects, which variants are copied from."""
+        self.build(STOCK, deadline=deadline)
+        return self.cache.path(self._key(STOCK, deadline)) / "tree"
+
+    def _key(self, variant: Variant, deadline: Deadline) -> str:
+        """Names everything that an artefact depends on."""
+        _, compiler = run(["gcc", "-v"], deadline=deadline)
+        parts = [
+            _LAYOUT,
+            self.source.digest,
+            variant.digest,
+            *(option.line for option in self.options),
+            compiler,
+        ]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+    def _make(self, variant: Variant, kept: Path, base: Path | None, deadline: Deadline) -> None:
+        """Build in a scratch folder, and rename the result into place."""
+        with self.cache.scratch(variant.name) as scratch:
+            log = scratch / "build.log"
+            log.touch()
+            tree = scratch / "tree"
+            try:
+                self._copy(base or self.source.path, tree, deadline)
+                rejects = scratch / "rejects"
+                self._prepare(
+                    variant, tree, log, rejects, is_copy=base is not None, deadline=deadline
+                )
+                self._compile(variant, tree, log, deadline)
+                ready = self._collect(variant, tree, log, scratch)
+            except (ConfigurationError, InfrastructureError) as error:
+                self._keep_evidence(variant, scratch, error)
+                raise
+            if variant.kind is Kind.STOCK:
+                tree.rename(ready / "tree")
+            # Left by a run that was killed between two renames: never complete, see `_RECORD`.
+            shutil.rmtree(kept, ignore_errors=True)
+            ready.rename(kept)
+
+    def _copy(self, origin: Path, tree: Path, deadline: Deadline) -> None:
+        """Copy with times, which make decides by; blocks are shared where the file system can."""
+        self.progress("copying the tree")
+        tree.mkdir()
+        entries = [str(path) for path in sorted(origin.iterdir()) if path.name not in _NOT_BUILT]
+        argv = ["cp", "-a", "--reflink=auto", *entries, f"{tree}/"]
+        status, output = run(argv, deadline=deadline)
+        if status:
+            raise InfrastructureError(
+                "the tree could not be copied", tried=f"cp -a {origin}", evidence={"cp": output}
+            )
+
+    def _prepare(
+        self,
+        variant: Variant,
+        tree: Path,
+        log: Path,
+        rejects: Path,
+        *,
+        is_copy: bool,
+        deadline: Deadline,
+    ) -> None:
+        """Apply the variant and configure."""
+        config = tree / "xen" / ".config"
+        if variant.kind is not Kind.STOCK:
+            before = _headers(tree)
+            apply_variant(variant, tree, log=log, keep=rejects, deadline=deadline)
+            if is_copy and _headers(tree) != before:
+                # Releases before 4.17 name headers by absolute path in their dependencies, so
+                # make would look at the headers that this tree is a copy of.
+                self._make_target(["clean"], tree, log, deadline)
+        if not config.exists():
+            self._make_target(["defconfig"], tree, log, deadline)
+            text = config.read_text(encoding="utf-8")
+            config.write_text(kconfig.with_options(text, self.options), encoding="utf-8")
+        self._make_target(["olddefconfig"], tree, log, deadline)
+        kconfig.check_taken(config.read_text(encoding="utf-8"), self.options)
+
+    def _compile(self, variant: Variant, tree: Path, log: Path, deadline: Deadline) -> None:
+        """Compile, and turn a failure into the compiler's own words."""
+        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        self._make_target([jobs, "build"], tree, log, deadline, variant)
+
+    def _make_target(
+        self, target: list[str], tree: Path, log: Path, deadline: Deadline, variant: Variant = STOCK
+    ) -> None:
+        argv = ["make", "-C", str(tree / "xen"), *target]
+        status, output = run(
+            argv,
+            deadline=deadline,
+            env=self._environment(tree),
+            log=log,
+            progress=lambda line: self._report(variant, line),
+        )
+        if status == 0:
+            return
+        what = "Xen does not compile" if target[-1] == "build" else f"make {target[-1]} failed"
+        error = InfrastructureError if variant.kind is Kind.STOCK else ConfigurationError
+        raise error(
+            f"variant {variant.name}: {what} ({self.source.origin}, {self.source.version})",
+            tried=" ".join(argv),
+            evidence={"compiler": compiler_errors(output)},
+        )
+
+    def _report(self, variant: Variant, line: str) -> None:
+        """Pass on what is compiled, whichever way this release's make tells it."""
+        if match := re.search(r"(?:^\s*CC\s+|\s-c\s)(\S+\.[co])\b", line):
+            self.progress(f"building {variant.name}: {match[1]}")
+
+    def _environment(self, tree: Path) -> dict[str, str]:
+        """Puts ccache in front of the compiler where there is one."""
+        ccache = shutil.which("ccache")
+        if ccache is None:
+            return {}
+        links = self.cache.path("ccache-bin")
+        links.mkdir(parents=True, exist_ok=True)
+        for name in ("gcc", "cc"):
+            link = links / name
+            if not link.is_symlink():
+                # Another run may be quicker.
+                with suppress(FileExistsError):
+                    link.symlink_to(ccache)
+        return {
+            "PATH": f"{links}:{os.environ.get('PATH', '')}",
+            # The same file in another copy of the tree is the same file.
+            "CCACHE_BASEDIR": str(tree),
+        }
+
+    def _collect(self, variant: Variant, tree: Path, log: Path, scratch: Path) -> Path:
+        """Bring together what is kept of a build."""
+        ready = scratch / "ready"
+        ready.mkdir()
+        xen = tree / "xen"
+        # A tree that builds in folders of its own only links what it made here.
+        for origin, name in (("xen", "xen"), ("xen.gz", "xen.gz"), ("xen-syms", "xen-syms")):
+            shutil.copy2(xen / origin, ready / name)
+        shutil.copy2(xen / ".config", ready / "config")
+        shutil.copy2(log, ready / "build.log")
+        config = (ready / "config").read_text(encoding="utf-8")
+        record = {
+            "build_id": build_id(ready / "xen-syms"),
+            "version": self.source.version,
+            "debug": "CONFIG_DEBUG=y\n" in config,
+            "variant": variant.name,
+            "domctl": self.source.domctl,
+            "sysctl": self.source.sysctl,
+            "origin": self.source.origin,
+            "options": [asdict(option) for option in self.options],
+        }
+        (ready / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        return ready
+
+    def _load(self, kept: Path) -> Artefact:
+        """An artefact as its record describes it."""
+        record: dict[str, Any] = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
+        return Artefact(
+            elf=kept / "xen",
+            gz=kept / "xen.gz",
+            build_id=record["build_id"],
+            config=kept / "config",
+            symbols=kept / "xen-syms",
+            log=kept / "build.log",
+            version=record["version"],
+            debug=record["debug"],
+            variant=record["variant"],
+            domctl=record["domctl"],
+            sysctl=record["sysctl"],
+        )
+
+    def _keep_evidence(
+        self, variant: Variant, scratch: Path, error: ConfigurationError | InfrastructureError
+    ) -> None:
+        """Save log and rejected hunks of a failed build, and name them in the error."""
+        folder = self.cache.keep(variant.name)
+        shutil.copy2(scratch / "build.log", folder)
+        if (scratch / "rejects").is_dir():
+            shutil.copytree(scratch / "rejects", folder, dirs_exist_ok=True)
+        error.evidence["log"] = str(folder / "build.log")
+        # The scratch folder is gone by the time that anyone reads this.
+        error.todo = error.todo.replace(str(scratch / "rejects"), str(folder))
+
+
+def compiler_errors(output: str, limit: int = 12) -> str:
+    """The lines of a build that say why it failed, or its last ones where none does."""
+    lines = output.splitlines()
+    pattern = re.compile(r"(: (fatal )?error:|undefined reference|\*\*\* |ld: )")
+    first = next((at for at, line in enumerate(lines) if pattern.search(line)), None)
+    chosen = lines[-limit:] if first is None else lines[first : first + limit]
+    return "\n".join(chosen)
+
+
+def _headers(tree: Path) -> dict[Path, int]:
+    """Times of what more than one object depends on: headers that were there, and makefiles."""
+    names = [*(tree / "xen").rglob("*.h"), *(tree / "xen").rglob("Makefile*")]
+    # A header that is dropped into the tree next to its only users is no reason to start over.
+    return {p: p.lstat().st_mtime_ns for p in names if not p.name.startswith("scrub_tasklet")}

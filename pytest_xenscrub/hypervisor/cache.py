@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""The folder that keeps trees and builds: content-addressed, never half-made, safe when shared."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_xenscrub.deadline import Deadline
+
+
+class Cache:
+    """Folders by name, each made once: in a scratch folder first, then renamed into place.
+
+    Args:
+        root: where everything is kept; the user's cache folder unless given.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or platformdirs.user_cache_path("pytest-xenscrub") / "hypervisor"
+
+    def path(self, *parts: str) -> Path:
+        """The path of an entry, whether or not it exists."""
+        return self.root.joinpath(*parts)
+
+    @contextmanager
+    def lock(self, *parts: str, deadline: Deadline) -> Iterator[Path]:
+        """Hold an entry's lock, so that of parallel runs one makes it and the rest wait.
+
+        Raises:
+            InfrastructureError: another run holds it beyond the deadline.
+        """
+        entry = self.path(*parts)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{entry}.lock")
+        try:
+            lock.acquire(timeout=deadline.remaining)
+        except Timeout:
+            raise InfrastructureError(
+                f"{deadline.step}: another run has been making it for {deadline.seconds:.0f} s",
+                tried=f"lock {entry}.lock",
+                todo="wait for that run to end, or stop it",
+            ) from None
+        try:
+            yield entry
+        finally:
+            lock.release()
+
+    @contextmanager
+    def scratch(self, purpose: str) -> Iterator[Path]:
+        """A folder on the cache's file system, so that renaming is atomic; gone afterwards."""
+        base = self.path("scratch")
+        base.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def keep(self, name: str) -> Path:
+        """A new folder for the evidence of a failure, which outlives the run."""
+        base = self.path("failed")
+        base.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))

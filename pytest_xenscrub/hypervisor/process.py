@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Programs on this machine: their output kept in a log, their children gone when time is over."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import InfrastructureError, MissingToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+
+Progress = Callable[[str], None]
+"""Told, in a few words, what is being done; called often, so it must be quick."""
+
+PACKAGES = {
+    "apt-get": "apt",
+    "bison": "bison",
+    "dpkg-source": "dpkg-dev",
+    "flex": "flex",
+    "gcc": "gcc",
+    "git": "git",
+    "make": "make",
+    "patch": "patch",
+    "python3": "python3",
+    "spatch": "coccinelle",
+}
+"""Debian's package of each program that may be missing."""
+
+
+def quiet(_message: str) -> None:
+    """A `Progress` that says nothing."""
+
+
+def need(*programs: str, purpose: str) -> None:
+    """Check that programs are there before anything is begun.
+
+    Raises:
+        MissingToolError: naming all that lack, and the packages that have them.
+    """
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES.get(program, program) for program in missing}))
+        raise MissingToolError(
+            f"{purpose}: not found on this machine: {', '.join(missing)}",
+            todo=f"apt-get install {packages}",
+        )
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    deadline: Deadline,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    progress: Progress = quiet,
+) -> tuple[int, str]:
+    """Run a program to its end; its output goes to `log`, and line by line to `progress`.
+
+    The program gets a process group of its own, all of which is killed when the deadline passes
+    or this process is interrupted: a `make -j` leaves no compiler behind.
+
+    Returns:
+        The exit status and what was printed.
+
+    Raises:
+        InfrastructureError: the deadline passed; the evidence is the last lines printed.
+    """
+    lines: list[str] = []
+    arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    with subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        reader = threading.Thread(target=_read_lines, args=(process, arrived), daemon=True)
+        reader.start()
+        try:
+            while (line := arrived.get(timeout=max(0.001, deadline.remaining))) is not None:
+                lines.append(line)
+                progress(line.rstrip())
+            process.wait(timeout=max(0.001, deadline.remaining))
+        except (queue.Empty, subprocess.TimeoutExpired):
+            raise InfrastructureError(
+                f"{deadline.step}: not done after {deadline.seconds:.0f} s",
+                tried=" ".join(argv),
+                evidence={"last lines": "".join(lines[-10:])},
+            ) from None
+        finally:
+            if process.poll() is None:
+                _kill_group(process)
+            reader.join(timeout=5)
+            text = "".join(lines)
+            if log is not None:
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(f"$ {' '.join(argv)}\n{text}")
+    return process.returncode, text
+
+
+def _read_lines(process: subprocess.Popen[str], arrived: queue.SimpleQueue[str | None]) -> None:
+    """Move a program's output into a queue, so that waiting for it can end; `None` ends it."""
+    assert process.stdout is not None  # noqa: S101
+    for line in process.stdout:
+        arrived.put(line)
+    arrived.put(None)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """End a program and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
