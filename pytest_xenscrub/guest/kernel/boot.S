@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* Entry points, and the ELF notes that tell the domain builder what we are. */
+
+#define __ASSEMBLY__
+#include <xen/elfnote.h>
+
+#include "addresses.h"
+
+        .macro note_string type, string
+        .long   4, 8f - 7f, \type
+        .asciz  "Xen"
+7:      .asciz  "\string"
+8:      .balign 4
+        .endm
+
+        .macro note_quad type, value
+        .long   4, 8, \type
+        .asciz  "Xen"
+        .quad   \value
+        .balign 4
+        .endm
+
+        .section .note.Xen, "a", @note
+        .balign 4
+        note_string XEN_ELFNOTE_GUEST_OS,       "xenscrub"
+        note_string XEN_ELFNOTE_GUEST_VERSION,  "1"
+        note_string XEN_ELFNOTE_XEN_VERSION,    "xen-3.0"
+        note_string XEN_ELFNOTE_LOADER,         "generic"
+        note_string XEN_ELFNOTE_FEATURES,       "!writable_page_tables|pae_pgdir_above_4gb"
+        note_string XEN_ELFNOTE_PAE_MODE,       "yes"
+        note_quad   XEN_ELFNOTE_VIRT_BASE,      VIRT_BASE
+        note_quad   XEN_ELFNOTE_ENTRY,          start
+        note_quad   XEN_ELFNOTE_HYPERCALL_PAGE, hypercall_page
+        /* A p2m of its own place: that of a 1 TiB guest does not fit above VIRT_BASE. */
+        note_quad   XEN_ELFNOTE_INIT_P2M,       INIT_P2M
+        note_quad   XEN_ELFNOTE_MOD_START_PFN,  1
+
+        .text
+        .globl  start, start_secondary, hypercall_page
+
+/* %rsi: start_info; %rsp: end of what the domain builder placed after the image. */
+start:
+        cld
+        leaq    boot_stack + BOOT_STACK_SIZE(%rip), %rax
+        xchgq   %rax, %rsp
+        movq    %rsi, %rdi
+        movq    %rax, %rsi
+        xorl    %ebp, %ebp
+        call    kernel_main
+        ud2
+
+/* %rdi: number of the vCPU; %rsp: its stack (both set by VCPUOP_initialise). */
+start_secondary:
+        cld
+        xorl    %ebp, %ebp
+        call    cpu_main
+        ud2
+
+        .balign 4096
+hypercall_page:
+        .skip   4096
+
+        .bss
+        .balign 16
+boot_stack:
+        .skip   BOOT_STACK_SIZE

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "clock.h"
+#include "hypercall.h"
+#include "kernel.h"
+#include "pagetable.h"
+
+static char shared_info_page[PAGE_SIZE] __page_aligned;
+
+#define shared_info ((struct shared_info *)shared_info_page)
+
+unsigned long now_ns(void)
+{
+    const volatile struct vcpu_time_info *t = &shared_info->vcpu_info[0].time;
+    unsigned long delta, ns;
+    uint32_t version, lo, hi;
+
+    do {
+        version = t->version;
+        barrier();
+
+        asm volatile ( "lfence; rdtsc" : "=a" (lo), "=d" (hi) );
+        delta = ((unsigned long)hi << 32 | lo) - t->tsc_timestamp;
+        if ( t->tsc_shift < 0 )
+            delta >>= -t->tsc_shift;
+        else
+            delta <<= t->tsc_shift;
+        ns = t->system_time +
+             (unsigned long)(((unsigned __int128)delta * t->tsc_to_system_mul) >> 32);
+
+        barrier();
+    } while ( (version & 1) || version != t->version );
+
+    return ns;
+}
+
+void yield(void)
+{
+    hyp_sched_op(SCHEDOP_yield, NULL);
+}
+
+/* SCHEDOP_block would enable upcalls, and we have no handler for them: poll. */
+void wait_for(const unsigned int *ports, unsigned int nr, unsigned long ns)
+{
+    struct sched_poll poll = {
+        .nr_ports = nr,
+        .timeout = ns ? now_ns() + ns : 0,
+    };
+    unsigned int i;
+
+    set_xen_guest_handle(poll.ports, (evtchn_port_t *)ports);
+    hyp_sched_op(SCHEDOP_poll, &poll);
+
+    for ( i = 0; i < nr; i++ )
+        __atomic_fetch_and(&shared_info->evtchn_pending[ports[i] / BITS_PER_WORD],
+                           ~(1ul << (ports[i] % BITS_PER_WORD)), __ATOMIC_SEQ_CST);
+}
+
+void notify(unsigned int port)
+{
+    struct evtchn_send send = { .port = port };
+
+    hyp_event_channel_op(EVTCHNOP_send, &send);
+}
+
+void clock_init(unsigned long shared_info_ma)
+{
+    MUST(hyp_update_va_mapping(shared_info_page, shared_info_ma | PTE_RW));
+    memset(shared_info->evtchn_mask, 0xff, sizeof(shared_info->evtchn_mask));
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Xen's system time, and waiting without burning a CPU. */
+
+#ifndef CLOCK_H
+#define CLOCK_H
+
+#define NS_PER_MS 1000000ul
+
+/* ns since Xen booted. */
+unsigned long now_ns(void);
+
+/* Gives the physical CPU to another vCPU. */
+void yield(void);
+
+/*
+ * Sleeps until one of the event channels fires or `ns` have passed (0: no limit), and clears
+ * the channels' pending bits. Look at what you wait for, then call this: an event that comes
+ * in between ends the sleep at once.
+ */
+void wait_for(const unsigned int *ports, unsigned int nr, unsigned long ns);
+
+void notify(unsigned int port);
+
+/* Maps shared_info (given as a machine address) and masks all events. */
+void clock_init(unsigned long shared_info);
+
+#endif

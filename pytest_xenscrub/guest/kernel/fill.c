@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes the pattern to all data, and sees whether it is still there. */
+
+#include "console.h"
+#include "cpus.h"
+#include "pagetable.h"
+#include "pattern.h"
+#include "report.h"
+#include "residue.h"
+
+static unsigned long nr_filled, nr_verified, nr_mismatched;
+static unsigned long owner;
+
+static struct pattern pattern_of(unsigned long pfn)
+{
+    return (struct pattern){
+        .owner = owner,
+        .pfn = pattern_frame(KIND_PFN, pfn, owner),
+        .mfn = pattern_frame(KIND_MFN, p2m[pfn], owner),
+    };
+}
+
+/*
+ * Plain stores of eight words: what a good memset does too, but with the position in each
+ * word. The pattern has a period of four words, so only the position changes.
+ */
+#define FILL_LOOP(store)                                \
+    for ( end = word + WORDS_PER_PAGE; word < end; )    \
+    {                                                   \
+        store(0, p.owner);                              \
+        store(1, p.pfn + 1);                            \
+        store(2, p.owner + 2);                          \
+        store(3, p.mfn + 3);                            \
+        store(4, p.owner + 4);                          \
+        store(5, p.pfn + 5);                            \
+        store(6, p.owner + 6);                          \
+        store(7, p.mfn + 7);                            \
+        p.owner += 8;                                   \
+        p.pfn += 8;                                     \
+        p.mfn += 8;                                     \
+        STEP_ ## store;                                 \
+    }
+
+#define PLAIN(i, v)     (word[i] = (v))
+#define STEP_PLAIN      word += 8
+#define MOVNTI(i, v)    asm volatile ( "movnti %1, %0" : "=m" (word[i]) : "r" (v) )
+#define STEP_MOVNTI     word += 8
+#define STOSQ(i, v)     asm volatile ( "stosq" : "+D" (word) : "a" (v) : "memory" )
+#define STEP_STOSQ      ((void)0)       /* the instruction does it */
+
+static void fill_page(unsigned long *word, struct pattern p)
+{
+    const unsigned long *end;
+
+    switch ( options.fill )
+    {
+    case FILL_UNROLLED:
+        FILL_LOOP(PLAIN);
+        break;
+
+    case FILL_STOSQ:
+        FILL_LOOP(STOSQ);
+        break;
+
+    case FILL_MOVNTI:
+        FILL_LOOP(MOVNTI);
+        asm volatile ( "sfence" ::: "memory" );
+        break;
+    }
+}
+
+static void fill_unit(unsigned int cpu, unsigned long first, unsigned long end)
+{
+    unsigned long pfn, filled = 0;
+
+    for ( pfn = first; pfn < end; pfn++ )
+    {
+        if ( !is_data(pfn) )
+            continue;
+        fill_page(direct_map(pfn), pattern_of(pfn));
+        filled++;
+    }
+
+    add_to(&nr_filled, filled);
+}
+
+void report_frames(void)
+{
+    struct frame_list list;
+    unsigned long pfn;
+
+    frames_begin(&list, "frames", true);
+    for ( pfn = 0; pfn < memory.pages; pfn++ )
+        if ( !is_ballooned(pfn) )
+            frames_add(&list, pfn, p2m[pfn]);
+    frames_end(&list);
+}
+
+void fill(void)
+{
+    unsigned long ns;
+
+    owner = pattern_owner(options.run, options.guest);
+    nr_filled = 0;
+    ns = cpus_run(fill_unit, memory.pages, cpus_unit(), "fill");
+
+    line_begin("filled");
+    line_dec("pages", nr_filled);
+    line_dec("own", pages_owned() - nr_filled);
+    line_dec("ns", ns);
+    line_dec("vcpus", nr_cpus);
+    line_end();
+
+    report_frames();
+    console_kick();
+}
+
+static bool holds(const unsigned long *page, const struct pattern *p)
+{
+    unsigned long a = 0;
+    unsigned int i;
+
+    for ( i = 0; i < WORDS_PER_PAGE; i += 4 )
+        a |= (page[i] ^ (p->owner + i)) | (page[i + 1] ^ (p->pfn + i + 1)) |
+             (page[i + 2] ^ (p->owner + i + 2)) | (page[i + 3] ^ (p->mfn + i + 3));
+
+    return !a;
+}
+
+static void verify_unit(unsigned int cpu, unsigned long first, unsigned long end)
+{
+    unsigned long pfn, verified = 0, mismatched = 0;
+
+    for ( pfn = first; pfn < end; pfn++ )
+    {
+        struct pattern p;
+
+        if ( !is_data(pfn) )
+            continue;
+        p = pattern_of(pfn);
+        verified++;
+        if ( !holds(direct_map(pfn), &p) )
+        {
+            mismatched++;
+            residue_examine(pfn, direct_map(pfn), &p);
+        }
+    }
+
+    add_to(&nr_verified, verified);
+    add_to(&nr_mismatched, mismatched);
+}
+
+void verify(void)
+{
+    owner = pattern_owner(options.run, options.guest);
+    nr_verified = nr_mismatched = 0;
+    cpus_run(verify_unit, memory.pages, cpus_unit(), NULL);
+
+    line_begin("verified");
+    line_dec("pages", nr_verified);
+    line_dec("mismatched", nr_mismatched);
+    line_end();
+}

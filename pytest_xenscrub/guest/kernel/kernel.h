@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the kernel share: options, whose page is whose, and how to give up. */
+
+#ifndef KERNEL_H
+#define KERNEL_H
+
+#include "lib.h"
+
+/* Says which call failed on the console and crashes the domain. */
+void __attribute__((__noreturn__)) fail(const char *what);
+
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+#define MUST(call) \
+    ({ if ( (call) != 0 ) fail(__FILE__ ":" STRINGIFY(__LINE__) ": " #call); })
+
+/* The command line. */
+enum fill_loop { FILL_UNROLLED, FILL_STOSQ, FILL_MOVNTI };
+enum scan_loop { SCAN_OR8, SCAN_WORD };
+
+struct options {
+    unsigned long run, guest;   /* who we are, in the pattern */
+    unsigned long clean;        /* the byte of a scrubbed page */
+    unsigned long show;         /* dirty pages to describe, per scan */
+    unsigned long vcpus;        /* use no more than these; 0: all there are */
+    bool reveal;                /* show bytes that are not of our pattern */
+    enum fill_loop fill;
+    enum scan_loop scan;
+    const char *actions;        /* comma list, ends at a blank */
+};
+
+extern struct options options;
+
+void options_parse(const char *command_line);
+
+/*
+ * The domain's pages, by pfn:
+ *
+ *   0 .. image_end          the domain builder's: image, start_info, rings, page tables, stack
+ *   p2m_start .. p2m_end    the domain builder's: the p2m and what maps it (above image_end)
+ *   reserved .. pages       ours: page tables, bitmaps, stacks; scanned before they became that
+ *   data_end .. reserved    given back to Xen: no longer pages of the domain
+ *   the rest                data: filled and scanned
+ */
+struct memory {
+    unsigned long pages;
+    unsigned long image_end;
+    unsigned long p2m_start, p2m_end;
+    unsigned long data_end;
+    unsigned long reserved;
+};
+
+extern struct memory memory;
+extern unsigned long *p2m;
+
+static inline bool is_data(unsigned long pfn)
+{
+    return pfn >= memory.image_end && pfn < memory.data_end &&
+           (pfn < memory.p2m_start || pfn >= memory.p2m_end);
+}
+
+static inline bool is_ballooned(unsigned long pfn)
+{
+    return pfn >= memory.data_end && pfn < memory.reserved;
+}
+
+/* Pages that the domain has now. */
+static inline unsigned long pages_owned(void)
+{
+    return memory.pages - (memory.reserved - memory.data_end);
+}
+
+static inline unsigned long pages_of_data(void)
+{
+    return memory.data_end - memory.image_end - (memory.p2m_end - memory.p2m_start);
+}
+
+/* Does a comma list of actions, in order. */
+void actions_run(const char *list);
+
+void report_frames(void);
+
+/* Fills, or compares with the pattern, all data. */
+void fill(void);
+void verify(void);
+
+/* Gives data pages back to Xen, as a balloon driver does. */
+void balloon(unsigned long pages);
+
+/* How we end. */
+void __attribute__((__noreturn__)) die(unsigned int reason, const char *name);
+void __attribute__((__noreturn__)) crash(void);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* From the start of day to the loop that waits for commands. */
+
+#include "clock.h"
+#include "console.h"
+#include "cpus.h"
+#include "hypercall.h"
+#include "kernel.h"
+#include "pagetable.h"
+#include "report.h"
+#include "reserve.h"
+#include "residue.h"
+#include "scan.h"
+#include "xenstore.h"
+
+struct memory memory;
+unsigned long *p2m;
+
+void kernel_main(const start_info_t *si, unsigned long boot_stack_end);
+
+static bool ends_action(char c)
+{
+    return c == ',' || c == ' ' || c == '\0';
+}
+
+static void run_action(const char *name, size_t len)
+{
+    static const char balloon_name[] = "balloon=";
+
+    residue_show(options.show);
+
+    if ( word_is(name, len, "scan") )
+        scan();
+    else if ( word_is(name, len, "fill") )
+        fill();
+    else if ( word_is(name, len, "verify") )
+        verify();
+    else if ( word_is(name, len, "frames") )
+        report_frames();
+    else if ( len > strlen(balloon_name) &&
+              !memcmp(name, balloon_name, strlen(balloon_name)) )
+        balloon(parse_number(name + strlen(balloon_name)));
+    else if ( word_is(name, len, "spin") )
+    {
+        /* Nothing is heard of us after this. */
+        line_begin("ready");
+        line_end();
+        console_kick();
+        cpus_spin();
+    }
+    else if ( word_is(name, len, "crash") )
+        crash();
+    else if ( word_is(name, len, "poweroff") )
+        die(SHUTDOWN_poweroff, "poweroff");
+    else if ( word_is(name, len, "reboot") )
+        die(SHUTDOWN_reboot, "reboot");
+    else
+    {
+        char text[CONSOLE_LINE_MAX + 1];
+
+        len = min(len, CONSOLE_LINE_MAX);
+        memcpy(text, name, len);
+        text[len] = '\0';
+        report_error("no such action", text);
+    }
+}
+
+/* NULL: run all of them. Else: is this one among them? */
+static bool each_action(const char *list, const char *wanted)
+{
+    while ( !ends_action(*list) || *list == ',' )
+    {
+        const char *name = list;
+        size_t len;
+
+        while ( !ends_action(*list) )
+            list++;
+        len = list - name;
+        if ( *list == ',' )
+            list++;
+
+        if ( !len )
+            continue;
+        if ( !wanted )
+            run_action(name, len);
+        else if ( word_is(name, len, wanted) )
+            return true;
+    }
+
+    return false;
+}
+
+void actions_run(const char *list)
+{
+    each_action(list, NULL);
+}
+
+static void ready(void)
+{
+    line_begin("ready");
+    line_end();
+    console_kick();
+}
+
+static void memory_init(const start_info_t *si, unsigned long boot_stack_end)
+{
+    p2m = (unsigned long *)si->mfn_list;
+    memory.pages = si->nr_pages;
+    memory.image_end = (boot_stack_end - VIRT_BASE) >> PAGE_SHIFT;
+    memory.p2m_start = si->first_p2m_pfn;
+    memory.p2m_end = si->first_p2m_pfn + si->nr_p2m_frames;
+}
+
+static void say_hello(void)
+{
+    /* Ends a line that a guest before us may have left on this console. */
+    console_write("\r\n", 2);
+
+    line_begin("hello");
+    line_dec("protocol", PROTOCOL_VERSION);
+    line_dec("pages", memory.pages);
+    line_dec("vcpus", nr_cpus);
+    line_hex("run", options.run);
+    line_dec("guest", options.guest);
+    line_hex("clean", options.clean);
+    line_end();
+    console_kick();
+}
+
+/*
+ * Nothing may be written before it was read: each page that is used for something here is
+ * judged first, whether or not a scan was asked for.
+ */
+static void build_world(const void *l4)
+{
+    residue_show(each_action(options.actions, "scan") ? options.show : 0);
+
+    reserve_layout(nr_cpus);
+    windows_init(l4);
+    reserve_early();
+    cpus_start(l4);
+    reserve_claim();
+    direct_map_build();
+}
+
+void kernel_main(const start_info_t *si, unsigned long boot_stack_end)
+{
+    unsigned int ports[2];
+    const char *command;
+
+    memory_init(si, boot_stack_end);
+    console_init(image_va(si->console.domU.mfn), si->console.domU.evtchn);
+    xenstore_init(image_va(si->store_mfn), si->store_evtchn);
+    clock_init(si->shared_info);
+    options_parse((const char *)si->cmd_line);
+    cpus_count();
+    say_hello();
+
+    build_world((const void *)si->pt_base);
+
+    actions_run(options.actions);
+    ready();
+
+    xenstore_watch_shutdown();
+    ports[0] = console_port();
+    ports[1] = xenstore_port();
+    for ( ; ; )
+    {
+        while ( (command = console_read_line()) != NULL )
+        {
+            actions_run(command);
+            ready();
+        }
+        xenstore_poll();
+        wait_for(ports, ARRAY_SIZE(ports), 0);
+    }
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "cpus.h"
+#include "pagetable.h"
+#include "reserve.h"
+
+#define PTE_MFN(pte)    (((pte) & 0x000ffffffffff000ul) >> PAGE_SHIFT)
+#define L3_INDEX(va)    (((va) >> 30) & (ENTRIES - 1))
+#define L4_INDEX(va)    (((va) >> 39) & (ENTRIES - 1))
+
+#define WINDOW_TABLES   (MAX_VCPUS * WINDOW_SLOTS / ENTRIES)
+
+static unsigned long window_l1[WINDOW_TABLES][ENTRIES] __page_aligned;
+static unsigned long kept_l1[ENTRIES] __page_aligned;
+static unsigned long window_l2[ENTRIES] __page_aligned;
+static const unsigned long *l4;
+static unsigned int nr_kept;
+
+void pte_flush(struct pte_batch *batch)
+{
+    if ( batch->nr )
+        MUST(hyp_mmu_update(batch->update, batch->nr));
+    batch->nr = 0;
+}
+
+void pte_set(struct pte_batch *batch, unsigned long table_mfn, unsigned long index,
+             unsigned long pte)
+{
+    struct mmu_update *update = &batch->update[batch->nr];
+
+    update->ptr = (table_mfn << PAGE_SHIFT) + index * sizeof(pte);
+    update->val = pte;
+    if ( ++batch->nr == ARRAY_SIZE(batch->update) )
+        pte_flush(batch);
+}
+
+static void flush_tlb(void)
+{
+    struct mmuext_op op = { .cmd = MMUEXT_TLB_FLUSH_LOCAL };
+
+    MUST(hyp_mmuext_op(&op));
+}
+
+void *image_va(unsigned long mfn)
+{
+    return (void *)(VIRT_BASE + (machine_to_phys_mapping[mfn] << PAGE_SHIFT));
+}
+
+/* No page table may be mapped writable anywhere, and so far those of ours are. */
+static unsigned long make_table(const void *table)
+{
+    unsigned long mfn = image_mfn(table);
+
+    MUST(hyp_update_va_mapping(table, mfn << PAGE_SHIFT | PTE_RO));
+
+    return mfn << PAGE_SHIFT | PTE_TABLE;
+}
+
+/* An L2 of our own in the last slot of the L3 that the builder made for the image. */
+void windows_init(const void *boot_l4)
+{
+    struct pte_batch batch = { };
+    const unsigned long *l3;
+    unsigned int i;
+
+    l4 = boot_l4;
+    l3 = image_va(PTE_MFN(l4[L4_INDEX(VIRT_BASE)]));
+
+    for ( i = 0; i < WINDOW_TABLES; i++ )
+        window_l2[i] = make_table(window_l1[i]);
+    window_l2[i] = make_table(kept_l1);
+
+    pte_set(&batch, image_mfn(l3), L3_INDEX(WINDOW_BASE), make_table(window_l2));
+    pte_flush(&batch);
+}
+
+static void window_set(unsigned int cpu, unsigned long pfn, unsigned int nr,
+                       unsigned long flags)
+{
+    unsigned long slot = cpu * WINDOW_SLOTS;
+    unsigned long table = image_mfn(window_l1[slot / ENTRIES]);
+    struct pte_batch batch = { };
+    unsigned int i;
+
+    for ( i = 0; i < nr; i++ )
+        pte_set(&batch, table, slot % ENTRIES + i,
+                flags ? p2m[pfn + i] << PAGE_SHIFT | flags : 0);
+    pte_flush(&batch);
+}
+
+void *window_map(unsigned int cpu, unsigned long pfn, unsigned int nr)
+{
+    window_set(cpu, pfn, nr, PTE_RW);
+
+    return (void *)(WINDOW_BASE + cpu * WINDOW_SLOTS * PAGE_SIZE);
+}
+
+void window_unmap(unsigned int cpu, unsigned int nr)
+{
+    window_set(cpu, 0, nr, 0);
+    flush_tlb();
+}
+
+void *keep_mapped(unsigned long pfn)
+{
+    struct pte_batch batch = { };
+
+    if ( nr_kept == KEPT_PAGES )
+        fail("too many pages to keep mapped");
+
+    pte_set(&batch, image_mfn(kept_l1), nr_kept, p2m[pfn] << PAGE_SHIFT | PTE_RW);
+    pte_flush(&batch);
+
+    return (void *)(WINDOW_BASE + (WINDOW_TABLES * ENTRIES + nr_kept++) * PAGE_SIZE);
+}
+
+static bool is_writable(unsigned long pfn)
+{
+    return pfn >= memory.image_end &&
+           (pfn < memory.p2m_start || pfn >= memory.p2m_end) && !is_table(pfn);
+}
+
+/*
+ * Writes L1 tables, and hooks them into L2 whole: that costs half of what it costs to fill a
+ * table that is hooked already.
+ */
+static void build_l1(unsigned int cpu, unsigned long first, unsigned long end)
+{
+    unsigned long *table = window_map(cpu, reserved.l1 + first, end - first);
+    unsigned long pfn = first * ENTRIES, i, j;
+    struct pte_batch batch = { };
+
+    for ( i = first; i < end; i++, table += ENTRIES )
+    {
+        reserve_judge(reserved.l1 + i, table);
+        for ( j = 0; j < ENTRIES; j++, pfn++ )
+            table[j] = pfn >= memory.pages ? 0 :
+                       p2m[pfn] << PAGE_SHIFT | (is_writable(pfn) ? PTE_RW : PTE_RO);
+    }
+    window_unmap(cpu, end - first);
+
+    for ( i = first; i < end; i++ )
+        pte_set(&batch, p2m[reserved.l2 + i / ENTRIES], i % ENTRIES,
+                p2m[reserved.l1 + i] << PAGE_SHIFT | PTE_TABLE);
+    pte_flush(&batch);
+}
+
+void direct_map_build(void)
+{
+    struct pte_batch batch = { };
+    unsigned long i;
+
+    for ( i = 0; i < reserved.nr_l2; i++ )
+        pte_set(&batch, p2m[reserved.l3 + i / ENTRIES], i % ENTRIES,
+                p2m[reserved.l2 + i] << PAGE_SHIFT | PTE_TABLE);
+    for ( i = 0; i < reserved.nr_l3; i++ )
+        pte_set(&batch, image_mfn(l4), L4_INDEX(DIRECT_MAP) + i,
+                p2m[reserved.l3 + i] << PAGE_SHIFT | PTE_TABLE);
+    pte_flush(&batch);
+
+    cpus_run(build_l1, reserved.nr_l1, WINDOW_SLOTS, NULL);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "pagetable.h"
+#include "reserve.h"
+#include "scan.h"
+
+#define BITS_PER_PAGE (PAGE_SIZE * 8)
+
+struct reserved reserved;
+struct verdicts early_verdicts;
+struct tally early_tally;
+
+void reserve_layout(unsigned int nr_cpus)
+{
+    struct reserved *r = &reserved;
+    unsigned long rest;
+
+    r->nr_l1 = DIV_ROUND_UP(memory.pages, ENTRIES);
+    r->nr_l2 = DIV_ROUND_UP(r->nr_l1, ENTRIES);
+    r->nr_l3 = DIV_ROUND_UP(r->nr_l2, ENTRIES);
+    r->nr_bitmap = DIV_ROUND_UP(memory.pages, BITS_PER_PAGE);
+    r->nr_stacks = (nr_cpus - 1) * STACK_PAGES;
+
+    /* The early bitmaps speak of themselves too, and begin at a whole word. */
+    rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
+    r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
+
+    if ( memory.pages < max(memory.image_end, memory.p2m_end) + rest + 2 * r->nr_early + 1 )
+        fail("not enough memory");
+
+    r->l1 = memory.pages - r->nr_l1;
+    r->l2 = r->l1 - r->nr_l2;
+    r->l3 = r->l2 - r->nr_l3;
+    r->bitmaps = r->l3 - 2 * r->nr_bitmap;
+    r->stacks = r->bitmaps - r->nr_stacks;
+    r->early = r->stacks - 2 * r->nr_early;
+
+    memory.reserved = memory.data_end = r->early;
+}
+
+/* Where the verdicts on the early bitmaps' own pages wait until there is a bitmap. */
+void reserve_early(void)
+{
+    unsigned long *bitmap = NULL, i, nr = 2 * reserved.nr_early;
+    bool clean[KEPT_PAGES];
+
+    if ( nr > KEPT_PAGES )
+        fail("too much memory");
+
+    for ( i = 0; i < nr; i++ )
+    {
+        void *page = keep_mapped(reserved.early + i);
+
+        bitmap = bitmap ?: page;
+        clean[i] = scan_page(&early_tally, reserved.early + i, page);
+        memset(page, 0, PAGE_SIZE);
+    }
+
+    early_verdicts.base = memory.reserved & -(unsigned long)BITS_PER_WORD;
+    early_verdicts.clean = bitmap;
+    early_verdicts.residue = bitmap + reserved.nr_early * WORDS_PER_PAGE;
+
+    for ( i = 0; i < nr; i++ )
+        verdict_set(&early_verdicts, reserved.early + i, clean[i]);
+}
+
+void reserve_judge(unsigned long pfn, const void *page)
+{
+    verdict_set(&early_verdicts, pfn, scan_page(&early_tally, pfn, page));
+}
+
+unsigned long reserve_stack_pfn(unsigned int cpu)
+{
+    return reserved.stacks + (cpu - 1) * STACK_PAGES;
+}
+
+void *reserve_stack(unsigned int cpu)
+{
+    unsigned long pfn = reserve_stack_pfn(cpu);
+    void *stack = NULL;
+    unsigned int i;
+
+    for ( i = 0; i < STACK_PAGES; i++, pfn++ )
+    {
+        void *page = keep_mapped(pfn);
+
+        stack = stack ?: page;
+        reserve_judge(pfn, page);
+        memset(page, 0, PAGE_SIZE);
+    }
+
+    return stack;
+}
+
+void reserve_claim(void)
+{
+    unsigned long pfn, nr, i;
+
+    for ( pfn = reserved.bitmaps; pfn < reserved.l1; pfn += nr )
+    {
+        char *page;
+
+        nr = min(reserved.l1 - pfn, WINDOW_SLOTS);
+        page = window_map(0, pfn, nr);
+        for ( i = 0; i < nr; i++, page += PAGE_SIZE )
+        {
+            reserve_judge(pfn + i, page);
+            memset(page, 0, PAGE_SIZE);
+        }
+        window_unmap(0, nr);
+    }
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "clock.h"
+#include "hypercall.h"
+#include "kernel.h"
+#include "report.h"
+#include "xenstore.h"
+
+#include <xen/io/xs_wire.h>
+
+#define SHUTDOWN_NODE   "control/shutdown"
+#define PAYLOAD_MAX     128
+
+static struct xenstore_domain_interface *ring;
+static unsigned int port;
+static bool watch_fired;
+
+void xenstore_init(struct xenstore_domain_interface *xs, unsigned int evtchn)
+{
+    ring = xs;
+    port = evtchn;
+}
+
+unsigned int xenstore_port(void)
+{
+    return port;
+}
+
+static void send(const void *data, size_t len)
+{
+    const char *byte = data;
+
+    while ( len )
+    {
+        uint32_t prod = ring->req_prod;
+
+        if ( prod - READ_ONCE(ring->req_cons) == XENSTORE_RING_SIZE )
+        {
+            notify(port);
+            wait_for(&port, 1, 100 * NS_PER_MS);
+            continue;
+        }
+
+        ring->req[MASK_XENSTORE_IDX(prod)] = *byte++;
+        len--;
+        barrier();
+        WRITE_ONCE(ring->req_prod, prod + 1);
+    }
+}
+
+/* Keeps what fits, drops the rest. */
+static void receive(void *data, size_t room, size_t len)
+{
+    char *byte = data;
+
+    while ( len )
+    {
+        uint32_t cons = ring->rsp_cons;
+
+        if ( READ_ONCE(ring->rsp_prod) == cons )
+        {
+            notify(port);
+            wait_for(&port, 1, 100 * NS_PER_MS);
+            continue;
+        }
+
+        barrier();
+        if ( room )
+        {
+            *byte++ = ring->rsp[MASK_XENSTORE_IDX(cons)];
+            room--;
+        }
+        len--;
+        barrier();
+        WRITE_ONCE(ring->rsp_cons, cons + 1);
+    }
+}
+
+/* A message, its payload ended by NUL. We watch one node: any watch event is of that. */
+static uint32_t receive_message(char payload[PAYLOAD_MAX])
+{
+    struct xsd_sockmsg header;
+
+    receive(&header, sizeof(header), sizeof(header));
+    receive(payload, PAYLOAD_MAX - 1, header.len);
+    payload[min(header.len, PAYLOAD_MAX - 1)] = '\0';
+    if ( header.type == XS_WATCH_EVENT )
+        watch_fired = true;
+
+    return header.type;
+}
+
+/* Returns whether it worked; the answer is in `payload`. */
+static bool request(uint32_t type, const void *data, size_t len, char payload[PAYLOAD_MAX])
+{
+    struct xsd_sockmsg header = { .type = type, .len = len };
+    uint32_t answer;
+
+    send(&header, sizeof(header));
+    send(data, len);
+    notify(port);
+
+    do {
+        answer = receive_message(payload);
+    } while ( answer == XS_WATCH_EVENT );
+
+    return answer == type;
+}
+
+void xenstore_watch_shutdown(void)
+{
+    static const char watch[] = SHUTDOWN_NODE "\0" "shutdown";
+    char payload[PAYLOAD_MAX];
+
+    if ( !request(XS_WATCH, watch, sizeof(watch), payload) )
+        report_error("cannot watch " SHUTDOWN_NODE, payload);
+}
+
+static void handle_shutdown(void)
+{
+    static const struct {
+        const char *name;
+        unsigned int reason;
+    } known[] = {
+        { "poweroff", SHUTDOWN_poweroff },
+        { "halt",     SHUTDOWN_poweroff },
+        { "reboot",   SHUTDOWN_reboot },
+    };
+    /* The node, and no value. */
+    static const char acknowledge[] = SHUTDOWN_NODE;
+    char wanted[PAYLOAD_MAX], answer[PAYLOAD_MAX];
+    unsigned int i;
+
+    if ( !request(XS_READ, SHUTDOWN_NODE, sizeof(SHUTDOWN_NODE), wanted) || !wanted[0] )
+        return;
+
+    request(XS_WRITE, acknowledge, sizeof(acknowledge), answer);
+
+    for ( i = 0; i < ARRAY_SIZE(known); i++ )
+        if ( word_is(wanted, strlen(wanted), known[i].name) )
+            die(known[i].reason, known[i].reason == SHUTDOWN_reboot ? "reboot" : "poweroff");
+
+    report_error("asked for a shutdown of a kind that is not supported", wanted);
+}
+
+void xenstore_poll(void)
+{
+    char payload[PAYLOAD_MAX];
+
+    while ( READ_ONCE(ring->rsp_prod) != ring->rsp_cons )
+        receive_message(payload);
+
+    if ( watch_fired )
+    {
+        watch_fired = false;
+        handle_shutdown();
+    }
+}
