@@ -28,8 +28,12 @@ class _Spawner(threading.Thread):
             argv, stdout, stderr, fds, future = self.jobs.get()
             try:
                 child = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                    pass_fds=fds, start_new_session=True,
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=fds,
+                    start_new_session=True,
                 )
             except BaseException as error:  # it belongs to the one who asked
                 future.set_exception(error)

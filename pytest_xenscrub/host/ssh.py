@@ -237,7 +237,10 @@ class SshHost:
                 child.kill()
                 raise
         result = CommandResult(
-            tuple(argv), child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+            tuple(argv),
+            child.returncode,
+            out.decode(errors="replace"),
+            err.decode(errors="replace"),
         )
         if result.returncode == SSH_FAILED and not self._alive():
             raise InfrastructureError(
@@ -258,7 +261,9 @@ class SshHost:
         temporary = f"{remote}.{uuid.uuid4().hex[:8]}"
         to, new = shlex.quote(remote), shlex.quote(temporary)
         mode = f"{os.stat(local).st_mode & 0o777:o}"  # noqa: PTH116
-        script = f"cat > {new} && chmod {mode} {new} && mv -f {new} {to} || {{ rm -f {new}; exit 1; }}"
+        script = (
+            f"cat > {new} && chmod {mode} {new} && mv -f {new} {to} || {{ rm -f {new}; exit 1; }}"
+        )
         self.run(["sh", "-c", script], deadline=deadline, stdin=local.read_bytes())
 
     def serial_tail(self, lines: int = 20) -> str:

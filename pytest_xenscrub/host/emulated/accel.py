@@ -63,7 +63,9 @@ def best_accel(path: str) -> Accel:
         "-machine", "pc", "-m", "16", "-S", "-monitor", "stdio",
     ]  # fmt: skip
     try:
-        done = subprocess.run(command, input=b"quit\n", capture_output=True, timeout=10, check=False)
+        done = subprocess.run(
+            command, input=b"quit\n", capture_output=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return TCG
     return KVM if done.returncode == 0 else TCG

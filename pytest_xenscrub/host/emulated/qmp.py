@@ -44,20 +44,20 @@ class Qmp:
             except (QMPError, OSError, TimeoutError) as error:
                 if deadline.passed:
                     raise InfrastructureError(
-                        "QEMU's monitor does not answer", tried=str(socket), evidence={"": str(error)}
+                        "QEMU's monitor does not answer",
+                        tried=str(socket),
+                        evidence={"": str(error)},
                     ) from error
                 time.sleep(0.05)
 
-    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         """Run a QMP command and return what it returns.
 
         Raises:
             InfrastructureError: QEMU refused it, or is gone.
         """
         try:
-            return self._runner.run(
-                asyncio.wait_for(self._client.execute(command, arguments), 120)
-            )
+            return self._runner.run(asyncio.wait_for(self._client.execute(command, arguments), 120))
         except (QMPError, OSError, TimeoutError) as error:
             raise InfrastructureError(
                 f"QEMU refused {command}", tried=str(arguments or ""), evidence={"qmp": str(error)}
@@ -67,7 +67,7 @@ class Qmp:
         """Disconnect. Never raises, may be called twice."""
         try:
             self._runner.run(asyncio.wait_for(self._client.disconnect(), 5))
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001,S110 - QEMU may be gone already
+        except (Exception, asyncio.CancelledError):  # noqa: S110 - QEMU may be gone already
             pass
         finally:
             self._runner.close()

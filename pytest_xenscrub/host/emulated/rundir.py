@@ -34,7 +34,8 @@ def base_folder() -> Path:
     status = base.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise InfrastructureError(
-            f"{base} is not a folder of ours alone", todo="remove it, or set TMPDIR to another folder"
+            f"{base} is not a folder of ours alone",
+            todo="remove it, or set TMPDIR to another folder",
         )
     return base
 

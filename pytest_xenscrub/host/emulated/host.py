@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""The emulated host: a machine of QEMU's, driven over ssh as any other."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import InfrastructureError, XenScrubError
+from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
+from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image, locked
+from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
+from pytest_xenscrub.host.protocol import CommandResult
+from pytest_xenscrub.host.ssh import SshHost
+from pytest_xenscrub.host.target import Target
+
+_ALIAS = "xenscrub-emulated"
+_READY = "until [ -e /run/xenscrub-ready ]; do sleep 0.1; done"
+# What a first test runs is run once, so that the saved machine has it in its page cache.
+_IDLE = """
+until [ -e /run/xenscrub-complete ]; do sleep 0.2; done
+xl info > /dev/null; xl list > /dev/null
+virsh -c xen:///system list > /dev/null 2>&1; virsh -c xen:///system nodeinfo > /dev/null 2>&1
+python3 -c 'import json, os, select, subprocess'
+xl dmesg -c > /dev/null
+while xl debug-keys H && xl dmesg -c | grep -q unscrubbed; do sleep 0.5; done
+sync
+"""
+_WARM_SECONDS = 30.0
+
+
+class EmulatedHost:
+    """A machine that QEMU emulates; implements `Host`. Made by `start`.
+
+    Attributes:
+        boot_seconds: from the start of QEMU to the first answered command, s.
+        started: "cold" if it booted, "warm" if it went on from a saved machine.
+        ssh_config: file for an ssh client of someone else's (libvirt): `ssh -F FILE NAME`.
+        image: dom0's image.
+    """
+
+    def __init__(self, spec: MachineSpec, image: Image, progress: Progress) -> None:
+        self._spec = spec
+        self.image = image
+        self._progress = progress
+        self._qemu = qemu_path()
+        self._accel = best_accel(self._qemu)
+        self._key = snapshot_key(image, spec, self._accel, qemu_version(self._qemu))
+        self._store = SnapshotStore()
+        self._machine: Machine | None = None
+        self._ssh: SshHost | None = None
+        self.boot_seconds = 0.0
+        self.started = "cold"
+
+    @classmethod
+    def start(cls, spec: MachineSpec, *, progress: Progress, deadline: Deadline) -> EmulatedHost:
+        """Start an emulated host: from a saved machine if there is one, else boot and save it.
+
+        Args:
+            spec: the machine wanted.
+            progress: called with a line for the user where something takes long.
+            deadline: for all of it, a build of the image included.
+
+        Raises:
+            MissingToolError: QEMU, or what builds the image, is not installed.
+            InfrastructureError: it could not be built or started.
+            DeadlineExceededError: it did not come up in time.
+        """
+        image = ensure_image(spec.suite, progress=progress, deadline=deadline)
+        host = cls(spec, image, progress)
+        host._power_on(deadline)
+        return host
+
+    @property
+    def name(self) -> str:
+        """How the user called it."""
+        return "emulated"
+
+    @property
+    def kind(self) -> str:
+        """What it is made of."""
+        return f"emulated ({self._accel.name})"
+
+    @property
+    def ssh_config(self) -> Path:
+        """An ssh configuration file in which `xenscrub-emulated` is this host."""
+        return self._running.folder / "ssh_config"
+
+    @property
+    def memory_fd(self) -> int:
+        """Descriptor of the host's RAM, to be mapped and read from outside."""
+        ram = self._running.ram
+        if ram is None:
+            raise InfrastructureError("the emulated host has been closed")
+        return ram.fd
+
+    @property
+    def _running(self) -> Machine:
+        if self._machine is None:
+            raise InfrastructureError("the emulated host has been closed")
+        return self._machine
+
+    @property
+    def _session(self) -> SshHost:
+        self._running.check_alive()
+        if self._ssh is None:
+            raise InfrastructureError("the emulated host has been closed")
+        return self._ssh
+
+    def _power_on(self, deadline: Deadline) -> None:
+        if self._try_warm(deadline):
+            return
+        # One run boots and saves; others of the same kind wait, as that is faster for them too.
+        with locked(self._store.lock_path(self._key), deadline, self._progress):
+            if self._try_warm(deadline):
+                return
+            self._progress("booting the emulated host (once for this Xen and machine)")
+            self._launch(None, deadline)
+            self._save(deadline)
+
+    def _try_warm(self, deadline: Deadline) -> bool:
+        snapshot = self._store.find(self._key)
+        if snapshot is None:
+            return False
+        try:
+            self._launch(snapshot, deadline.within(_WARM_SECONDS, "warm start of the host"))
+        except (XenScrubError, OSError, ValueError) as error:
+            self.close()
+            deadline.check()
+            first = str(error).splitlines()[0]
+            self._progress(f"the saved host cannot be used, so it boots anew: {first}")
+            self._store.drop(self._key)
+            return False
+        return True
+
+    def _launch(self, snapshot: Path | None, deadline: Deadline) -> None:
+        begin = time.monotonic()
+        try:
+            self._machine = Machine(
+                self.image, self._spec, self._qemu, self._accel,
+                snapshot=snapshot, deadline=deadline,
+            )  # fmt: skip
+            self._machine.wait_banner(deadline)
+            config = self._write_ssh_config(self._machine)
+            self._ssh = SshHost(
+                Target(_ALIAS), config=config, serial=self._machine.serial_tail,
+                name=self.name, kind=self.kind,
+            )  # fmt: skip
+            # dom0 has slept since it was saved, and does not know.
+            clock = f"date -s @{time.time():.3f} > /dev/null; " if snapshot is not None else ""
+            self._ssh.run(["sh", "-c", clock + _READY], deadline=deadline)
+        except BaseException:
+            self.close()
+            raise
+        self.boot_seconds = time.monotonic() - begin
+        self.started = "cold" if snapshot is None else "warm"
+
+    def _write_ssh_config(self, machine: Machine) -> Path:
+        known = machine.folder / "known_hosts"
+        known.write_text(f"{_ALIAS} {self.image.host_key}\n")
+        config = machine.folder / "ssh_config"
+        config.write_text(
+            f"Host {_ALIAS}\n"
+            "  HostName 127.0.0.1\n"
+            f"  Port {machine.port}\n"
+            "  User root\n"
+            f"  HostKeyAlias {_ALIAS}\n"
+            f'  UserKnownHostsFile "{known}"\n'
+            "  GlobalKnownHostsFile /dev/null\n"
+            "  StrictHostKeyChecking yes\n"
+            f'  IdentityFile "{self.image.key}"\n'
+            "  IdentitiesOnly yes\n"
+            "  IdentityAgent none\n"
+        )
+        return config
+
+    def _save(self, deadline: Deadline) -> None:
+        """Save the machine that has just booted, idle and alone; it is no error if that fails."""
+        machine, ssh = self._running, self._session
+        try:
+            ssh.run(["sh", "-c", _IDLE], deadline=deadline.within(90, "idle host"))
+            ssh.disconnect()
+            time.sleep(0.5)
+            self._store.make(
+                self._key, lambda folder: machine.save(folder, deadline.within(120, "saving it"))
+            )
+        except (XenScrubError, OSError) as error:
+            machine.check_alive()
+            first = str(error).splitlines()[0]
+            self._progress(f"the booted host could not be saved, so the next boots too: {first}")
+
+    def reset(self, deadline: Deadline) -> None:
+        """Power-cycle: as new, from the saved machine. What ran over ssh before is gone."""
+        self.close()
+        self._power_on(deadline)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: Deadline,
+        check: bool = True,
+        stdin: bytes | None = None,
+    ) -> CommandResult:
+        """Run a command in dom0 to its end; see `SshHost.run`."""
+        return self._session.run(argv, deadline=deadline, check=check, stdin=stdin)
+
+    def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
+        return self._session.popen(argv)
+
+    def ssh_command(self, argv: Sequence[str]) -> list[str]:
+        """The local command line that runs `argv` in dom0."""
+        return self._session.ssh_command(argv)
+
+    def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        """Copy a file into dom0. Atomic: never seen half-written."""
+        self._session.put(local, remote, deadline=deadline)
+
+    def serial_tail(self, lines: int = 20) -> str:
+        """Last lines of the serial log: Xen's and dom0's."""
+        return "" if self._machine is None else self._machine.serial_tail(lines)
+
+    def close(self) -> None:
+        """Power it off and remove all that belonged to it. Never raises, may be called twice."""
+        machine, self._machine = self._machine, None
+        ssh, self._ssh = self._ssh, None
+        if machine is not None:
+            machine.close()
+        if ssh is not None:
+            ssh.close()

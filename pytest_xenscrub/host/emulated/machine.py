@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: MIT
+"""One QEMU that runs Xen: started, watched, saved, ended."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host import spawn
+from pytest_xenscrub.host.emulated.accel import Accel
+from pytest_xenscrub.host.emulated.image import Image
+from pytest_xenscrub.host.emulated.qmp import Qmp
+from pytest_xenscrub.host.emulated.ram import Ram
+from pytest_xenscrub.host.emulated.rundir import RunFolder
+
+XEN_OPTIONS = (
+    "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
+    "loglvl=all guest_loglvl=all"
+)
+DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off"
+_DEAD = re.compile(rb"Panic on CPU|Kernel panic|Reboot in five seconds|Hardware Dom0 crashed")
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What machine is wanted.
+
+    Attributes:
+        suite: Debian release of dom0.
+        memory_bytes: the machine's memory, bytes.
+        cpus: its processors.
+        hypervisor: the Xen it boots, an uncompressed ELF file; None for the image's own.
+        xen_cmdline: options for Xen, appended to ours.
+    """
+
+    suite: str = "bookworm"
+    memory_bytes: int = 4 << 30
+    cpus: int = 2
+    hypervisor: Path | None = None
+    xen_cmdline: str = ""
+
+
+class Machine:
+    """A QEMU process and what belongs to it: RAM, overlay of the disk, folder, monitor.
+
+    Args:
+        image: dom0's image.
+        spec: the machine wanted.
+        qemu: the QEMU program.
+        accel: accelerator and processor model.
+        snapshot: folder of a saved machine to go on from; None to boot.
+        deadline: for QEMU itself to start; booting takes longer and is `wait_banner`'s.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        spec: MachineSpec,
+        qemu: str,
+        accel: Accel,
+        *,
+        snapshot: Path | None,
+        deadline: Deadline,
+    ) -> None:
+        self.started = time.monotonic()
+        self._folder = RunFolder()
+        self.folder = self._folder.path
+        self.process: subprocess.Popen[bytes] | None = None
+        self._qmp: Qmp | None = None
+        self.ram: Ram | None = None
+        try:
+            self.ram = Ram(spec.memory_bytes)
+            if snapshot is not None:
+                self.ram.load(snapshot)
+            self._make_overlay(image, snapshot)
+            command = self._command(image, spec, qemu, accel, incoming=snapshot is not None)
+            with (self.folder / "qemu.log").open("wb") as log:
+                self.process = spawn.spawn_tied(
+                    command, stdout=log, stderr=log, pass_fds=(self.ram.fd,)
+                )
+            (self.folder / "qemu.pid").write_text(str(self.process.pid))
+            self._qmp = self._connect(deadline)
+            if snapshot is not None:
+                self._go_on(snapshot, deadline)
+            self.port = self._ssh_port()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_overlay(self, image: Image, snapshot: Path | None) -> None:
+        backing, form = (
+            (image.disk, "raw") if snapshot is None else (snapshot / "disk.qcow2", "qcow2")
+        )
+        command = [
+            "qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", form,
+            str(self.folder / "disk.qcow2"),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise InfrastructureError(
+                "the overlay of the emulated host's disk could not be made",
+                tried=shlex.join(command),
+                evidence={"qemu-img": done.stderr},
+            )
+
+    def _command(
+        self, image: Image, spec: MachineSpec, qemu: str, accel: Accel, *, incoming: bool
+    ) -> list[str]:
+        assert self.ram is not None  # noqa: S101 - for the type checker
+        # A comma ends a value in QEMU's options; it is escaped by doubling it.
+        folder, kernel, initrd = (
+            str(path).replace(",", ",,") for path in (self.folder, image.kernel, image.initrd)
+        )
+        command = [
+            qemu, "-name", "xenscrub", "-machine", "pc,memory-backend=ram",
+            "-accel", accel.option, "-cpu", accel.cpu, "-smp", str(spec.cpus),
+            "-m", f"{spec.memory_bytes >> 20}M",
+            # Shared, so that it can be read from outside, and no part of the migration stream.
+            "-object", f"memory-backend-file,id=ram,share=on,size={spec.memory_bytes},"
+                       f"mem-path=/proc/self/fd/{self.ram.fd}",
+            "-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot",
+            "-kernel", str(spec.hypervisor or image.hypervisor),
+            "-append", f"{XEN_OPTIONS} {spec.xen_cmdline}".strip(),
+            "-initrd", f"{kernel} {DOM0_OPTIONS},{initrd}",
+            "-drive", f"file={folder}/disk.qcow2,if=none,id=disk,cache=unsafe",
+            "-device", "virtio-blk-pci,drive=disk",
+            # Port 0: the kernel picks a free one, and no other program can get in between.
+            "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",
+            "-device", "virtio-net-pci,netdev=net,romfile=",
+            "-chardev", f"file,id=serial,path={folder}/serial.log,append=on",
+            "-serial", "chardev:serial",
+            "-qmp", f"unix:{folder}/qmp,server=on,wait=off",
+        ]  # fmt: skip
+        if incoming:
+            command += ["-incoming", "defer"]
+        return command
+
+    def _connect(self, deadline: Deadline) -> Qmp:
+        path = self.folder / "qmp"
+        while not path.exists():
+            self.check_alive()
+            deadline.check(qemu=self.qemu_log())
+            time.sleep(0.02)
+        try:
+            return Qmp(path, deadline)
+        except InfrastructureError:
+            self.check_alive()
+            raise
+
+    def qmp(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
+        """Run a QMP command; if QEMU is gone, say that in place of the broken pipe."""
+        if self._qmp is None:
+            raise InfrastructureError("the emulated host has been closed")
+        try:
+            return self._qmp.execute(command, arguments)
+        except InfrastructureError:
+            self.check_alive()
+            raise
+
+    def _capabilities(self) -> None:
+        on = [{"capability": "x-ignore-shared", "state": True}]
+        self.qmp("migrate-set-capabilities", {"capabilities": on})
+        self.qmp("migrate-set-parameters", {"max-bandwidth": 1 << 40})
+
+    def _go_on(self, snapshot: Path, deadline: Deadline) -> None:
+        self._capabilities()
+        state = shlex.quote(str(snapshot / "state"))
+        self.qmp("migrate-incoming", {"uri": f"exec:cat {state}"})
+        while self.qmp("query-status")["status"] in ("inmigrate", "postmigrate"):
+            deadline.check(qemu=self.qemu_log())
+            time.sleep(0.02)
+        if not self.qmp("query-status")["running"]:
+            self.qmp("cont")
+
+    def save(self, folder: Path, deadline: Deadline) -> None:
+        """Save the machine to `folder`, and go on with it.
+
+        Raises:
+            InfrastructureError: QEMU could not do it.
+            DeadlineExceededError: it took too long.
+        """
+        assert self.ram is not None  # noqa: S101 - for the type checker
+        self.qmp("stop")
+        try:
+            self._capabilities()
+            state = shlex.quote(str(folder / "state"))
+            self.qmp("migrate", {"uri": f"exec:cat > {state}"})
+            while True:
+                status = self.qmp("query-migrate")
+                if status.get("status") == "completed":
+                    break
+                if status.get("status") in ("failed", "cancelled"):
+                    raise InfrastructureError("QEMU could not save its state", tried=str(status))
+                deadline.check(qemu=self.qemu_log())
+                time.sleep(0.05)
+            self.ram.save(folder)
+            shutil.copyfile(self.folder / "disk.qcow2", folder / "disk.qcow2")
+        finally:
+            self.qmp("cont")
+
+    def _ssh_port(self) -> int:
+        text = self.qmp("human-monitor-command", {"command-line": "info usernet"})
+        match = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", text)
+        if match is None:
+            raise InfrastructureError("QEMU did not say which port it forwards", tried=text)
+        return int(match.group(1))
+
+    def wait_banner(self, deadline: Deadline) -> None:
+        """Wait until dom0's sshd says its name.
+
+        Raises:
+            InfrastructureError: QEMU ended, or Xen or dom0 panicked.
+            DeadlineExceededError: nothing answered in time.
+        """
+        while True:
+            self.check_alive()
+            if _DEAD.search(self._serial()):
+                raise InfrastructureError(
+                    "Xen or its dom0 crashed while it booted",
+                    evidence={"serial log": self.serial_tail(40)},
+                )
+            deadline.check(**{"serial log": self.serial_tail(30)})
+            try:
+                # QEMU accepts at once whatever dom0 does, so only the banner tells.
+                with socket.create_connection(("127.0.0.1", self.port), 1) as link:
+                    link.settimeout(1)
+                    if link.recv(4) == b"SSH-":
+                        return
+            except OSError:
+                pass
+            time.sleep(0.05)
+
+    def check_alive(self) -> None:
+        """Raise `InfrastructureError` with what QEMU said if it has ended."""
+        if self.process is None or self.process.poll() is None:
+            return
+        raise InfrastructureError(
+            f"QEMU has ended with return code {self.process.returncode}",
+            evidence={"qemu": self.qemu_log(), "serial log": self.serial_tail()},
+        )
+
+    def qemu_log(self) -> str:
+        """What QEMU itself printed."""
+        path = self.folder / "qemu.log"
+        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+    def _serial(self) -> bytes:
+        path = self.folder / "serial.log"
+        return path.read_bytes() if path.exists() else b""
+
+    def serial_tail(self, lines: int = 20) -> str:
+        """Last lines of the serial log: Xen's and dom0's."""
+        text = self._serial().decode(errors="replace")
+        return "\n".join(text.replace("\r", "").splitlines()[-lines:])
+
+    def close(self) -> None:
+        """Kill QEMU and remove its folder. Never raises, may be called twice."""
+        if self.process is not None:
+            # Nothing on its disk is worth an orderly end.
+            self.process.kill()
+            self.process.wait()
+        if self._qmp is not None:
+            qmp, self._qmp = self._qmp, None
+            qmp.close()
+        if self.ram is not None:
+            self.ram.close()
+        self._folder.close()

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Saved machines: which one belongs to a machine that is wanted, and which are too old to keep."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_xenscrub.host.emulated.accel import Accel
+from pytest_xenscrub.host.emulated.image import Image, cache_root
+from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS, MachineSpec
+
+KEEP = 6
+_FORMAT = 1
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def snapshot_key(image: Image, spec: MachineSpec, accel: Accel, qemu_version: str) -> str:
+    """Name of the saved machine that equals the one wanted: anything else must boot."""
+    parts = {
+        "format": _FORMAT,
+        "image": str(image.folder),
+        "xen": file_hash(spec.hypervisor or image.hypervisor),
+        # QEMU says the path in no state, but its options must be the same.
+        "options": [XEN_OPTIONS, spec.xen_cmdline, DOM0_OPTIONS],
+        "memory": spec.memory_bytes,
+        "cpus": spec.cpus,
+        "accel": [accel.name, accel.cpu],
+        "qemu": qemu_version,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+class SnapshotStore:
+    """The saved machines of this user's cache."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or cache_root() / "snapshot"
+
+    def find(self, key: str) -> Path | None:
+        """The saved machine of that key; it becomes the newest."""
+        folder = self.root / key
+        if not folder.is_dir():
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+        return folder
+
+    def lock_path(self, key: str) -> Path:
+        """The lock to hold while a machine of that key is booted and saved."""
+        return self.root / f"{key}.lock"
+
+    def make(self, key: str, save: Callable[[Path], None]) -> Path:
+        """Have `save` fill a folder, and make it the saved machine of that key. Atomic."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for old in self.root.glob(f"{key}.tmp-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=f"{key}.tmp-", dir=self.root))
+        try:
+            save(work)
+            for file in work.iterdir():
+                file.chmod(0o400)
+            self.drop(key)
+            work.rename(self.root / key)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        self.prune()
+        return self.root / key
+
+    def drop(self, key: str) -> None:
+        """Remove a saved machine; who runs from it has its files open and goes on."""
+        shutil.rmtree(self.root / key, ignore_errors=True)
+
+    def prune(self) -> None:
+        """Remove all but the newest."""
+        folders = [p for p in self.root.iterdir() if p.is_dir() and ".tmp-" not in p.name]
+        folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for folder in folders[KEEP:]:
+            self.drop(folder.name)
