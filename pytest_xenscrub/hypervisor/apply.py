@@ -68,7 +68,7 @@ def _apply_patch(
     text.write_bytes(change.text)
     argv = [
         *("patch", f"-p{change.strip}", "--forward", "--batch", "--no-backup-if-mismatch"),
-        f"--input={expected}",
+        f"--input={text}",
     ]
     before = set(tree.rglob("*.rej"))
     status, output = run(argv, deadline=deadline, cwd=tree, log=log)
