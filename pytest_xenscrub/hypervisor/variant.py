@@ -9,6 +9,7 @@ import hashlib
 import mailbox
 import re
 import shlex
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -217,8 +218,10 @@ def _read_patches(path: Path) -> list[Change]:
     if not text.startswith(b"From "):
         return [Change(path.name, text, _strip_of(text))] if _is_patch(text) else []
     messages = []
-    for index, message in enumerate(mailbox.mbox(path, create=False)):
-        mail = email.message_from_bytes(message.as_bytes(), policy=email.policy.default)
+    with closing(mailbox.mbox(path, create=False)) as box:
+        mails = [message.as_bytes() for message in box]
+    for index, raw in enumerate(mails):
+        mail = email.message_from_bytes(raw, policy=email.policy.default)
         part = mail.get_body(("plain",))
         content = part.get_payload(decode=True) if part else b""
         assert isinstance(content, bytes)  # noqa: S101
