@@ -3,31 +3,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import CommandError, InfrastructureError, MissingToolError
 from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.protocol import CommandResult
-from pytest_xenscrub.host.target import Target
+from pytest_xenscrub.host.rundir import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.host.target import Target
 
 SSH_FAILED = 255
 """What ssh returns when it failed itself; a command can return it too."""
 
 _CONNECT_SECONDS = 30.0
-_SOCKET_PATH_MAX = 80
-"""A socket's path has at most 107 bytes, and ssh adds a suffix while it makes one."""
-
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
@@ -65,11 +67,10 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 def classify(stderr: str, target: Target) -> InfrastructureError:
     """The error for what ssh complained of when it could not connect to `target`."""
     names = {"name": str(target), "host": target.host}
-    for pattern, what, todo in _CAUSES:
-        if re.search(pattern, stderr, re.IGNORECASE):
-            break
-    else:
-        what, todo = "ssh could not connect to {name}", "try it by hand: ssh -v {host}"
+    what, todo = next(
+        (cause[1:] for cause in _CAUSES if re.search(cause[0], stderr, re.IGNORECASE)),
+        ("ssh could not connect to {name}", "try it by hand: ssh -v {host}"),
+    )
     return InfrastructureError(
         what.format(**names),
         tried=f"ssh {target}",
@@ -111,10 +112,8 @@ class SshHost:
         self._kind = kind
         self._lock = threading.RLock()
         self._master: subprocess.Popen[bytes] | None = None
-        base = tempfile.gettempdir()
-        if len(base) > _SOCKET_PATH_MAX - 30:
-            base = "/tmp"  # noqa: S108 - mkdtemp makes it private
-        self._folder = Path(tempfile.mkdtemp(prefix="xenscrub-ssh-", dir=base))
+        self._run_folder = RunFolder()
+        self._folder = self._run_folder.path
         self._socket = self._folder / "s"
 
     @property
@@ -278,16 +277,14 @@ class SshHost:
                 return
             if master.poll() is None and self._socket.exists():
                 command = [*self._base(), "-O", "exit", "--", self._target.host]
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired, OSError):
                     subprocess.run(
                         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5,
                         check=False,
                     )  # fmt: skip
-                except (subprocess.TimeoutExpired, OSError):
-                    pass
             spawn.end(master)
 
     def close(self) -> None:
         """Let go of the host. Never raises, may be called twice."""
         self.disconnect()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._run_folder.close()

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
-import subprocess
+import atexit
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
 from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
-from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.protocol import CommandResult
 
 _ALIAS = "xenscrub-emulated"
 _READY = "until [ -e /run/xenscrub-ready ]; do sleep 0.1; done"
@@ -54,6 +59,8 @@ class EmulatedHost:
         self._machine: Machine | None = None
         self._ssh: SshHost | None = None
         self.boot_seconds = 0.0
+        # Fixtures close it; this is for the ways out of Python that skip them.
+        atexit.register(self.close)
         self.started = "cold"
 
     @classmethod
@@ -72,7 +79,11 @@ class EmulatedHost:
         """
         image = ensure_image(spec.suite, progress=progress, deadline=deadline)
         host = cls(spec, image, progress)
-        host._power_on(deadline)
+        try:
+            host._power_on(deadline)
+        except BaseException:
+            host.close()
+            raise
         return host
 
     @property
@@ -129,7 +140,7 @@ class EmulatedHost:
         try:
             self._launch(snapshot, deadline.within(_WARM_SECONDS, "warm start of the host"))
         except (XenScrubError, OSError, ValueError) as error:
-            self.close()
+            self._power_off()
             deadline.check()
             first = str(error).splitlines()[0]
             self._progress(f"the saved host cannot be used, so it boots anew: {first}")
@@ -154,7 +165,7 @@ class EmulatedHost:
             clock = f"date -s @{time.time():.3f} > /dev/null; " if snapshot is not None else ""
             self._ssh.run(["sh", "-c", clock + _READY], deadline=deadline)
         except BaseException:
-            self.close()
+            self._power_off()
             raise
         self.boot_seconds = time.monotonic() - begin
         self.started = "cold" if snapshot is None else "warm"
@@ -195,7 +206,7 @@ class EmulatedHost:
 
     def reset(self, deadline: Deadline) -> None:
         """Power-cycle: as new, from the saved machine. What ran over ssh before is gone."""
-        self.close()
+        self._power_off()
         self._power_on(deadline)
 
     def run(
@@ -227,6 +238,10 @@ class EmulatedHost:
 
     def close(self) -> None:
         """Power it off and remove all that belonged to it. Never raises, may be called twice."""
+        atexit.unregister(self.close)
+        self._power_off()
+
+    def _power_off(self) -> None:
         machine, self._machine = self._machine, None
         ssh, self._ssh = self._ssh, None
         if machine is not None:

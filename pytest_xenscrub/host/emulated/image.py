@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 from filelock import FileLock, Timeout
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.deadline import Deadline
 
 RECIPE = Path(__file__).parent / "recipe"
 DISK_BYTES = 3 << 30

@@ -10,17 +10,20 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host import spawn
-from pytest_xenscrub.host.emulated.accel import Accel
-from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.qmp import Qmp
 from pytest_xenscrub.host.emulated.ram import Ram
-from pytest_xenscrub.host.emulated.rundir import RunFolder
+from pytest_xenscrub.host.rundir import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.emulated.accel import Accel
+    from pytest_xenscrub.host.emulated.image import Image
 
 XEN_OPTIONS = (
     "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
@@ -92,6 +95,8 @@ class Machine:
             if snapshot is not None:
                 self._go_on(snapshot, deadline)
             self.port = self._ssh_port()
+            if snapshot is not None:
+                self.ram.populate()
         except BaseException:
             self.close()
             raise

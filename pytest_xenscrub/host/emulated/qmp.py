@@ -6,13 +6,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qemu.qmp import QMPClient, QMPError
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
 
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # what it logs we raise
 

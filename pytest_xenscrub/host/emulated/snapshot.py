@@ -9,12 +9,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_xenscrub.host.emulated.accel import Accel
 from pytest_xenscrub.host.emulated.image import Image, cache_root
 from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS, MachineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_xenscrub.host.emulated.accel import Accel
 
 KEEP = 6
 _FORMAT = 1

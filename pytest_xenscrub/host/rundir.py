@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A folder for each running host, which the next run removes if this one cannot."""
+"""A folder for each host in use, which the next run removes if this one cannot."""
 
 from __future__ import annotations
 
