@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 RECIPE = Path(__file__).parent / "recipe"
 DISK_BYTES = 3 << 30
+_FORMAT = 1
+"""To be raised where `_build` makes something else of the same recipe."""
 XEN_OF_SUITE = {"bookworm": "4.17", "trixie": "4.20"}
 PACKAGES = (
     "linux-image-amd64",
@@ -51,6 +53,7 @@ _TOOLS = {
     "ssh-keygen": "openssh-client",
     "unshare": "util-linux",
 }
+_TOOLS_UNPRIVILEGED = {"newuidmap": "uidmap"}
 
 Progress = Callable[[str], None]
 
@@ -119,9 +122,9 @@ def packages(suite: str) -> list[str]:
 def recipe_hash(suite: str) -> str:
     """Name of what would be built now: any change of the recipe changes it."""
     digest = hashlib.sha256()
-    for text in (suite, *packages(suite), str(DISK_BYTES)):
+    for text in (suite, *packages(suite), str(DISK_BYTES), str(_FORMAT)):
         digest.update(text.encode() + b"\0")
-    for path in (*sorted(RECIPE.iterdir()), Path(__file__)):
+    for path in sorted(RECIPE.iterdir()):
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -182,7 +185,8 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
     folder = cache_root() / "image" / name
     if folder.is_dir():
         return Image(folder)
-    for tool, package in _TOOLS.items():
+    tools = _TOOLS if os.geteuid() == 0 else _TOOLS | _TOOLS_UNPRIVILEGED
+    for tool, package in tools.items():
         if shutil.which(tool, path=_search_path()) is None:
             raise MissingToolError(
                 f"{tool} is not installed, and the emulated host's image is built with it",
