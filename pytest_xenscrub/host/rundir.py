@@ -12,8 +12,12 @@ import stat
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BASE_MAX = 50
 """Sockets live here, and a socket's path has at most 107 bytes."""
@@ -44,19 +48,33 @@ class RunFolder:
     """A folder whose lock is held for as long as this process lives."""
 
     def __init__(self) -> None:
-        base = base_folder()
-        # Nobody may sweep between our making the folder and our locking it.
-        with (base / "sweep.lock").open("w") as guard:
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            sweep(base)
-            self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
-            self._lock = (self.path / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        while True:
+            base = base_folder()
+            # Another run that ends may remove the base before we hold its lock.
+            with contextlib.suppress(FileNotFoundError), _guard(base):
+                sweep(base)
+                self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+                self._lock = (self.path / "lock").open("w")
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                return
 
     def close(self) -> None:
         """Remove it. Never raises, may be called twice."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
+        with contextlib.suppress(OSError):  # another run is in it
+            self.path.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _guard(base: Path) -> Iterator[None]:
+    """Nobody may sweep between the making of a folder and the locking of it."""
+    guard = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(guard)
 
 
 def sweep(base: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import lzma
 import os
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
 
 RECIPE = Path(__file__).parent / "recipe"
+KEEP = 3
 DISK_BYTES = 3 << 30
 _FORMAT = 1
 """To be raised where `_build` makes something else of the same recipe."""
@@ -184,6 +186,8 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
     name = f"{suite}-{recipe_hash(suite)}"
     folder = cache_root() / "image" / name
     if folder.is_dir():
+        with contextlib.suppress(OSError):
+            os.utime(folder)
         return Image(folder)
     tools = _TOOLS if os.geteuid() == 0 else _TOOLS | _TOOLS_UNPRIVILEGED
     for tool, package in tools.items():
@@ -199,6 +203,7 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
             try:
                 _build(suite, work, progress, deadline)
                 work.rename(folder)
+                _prune(folder.parent)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     return Image(folder)
@@ -215,6 +220,14 @@ def _sweep(parent: Path, prefix: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _prune(parent: Path) -> None:
+    """Remove the images that were not used for longest; who runs from one has its files open."""
+    images = [path for path in parent.iterdir() if path.is_dir() and ".tmp-" not in path.name]
+    images.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in images[KEEP:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> None:
     recipe = work / "recipe"
     shutil.copytree(RECIPE, recipe, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
@@ -223,12 +236,7 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
         _run(command, work, f"{name} of the image", progress, deadline)
     for name in ("key.pub", "hostkey", "hostkey.pub"):
         shutil.copy(work / name, recipe / name)
-    (work / "out").mkdir(mode=0o777)
-    (work / "out").chmod(0o777)
-    for path in (work, recipe, recipe / "hostkey"):
-        # In a user namespace the hooks run as a user that is neither us nor root. The key is
-        # made for this throw-away machine, and the folder is ours alone again before it is used.
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    (work / "out").mkdir()
     sources = apt_sources(suite)
     essential = (
         'mkdir -p "$1/etc/initramfs-tools"; '

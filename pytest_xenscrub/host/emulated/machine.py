@@ -29,7 +29,8 @@ XEN_OPTIONS = (
     "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
     "loglvl=all guest_loglvl=all"
 )
-DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off"
+# Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
+DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
 _DEAD = re.compile(rb"Panic on CPU|Kernel panic|Reboot in five seconds|Hardware Dom0 crashed")
 
 
