@@ -20,15 +20,31 @@ LINKER_SCRIPT: Final = "kernel.lds"
 KERNEL: Final = "xenscrub-guest"
 GCC_TIMEOUT: Final = 120.0  # s, for each run of gcc
 
-COMPILE: Final = (
-    "-O2 -std=gnu11 -ffreestanding -fno-builtin -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone "
-    "-mgeneral-regs-only -fno-stack-protector -fcf-protection=none "
-    "-fno-asynchronous-unwind-tables -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare"
-).split()
-LINK: Final = (
-    f"-static -nostdlib -no-pie -Wl,-T,{LINKER_SCRIPT} "
-    "-Wl,-z,max-page-size=4096,-z,noexecstack,--build-id=none,--no-warn-rwx-segments"
-).split()
+COMPILE: Final = [
+    "-O2",
+    "-std=gnu11",
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-pic",
+    "-fno-pie",
+    "-mcmodel=kernel",
+    "-mno-red-zone",
+    "-mgeneral-regs-only",
+    "-fno-stack-protector",
+    "-fcf-protection=none",
+    "-fno-asynchronous-unwind-tables",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+    "-Wno-sign-compare",
+]
+LINK: Final = [
+    "-static",
+    "-nostdlib",
+    "-no-pie",
+    f"-Wl,-T,{LINKER_SCRIPT}",
+    "-Wl,-z,max-page-size=4096,-z,noexecstack,--build-id=none,--no-warn-rwx-segments",
+]
 
 
 def build_kernel(cache: Path | None = None) -> Path:

@@ -37,7 +37,7 @@ _PLAIN_KEPT = 200
 
 
 class Group(NamedTuple):
-    """`count` runs of `length` consecutive frames; each starts `step` frames after the last.
+    """`runs` runs of `length` consecutive frames; each starts `step` frames after the last.
 
     Its pages are consecutive, from `pfn` on, in the order of the runs.
     """
@@ -46,11 +46,11 @@ class Group(NamedTuple):
     mfn: int
     length: int
     step: int
-    count: int
+    runs: int
 
 
 class PfnMap:
-    """Which frame is behind which page of a guest: groups of runs, in PFN order, in little memory."""
+    """Which frame is behind which page of a guest: groups of runs, in PFN order."""
 
     _WIDTH = 5
 
@@ -59,16 +59,21 @@ class PfnMap:
         self._rows = array("q")
         self._next = 0
 
-    def _add(self, group: Group) -> None:
+    def add(self, group: Group) -> None:
+        """Adds a group.
+
+        Raises:
+            ValueError: its pages do not come after those that are there.
+        """
         if group.pfn < self._next:
             raise ValueError(f"page {group.pfn} comes after page {self._next - 1}")
         self._first.append(group.pfn)
         self._rows.extend(group)
-        self._next = group.pfn + group.length * group.count
+        self._next = group.pfn + group.length * group.runs
 
     def __len__(self) -> int:
         """Number of pages that have a frame."""
-        return sum(group.length * group.count for group in self.groups())
+        return sum(group.length * group.runs for group in self.groups())
 
     def groups(self) -> Iterator[Group]:
         """All groups, in PFN order."""
@@ -85,7 +90,7 @@ class PfnMap:
         if row >= 0:
             group = Group(*self._rows[row * self._WIDTH : (row + 1) * self._WIDTH])
             run, offset = divmod(pfn - group.pfn, group.length)
-            if run < group.count:
+            if run < group.runs:
                 return group.mfn + run * group.step + offset
         raise KeyError(pfn)
 
@@ -431,9 +436,10 @@ class LineDecoder:
 
     def _progress(self, v: _Values) -> Progress:
         op = v.text("op")
-        if op not in ("scan", "fill"):
-            raise ValueError(f"op={op}")
-        return Progress(op, v.dec("bytes"), v.dec("total"), v.dec("ns"))
+        for known in get_args(Operation):
+            if op == known:
+                return Progress(known, v.dec("bytes"), v.dec("total"), v.dec("ns"))
+        raise ValueError(f"op={op}")
 
     def _filled(self, v: _Values) -> Filled:
         event = Filled(v.dec("pages"), v.dec("own"), v.dec("ns"), v.dec("vcpus"))
@@ -480,6 +486,7 @@ class LineDecoder:
         if self._open.kind != kind:
             raise ValueError(f"the list of {self._open.kind} has not ended")
         ranges = self._open
+        owned = self._owned()
         pfn = v.dec("at")
         for text in v.text("runs").split(","):
             run = _RUN.fullmatch(text)
@@ -488,7 +495,8 @@ class LineDecoder:
             mfn, length = int(run[1], 16), int(run[2], 16)
             step, count = (int(run[3], 16), int(run[4], 16)) if run[3] else (length, 1)
             last = mfn + step * (count - 1)
-            if length < 1 or count < 1 or last < 0 or ranges.pages + length * count > self._owned():
+            pages = length * count
+            if not pages or not step or last < 0 or ranges.pages + pages > owned:
                 raise ValueError(f"{text} cannot be")
             if abs(step) == length:
                 ranges.frames.add_range(min(mfn, last), max(mfn, last) + length)
@@ -496,9 +504,9 @@ class LineDecoder:
                 for start in range(mfn, last + (1 if step > 0 else -1), step):
                     ranges.frames.add_range(start, start + length)
             if kind == "frames":
-                ranges.map._add(Group(pfn, mfn, length, step, count))  # noqa: SLF001
-                pfn += length * count
-            ranges.pages += length * count
+                ranges.map.add(Group(pfn, mfn, length, step, count))
+                pfn += pages
+            ranges.pages += pages
 
     def _ranges_end(self, v: _Values) -> Ranges:
         kind = self._kind(v)

@@ -27,8 +27,6 @@ static void run_action(const char *name, size_t len)
 {
     static const char balloon_name[] = "balloon=";
 
-    residue_show(options.show);
-
     if ( word_is(name, len, "scan") )
         scan();
     else if ( word_is(name, len, "fill") )
@@ -63,6 +61,9 @@ static void run_action(const char *name, size_t len)
         text[len] = '\0';
         report_error("no such action", text);
     }
+
+    /* Each action may describe so many pages; the first scan shares with the start of day. */
+    residue_show(options.show);
 }
 
 /* NULL: run all of them. Else: is this one among them? */
@@ -133,7 +134,9 @@ static void say_hello(void)
  */
 static void build_world(const void *l4)
 {
-    residue_show(each_action(options.actions, "scan") ? options.show : 0);
+    bool scans = each_action(options.actions, "scan");
+
+    residue_show(scans ? options.show : 0);
 
     reserve_layout(nr_cpus);
     windows_init(l4);
@@ -141,6 +144,9 @@ static void build_world(const void *l4)
     cpus_start(l4);
     reserve_claim();
     direct_map_build();
+
+    if ( !scans )
+        residue_show(options.show);
 }
 
 void kernel_main(const start_info_t *si, unsigned long boot_stack_end)
@@ -166,12 +172,13 @@ void kernel_main(const start_info_t *si, unsigned long boot_stack_end)
     ports[1] = xenstore_port();
     for ( ; ; )
     {
+        xenstore_poll();
+        /* After that: what it says there may have eaten the event of a command. */
         while ( (command = console_read_line()) != NULL )
         {
             actions_run(command);
             ready();
         }
-        xenstore_poll();
         wait_for(ports, ARRAY_SIZE(ports), 0);
     }
 }

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""The build of the guest's kernel and its cache; gcc is a script, but for one test."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_xenscrub.errors import InfrastructureError, MissingToolError
+from pytest_xenscrub.guest import build
+
+FAKE_GCC = """#!/bin/sh
+if [ "$1" = --version ]; then echo "gcc {version}"; exit 0; fi
+echo "$@" >> "{log}"
+{body}
+"""
+WRITES_ELF = 'while [ "$1" != -o ]; do shift; done; echo kernel > "$2"'
+
+
+class Gcc:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = folder / "gcc"
+        self.log = folder / "log"
+        self.install()
+        monkeypatch.setenv("PATH", str(folder))
+
+    def install(self, body: str = WRITES_ELF, version: str = "12") -> None:
+        self.path.write_text(FAKE_GCC.format(version=version, log=self.log, body=body))
+        self.path.chmod(0o755)
+        build._gcc_version.cache_clear()
+
+    @property
+    def runs(self) -> int:
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+
+
+@pytest.fixture
+def gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gcc:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return Gcc(folder, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _no_remembered_version() -> None:
+    build._gcc_version.cache_clear()
+
+
+def test_built_once(gcc: Gcc, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    kernel = build.build_kernel(cache)
+    assert build.build_kernel(cache) == kernel
+    assert kernel.read_text() == "kernel\n"
+    assert gcc.runs == 1
+    assert [path.name for path in cache.iterdir()] == [kernel.parent.name]
+
+
+def test_another_gcc_builds_again(gcc: Gcc, tmp_path: Path) -> None:
+    first = build.build_kernel(tmp_path)
+    gcc.install(version="13")
+    assert build.build_kernel(tmp_path) != first
+    assert gcc.runs == 2
+
+
+def test_another_source_builds_again(
+    gcc: Gcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = tmp_path / "kernel"
+    shutil.copytree(build.SOURCES, sources)
+    monkeypatch.setattr(build, "SOURCES", sources)
+    first = build.build_kernel(tmp_path / "cache")
+    (sources / "pattern.h").write_text("changed")
+    assert build.build_kernel(tmp_path / "cache") != first
+    assert gcc.runs == 2
+
+
+def test_the_users_cache_folder(gcc: Gcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    kernel = build.build_kernel()
+    assert kernel.is_relative_to(tmp_path / "xdg" / "pytest-xenscrub" / "guest")
+    assert gcc.runs == 1
+
+
+def test_somebody_else_was_faster(gcc: Gcc, tmp_path: Path) -> None:
+    kernel = build.build_kernel(tmp_path)
+    shutil.rmtree(kernel.parent)
+    gcc.install(
+        f"/bin/mkdir -p {kernel.parent}; echo theirs > {kernel}; {WRITES_ELF}",
+    )
+    assert build.build_kernel(tmp_path) == kernel
+    assert kernel.read_text() == "theirs\n"
+    assert not list(tmp_path.glob(".building-*"))
+
+
+def test_no_gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingToolError, match="apt install gcc libxen-dev"):
+        build.build_kernel(tmp_path / "cache")
+
+
+def test_no_headers(gcc: Gcc, tmp_path: Path) -> None:
+    gcc.install('echo "fatal error: xen/xen.h: No such file or directory" >&2; exit 1')
+    with pytest.raises(MissingToolError, match="apt install libxen-dev"):
+        build.build_kernel(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_it_does_not_compile(gcc: Gcc, tmp_path: Path) -> None:
+    gcc.install('echo "scan.c:1: error: no" >&2; exit 1')
+    with pytest.raises(InfrastructureError, match=r"scan\.c:1: error: no"):
+        build.build_kernel(tmp_path / "cache")
+
+
+def test_the_cache_cannot_be_written(gcc: Gcc, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(InfrastructureError, match="cannot be stored"):
+        build.build_kernel(tmp_path / "cache")
+    assert gcc.runs == 0
+
+
+@pytest.mark.skipif(
+    shutil.which("gcc") is None or not Path("/usr/include/xen/xen.h").exists(),
+    reason="needs gcc and libxen-dev",
+)
+def test_the_real_kernel(tmp_path: Path) -> None:
+    kernel = build.build_kernel(tmp_path)
+    headers = subprocess.run(
+        ["readelf", "-lnW", kernel], capture_output=True, text=True, check=True
+    ).stdout
+    assert kernel.read_bytes()[:5] == b"\x7fELF\x02"
+    assert "0xffffffff80000000 0x0000000000000000" in headers
+    assert "NOTE" in headers
+    assert headers.count("Xen  ") >= 8
