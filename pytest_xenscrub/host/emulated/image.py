@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 RECIPE = Path(__file__).parent / "recipe"
 KEEP = 3
+_STEP_SECONDS = 5.0
+"""Time between two progress lines of a build, s."""
 DISK_BYTES = 3 << 30
 _FORMAT = 1
 """To be raised where `_build` makes something else of the same recipe."""
@@ -286,7 +288,7 @@ def _run(
     *,
     stdout: Path | None = None,
 ) -> None:
-    """Run one step of the build; a progress line every five seconds."""
+    """Run one step of the build, with a progress line now and then."""
     log = work / "log"
     started = time.monotonic()
     # A user's own temporary folder may be closed to the user that a namespace maps.
@@ -299,7 +301,7 @@ def _run(
             try:
                 while True:
                     try:
-                        code = child.wait(timeout=5)
+                        code = child.wait(timeout=_STEP_SECONDS)
                         break
                     except subprocess.TimeoutExpired:
                         progress(f"building {what}: {time.monotonic() - started:.0f} s")

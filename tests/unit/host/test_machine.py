@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host.emulated.accel import TCG
+from pytest_xenscrub.host.emulated.image import Image
+from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
+    """An image, and a qemu-img that does nothing."""
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("pytest_xenscrub.host.rundir._BASE_MAX", 200)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    tool(tmp_path, "qemu-img", "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return Image(tmp_path)
+
+
+def tool(folder: Path, name: str, script: str) -> str:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_qemu_that_exits_shows_what_it_said(image: Image, tmp_path: Path) -> None:
+    qemu = tool(tmp_path, "qemu", "echo 'qemu: cannot do that' >&2; exit 1")
+    with pytest.raises(InfrastructureError, match="return code 1") as caught:
+        Machine(
+            image, MachineSpec(memory_bytes=1 << 20), qemu, TCG,
+            snapshot=None, deadline=Deadline.after(10, "start"),
+        )  # fmt: skip
+    assert "cannot do that" in str(caught.value)
+    assert not list(tmp_path.glob("xenscrub-*"))
+
+
+def test_a_disk_that_cannot_be_made_leaves_nothing(image: Image, tmp_path: Path) -> None:
+    tool(tmp_path, "qemu-img", "echo 'no space' >&2; exit 1")
+    with pytest.raises(InfrastructureError, match="overlay") as caught:
+        Machine(
+            image, MachineSpec(memory_bytes=1 << 20), "qemu", TCG,
+            snapshot=None, deadline=Deadline.after(10, "start"),
+        )  # fmt: skip
+    assert "no space" in str(caught.value)
+    assert not list(tmp_path.glob("xenscrub-*"))

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from pytest_xenscrub.host import spawn
+
+PARENT = """
+import time
+from pytest_xenscrub.host.spawn import spawn_tied
+print(spawn_tied(["sleep", "600"]).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def gone(pid: int, seconds: float = 5) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_child_dies_with_a_parent_that_was_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        assert gone(pid)
+
+
+def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
+    children: list[subprocess.Popen[bytes]] = []
+    thread = threading.Thread(target=lambda: children.append(spawn.spawn_tied(["sleep", "600"])))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    assert children[0].poll() is None
+    spawn.end(children[0])
+    assert children[0].returncode == -signal.SIGTERM
