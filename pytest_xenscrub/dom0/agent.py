@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""The agent: runs in dom0 under its own Python, answers one JSON line per request.
+
+It is sent over the SSH connection and lives as long as that does; nothing is installed in dom0.
+Times are dom0's monotonic clock in seconds, so that no network latency is in any of them.
+Memory is read through Xen's own Python bindings (`xen.lowlevel.xc`): 0.1 ms a look, where an
+`xl` process takes 150 ms under emulation and would disturb what it watches.
+
+Request:  {"id": 7, "op": "run", ...}
+Answer:   {"id": 7, "ok": {...}}  or  {"id": 7, "error": "..."}
+Unasked:  {"beat": monotonic seconds, "late": seconds that dom0 overslept}
+
+Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
+"""
+
+import glob
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+BEAT_SECONDS = 0.25
+PAGE_BYTES = 4096
+# How often a dying domain is looked at: 0.15 ms of work each, so about 1 % of dom0's one CPU.
+SAMPLE_SECONDS = 0.01
+# Debug key H prints some 2 KiB on the serial line, so the backlog is looked at less often.
+BACKLOG_SECONDS = 0.05
+
+HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
+UNSCRUBBED = re.compile(r"Node (\d+) has (\d+) unscrubbed pages")
+
+
+def load_bindings():
+    """Xen's control library, wherever this dom0's tools put its Python bindings."""
+    sys.path[:0] = glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
+    import xen.lowlevel.xc  # type: ignore[import-not-found]
+
+    return xen.lowlevel.xc.xc()
+
+
+class XenLog:
+    """Xen's console ring, read without clearing it: other readers lose nothing.
+
+    The ring is small and each heap dump fills some of it, so every read moves what is new, heap
+    dumps left out, into a list of our own.
+    """
+
+    def __init__(self, xc):
+        self.xc = xc
+        self.lines = []
+        self.tail = ""
+
+    def update(self):
+        """The ring's text that had not been seen before."""
+        text = self.xc.readconsolering()
+        if isinstance(text, bytes):
+            text = text.decode(errors="replace")
+        at = text.rfind(self.tail) if self.tail else -1
+        new = text[at + len(self.tail) :] if at >= 0 else text
+        self.tail = text[-400:]
+        fresh = [line for line in new.splitlines() if line.strip() and not HEAP_DUMP.search(line)]
+        self.lines = (self.lines + fresh)[-2000:]
+        return new
+
+
+class Agent:
+    """Requests in on stdin, answers out on stdout; each request has a thread of its own."""
+
+    def __init__(self, xc, stdin, stdout):
+        self.xc = xc
+        self.stdin = stdin
+        self.stdout = stdout
+        self.write_lock = threading.Lock()
+        self.xen_lock = threading.Lock()  # debug key and ring belong together
+        self.log = XenLog(xc)
+        self.children = set()
+
+    # -- the line protocol ------------------------------------------------------------------
+
+    def say(self, message):
+        line = (json.dumps(message) + "\n").encode()
+        with self.write_lock:
+            self.stdout.write(line)
+            self.stdout.flush()
+
+    def beat(self):
+        """A heartbeat, for as long as somebody listens: a silent or late one is a stalled dom0."""
+        due = time.monotonic()
+        while True:
+            now = time.monotonic()
+            try:
+                self.say({"beat": now, "late": max(0.0, now - due)})
+            except OSError:
+                os._exit(1)
+            due = now + BEAT_SECONDS
+            time.sleep(BEAT_SECONDS)
+
+    def answer(self, request):
+        reply = {"id": request.pop("id")}
+        try:
+            reply["ok"] = getattr(self, "do_" + request.pop("op"))(**request)
+        except Exception as error:
+            reply["error"] = "{}: {}".format(type(error).__name__, error)
+        self.say(reply)
+
+    def serve(self):
+        threading.Thread(target=self.beat, daemon=True).start()
+        for line in self.stdin:
+            request = json.loads(line)
+            threading.Thread(target=self.answer, args=(request,), daemon=True).start()
+        for child in list(self.children):
+            kill_group(child)
+
+    # -- what it can do -----------------------------------------------------------------------
+
+    def do_info(self):
+        """What Xen says of itself, and the machine's memory and CPUs."""
+        facts = dict(self.xc.xeninfo())
+        physical = self.xc.physinfo()
+        facts.update(
+            total_bytes=physical["total_memory"] * 1024,
+            cpus=physical["nr_cpus"],
+            nodes=physical["nr_nodes"],
+            virt_caps=physical["virt_caps"],
+            build_id=self.xc.buildid(),
+            dom0_kernel=os.uname().release,
+        )
+        return facts
+
+    def do_memory(self):
+        """Free memory as Xen counts it: what waits for its scrub is free already."""
+        return {"free_bytes": self.free_bytes(), "at": time.monotonic()}
+
+    def do_backlog(self):
+        """Pages that are free and not scrubbed yet, per node; empty when there are none."""
+        return {"nodes": self.backlog(), "at": time.monotonic()}
+
+    def do_domains(self):
+        """Every domain that Xen knows, dying ones too."""
+        return [
+            {
+                "domid": info["domid"],
+                "uuid": str(uuid.UUID(bytes=bytes(info["handle"]))),
+                "memory_bytes": info["mem_kb"] * 1024,
+                "dying": bool(info["dying"]),
+                "shutdown": bool(info["shutdown"]),
+                "shutdown_reason": info["shutdown_reason"],
+                "paused": bool(info["paused"]),
+                "cpu_seconds": info["cpu_time"] / 1e9,
+            }
+            for info in self.xc.domain_getinfo(0, 1024)
+        ]
+
+    def do_log(self, lines):
+        """The last lines of Xen's log, without the heap dumps that we asked for."""
+        with self.xen_lock:
+            self.log.update()
+        return self.log.lines[-lines:]
+
+    def do_write(self, path, text):
+        """Write a file, with its folder."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+        return {}
+
+    def do_run(self, argv, timeout):
+        """Run a command to its end; the group it made is killed when its time is over."""
+        issued = time.monotonic()
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.children.add(child)
+        try:
+            out, err = child.communicate(timeout=timeout)
+            hung = False
+        except subprocess.TimeoutExpired:
+            kill_group(child)
+            out, err = b"", b""
+            hung = True
+        finally:
+            self.children.discard(child)
+        return {
+            "returncode": child.returncode,
+            "stdout": out.decode(errors="replace"),
+            "stderr": err.decode(errors="replace"),
+            "issued": issued,
+            "returned": time.monotonic(),
+            "hung": hung,
+        }
+
+    def do_reclaim(self, domid, argv, timeout, wait_clean):
+        """End a domain and watch its memory come back.
+
+        Args:
+            domid: the domain.
+            argv: the command that ends it; None where something else does: then "issued" is now.
+            timeout: when to stop watching, s from now.
+            wait_clean: whether to watch until the backlog is 0, or until the memory is free.
+
+        Returns the command's result under "command", and the moments "issued", "returned",
+        "gone", "free" and "clean", None for those not seen in time; samples as
+        [at, free bytes, domain state or ""], backlog samples as [at, pages].
+        """
+        info = self.domain(domid)
+        if info is None:
+            raise LookupError("there is no domain {}".format(domid))
+        handle = info["handle"]
+        result = {"command": None, "samples": [], "backlog": []}
+        moments = {"issued": time.monotonic(), "returned": None, "gone": None}
+        moments.update(free=None, clean=None)
+        end = moments["issued"] + timeout
+        free_before = self.free_bytes()
+        wanted = free_before + info["mem_kb"] * 1024
+        worker = None
+        if argv is not None:
+
+            def command():
+                result["command"] = self.do_run(argv, timeout)
+
+            worker = threading.Thread(target=command, daemon=True)
+            moments["issued"] = time.monotonic()
+            worker.start()
+        next_backlog = 0.0
+        while time.monotonic() < end:
+            info = self.domain(domid)
+            same = info is not None and info["handle"] == handle
+            free = self.free_bytes()
+            at = time.monotonic()
+            state = ("dying" if info["dying"] else "alive") if same else ""
+            result["samples"].append([at, free, state])
+            if moments["gone"] is None and not same:
+                moments["gone"] = at
+            if moments["free"] is None and free >= wanted:
+                moments["free"] = at
+            returned = worker is None or not worker.is_alive()
+            settled = returned and moments["gone"] is not None and moments["free"] is not None
+            if settled and not wait_clean:
+                break
+            if settled and at >= next_backlog:
+                pages = sum(self.backlog().values())
+                at = time.monotonic()
+                result["backlog"].append([at, pages])
+                if pages == 0:
+                    moments["clean"] = at
+                    break
+                next_backlog = at + BACKLOG_SECONDS
+            time.sleep(SAMPLE_SECONDS)
+        if worker is not None:
+            worker.join(max(0.0, end - time.monotonic()) + 5)
+        if result["command"] is not None:
+            moments["issued"] = result["command"]["issued"]
+            moments["returned"] = result["command"]["returned"]
+        result.update(moments, wanted_bytes=wanted, free_before_bytes=free_before)
+        return result
+
+    # -- looking at Xen -----------------------------------------------------------------------
+
+    def free_bytes(self):
+        return self.xc.physinfo()["free_memory"] * 1024
+
+    def domain(self, domid):
+        found = self.xc.domain_getinfo(domid, 1)
+        return found[0] if found and found[0]["domid"] == domid else None
+
+    def backlog(self):
+        """The only view of the backlog that Xen gives: the heap dump of debug key H."""
+        with self.xen_lock:
+            self.log.update()
+            self.xc.send_debug_keys("H")
+            dump = self.log.update()
+        start = dump.rfind("'H' pressed")
+        if start < 0:
+            raise RuntimeError("debug key H left no heap dump in Xen's log")
+        return {node: int(pages) for node, pages in UNSCRUBBED.findall(dump[start:])}
+
+
+def kill_group(child):
+    """End a command and all that it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except OSError:
+        pass
+    try:
+        child.wait(2)
+    except subprocess.TimeoutExpired:
+        pass  # stuck in a hypercall: not even SIGKILL helps before that returns
+
+
+def main():
+    """Serve until the connection closes."""
+    try:
+        xc = load_bindings()
+    except Exception as error:
+        sys.stdout.write(json.dumps({"fatal": "{}: {}".format(type(error).__name__, error)}) + "\n")
+        return
+    Agent(xc, sys.stdin.buffer, sys.stdout.buffer).serve()
+
+
+if __name__ == "__main__":
+    main()
