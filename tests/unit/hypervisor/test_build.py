@@ -217,3 +217,8 @@ def test_compiler_errors_start_at_the_first() -> None:
     output = "CC a.o\na.c:1: error: first\nmore\nmake: *** [a.o] Error 1\n"
     assert compiler_errors(output).startswith("a.c:1: error: first")
     assert compiler_errors("just\nlines") == "just\nlines"
+
+
+def test_error_of_a_script_that_the_build_runs_is_shown() -> None:
+    output = "GEN x\nSyntaxError: Missing parentheses\nmake: *** [x] Error 1\n"
+    assert compiler_errors(output).startswith("SyntaxError: Missing parentheses")
