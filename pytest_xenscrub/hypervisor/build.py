@@ -308,7 +308,9 @@ class Builder:
 def compiler_errors(output: str, limit: int = 12) -> str:
     """The lines of a build that say why it failed, or its last ones where none does."""
     lines = output.splitlines()
-    pattern = re.compile(r"(: (fatal )?error:|^\w+Error: |undefined reference|\*\*\* |ld: )")
+    pattern = re.compile(
+        r"(: (fatal )?error:|^\w+Error: |undefined reference|\*\*\* |\bld: (?!warning))"
+    )
     first = next((at for at, line in enumerate(lines) if pattern.search(line)), None)
     chosen = lines[-limit:] if first is None else lines[first : first + limit]
     return "\n".join(chosen)
