@@ -47,10 +47,17 @@ def test_what_still_runs_for_a_dead_run_is_killed() -> None:
     base = base_folder()
     dead = base / "run-dead"
     dead.mkdir()
-    with subprocess.Popen(["sh", "-c", "sleep 60; :", str(dead)]) as left:
+    with subprocess.Popen(
+        ["sh", "-c", "echo; sleep 60; :", str(dead)], stdout=subprocess.PIPE
+    ) as left:
+        assert left.stdout is not None
+        left.stdout.readline()  # it runs, so its command line is its own by now
         (dead / "qemu.pid").write_text(str(left.pid))
-        sweep(base)
-        assert left.wait(5) == -9
+        try:
+            sweep(base)
+            assert left.wait(5) == -9
+        finally:
+            left.kill()
 
 
 def test_a_recycled_process_id_is_left_alone() -> None:

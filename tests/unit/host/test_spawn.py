@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -32,11 +31,19 @@ def gone(pid: int, seconds: float = 5) -> bool:
     return False
 
 
+def wait_until_running(pid: int, program: bytes, seconds: float = 5) -> None:
+    """Until setpriv has tied the child and become the program: before that nothing is promised."""
+    end = time.monotonic() + seconds
+    while not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(program):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_a_child_dies_with_a_parent_that_was_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        os.kill(pid, 0)
+        wait_until_running(pid, b"sleep")
         parent.send_signal(signal.SIGKILL)
         parent.wait()
         assert gone(pid)
