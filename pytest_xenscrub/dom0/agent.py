@@ -13,6 +13,7 @@ Unasked:  {"beat": monotonic seconds, "late": seconds that dom0 overslept}
 Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
 """
 
+import errno
 import glob
 import json
 import os
@@ -62,7 +63,8 @@ class XenLog:
             text = text.decode(errors="replace")
         at = text.rfind(self.tail) if self.tail else -1
         new = text[at + len(self.tail) :] if at >= 0 else text
-        self.tail = text[-400:]
+        # Longer than a heap dump, so that it holds the time in its first line: the rest repeats.
+        self.tail = text[-4000:]
         fresh = [line for line in new.splitlines() if line.strip() and not HEAP_DUMP.search(line)]
         self.lines = (self.lines + fresh)[-2000:]
         return new
@@ -269,7 +271,12 @@ class Agent:
         return self.xc.physinfo()["free_memory"] * 1024
 
     def domain(self, domid):
-        found = self.xc.domain_getinfo(domid, 1)
+        try:
+            found = self.xc.domain_getinfo(domid, 1)
+        except Exception as error:
+            if error.args[:1] == (errno.ESRCH,):
+                return None  # the bindings' word for: no domain from this number on
+            raise
         return found[0] if found and found[0]["domid"] == domid else None
 
     def backlog(self):
