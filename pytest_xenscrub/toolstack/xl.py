@@ -7,8 +7,7 @@ import itertools
 import json
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 import pexpect
@@ -18,6 +17,8 @@ from pytest_xenscrub.errors import GuestFailedError, InfrastructureError
 from pytest_xenscrub.guest.console import ErrorLine, Event, LineDecoder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_xenscrub.dom0.client import Dom0, Reclaim, TimedResult
 
 MIB = 1 << 20
@@ -62,7 +63,7 @@ class Domain:
                 raise GuestFailedError(
                     f"{self.name}: its console closed", evidence=self.dom0.evidence()
                 ) from None
-            for event in self._decoder.feed(data):
+            for event in self._decoder.feed(cast("bytes", data)):
                 events.append(event)
                 if isinstance(event, ErrorLine):
                     raise GuestFailedError(f"{self.name}: {event.what} {event.detail}")
@@ -127,9 +128,10 @@ class Xl:
 
     def close(self) -> None:
         """Destroy every guest of this run that is left, and remove its folder."""
+        ours = f"xenscrub-{self.run:06x}"
         script = (
-            f"for d in $(xl list | awk '/^xenscrub-{self.run:06x}-/ {{print $2}}');"
-            f" do xl destroy $d; done; rm -rf {self.folder} /var/log/xen/xl-xenscrub-{self.run:06x}*"
+            f"for d in $(xl list | awk '/^{ours}-/ {{print $2}}'); do xl destroy $d; done;"
+            f" rm -rf {self.folder} /var/log/xen/xl-{ours}*"
         )
         deadline = Deadline.after(60, f"{self.dom0.host.name}: removing this run's guests")
         self.dom0.run(["sh", "-c", script], deadline=deadline)
