@@ -145,7 +145,8 @@ class Dom0:
         with contextlib.suppress(OSError):  # the reader thread says why it went away
             self._process.stdin.write(source)
             self._process.stdin.flush()
-        threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True)
+        self._reader.start()
         self.info()
 
     # -- the line protocol --------------------------------------------------------------------
@@ -348,12 +349,15 @@ class Dom0:
 
     def close(self) -> None:
         """End the agent; commands of ours that still run in dom0 are killed by it."""
-        for stream in (self._process.stdin, self._process.stdout):
+        if self._process.stdin is not None:
             with contextlib.suppress(OSError):
-                if stream is self._process.stdin and stream is not None:
-                    stream.close()
+                self._process.stdin.close()
         try:
             self._process.wait(5)
-        except Exception:
+        except Exception:  # whatever holds it: it must not outlive us
             self._process.kill()
             self._process.wait(5)
+        self._reader.join(5)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
