@@ -280,7 +280,7 @@ class Dom0:
         """Run a command in dom0, timed there; what hangs is killed there and is an error here."""
         # The agent's own limit comes first, so that it can kill the command's whole group.
         answer = self._call(
-            "run", deadline.within(deadline.seconds, deadline.step),
+            "run", deadline,
             argv=list(argv), timeout=max(0.1, deadline.remaining - 1),
         )  # fmt: skip
         result = TimedResult(tuple(argv), **answer)
