@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""A lab machine played by QEMU: it boots through GRUB from its own disk, as a real one does.
+
+To everyone else it is a machine behind an ssh port: `SshHost` reaches it, and nothing but
+a reset button is left of the emulator.
+"""
+
+from __future__ import annotations
+
+import atexit
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.host.emulated.accel import Accel, best_accel, qemu_path
+from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image
+from pytest_xenscrub.host.emulated.lab_disk import ensure_lab_disk
+from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+from pytest_xenscrub.host.ssh import SshHost
+from pytest_xenscrub.host.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+
+ALIAS = "xenscrub-lab"
+"""What the machine is called in its ssh configuration."""
+
+
+class _DiskMachine(Machine):
+    """A QEMU whose BIOS reads the first sector of the disk, and which comes back after a reset."""
+
+    def _command(
+        self, image: Image, spec: MachineSpec, qemu: str, accel: Accel, *, incoming: bool
+    ) -> list[str]:
+        command = super()._command(image, spec, qemu, accel, incoming=incoming)
+        for option in ("-kernel", "-append", "-initrd"):
+            at = command.index(option)
+            del command[at : at + 2]
+        command.remove("-no-reboot")
+        return command
+
+
+class LabMachine:
+    """A machine in a lab: reached over ssh, and reset by its button. Made by `start`.
+
+    Attributes:
+        ssh_config: file in which `xenscrub-lab` is this machine: `ssh -F FILE xenscrub-lab`.
+    """
+
+    def __init__(self, image: Image, machine: Machine) -> None:
+        self._machine = machine
+        self.ssh_config = _write_ssh_config(image, machine)
+        # Who holds it closes it; this is for the ways out of Python that skip that.
+        atexit.register(self.close)
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        suite: str = "bookworm",
+        memory_bytes: int = 2 << 30,
+        progress: Progress,
+        deadline: Deadline,
+    ) -> LabMachine:
+        """Switch a lab machine on, with a fresh disk, and wait until its own Xen's sshd answers.
+
+        Args:
+            suite: Debian release of dom0.
+            memory_bytes: the machine's memory, bytes.
+            progress: called with a line for the user where something takes long.
+            deadline: for all of it, a build of image and disk included.
+
+        Raises:
+            MissingToolError: QEMU, GRUB, or what builds the image, is not installed.
+            InfrastructureError: it could not be built or started.
+            DeadlineExceededError: it did not come up in time.
+        """
+        qemu = qemu_path()
+        image = ensure_image(suite, progress=progress, deadline=deadline)
+        disk = ensure_lab_disk(image, progress=progress, deadline=deadline)
+        spec = MachineSpec(suite=suite, memory_bytes=memory_bytes)
+        # All that a machine takes of an image, once it boots by itself, is the disk.
+        machine = _DiskMachine(
+            Image(disk.parent), spec, qemu, best_accel(qemu), snapshot=None, deadline=deadline
+        )
+        try:
+            machine.wait_banner(deadline)
+            return cls(image, machine)
+        except BaseException:
+            machine.close()
+            raise
+
+    @property
+    def port(self) -> int:
+        """Its ssh port, on this machine's loopback interface only."""
+        return self._machine.port
+
+    def connect(self) -> SshHost:
+        """The machine as its user has it; to be closed before this machine is."""
+        return SshHost(Target(ALIAS), config=self.ssh_config, serial=self.serial_tail)
+
+    def serial_tail(self, lines: int = 20) -> str:
+        """Last lines of the serial log: GRUB's, Xen's and dom0's."""
+        return self._machine.serial_tail(lines)
+
+    def power_cycle(self) -> None:
+        """Press the reset button. What was not written to the disk yet is lost.
+
+        Raises:
+            InfrastructureError: QEMU has ended.
+        """
+        self._machine.qmp("system_reset")
+
+    def close(self) -> None:
+        """Switch it off and remove all that belonged to it. Never raises, may be called twice."""
+        atexit.unregister(self.close)
+        self._machine.close()
+
+
+def _write_ssh_config(image: Image, machine: Machine) -> Path:
+    known = machine.folder / "known_hosts"
+    known.write_text(f"{ALIAS} {image.host_key}\n")
+    config = machine.folder / "ssh_config"
+    config.write_text(
+        f"Host {ALIAS}\n"
+        "  HostName 127.0.0.1\n"
+        f"  Port {machine.port}\n"
+        "  User root\n"
+        f"  HostKeyAlias {ALIAS}\n"
+        f'  UserKnownHostsFile "{known}"\n'
+        "  GlobalKnownHostsFile /dev/null\n"
+        "  StrictHostKeyChecking yes\n"
+        f'  IdentityFile "{image.key}"\n'
+        "  IdentitiesOnly yes\n"
+        "  IdentityAgent none\n"
+    )
+    return config
