@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a test is handed: fixtures, and nothing else."""
+"""What a test is handed: fixtures, and nothing else.
+
+Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe` and `timings`.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +10,149 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.stash import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.host.protocol import Host
-    from pytest_xenscrub.toolstack.xl import Xl
+    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+    from pytest_xenscrub.session import Session
+    from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
 @pytest.fixture(scope="session")
-def xen_host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """The machine of `--xen-host`; an emulated one is started and, at the end, powered off."""
-    from pytest_xenscrub.host.emulated import (  # noqa: PLC0415 - only when a host is used
-        EmulatedHost,
-        MachineSpec,
-        default_memory_bytes,
-    )
-    from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415
-    from pytest_xenscrub.host.target import parse_target  # noqa: PLC0415
+def _xen_session(request: pytest.FixtureRequest) -> Session:
+    return request.config.stash[SESSION]
 
-    wanted = request.config.getoption("--xen-host")
-    if wanted is None:
+
+@pytest.fixture(scope="session")
+def _guest_kernel(_xen_session: Session) -> Path:
+    from pytest_xenscrub.guest.build import build_kernel  # noqa: PLC0415 - only with a host
+
+    return build_kernel()
+
+
+@pytest.fixture(scope="session")
+def xen_rig(_xen_session: Session, _guest_kernel: Path) -> Iterator[Rig]:
+    """The host with the Xen that was asked for; made anew after it broke."""
+    from pytest_xenscrub.rig import ChosenXen, Rig  # noqa: PLC0415 - only with a host
+
+    if _xen_session.settings.host is None:
         pytest.skip("no host: say --xen-host=emulated or --xen-host=[user@]host[:port]")
-    host: Host
-    if wanted == "emulated":
-        host = EmulatedHost.start(
-            MachineSpec(memory_bytes=default_memory_bytes()),
-            progress=print,
-            deadline=Deadline.after(400, "starting the emulated host"),
-        )
-    else:
-        host = SshHost(parse_target(wanted))
-    yield host
-    host.close()
-
-
-@pytest.fixture(scope="session")
-def dom0(xen_host: Host) -> Iterator[Dom0]:
-    """The agent in the host's dom0: clock, memory, backlog, Xen's log."""
-    from pytest_xenscrub.dom0.client import Dom0  # noqa: PLC0415
-
-    agent = Dom0(xen_host)
-    yield agent
-    agent.close()
+    rig = Rig(_xen_session.settings, ChosenXen(), _xen_session.live.say)
+    _xen_session.rig = rig
+    yield rig
+    rig.close()
+    _xen_session.rig = None
 
 
 @pytest.fixture
-def toolstack(dom0: Dom0) -> Iterator[Xl]:
-    """The xl toolstack; what a test leaves running is destroyed after it."""
-    from pytest_xenscrub.guest.build import build_kernel  # noqa: PLC0415
-    from pytest_xenscrub.toolstack.xl import Xl  # noqa: PLC0415
+def xen_host(xen_rig: Rig) -> Host:
+    """The machine of `--xen-host`, with Xen running; an emulated one is started by us.
 
-    xl = Xl(dom0, build_kernel())
+    Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test.
+    """
+    host = xen_rig.host
+    xen_rig.dom0.watch_stalls()
+    return host
+
+
+@pytest.fixture
+def dom0(xen_rig: Rig, xen_host: Host) -> Dom0:
+    """The agent in the host's dom0: its clock, its memory, the backlog, Xen's log."""
+    return xen_rig.dom0
+
+
+@pytest.fixture
+def toolstack(
+    _xen_session: Session, xen_rig: Rig, dom0: Dom0, _guest_kernel: Path
+) -> Iterator[Toolstack]:
+    """The toolstack; guests that a test leaves behind are destroyed after it."""
+    from pytest_xenscrub.toolstack.xl import Xl  # noqa: PLC0415 - only with a host
+
+    xl = Xl(dom0, _xen_session.tag)
+    xl.install(_guest_kernel)
     yield xl
-    xl.close()
+    # A host that hangs is made anew, and its guests with it; waiting for it would help nobody.
+    if xen_rig.healthy():
+        xl.close()
+
+
+@pytest.fixture
+def guests(_xen_session: Session, xen_rig: Rig, dom0: Dom0, toolstack: Toolstack) -> GuestFactory:
+    """Creates guests of our kernel, for tests that need more than a victim and a probe."""
+    from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
+
+    live = _xen_session.live
+    return GuestFactory(
+        toolstack,
+        dom0,
+        run=_xen_session.run,
+        tag=_xen_session.tag,
+        numbers=_xen_session.guest_numbers,
+        given_back=xen_rig.given_back,
+        clean_byte=xen_rig.info.clean_byte,
+        reveal=_xen_session.settings.show_residue,
+        live=live.update,
+    )
+
+
+@pytest.fixture
+def xen_repeat(request: pytest.FixtureRequest) -> int:
+    """Which of `--xen-repeat`'s rounds this is, from 1."""
+    return int(getattr(request, "param", 1))
+
+
+@pytest.fixture
+def timings(
+    request: pytest.FixtureRequest,
+    _xen_session: Session,
+    xen_rig: Rig,
+    toolstack: Toolstack,
+    xen_repeat: int,
+) -> Iterator[Timings]:
+    """Collects what each end of a guest took, for the table and the results.
+
+    `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
+    """
+    from pytest_xenscrub.report.results import as_properties  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.scrub.timing import Setting, Timings  # noqa: PLC0415
+
+    info = xen_rig.info
+    setting = Setting(
+        test=request.node.nodeid,
+        host=xen_rig.host.name,
+        kind=xen_rig.host.kind,
+        toolstack=toolstack.name,
+        variant=xen_rig.xen.variant,
+        xen=info.version,
+        debug=info.debug,
+        build_id=info.build_id,
+    )
+    collected = Timings(setting, _xen_session.record)
+    yield collected
+    request.node.user_properties += as_properties(collected.rows)
+
+
+@pytest.fixture
+def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
+    """The guest that fills its memory and is destroyed; created by `victim.fill()`."""
+    from pytest_xenscrub.scrub.victim import Victim  # noqa: PLC0415 - only with a host
+
+    wanted = _xen_session.settings.guest_memory
+    return Victim(guests, dom0.free_bytes() // 3 if wanted is None else wanted)
+
+
+@pytest.fixture
+def probe(_xen_session: Session, guests: GuestFactory, timings: Timings) -> Probe:
+    """Reads all memory that is free: `probe.read(frames)` is the verdict."""
+    from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - only with a host
+
+    return Probe(guests, min_coverage=_xen_session.settings.min_coverage, judged=timings.judge)

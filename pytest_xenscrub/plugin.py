@@ -3,25 +3,133 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_xenscrub import options
+from pytest_xenscrub.errors import ConfigurationError, MissingToolError, XenScrubError
+from pytest_xenscrub.stash import SESSION
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Generator
+    from types import FrameType
 
 pytest_plugins = ["pytest_xenscrub.fixtures"]
+
+TIMEOUT_SECONDS = 600.0
+"""pytest-timeout's limit for a test that uses a host and sets none: above the drivers' own."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of a run; `--help` touches no host."""
-    group = parser.getgroup("xenscrub", "memory scrubbing of destroyed guests on a real Xen")
-    group.addoption(
-        "--xen-host",
-        metavar="HOST",
-        help="the machine to test on: [user@]host[:port] of a dom0, or 'emulated'",
-    )
+    options.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Our markers, so that --strict-markers knows them."""
+    """Markers, so that --strict-markers knows them; settings, so that a bad one ends the run."""
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
+    from pytest_xenscrub.session import Session  # noqa: PLC0415 - after --help
+
+    try:
+        session = Session(config, options.read_settings(config))
+        session.check()
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SESSION] = session
+    _end_on_sigterm(config)
+
+
+def _end_on_sigterm(config: pytest.Config) -> None:
+    """SIGTERM ends a run as Ctrl-C does: fixtures are torn down, guests and QEMU go away."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        # A second one must not interrupt the clean-up of the first.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        pytest.exit("SIGTERM")
+
+    signal.signal(signal.SIGTERM, stop)
+
+    def restore() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    config.add_cleanup(restore)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Which host, real or emulated; which Xen runs there is said once it runs."""
+    return config.stash[SESSION].header()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that measures is run as often as was asked for."""
+    metafunc.config.stash[SESSION].parametrize(metafunc)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A limit for each test that uses a host, should all else fail."""
+    if not config.pluginmanager.hasplugin("timeout") or config.getoption("timeout", None):
+        return
+    for item in items:
+        if _uses_host(item) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
+def _uses_host(item: pytest.Item) -> bool:
+    return "xen_host" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A host that stopped responding fails the test that did it."""
+    result = yield
+    if _uses_host(item):
+        item.config.stash[SESSION].check_responsive()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Who is at fault: Xen (FAILED), what is around it (ERROR), a missing tool (skip)."""
+    report = yield
+    session = item.config.stash[SESSION]
+    error = call.excinfo.value if call.excinfo is not None else None
+    if isinstance(error, MissingToolError):
+        _as_skip(item, report, error)
+    elif isinstance(error, XenScrubError):
+        assert call.excinfo is not None  # noqa: S101 - there is an error
+        session.explain(call.excinfo, report)
+        if report.when != "teardown":
+            report.when = session.blame(error)
+    session.after(item, call, report)
+    return report
+
+
+def _as_skip(item: pytest.Item, report: pytest.TestReport, error: MissingToolError) -> None:
+    report.outcome = "skipped"
+    path, line, _ = item.location
+    reason = error.what + (f" ({error.todo})" if error.todo else "")
+    report.longrepr = (path, (line or 0) + 1, f"Skipped: {reason}")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The table."""
+    config.stash[SESSION].summary(terminalreporter)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Whatever fixtures did not close."""
+    session: Any = config.stash.get(SESSION, None)
+    if session is not None:
+        session.close()

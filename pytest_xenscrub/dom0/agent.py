@@ -26,7 +26,7 @@ import time
 import uuid
 
 BEAT_SECONDS = 0.25
-PAGE_BYTES = 4096
+SHUTDOWN_CRASH = 3
 # How often a dying domain is looked at: 0.15 ms of work each, so about 1 % of dom0's one CPU.
 SAMPLE_SECONDS = 0.01
 # Debug key H prints some 2 KiB on the serial line, so the backlog is looked at less often.
@@ -164,6 +164,11 @@ class Agent:
             self.log.update()
         return self.log.lines[-lines:]
 
+    def do_debug_key(self, key):
+        """Press one of Xen's debug keys."""
+        self.xc.send_debug_keys(key)
+        return {}
+
     def do_write(self, path, text):
         """Write a file, with its folder."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -200,14 +205,20 @@ class Agent:
             "hung": hung,
         }
 
-    def do_reclaim(self, domid, argv, timeout, wait_clean):
+    def do_crash(self, domid):
+        """Crash a domain from outside, as `SHUTDOWN_crash` from inside would."""
+        self.xc.domain_shutdown(domid, SHUTDOWN_CRASH)
+        return {}
+
+    def do_reclaim(self, domid, argv, timeout, until):
         """End a domain and watch its memory come back.
 
         Args:
             domid: the domain.
-            argv: the command that ends it; None where something else does: then "issued" is now.
+            argv: the command that ends it; None where something else does: then "issued" is the
+                first look at which the domain no longer ran.
             timeout: when to stop watching, s from now.
-            wait_clean: whether to watch until the backlog is 0, or until the memory is free.
+            until: when to stop watching: "gone", "free" (its memory is) or "clean" (no backlog).
 
         Returns the command's result under "command", and the moments "issued", "returned",
         "gone", "free" and "clean", None for those not seen in time; samples as
@@ -216,13 +227,7 @@ class Agent:
         info = self.domain(domid)
         if info is None:
             raise LookupError("there is no domain {}".format(domid))
-        handle = info["handle"]
-        result = {"command": None, "samples": [], "backlog": []}
-        moments = {"issued": time.monotonic(), "returned": None, "gone": None}
-        moments.update(free=None, clean=None)
-        end = moments["issued"] + timeout
-        free_before = self.free_bytes()
-        wanted = free_before + info["mem_kb"] * 1024
+        result = {}
         worker = None
         if argv is not None:
 
@@ -230,39 +235,18 @@ class Agent:
                 result["command"] = self.do_run(argv, timeout)
 
             worker = threading.Thread(target=command, daemon=True)
-            moments["issued"] = time.monotonic()
+        watch = Watch(self, info, worker, until)
+        end = watch.moments["issued"] + timeout
+        if worker is not None:
             worker.start()
-        next_backlog = 0.0
-        while time.monotonic() < end:
-            info = self.domain(domid)
-            same = info is not None and info["handle"] == handle
-            free = self.free_bytes()
-            at = time.monotonic()
-            state = ("dying" if info["dying"] else "alive") if same else ""
-            result["samples"].append([at, free, state])
-            if moments["gone"] is None and not same:
-                moments["gone"] = at
-            if moments["free"] is None and free >= wanted:
-                moments["free"] = at
-            returned = worker is None or not worker.is_alive()
-            settled = returned and moments["gone"] is not None and moments["free"] is not None
-            if settled and not wait_clean:
-                break
-            if settled and at >= next_backlog:
-                pages = sum(self.backlog().values())
-                at = time.monotonic()
-                result["backlog"].append([at, pages])
-                if pages == 0:
-                    moments["clean"] = at
-                    break
-                next_backlog = at + BACKLOG_SECONDS
+        while time.monotonic() < end and not watch.look():
             time.sleep(SAMPLE_SECONDS)
         if worker is not None:
             worker.join(max(0.0, end - time.monotonic()) + 5)
-        if result["command"] is not None:
-            moments["issued"] = result["command"]["issued"]
-            moments["returned"] = result["command"]["returned"]
-        result.update(moments, wanted_bytes=wanted, free_before_bytes=free_before)
+        ran = result.setdefault("command", None)
+        if ran is not None:
+            watch.moments.update(issued=ran["issued"], returned=ran["returned"])
+        result.update(watch.moments, samples=watch.samples, backlog=watch.backlog)
         return result
 
     # -- looking at Xen -----------------------------------------------------------------------
@@ -289,6 +273,64 @@ class Agent:
         if start < 0:
             raise RuntimeError("debug key H left no heap dump in Xen's log")
         return {node: int(pages) for node, pages in UNSCRUBBED.findall(dump[start:])}
+
+
+class Watch:
+    """A domain that is ending, looked at again and again."""
+
+    def __init__(self, agent, info, worker, until):
+        self.agent = agent
+        self.domid = info["domid"]
+        self.handle = info["handle"]
+        self.worker = worker
+        self.until = until
+        self.samples = []
+        self.backlog = []
+        self.ends_itself = worker is None
+        self.next_backlog = 0.0
+        self.wanted = agent.free_bytes() + info["mem_kb"] * 1024
+        self.moments = {"issued": time.monotonic(), "returned": None, "gone": None}
+        self.moments.update(free=None, clean=None)
+
+    def look(self):
+        """One look; whether all has been seen that was to be seen."""
+        info = self.agent.domain(self.domid)
+        same = info is not None and info["handle"] == self.handle
+        free = self.agent.free_bytes()
+        at = time.monotonic()
+        state = ("dying" if info["dying"] else "alive") if same else ""
+        self.samples.append([at, free, state])
+        moments = self.moments
+        if self.ends_itself and (not same or not runs(info)):
+            moments["issued"] = at
+            self.ends_itself = False
+        if moments["gone"] is None and not same:
+            moments["gone"] = at
+        if moments["free"] is None and free >= self.wanted:
+            moments["free"] = at
+        returned = self.worker is None or not self.worker.is_alive()
+        gone = returned and moments["gone"] is not None
+        settled = gone and moments["free"] is not None
+        if self.until != "clean":
+            return gone if self.until == "gone" else settled
+        return settled and self.look_at_backlog(at)
+
+    def look_at_backlog(self, at):
+        """Whether nothing is left to scrub; looks no more often than the serial line can bear."""
+        if at < self.next_backlog:
+            return False
+        pages = sum(self.agent.backlog().values())
+        at = time.monotonic()
+        self.backlog.append([at, pages])
+        self.next_backlog = at + BACKLOG_SECONDS
+        if pages == 0:
+            self.moments["clean"] = at
+        return pages == 0
+
+
+def runs(info):
+    """Whether a domain still runs; one that crashed is not among those that were shut down."""
+    return not (info["dying"] or info["shutdown"] or info["crashed"])
 
 
 def kill_group(child):

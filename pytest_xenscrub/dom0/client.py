@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from pytest_xenscrub.deadline import Deadline
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 # A call that only looks at Xen takes a millisecond; one that takes this long will never end.
 LOOK_SECONDS = 20.0
+DRAIN_POLL_SECONDS = 0.05
+
+HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
+
+Until = Literal["gone", "free", "clean"]
 
 # Reads the agent itself from stdin, so that nothing has to be installed or cleaned up in dom0.
 BOOTSTRAP = "import sys; exec(compile(sys.stdin.buffer.read({size}), 'xenscrub-agent', 'exec'))"
@@ -126,6 +132,43 @@ class Reclaim:
     backlog: list[tuple[float, int]] = field(repr=False)
 
 
+class Watch:
+    """A reclaim that is under way."""
+
+    def __init__(
+        self, dom0: Dom0, argv: tuple[str, ...], future: Future[Any], deadline: Deadline
+    ) -> None:
+        self._dom0 = dom0
+        self._argv = argv
+        self._future = future
+        self._deadline = deadline
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to watch."""
+        return self._future.done()
+
+    def result(self) -> Reclaim:
+        """What was seen.
+
+        Raises:
+            CommandError: the command failed.
+            DeadlineExceededError: the command hung, or dom0 did not answer.
+        """
+        answer = self._dom0._await(self._future, self._deadline)
+        command = answer["command"] and TimedResult(self._argv, **answer["command"])
+        if command is not None:
+            if command.hung:
+                raise self._deadline.error(**self._dom0.evidence())
+            command.check()
+        return Reclaim(
+            issued=answer["issued"], returned=answer["returned"], gone=answer["gone"],
+            free=answer["free"], clean=answer["clean"], command=command,
+            samples=[tuple(sample) for sample in answer["samples"]],
+            backlog=[tuple(sample) for sample in answer["backlog"]],
+        )  # fmt: skip
+
+
 class Dom0:
     """The agent in a host's dom0. Thread-safe: each request is answered on its own."""
 
@@ -207,7 +250,7 @@ class Dom0:
             todo="look at the serial log: did Xen crash, or dom0?",
         )
 
-    def _call(self, op: str, deadline: Deadline, **arguments: Any) -> Any:
+    def _submit(self, op: str, **arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
         with self._lock:
             if self._end is not None:
@@ -222,12 +265,17 @@ class Dom0:
                 self._process.stdin.flush()
         except OSError:
             raise self._lost() from None
+        return future
+
+    def _await(self, future: Future[Any], deadline: Deadline) -> Any:
         try:
             return future.result(deadline.remaining)
         except FutureTimeoutError:
-            with self._lock:
-                self._waiting.pop(number, None)
+            # An answer that comes later finds its future, which nobody looks at any more.
             raise deadline.error(**{"serial log": self.host.serial_tail()}) from None
+
+    def _call(self, op: str, deadline: Deadline, **arguments: Any) -> Any:
+        return self._await(self._submit(op, **arguments), deadline)
 
     def _look(self, op: str, what: str, **arguments: Any) -> Any:
         return self._call(
@@ -242,13 +290,17 @@ class Dom0:
         extra = facts["xen_extra"]
         return XenInfo(
             version=f"{facts['xen_major']}.{facts['xen_minor']}{extra}",
-            debug="debug=y" in self._debug_word(),
+            debug=self._is_debug(),
             build_id=facts["build_id"],
             command_line=facts["xen_commandline"],
             total_bytes=facts["total_bytes"],
             cpus=facts["cpus"],
             nodes=facts["nodes"],
         )
+
+    def ping(self, deadline: Deadline) -> None:
+        """Return once dom0 answers; raises if it does not."""
+        self._call("memory", deadline)
 
     def free_bytes(self) -> int:
         """Free memory as Xen counts it, bytes; pages that wait for their scrub are in it."""
@@ -288,31 +340,40 @@ class Dom0:
             raise deadline.error(**self.evidence())
         return result
 
+    def crash(self, domid: int) -> None:
+        """Crash a domain from outside."""
+        self._look("crash", f"crashing domain {domid}", domid=domid)
+
     def reclaim(
-        self, domid: int, argv: Sequence[str] | None, *, wait_clean: bool, deadline: Deadline
+        self, domid: int, argv: Sequence[str] | None, *, until: Until, deadline: Deadline
     ) -> Reclaim:
-        """End a domain with a command, or let it end, and watch its memory come back.
+        """End a domain with a command and watch its memory come back; see `watch`."""
+        return self.watch(domid, argv, until=until, deadline=deadline).result()
+
+    def watch(
+        self, domid: int, argv: Sequence[str] | None, *, until: Until, deadline: Deadline
+    ) -> Watch:
+        """As `reclaim`, without waiting for it.
 
         Args:
             domid: the domain.
             argv: the command that ends it; None where something else does.
-            wait_clean: watch until the backlog is 0; otherwise until all memory is free.
-            deadline: when to stop watching: what had not come by then is None in the result.
+            until: when to stop watching: the domain is gone, its memory is free, or clean.
+            deadline: when to stop at the latest: what had not come by then is None in the result.
         """
-        answer = self._call(
-            "reclaim", deadline,
+        future = self._submit(
+            "reclaim",
             domid=domid, argv=None if argv is None else list(argv),
-            timeout=max(0.1, deadline.remaining - 2), wait_clean=wait_clean,
+            timeout=max(0.1, deadline.remaining - 2), until=until,
         )  # fmt: skip
-        command = answer["command"] and TimedResult(tuple(argv or ()), **answer["command"])
-        if command is not None and command.hung:
-            raise deadline.error(**self.evidence())
-        return Reclaim(
-            issued=answer["issued"], returned=answer["returned"], gone=answer["gone"],
-            free=answer["free"], clean=answer["clean"], command=command,
-            samples=[tuple(sample) for sample in answer["samples"]],
-            backlog=[tuple(sample) for sample in answer["backlog"]],
-        )  # fmt: skip
+        return Watch(self, tuple(argv or ()), future, deadline)
+
+    def wait_drained(self, deadline: Deadline) -> None:
+        """Wait until the backlog is 0."""
+        while pages := self.backlog_pages():
+            if deadline.passed:
+                raise deadline.error(backlog=f"{pages} pages", **self.evidence())
+            time.sleep(DRAIN_POLL_SECONDS)
 
     def evidence(self) -> dict[str, str]:
         """Xen's and the serial log's last lines, for an error; what cannot be had is left out."""
@@ -322,7 +383,9 @@ class Dom0:
                 self._call("log", Deadline.after(3, "reading Xen's log"), lines=15)
             )
         if not logs.get("Xen's log"):
-            logs["serial log"] = self.host.serial_tail()
+            serial = self.host.serial_tail(400).splitlines()
+            told = [line for line in serial if not HEAP_DUMP.search(line)]
+            logs["serial log"] = "\n".join(told[-15:])
         return logs
 
     # -- its heartbeat ------------------------------------------------------------------------
@@ -342,10 +405,23 @@ class Dom0:
         """Whether the connection still stands."""
         return self._end is None
 
-    def _debug_word(self) -> str:
-        """`debug=y` or `debug=n` as Xen's banner has it; `xl info` does not show it."""
-        log = self._look("log", "reading Xen's log", lines=2000)
-        return next((word for line in log for word in line.split() if word[:6] == "debug="), "")
+    def _is_debug(self) -> bool:
+        """`debug=y` or `debug=n` of Xen's banner; `xl info` does not show it.
+
+        The banner may have left the log long ago: then a register dump repeats it (key d).
+        """
+        for ask in (False, True):
+            if ask:
+                self._look("debug_key", "debug key d", key="d")
+            log = "\n".join(self._look("log", "reading Xen's log", lines=2000))
+            if words := re.findall(r"\bdebug=([yn])\b", log):
+                return words[-1] == "y"
+        raise InfrastructureError(
+            f"{self.host.name}: cannot tell whether Xen is a debug build, and so what it scrubs"
+            " with: neither its banner nor a register dump says so",
+            tried="Xen's log, debug key d",
+            evidence=self.evidence(),
+        )
 
     def close(self) -> None:
         """End the agent; commands of ours that still run in dom0 are killed by it."""

@@ -384,7 +384,7 @@ class LineDecoder:
                 "other lines before it": "\n".join(list(self.plain)[-10:]),
             },
         )
-        raise self._error
+        raise self._error from None
 
     def _decode(self, raw: bytes) -> Event | None:
         if not raw.startswith(b"$"):
@@ -486,7 +486,8 @@ class LineDecoder:
         if self._open.kind != kind:
             raise ValueError(f"the list of {self._open.kind} has not ended")
         ranges = self._open
-        owned = self._owned()
+        # What was given back is no longer owned, and is told afterwards.
+        most = self._owned() + (self._given_back if kind == "ballooned" else 0)
         pfn = v.dec("at")
         for text in v.text("runs").split(","):
             run = _RUN.fullmatch(text)
@@ -496,7 +497,7 @@ class LineDecoder:
             step, count = (int(run[3], 16), int(run[4], 16)) if run[3] else (length, 1)
             last = mfn + step * (count - 1)
             pages = length * count
-            if not pages or not step or last < 0 or ranges.pages + pages > owned:
+            if not pages or not step or last < 0 or ranges.pages + pages > most:
                 raise ValueError(f"{text} cannot be")
             if abs(step) == length:
                 ranges.frames.add_range(min(mfn, last), max(mfn, last) + length)

@@ -59,11 +59,19 @@ class Host(Protocol):
     def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
 
-    def ssh_command(self, argv: Sequence[str]) -> list[str]:
-        """The local command line that runs `argv` in dom0, for a program that spawns it itself."""
+    def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        """The local command line that runs `argv` in dom0, for a program that spawns it itself.
+
+        Args:
+            argv: the command.
+            tty: whether it gets a terminal in dom0.
+        """
 
     def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
         """Copy a file into dom0; the remote folder must exist. Atomic: never seen half-written."""
+
+    def settle(self, deadline: Deadline) -> None:
+        """Wait until it is as fast as it will be, so that the first timing is like the others."""
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where the host has none that we can read."""

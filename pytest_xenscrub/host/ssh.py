@@ -126,7 +126,7 @@ class SshHost:
         """What it is made of."""
         return self._kind
 
-    def _base(self) -> list[str]:
+    def _base(self, *, tty: bool = False) -> list[str]:
         command = [self._ssh]
         if self._config is not None:
             command += ["-F", str(self._config)]
@@ -139,7 +139,7 @@ class SshHost:
             f"ControlPath={self._socket}",
             "ClearAllForwardings=yes",
             "RemoteCommand=none",
-            "RequestTTY=no",
+            f"RequestTTY={'force' if tty else 'no'}",
             "LogLevel=ERROR",
         ):
             command += ["-o", option]
@@ -186,11 +186,10 @@ class SshHost:
             return False
         return done.returncode == 0
 
-    def ssh_command(self, argv: Sequence[str]) -> list[str]:
+    def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         """The local command line that runs `argv` in dom0 over the shared connection."""
-        return [
-            *self._base(), "-o", "ControlMaster=no", "--", self._target.host, shlex.join(argv)
-        ]  # fmt: skip
+        base = [*self._base(tty=tty), "-o", "ControlMaster=no"]
+        return [*base, "--", self._target.host, shlex.join(argv)]
 
     def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
@@ -264,6 +263,9 @@ class SshHost:
             f"cat > {new} && chmod {mode} {new} && mv -f {new} {to} || {{ rm -f {new}; exit 1; }}"
         )
         self.run(["sh", "-c", script], deadline=deadline, stdin=local.read_bytes())
+
+    def settle(self, deadline: Deadline) -> None:
+        """Nothing to wait for: a real machine is as fast as it is."""
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where there is none that we can read."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is told: records, the table at the end, JSON lines, JUnit properties."""
+"""What comes out: the table, JSON lines, JUnit properties, and the line that shows progress."""

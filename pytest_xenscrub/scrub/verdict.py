@@ -1,46 +1,164 @@
 # SPDX-License-Identifier: MIT
-"""What a probe saw of a victim's frames, and whether that proves anything."""
+"""What probes saw of a victim's frames, and whether that proves anything."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pyroaring import BitMap64
+
+from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
-    from pyroaring import BitMap64
+    from pytest_xenscrub.guest.console import DirtyPage
+
+MIN_COVERAGE = 0.99
+_SHOWN = 8
+_SHOWN_BYTES = 16
+
+State = Literal["clean", "residue", "unproven"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
-    """A victim's frames against a probe's (MFNs).
+    """A victim's frames against what probes read (MFNs).
 
     Attributes:
         victim: frames that the victim had.
-        clean_frames: frames that the probe read and found clean.
-        residue_frames: frames that the probe read and found dirty.
+        clean_frames: frames that a probe read and found clean.
+        residue_frames: frames that a probe read and found dirty.
+        given_back: frames that live guests had given back before: they are dirty by contract.
+        unjudged_pages: pages of probes that the domain builder had written to, so that nothing
+            can be said of them.
+        pattern_pages: dirty pages that hold a pattern of ours: bytes of a guest of some run.
+        other_pages: dirty pages that hold something else: of a guest's page tables, of Xen, or of
+            a guest that is not ours.
+        dirty: the first dirty pages, described.
+        names: guests of this run by their number in the pattern.
+        run: this run's number in the pattern.
         min_coverage: share of the victim's frames that must have been read.
+        seconds: what reading took, on the probes' own clocks, s.
     """
 
     victim: BitMap64
     clean_frames: BitMap64
     residue_frames: BitMap64
-    min_coverage: float = 0.99
+    given_back: BitMap64 = field(default_factory=BitMap64)
+    unjudged_pages: int = 0
+    pattern_pages: int = 0
+    other_pages: int = 0
+    dirty: tuple[DirtyPage, ...] = ()
+    names: dict[int, str] = field(default_factory=dict)
+    run: int = 0
+    min_coverage: float = MIN_COVERAGE
+    seconds: float = 0.0
+
+    @property
+    def read_frames(self) -> BitMap64:
+        """Frames of which a probe can say something."""
+        return self.clean_frames | self.residue_frames
 
     @property
     def coverage(self) -> float:
-        """Freed frames that the probe read ÷ freed frames."""
-        judged = self.victim & (self.clean_frames | self.residue_frames)
-        return len(judged) / len(self.victim) if self.victim else 0.0
+        """Freed frames that a probe read ÷ freed frames."""
+        return len(self.victim & self.read_frames) / len(self.victim) if self.victim else 0.0
+
+    @property
+    def residue_in_victim(self) -> BitMap64:
+        """Dirty frames that were the victim's when it died."""
+        return (self.victim & self.residue_frames) - self.given_back
+
+    @property
+    def dirty_by_contract(self) -> BitMap64:
+        """Dirty frames that a live guest had given back: Xen leaves scrubbing those to it."""
+        return self.residue_frames & self.given_back
+
+    @property
+    def has_residue(self) -> bool:
+        """Whether a dead guest's bytes were seen.
+
+        A dirty frame of the victim is one, whatever it holds, and so is a pattern of ours in any
+        other frame: a copy, or an earlier victim's. Anything else in a frame that was not the
+        victim's (what dom0 or another guest ballooned out, or Xen's own) is counted and told, and
+        condemns nobody.
+        """
+        excused = len(self.dirty_by_contract)
+        return bool(self.residue_in_victim) or self.pattern_pages > excused
+
+    @property
+    def state(self) -> State:
+        """`residue`, `unproven` where too little was read, or `clean`."""
+        if self.has_residue:
+            return "residue"
+        return "clean" if self.coverage >= self.min_coverage else "unproven"
 
     @property
     def clean(self) -> bool:
-        """No byte of residue, and enough was read to say so."""
-        return not self.residue_frames and self.coverage >= self.min_coverage
+        """No byte of residue was seen, and enough was read to say so."""
+        return self.state == "clean"
+
+    @property
+    def bytes_per_second(self) -> float:
+        """How fast the probes read, bytes/s."""
+        pages = len(self.read_frames) + self.unjudged_pages
+        return pages * PAGE / self.seconds if self.seconds else 0.0
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self.state}: coverage {self.coverage:.2%}>"
 
     def __str__(self) -> str:
-        dirty = len(self.victim & self.residue_frames)
-        return (
-            f"{'clean' if self.clean else 'NOT CLEAN'}: {dirty} of {len(self.victim)} frames of"
-            f" the victim hold residue, {len(self.residue_frames) - dirty} others do;"
-            f" coverage {self.coverage:.2%} (at least {self.min_coverage:.0%} is needed)"
+        lines = [self._headline()]
+        lines.append(
+            f"  coverage: {self.coverage:.2%} of {len(self.victim)} freed frames were read"
+            f" ({self.min_coverage:.2%} are needed), {self.unjudged_pages} pages of the probes"
+            " cannot be judged"
         )
+        excused = len(self.dirty_by_contract)
+        foreign = len(self.residue_frames) - len(self.residue_in_victim) - excused
+        if self.residue_frames:
+            lines.append(
+                f"  dirty: {len(self.residue_in_victim)} of the victim's frames and {foreign} other"
+                f" frames, and {excused} that a live guest had given back;"
+                f" {self.pattern_pages} hold a pattern of ours, {self.other_pages} not"
+            )
+        lines += [f"    {self._describe(page)}" for page in self.dirty[:_SHOWN]]
+        if self.state == "residue":
+            lines.append(
+                "  next: this Xen handed out memory that it had not scrubbed; see which frames they"
+                " are (freed by an abort, a merge, one CPU, one order?), and read Xen's log"
+            )
+        elif self.state == "unproven":
+            lines.append(
+                "  next: nothing dirty was seen, but too few frames came back to the probes: look"
+                " for a domain that still holds them (xl list, --p--d) or for lost memory"
+            )
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        if self.state == "clean":
+            rate = f"{self.bytes_per_second / GIB:.1f} GiB/s"
+            return f"CLEAN: {gib(len(self.read_frames) * PAGE)} read at {rate}, no byte of residue"
+        if self.state == "unproven":
+            return "UNPROVEN: no residue was seen, but too little was read to call it clean"
+        return (
+            f"RESIDUE: {len(self.residue_in_victim)} frames of the victim still held data when"
+            " another guest got them"
+        )
+
+    def _describe(self, page: DirtyPage) -> str:
+        where = f"MFN {page.mfn:#x}, page {page.pfn} of the probe, bytes {page.first}-{page.last}"
+        owner = "the victim's frame" if page.mfn in self.victim else "not the victim's frame"
+        if page.pattern is None:
+            shown = f", {page.data[:_SHOWN_BYTES].hex(' ')}" if page.data else ""
+            return f"{where}: {owner}, no pattern of ours, hash {page.hash or 0:016x}{shown}"
+        pattern = page.pattern
+        if pattern.guest is None:
+            by = "a guest whose name is gone"
+        elif pattern.run != self.run:
+            by = f"guest {pattern.guest} of run {pattern.run or 0:06x}"
+        else:
+            by = self.names.get(pattern.guest, f"guest {pattern.guest} of this run")
+        place = f"page {pattern.pfn}" if pattern.pfn is not None else "some page"
+        was = f", written to MFN {pattern.mfn:#x}" if pattern.mfn not in (None, page.mfn) else ""
+        return f"{where}: {owner}, {by} wrote it to its {place}{was}: {page.data[:16].hex(' ')}"

@@ -3,135 +3,170 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
-from uuid import UUID
 
 import pexpect
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import GuestFailedError, InfrastructureError
-from pytest_xenscrub.guest.console import ErrorLine, Event, LineDecoder
+from pytest_xenscrub.errors import DeadlineExceededError, InfrastructureError
+from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
+from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from pytest_xenscrub.dom0.client import Dom0, Reclaim, TimedResult
+    from pytest_xenscrub.dom0.client import Dom0, Reclaim, TimedResult, Until
 
-MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class GuestSpec:
-    """A PV guest that is wanted: `actions` is what it does, as the kernel's `do=` has it."""
-
-    memory_bytes: int
-    vcpus: int
-    actions: str
-    clean_byte: int = 0
-    on_crash: str = "destroy"
+_LIST_FIELDS = 6
+_CLOSE_SECONDS = 60.0
 
 
-class Domain:
-    """A guest that runs, with its console."""
+class XlConsole:
+    """`xl console`, run in dom0 and driven by pexpect."""
 
-    def __init__(self, dom0: Dom0, name: str, domid: int, created: TimedResult) -> None:
-        self.dom0 = dom0
-        self.name = name
-        self.domid = domid
-        self.created = created
-        self._decoder = LineDecoder()
-        command = dom0.host.ssh_command(["xl", "console", "-t", "pv", str(domid)])
-        self._console = pexpect.spawn(command[0], command[1:], echo=False, timeout=None)
+    def __init__(self, command: Sequence[str]) -> None:
+        self._child = pexpect.spawn(command[0], list(command[1:]), echo=False, timeout=None)
+        # Its default is a pause before each line that is typed, meant for password prompts.
+        self._child.delaybeforesend = None
 
-    def wait_for(self, wanted: type[Event], deadline: Deadline) -> list[Event]:
-        """Every event up to the first of the type wanted."""
-        events: list[Event] = []
-        while True:
-            try:
-                data = self._console.read_nonblocking(1 << 16, timeout=min(1, deadline.remaining))
-            except pexpect.TIMEOUT:
-                if deadline.passed:
-                    raise deadline.error(
-                        console="\n".join(self._decoder.plain), **self.dom0.evidence()
-                    ) from None
-                continue
-            except pexpect.EOF:
-                raise GuestFailedError(
-                    f"{self.name}: its console closed", evidence=self.dom0.evidence()
-                ) from None
-            for event in self._decoder.feed(cast("bytes", data)):
-                events.append(event)
-                if isinstance(event, ErrorLine):
-                    raise GuestFailedError(f"{self.name}: {event.what} {event.detail}")
-                if isinstance(event, wanted):
-                    return events
+    def read(self, timeout: float) -> bytes:
+        """What has come; see `Console.read`."""
+        try:
+            return cast("bytes", self._child.read_nonblocking(1 << 16, timeout=max(0.0, timeout)))
+        except pexpect.TIMEOUT:
+            return b""
+        except pexpect.EOF:
+            raise EOFError from None
 
-    def destroy(self, *, wait_clean: bool = True, seconds: float = 60) -> Reclaim:
-        """`xl destroy`, watched in dom0 until its memory is free, or clean."""
-        deadline = Deadline.after(seconds, f"xl destroy {self.name}")
-        reclaim = self.dom0.reclaim(
-            self.domid, ["xl", "destroy", str(self.domid)], wait_clean=wait_clean, deadline=deadline
-        )
-        self.close()
-        if reclaim.command is not None:
-            reclaim.command.check()
-        return reclaim
+    def write(self, data: bytes) -> None:
+        """Type something."""
+        self._child.send(data)
 
     def close(self) -> None:
-        """Let go of the console."""
-        self._console.close(force=True)
+        """Let go of it."""
+        self._child.close(force=True)
 
 
 class Xl:
-    """Creates guests with xl; every guest of this run carries the run's name."""
+    """Drives xl in dom0; implements `Toolstack`.
+
+    Args:
+        dom0: the agent that runs and times the commands.
+        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+    """
 
     name = "xl"
 
-    def __init__(self, dom0: Dom0, kernel: Path) -> None:
+    def __init__(self, dom0: Dom0, tag: str) -> None:
         self.dom0 = dom0
-        self.run = secrets.randbits(24) | 1
-        self.folder = f"/run/xenscrub-{self.run:06x}"
-        self._numbers = itertools.count(1)
-        deadline = Deadline.after(30, f"{dom0.host.name}: copying the guest kernel")
-        dom0.host.run(["mkdir", "-p", self.folder], deadline=deadline)
-        dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
+        self.tag = tag
+        self.folder = f"/run/{tag}"
 
-    def create(self, spec: GuestSpec, role: str, *, seconds: float = 60) -> Domain:
-        """`xl create`; raises `InfrastructureError` if xl says done and the domain is not there."""
-        number = next(self._numbers)
-        name = f"xenscrub-{self.run:06x}-{role}-{number}"
-        uuid = UUID(bytes=secrets.token_bytes(16), version=4)
-        config = {
+    def _deadline(self, seconds: float, what: str) -> Deadline:
+        return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
+
+    def _run(self, argv: list[str], deadline: Deadline) -> TimedResult:
+        return self.dom0.run(argv, deadline=deadline).check()
+
+    def install(self, kernel: Path) -> None:
+        """Copy a guest kernel into this run's folder in dom0."""
+        deadline = self._deadline(30, "copying the guest kernel")
+        self.dom0.host.run(["mkdir", "-p", self.folder], deadline=deadline)
+        self.dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
+
+    def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
+        """`xl create`."""
+        settings = {
             "type": "pv",
-            "name": name,
-            "uuid": str(uuid),
+            "name": config.name,
+            "uuid": str(config.uuid),
             "kernel": f"{self.folder}/kernel.elf",
-            "memory": spec.memory_bytes // MIB,
-            "vcpus": spec.vcpus,
-            "extra": f"run={self.run:#x} guest={number} clean={spec.clean_byte:#04x}"
-            f" do={spec.actions}",
-            "on_crash": spec.on_crash,
+            "memory": config.memory_bytes // MIB,
+            "vcpus": config.vcpus,
+            "extra": config.command_line,
+            "on_crash": config.on_crash,
         }
-        path = f"{self.folder}/{name}.cfg"
+        path = f"{self.folder}/{config.name}.cfg"
         # xl's configuration syntax takes JSON's strings and numbers as they are.
-        self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in config.items()))
-        deadline = Deadline.after(seconds, f"xl create {name}")
-        created = self.dom0.run(["xl", "create", path], deadline=deadline).check()
+        self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
+        created = self._run(["xl", "create", path], deadline)
         for domain in self.dom0.domains():
-            if domain.uuid == uuid:
-                return Domain(self.dom0, name, domain.domid, created)
-        raise InfrastructureError(f"{name}: created, but not among the domains", tried=path)
+            if domain.uuid == config.uuid:
+                return Created(domain.domid, created.issued, created.returned)
+        raise InfrastructureError(
+            f"{config.name}: xl created it, and it is not among the domains",
+            tried=f"xl create {path}",
+            evidence=self.dom0.evidence(),
+        )
+
+    def console(self, domid: int) -> XlConsole:
+        """`xl console`."""
+        # Without a terminal it would listen, and type nothing.
+        command = ["xl", "console", "-t", "pv", str(domid)]
+        return XlConsole(self.dom0.host.ssh_command(command, tty=True))
+
+    def list(self, deadline: Deadline) -> list[Listed]:
+        """`xl list`."""
+        return parse_list(self._run(["xl", "list"], deadline).stdout)
+
+    def destroy(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
+        """`xl destroy`, watched in dom0."""
+        return self.dom0.reclaim(
+            domid, ["xl", "destroy", str(domid)], until=until, deadline=deadline
+        )
+
+    def shutdown(self, domid: int, deadline: Deadline) -> None:
+        """`xl shutdown`."""
+        self._run(["xl", "shutdown", str(domid)], deadline)
+
+    def reboot(self, domid: int, deadline: Deadline) -> None:
+        """`xl reboot`."""
+        self._run(["xl", "reboot", str(domid)], deadline)
 
     def close(self) -> None:
-        """Destroy every guest of this run that is left, and remove its folder."""
-        ours = f"xenscrub-{self.run:06x}"
-        script = (
-            f"for d in $(xl list | awk '/^{ours}-/ {{print $2}}'); do xl destroy $d; done;"
-            f" rm -rf {self.folder} /var/log/xen/xl-{ours}*"
-        )
-        deadline = Deadline.after(60, f"{self.dom0.host.name}: removing this run's guests")
-        self.dom0.run(["sh", "-c", script], deadline=deadline)
+        """Destroy every domain that carries this run's tag, and remove its folder and logs."""
+        deadline = self._deadline(_CLOSE_SECONDS, "removing this run's guests")
+        for domain in self.list(deadline):
+            if domain.name.startswith(f"{self.tag}-"):
+                try:
+                    self._run(["xl", "destroy", str(domain.domid)], deadline)
+                except DeadlineExceededError:
+                    raise
+                except InfrastructureError:
+                    # It may have ended by itself in between: what counts is what is left.
+                    continue
+        left = [d.name for d in self.list(deadline) if d.name.startswith(f"{self.tag}-")]
+        script = f"rm -rf {self.folder} /var/log/xen/xl-{self.tag}-*"
+        self._run(["sh", "-c", script], deadline)
+        if left:
+            raise InfrastructureError(
+                f"{self.dom0.host.name}: guests of this run are left: {', '.join(left)}",
+                todo="destroy them by hand: xl destroy NAME",
+                evidence=self.dom0.evidence(),
+            )
+
+
+def parse_list(text: str) -> list[Listed]:
+    """Take `xl list`'s table apart; a dying domain's name is `(null)`.
+
+    Raises:
+        InfrastructureError: it is not that table.
+    """
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("Name"):
+        raise InfrastructureError("xl list printed no table", evidence={"xl list": text})
+    domains = []
+    for line in lines[1:]:
+        # A name may hold blanks, so the fields are counted from the end.
+        fields = line.rsplit(None, _LIST_FIELDS - 1)
+        try:
+            name, domid, memory, vcpus, state, _time = fields
+            domains.append(Listed(name.strip(), int(domid), int(memory) * MIB, int(vcpus), state))
+        except ValueError:
+            raise InfrastructureError(
+                f"xl list printed a line that is not understood: {line}",
+                evidence={"xl list": text},
+            ) from None
+    return domains

@@ -71,15 +71,18 @@ def best_accel(path: str) -> Accel:
     return KVM if done.returncode == 0 else TCG
 
 
-def default_memory_bytes() -> int:
+def default_memory_bytes(share_with: int = 1) -> int:
     """Memory for an emulated host: half of what is available, 8 GiB at most, bytes.
+
+    Args:
+        share_with: how many hosts share that half.
 
     Raises:
         InfrastructureError: that is too little for a dom0 and a guest.
     """
     with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
         available = next(int(line.split()[1]) * 1024 for line in file if "MemAvailable" in line)
-    return memory_for(available)
+    return memory_for(available // share_with)
 
 
 def memory_for(available: int) -> int:

@@ -31,8 +31,7 @@ until [ -e /run/xenscrub-complete ]; do sleep 0.2; done
 xl info > /dev/null; xl list > /dev/null
 virsh -c xen:///system list > /dev/null 2>&1; virsh -c xen:///system nodeinfo > /dev/null 2>&1
 python3 -c 'import json, os, select, subprocess'
-xl dmesg -c > /dev/null
-while xl debug-keys H && xl dmesg -c | grep -q unscrubbed; do sleep 0.5; done
+while xl debug-keys H && xl dmesg | tail -n 3 | grep -q unscrubbed; do sleep 0.5; done
 sync
 """
 _WARM_SECONDS = 30.0
@@ -224,13 +223,19 @@ class EmulatedHost:
         """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
         return self._session.popen(argv)
 
-    def ssh_command(self, argv: Sequence[str]) -> list[str]:
+    def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         """The local command line that runs `argv` in dom0."""
-        return self._session.ssh_command(argv)
+        return self._session.ssh_command(argv, tty=tty)
 
     def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
         """Copy a file into dom0. Atomic: never seen half-written."""
         self._session.put(local, remote, deadline=deadline)
+
+    def settle(self, deadline: Deadline) -> None:
+        """Wait until all of its RAM is there: before that, whoever touches it first pays for it."""
+        ram = self._running.ram
+        if ram is not None and not ram.wait_populated(deadline.remaining):
+            raise deadline.error()
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log: Xen's and dom0's."""

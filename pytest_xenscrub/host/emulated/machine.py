@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.emulated.image import Image
 
 XEN_OPTIONS = (
-    "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
-    "loglvl=all guest_loglvl=all"
+    "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=2 "
+    "loglvl=all guest_loglvl=all conring_size=64k"
 )
 # Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"

@@ -57,6 +57,12 @@ class Ram:
         self._filler = threading.Thread(target=self._populate, name="xenscrub-ram", daemon=True)
         self._filler.start()
 
+    def wait_populated(self, timeout: float) -> bool:
+        """Wait until that is done; whether it is after `timeout` s."""
+        if self._filler is not None:
+            self._filler.join(timeout)
+        return self._filler is None or not self._filler.is_alive()
+
     def _populate(self) -> None:
         madvise = ctypes.CDLL(None).madvise  # mmap's own keeps the interpreter's lock
         madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.emulated.accel import Accel
 
 KEEP = 6
-_FORMAT = 1
+_FORMAT = 2
 
 
 def file_hash(path: Path) -> str:

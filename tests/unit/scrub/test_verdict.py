@@ -17,7 +17,7 @@ def test_all_frames_read_and_none_dirty_is_clean() -> None:
 def test_one_dirty_frame_is_not_clean() -> None:
     verdict = Verdict(VICTIM, VICTIM - BitMap64([1500]), BitMap64([1500]))
     assert not verdict.clean
-    assert "NOT CLEAN: 1 of 1000" in str(verdict)
+    assert "RESIDUE: 1 frames of the victim" in str(verdict)
 
 
 def test_too_little_read_is_not_clean() -> None:

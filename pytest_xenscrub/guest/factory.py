@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Creates this run's guests, and knows which memory there is for them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.guest.guest import Guest
+from pytest_xenscrub.toolstack.protocol import DomainConfig, OnCrash
+from pytest_xenscrub.units import MIB, gib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyroaring import BitMap64
+
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.toolstack.protocol import Toolstack
+
+CREATE_SECONDS = 120.0
+RESERVE_BYTES = 4 * MIB
+"""Left free beside a guest that gets the rest: what Xen needs to keep that guest."""
+_RESERVE_SHARE = 1024
+"""And one part in so many of its memory."""
+LEAST_BYTES = 8 * MIB
+"""The smallest guest worth creating."""
+_SHOWN_PAGES = 16
+
+
+class GuestFactory:
+    """Creates guests of our kernel.
+
+    Attributes:
+        toolstack: what creates them.
+        dom0: the host's dom0.
+        run: names this run in the pattern, 24 bits.
+        names: this run's guests by their number in the pattern.
+    """
+
+    def __init__(
+        self,
+        toolstack: Toolstack,
+        dom0: Dom0,
+        *,
+        run: int,
+        tag: str,
+        numbers: Iterator[int],
+        given_back: BitMap64,
+        clean_byte: int,
+        reveal: bool,
+        live: Callable[[str], None],
+    ) -> None:
+        self.toolstack = toolstack
+        self.dom0 = dom0
+        self.run = run
+        self.tag = tag
+        self.live = live
+        self.names: dict[int, str] = {}
+        self._clean_byte = clean_byte
+        self._reveal = reveal
+        self._numbers = numbers
+        self._given_back = given_back
+        self._cpus = dom0.info().cpus
+
+    def create(
+        self,
+        role: str,
+        memory_bytes: int,
+        actions: str,
+        *,
+        vcpus: int | None = None,
+        on_crash: OnCrash = "destroy",
+    ) -> Guest:
+        """Create a guest and start it; it works through `actions` on its own.
+
+        Args:
+            role: part of its name: victim, probe.
+            memory_bytes: rounded down to whole MiB.
+            actions: as the kernel's `do=` has it: "fill", "scan,fill".
+            vcpus: how many; by default one for each of the host's CPUs.
+            on_crash: what becomes of it when it crashes.
+
+        Raises:
+            ConfigurationError: there is not so much memory.
+            CommandError: the toolstack refused.
+            DeadlineExceededError: the toolstack hung.
+        """
+        memory_bytes = memory_bytes // MIB * MIB
+        free = self.dom0.free_bytes()
+        if not LEAST_BYTES <= memory_bytes <= free:
+            raise ConfigurationError(
+                f"{self.dom0.host.name}: a {role} of {gib(memory_bytes)} is not possible:"
+                f" {gib(free)} are free, and a guest needs {gib(LEAST_BYTES)}",
+                todo="choose another --xen-guest-memory, give the host more memory"
+                " (--xen-host-memory), or end its other guests",
+            )
+        number = next(self._numbers)
+        name = f"{self.tag}-{role}-{number}"
+        self.names[number] = name
+        line = f"run={self.run:#x} guest={number} clean={self._clean_byte:#04x} do={actions}"
+        line += f" show={_SHOWN_PAGES} reveal={int(self._reveal)}"
+        config = DomainConfig(
+            name=name,
+            uuid=UUID(bytes=secrets.token_bytes(16), version=4),
+            command_line=line,
+            memory_bytes=memory_bytes,
+            vcpus=self._cpus if vcpus is None else vcpus,
+            on_crash=on_crash,
+        )
+        self.live(f"{name}: creating {gib(memory_bytes)}")
+        deadline = Deadline.after(CREATE_SECONDS, f"{self.toolstack.name} create {name}")
+        created = self.toolstack.create(config, deadline=deadline)
+        return Guest(
+            self.toolstack, self.dom0, config, created, live=self.live, given_back=self._given_back
+        )
+
+    def most_bytes(self) -> int:
+        """Memory of the largest guest that fits now, bytes; 0 if none does."""
+        free = self.dom0.free_bytes()
+        most = (free - RESERVE_BYTES - free // _RESERVE_SHARE) // MIB * MIB
+        return most if most >= LEAST_BYTES else 0
+
+    def spinners(self) -> Guest:
+        """A small guest whose vCPUs, one for each CPU, keep every CPU from being idle."""
+        guest = self.create("spinner", 2 * LEAST_BYTES, "spin")
+        guest.ready()
+        return guest

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""A guest of ours that runs: its domain, and what it says on its console."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, TypeVar
+
+from pyroaring import BitMap64
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import GuestFailedError
+from pytest_xenscrub.guest.console import (
+    Ballooned,
+    ErrorLine,
+    LineDecoder,
+    PfnMap,
+    Progress,
+    Ranges,
+    Ready,
+)
+from pytest_xenscrub.units import GIB, gib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
+    from pytest_xenscrub.guest.console import Event
+    from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
+
+DESTROY_SECONDS = 120.0
+READY_SECONDS = 30.0
+"""What a guest of no memory may take to start; more memory gets more, see `ready_seconds`."""
+SLOWEST_BYTES_PER_SECOND = 128 << 20
+_READ_SECONDS = 0.5
+_TAIL = 15
+
+E = TypeVar("E")
+
+
+def ready_seconds(memory_bytes: int) -> float:
+    """How long a guest may take to read or fill its memory before it counts as hung, s."""
+    return READY_SECONDS + memory_bytes / SLOWEST_BYTES_PER_SECOND
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A guest that has ended, and how its memory came back.
+
+    Attributes:
+        guest: which one.
+        how: "destroy", "crash", "poweroff" or "reboot".
+        reclaim: the moments, on dom0's clock.
+    """
+
+    guest: Guest
+    how: str
+    reclaim: Reclaim
+
+
+class Guest:
+    """A guest that runs our kernel.
+
+    Attributes:
+        config: what it was created from.
+        created: how it was created; after a reboot still the first time.
+        domid: its domain.
+        events: all that its console said so far, without progress.
+        given_back_before: frames that guests had given back, dirty, when this one was created.
+    """
+
+    def __init__(
+        self,
+        toolstack: Toolstack,
+        dom0: Dom0,
+        config: DomainConfig,
+        created: Created,
+        *,
+        live: Callable[[str], None],
+        given_back: BitMap64,
+    ) -> None:
+        self.config = config
+        self.created = created
+        self.domid = created.domid
+        self.events: list[Event] = []
+        self._toolstack = toolstack
+        self._dom0 = dom0
+        self._live = live
+        self._given_back = given_back
+        self.given_back_before = given_back.copy()
+        self._decoder = LineDecoder()
+        self._undelivered: list[Event] = []
+        self._console = toolstack.console(self.domid)
+
+    @property
+    def name(self) -> str:
+        """Its name in the toolstack."""
+        return self.config.name
+
+    @property
+    def memory_bytes(self) -> int:
+        """Its memory when it was created, bytes."""
+        return self.config.memory_bytes
+
+    # -- its console ----------------------------------------------------------------------------
+
+    def wait_for(self, kind: type[E], deadline: Deadline) -> E:
+        """Read its console up to the next event of a kind.
+
+        Raises:
+            GuestFailedError: it reported an error, or its console was closed.
+            GuestProtocolError: it said something that cannot be.
+            DeadlineExceededError: it did not say it in time.
+        """
+        while True:
+            while self._undelivered:
+                event = self._undelivered.pop(0)
+                if isinstance(event, Progress):
+                    self._live(self._progress_line(event))
+                    continue
+                self.events.append(event)
+                if isinstance(event, Ranges):
+                    self._keep_account(event)
+                if isinstance(event, ErrorLine):
+                    raise GuestFailedError(
+                        f"{self.name}: {event.what} {event.detail}".rstrip(),
+                        evidence=self.evidence(),
+                    )
+                if isinstance(event, kind):
+                    return event
+            if deadline.passed:
+                raise deadline.error(**self.evidence())
+            try:
+                data = self._console.read(min(_READ_SECONDS, deadline.remaining))
+            except EOFError:
+                raise GuestFailedError(
+                    f"{self.name}: its console was closed while we waited for"
+                    f" {kind.__name__.lower()}: the guest has ended",
+                    todo="look for a domain crash in Xen's log",
+                    evidence=self.evidence(),
+                ) from None
+            self._undelivered += self._decoder.feed(data)
+
+    def _keep_account(self, ranges: Ranges) -> None:
+        """What a live guest gives back stays dirty, until a guest owns it and dies with it."""
+        if ranges.kind == "ballooned":
+            self._given_back.update(ranges.frames)
+        elif ranges.kind == "frames":
+            self._given_back.difference_update(ranges.frames)
+
+    def ready(self, *, seconds: float | None = None) -> None:
+        """Wait until it has done all that it was told to."""
+        limit = ready_seconds(self.memory_bytes) if seconds is None else seconds
+        deadline = Deadline.after(limit, f"{self.name}: {self.config.command_line}")
+        self.wait_for(Ready, deadline)
+
+    def do(self, action: str, *, seconds: float | None = None) -> None:
+        """Have it do something more: an action as the kernel's `do=` has it; wait until done."""
+        self.send(action)
+        limit = ready_seconds(self.memory_bytes) if seconds is None else seconds
+        self.wait_for(Ready, Deadline.after(limit, f"{self.name}: {action}"))
+
+    def send(self, action: str) -> None:
+        """Tell it to do something, and do not wait."""
+        self._console.write(action.encode() + b"\n")
+
+    def _progress_line(self, event: Progress) -> str:
+        left = (event.total - event.bytes) / event.rate if event.rate else 0.0
+        return (
+            f"{self.name}: {event.op} {gib(event.bytes)} of {gib(event.total)},"
+            f" {event.rate / GIB:.1f} GiB/s, {left:.0f} s left"
+        )
+
+    def last(self, kind: type[E]) -> E | None:
+        """The last event of a kind, or None."""
+        return next((e for e in reversed(self.events) if isinstance(e, kind)), None)
+
+    def all(self, kind: type[E]) -> list[E]:
+        """Every event of a kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def frames_of(self, kind: str) -> BitMap64:
+        """The last set of frames of a kind: frames, clean, residue, unjudged; MFNs."""
+        found = [ranges.frames for ranges in self.all(Ranges) if ranges.kind == kind]
+        return found[-1] if found else BitMap64()
+
+    @property
+    def ballooned(self) -> BitMap64:
+        """All frames that it has given back while it lived."""
+        given = BitMap64()
+        for ranges in self.all(Ranges):
+            if ranges.kind == "ballooned":
+                given |= ranges.frames
+        return given
+
+    @property
+    def frames(self) -> BitMap64:
+        """The frames that it has: those reported when it filled or read, less what it gave back."""
+        return self.frames_of("frames") - self.ballooned
+
+    @property
+    def map(self) -> PfnMap | None:
+        """Page to frame, as last reported."""
+        return next((r.map for r in reversed(self.all(Ranges)) if r.map is not None), None)
+
+    @property
+    def ballooned_pages(self) -> int:
+        """How many pages it has given back."""
+        return sum(event.pages for event in self.all(Ballooned))
+
+    def evidence(self) -> dict[str, str]:
+        """Its console's and Xen's last lines."""
+        said = [*self._decoder.plain][-_TAIL:] + [str(e)[:200] for e in self.events[-5:]]
+        return {f"console of {self.name}": "\n".join(said), **self._dom0.evidence()}
+
+    # -- its end --------------------------------------------------------------------------------
+
+    def destroy(self, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+        """Destroy it through the toolstack, watched in dom0 until its memory is clean."""
+        deadline = Deadline.after(seconds, f"{self._toolstack.name} destroy {self.name}")
+        self._live(f"{self.name}: destroying {gib(self.memory_bytes)}")
+        reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
+        self.release()
+        return Ended(self, "destroy", reclaim)
+
+    def end(self, how: str, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+        """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
+
+        After a reboot it goes on under another domain: see `follow_reboot`.
+        """
+        deadline = Deadline.after(seconds, f"{self.name}: {how}")
+        watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
+        self.send(how)
+        reclaim = watch.result()
+        self.release()
+        if reclaim.gone is None:
+            raise deadline.error(**self.evidence())
+        return Ended(self, how, reclaim)
+
+    def follow_reboot(self, *, seconds: float = 60.0) -> None:
+        """After its reboot: find its new domain, and listen to its console from the start."""
+        deadline = Deadline.after(seconds, f"{self.name}: coming back after its reboot")
+        while True:
+            found = [d for d in self._dom0.domains() if d.uuid == self.config.uuid and not d.dying]
+            if found and found[0].domid != self.domid:
+                break
+            deadline.check(**self.evidence())
+        self.domid = found[0].domid
+        self.events.clear()
+        self._decoder = LineDecoder()
+        self._undelivered.clear()
+        self._console = self._toolstack.console(self.domid)
+
+    def release(self) -> None:
+        """Let go of its console."""
+        self._console.close()

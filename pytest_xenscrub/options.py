@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""What the user asked for: command line before environment before ini file, each value checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.units import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_xenscrub.host.target import Target
+
+EMULATED = "emulated"
+_MOST_REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class HostChoice:
+    """`--xen-host`: the emulated host, or where ssh goes."""
+
+    name: str
+    target: Target | None
+
+    @property
+    def emulated(self) -> bool:
+        """Whether we start it ourselves."""
+        return self.target is None
+
+
+def _host(text: str) -> HostChoice:
+    from pytest_xenscrub.host.target import parse_target  # noqa: PLC0415 - only if there is one
+
+    return HostChoice(text, None if text == EMULATED else parse_target(text))
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise ConfigurationError(f"{text!r} is no share", todo="write it as 0.99 or 99%")
+    return value
+
+
+def _repeat(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_REPEATS:
+        raise ConfigurationError(
+            f"{text!r} is no number of repeats", todo=f"give a number from 1 to {_MOST_REPEATS}"
+        )
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    values = {"1": True, "true": True, "yes": True, "on": True}
+    values |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    if text.lower() not in values:
+        raise ConfigurationError(f"{text!r} is neither yes nor no")
+    return values[text.lower()]
+
+
+def _choice(*known: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ConfigurationError(f"{text!r} is not one of: {', '.join(known)}")
+        return text
+
+    return parse
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: `--xen-guest-memory`, `PYTEST_XEN_GUEST_MEMORY`, `xen_guest_memory`."""
+
+    key: str
+    parse: Callable[[str], Any]
+    help: str
+    metavar: str = ""
+    default: Any = None
+    many: bool = False
+    flag: bool = False
+
+    @property
+    def argument(self) -> str:
+        """On the command line."""
+        return "--xen-" + self.key.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """In the environment; values of an option that may be repeated are parted by blanks."""
+        return "PYTEST_XEN_" + self.key.upper()
+
+    @property
+    def ini(self) -> str:
+        """In the ini file."""
+        return "xen_" + self.key
+
+
+OPTIONS = (
+    Option(
+        "host", _host, "machine to test on: [user@]host[:port] of a dom0, or 'emulated'", "HOST"
+    ),
+    Option(
+        "host_memory", parse_size,
+        "memory of the emulated host (default: half of what is available, 8 GiB at most)", "SIZE",
+    ),
+    Option(
+        "guest_memory", parse_size, "memory of a victim (default: a third of what is free)", "SIZE"
+    ),
+    Option(
+        "min_coverage", _share,
+        "share of the freed frames that must have been read for a verdict of clean (default 99%%)",
+        "SHARE", 0.99,
+    ),
+    Option("results", Path, "append each result to FILE as it happens, as JSON lines", "FILE"),
+    Option("repeat", _repeat, "run each measured test N times", "N", 1),
+    Option(
+        "show_residue", _flag,
+        "print bytes that are not of our own pattern, which may be someone's data", flag=True,
+        default=False,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is to do; sizes in bytes."""
+
+    host: HostChoice | None
+    host_memory: int | None
+    guest_memory: int | None
+    min_coverage: float
+    results: Path | None
+    repeat: int
+    show_residue: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare all options to pytest."""
+    group = parser.getgroup("xenscrub", "memory scrubbing of destroyed guests on a real Xen")
+    for option in OPTIONS:
+        extra: dict[str, Any] = {"metavar": option.metavar}
+        if option.flag:
+            extra = {"action": "store_const", "const": "yes"}
+        elif option.many:
+            extra["action"] = "append"
+        shown = f"{option.help} [env {option.variable}, ini {option.ini}]"
+        group.addoption(option.argument, dest=option.ini, default=None, help=shown, **extra)
+        kind: Literal["linelist", "string"] = "linelist" if option.many else "string"
+        parser.addini(option.ini, option.help, kind)
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """All settings of a run.
+
+    Raises:
+        pytest.UsageError: one cannot be meant; says where it stands.
+    """
+    return Settings(**{option.key: _read(config, option) for option in OPTIONS})
+
+
+def _given(config: pytest.Config, option: Option) -> Iterator[tuple[str, list[str]]]:
+    """Where a value may stand, first the one that wins, and what stands there."""
+    said = config.getoption(option.ini)
+    yield option.argument, [] if said is None else said if option.many else [said]
+    variable = os.environ.get(option.variable, "")
+    yield (
+        f"environment variable {option.variable}",
+        (variable.split() if option.many else [variable] if variable else []),
+    )
+    written = config.getini(option.ini)
+    yield f"ini option {option.ini}", written if option.many else [written] if written else []
+
+
+def _read(config: pytest.Config, option: Option) -> Any:
+    for where, texts in _given(config, option):
+        if not texts:
+            continue
+        try:
+            values = [option.parse(text) for text in texts]
+        except ConfigurationError as error:
+            raise pytest.UsageError(f"{where}: {error}") from None
+        return tuple(values) if option.many else values[0]
+    return option.default
+
+
+assert [o.key for o in OPTIONS] == [f.name for f in dataclasses.fields(Settings)]  # noqa: S101

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""What the user sees while it runs: a line that comes and goes, and lines that stay."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import pytest
+
+_SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
+_COLUMNS_LEFT = 10
+"""Kept free, so that the line does not wrap: what wraps cannot be erased."""
+
+
+class Live:
+    """Prints beside pytest's own output; nothing where pytest prints nothing (a worker of xdist).
+
+    Args:
+        config: pytest's; at -q and below lines that only inform are left out.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._capture = config.pluginmanager.getplugin("capturemanager")
+        self._reporter = config.pluginmanager.getplugin("terminalreporter")
+        self._quiet = config.option.verbose < 0
+
+    def say(self, line: str) -> None:
+        """Print a line that stays, on a line of its own."""
+        if self._reporter is None or self._quiet:
+            return
+        with self._uncaptured():
+            self._erase()
+            # It may stand behind a test's name, or behind the dots of the tests before.
+            self._reporter.ensure_newline()
+            self._reporter.write_line(f"  xen: {line}")
+
+    def update(self, line: str) -> None:
+        """Show a line until the next one; only on a terminal."""
+        if self._reporter is None or self._quiet or not self._reporter.isatty:
+            return
+        width = shutil.get_terminal_size().columns - self._reporter._tw.width_of_current_line
+        shown = line[: max(0, width - _COLUMNS_LEFT)]
+        with self._uncaptured():
+            self._reporter.write(f"{_SAVE} {shown}{_ERASE}{_RESTORE}", flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._reporter is not None and self._reporter.isatty and not self._quiet:
+            with self._uncaptured():
+                self._erase()
+
+    def _erase(self) -> None:
+        if self._reporter is not None and self._reporter.isatty:
+            self._reporter.write(_ERASE, flush=True)
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        if self._capture is None:
+            return contextlib.nullcontext()
+        return cast("AbstractContextManager[None]", self._capture.global_and_fixture_disabled())

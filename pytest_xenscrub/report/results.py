@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Rows on their way: into a file as they happen, and with pytest's reports to their readers."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.scrub.timing import Row, row_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_PROPERTY = re.compile(r"xen\[(\d+)\]\.(\w+)")
+
+
+class ResultsFile:
+    """JSON lines, one object a line; of several lines with the same `id` the last one counts.
+
+    Each line is appended and flushed at once, under a lock: workers may share the file, and what
+    is in it is there whatever happens next.
+
+    Args:
+        path: the file; appended to if it exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` now if it cannot be written, not after an hour."""
+        try:
+            with self._path.open("ab"):
+                pass
+        except OSError as error:
+            raise ConfigurationError(
+                f"--xen-results={self._path}: cannot be written: {error.strerror}"
+            ) from None
+
+    def append(self, row: Row) -> None:
+        """Write a row as it is now."""
+        line = json.dumps({"id": row.id, "at": time.time(), **row.as_dict()}) + "\n"
+        with self._path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def as_properties(rows: Iterable[Row]) -> list[tuple[str, object]]:
+    """Rows as `user_properties`: `xen[0].destroy` and so on; what was not measured is left out."""
+    return [
+        (f"xen[{row.number}].{key}", value)
+        for row in rows
+        for key, value in row.as_dict().items()
+        if value is not None and key not in ("test", "number")
+    ]
+
+
+def rows_of(test: str, properties: Iterable[tuple[str, Any]]) -> list[Row]:
+    """The rows of which `as_properties` made these properties."""
+    flat: dict[int, dict[str, object]] = {}
+    for name, value in properties:
+        if match := _PROPERTY.fullmatch(name):
+            number = int(match[1])
+            row = flat.setdefault(number, {"test": test, "number": number})
+            row[match[2]] = value
+    return [row_from(flat[number]) for number in sorted(flat)]

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""The host of a run with one Xen on it: started when needed, made anew when it broke."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyroaring import BitMap64
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import (
+    DeadlineExceededError,
+    HostStalledError,
+    HostUnusableError,
+    InfrastructureError,
+    XenScrubError,
+)
+from pytest_xenscrub.units import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_xenscrub.dom0.client import Dom0, XenInfo
+    from pytest_xenscrub.host.emulated import EmulatedHost
+    from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.options import Settings
+
+START_SECONDS = 570.0
+"""To start the emulated host, a build of its image included, s."""
+_HEALTH_SECONDS = 10.0
+_GIVE_UP_AFTER = 2
+
+
+@dataclass(frozen=True)
+class ChosenXen:
+    """Which Xen is to run.
+
+    Attributes:
+        variant: its name, for the table.
+        defers: whether it leaves unscrubbed pages after a destroy; None where nobody knows.
+        hypervisor: the Xen to boot, an uncompressed ELF file; None for the host's own.
+        build_id: what must run then, in hex; empty where anything may.
+        cmdline: boot options for it.
+    """
+
+    variant: str = "as-is"
+    defers: bool | None = None
+    hypervisor: Path | None = None
+    build_id: str = ""
+    cmdline: str = ""
+
+
+class Rig:
+    """A host, what runs on it, and whether it can still be trusted.
+
+    Attributes:
+        xen: which Xen is to run.
+        given_back: frames that are free and dirty by contract: live guests gave them back.
+
+    Args:
+        settings: what the user asked for.
+        xen: which Xen is to run.
+        say: prints a line for the user, where something takes long or has happened.
+    """
+
+    def __init__(self, settings: Settings, xen: ChosenXen, say: Callable[[str], None]) -> None:
+        self.xen = xen
+        self.given_back = BitMap64()
+        self._settings = settings
+        self._say = say
+        self._host: Host | None = None
+        self._dom0: Dom0 | None = None
+        self._info: XenInfo | None = None
+        self._broken = ""
+        self._breaks = 0
+
+    # -- what tests use ------------------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        """The host, running.
+
+        Raises:
+            HostUnusableError: it broke before, and was given up.
+            XenFaultError: the Xen that was asked for does not come up.
+            InfrastructureError: it cannot be had.
+        """
+        self._ensure()
+        assert self._host is not None  # noqa: S101 - that is what _ensure is for
+        return self._host
+
+    @property
+    def dom0(self) -> Dom0:
+        """The agent in its dom0; raises as `host` does."""
+        self._ensure()
+        assert self._dom0 is not None  # noqa: S101 - that is what _ensure is for
+        return self._dom0
+
+    @property
+    def info(self) -> XenInfo:
+        """Which Xen runs; raises as `host` does."""
+        self._ensure()
+        assert self._info is not None  # noqa: S101 - that is what _ensure is for
+        return self._info
+
+    @property
+    def running(self) -> Dom0 | None:
+        """The agent if there is one; starts nothing."""
+        return self._dom0
+
+    @property
+    def defers(self) -> bool | None:
+        """Whether this Xen leaves unscrubbed pages after a destroy; None where nobody knows.
+
+        The emulated host's own Xen is Debian's, which does since 4.10.
+        """
+        choice = self._settings.host
+        if self.xen.hypervisor is None and choice is not None and choice.emulated:
+            return True
+        return self.xen.defers
+
+    def describe(self) -> str:
+        """One line on what runs where."""
+        if self._info is None or self._host is None:
+            return "not started"
+        info = self._info
+        return (
+            f"{self._host.name}: {self._host.kind}, Xen {info.version} debug="
+            f"{'y' if info.debug else 'n'} ({self.xen.variant}), {gib(info.total_bytes)},"
+            f" {info.cpus} CPUs"
+        )
+
+    # -- its health ----------------------------------------------------------------------------
+
+    def broke(self, why: str) -> None:
+        """Something was seen after which the host cannot be trusted: it is made anew before use."""
+        if not self._broken:
+            self._breaks += 1
+        self._broken = self._broken or why.splitlines()[0]
+
+    def healthy(self) -> bool:
+        """Whether dom0 still answers; if it does not, it is as if `broke` had been called."""
+        if self._broken or self._dom0 is None:
+            return False
+        try:
+            # Any answer will do.
+            self._dom0.ping(Deadline.after(_HEALTH_SECONDS, "dom0's answer"))
+        except XenScrubError as error:
+            self.broke(str(error))
+            return False
+        return True
+
+    def passed(self) -> None:
+        """A test has passed on it: whatever broke it before is over."""
+        self._breaks = 0
+
+    # -- its life ------------------------------------------------------------------------------
+
+    def _ensure(self) -> None:
+        if self._dom0 is not None and not self._broken:
+            if self._dom0.alive:
+                return
+            self.broke("the connection to dom0 was lost")
+        if self._breaks >= _GIVE_UP_AFTER:
+            raise HostUnusableError(
+                f"{self._name}: host unusable with Xen {self.xen.variant}: {self._broken}"
+            )
+        if self._broken:
+            self._say(f"{self._name}: made anew, because: {self._broken}")
+        self.close()
+        try:
+            self._start()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, Exception):
+                self._breaks = _GIVE_UP_AFTER
+                self._broken = str(error).splitlines()[0]
+            raise
+        self._broken = ""
+
+    @property
+    def _name(self) -> str:
+        return "no host" if self._settings.host is None else self._settings.host.name
+
+    def _start(self) -> None:
+        from pytest_xenscrub.dom0.client import Dom0  # noqa: PLC0415 - only when a host is used
+
+        choice = self._settings.host
+        if choice is None:
+            raise InfrastructureError("there is no host")
+        if choice.target is None:
+            host: Host = self._start_emulated()
+        else:
+            from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415
+
+            host = SshHost(choice.target)
+        self.given_back.clear()
+        self._host = host
+        self._dom0 = Dom0(host)
+        self._info = self._dom0.info()
+        host.settle(Deadline.after(60, f"{host.name}: settling"))
+        self._check_build_id(self._info)
+        self._say(self.describe())
+
+    def _start_emulated(self) -> EmulatedHost:
+        from pytest_xenscrub.host.emulated import (  # noqa: PLC0415
+            EmulatedHost,
+            MachineSpec,
+            default_memory_bytes,
+        )
+
+        memory = self._settings.host_memory
+        if memory is None:
+            memory = default_memory_bytes(share_with=_workers())
+        spec = MachineSpec(
+            memory_bytes=memory, hypervisor=self.xen.hypervisor, xen_cmdline=self.xen.cmdline
+        )
+        deadline = Deadline.after(START_SECONDS, "starting the emulated host")
+        host = EmulatedHost.start(spec, progress=self._say, deadline=deadline)
+        self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
+        return host
+
+    def _check_build_id(self, info: XenInfo) -> None:
+        if self.xen.build_id and info.build_id != self.xen.build_id:
+            raise InfrastructureError(
+                f"{self._name}: another Xen runs than the one that was built:"
+                f" build id {info.build_id or 'none'} in place of {self.xen.build_id}",
+                todo="look at the host's boot entry and serial log",
+            )
+
+    def close(self) -> None:
+        """Let go of the host. Never raises, may be called twice."""
+        dom0, self._dom0 = self._dom0, None
+        host, self._host = self._host, None
+        self._info = None
+        if host is not None and host.kind.startswith("emulated"):
+            # Powered off first: then the agent's connection ends at once, whatever state it is in.
+            host.close()
+        if dom0 is not None:
+            with contextlib.suppress(Exception):
+                dom0.close()
+        if host is not None:
+            host.close()
+
+
+def is_host_fault(error: BaseException) -> bool:
+    """Whether a host must be looked at after this error before it is used again."""
+    return isinstance(error, DeadlineExceededError | HostStalledError | HostUnusableError)
+
+
+def _workers() -> int:
+    """How many processes share this machine: pytest-xdist's workers, each with a host."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

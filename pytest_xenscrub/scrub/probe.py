@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""The guest that is given freed memory and reads every byte of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyroaring import BitMap64
+
+from pytest_xenscrub.guest.console import DirtyPage, Scanned
+from pytest_xenscrub.scrub.verdict import MIN_COVERAGE, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest.guest import Guest
+
+_PROBES = 3
+"""What one probe left is offered to another, and to a third: more would not find more."""
+
+
+class Probe:
+    """Reads memory that is free, and judges.
+
+    Args:
+        guests: creates the probes' guests.
+        min_coverage: share of a victim's frames that must have been read.
+        judged: told of each verdict.
+    """
+
+    def __init__(
+        self,
+        guests: GuestFactory,
+        *,
+        min_coverage: float = MIN_COVERAGE,
+        judged: Callable[[Verdict], None] = lambda _: None,
+    ) -> None:
+        self._guests = guests
+        self._min_coverage = min_coverage
+        self._judged = judged
+
+    def read(self, frames: BitMap64) -> Verdict:
+        """Give all free memory to probes, read it, and judge what was seen of `frames` (MFNs).
+
+        The probes are destroyed after that, and their memory with them: what they found dirty has
+        had its scrub then, if this Xen scrubs.
+
+        Raises:
+            CommandError: a probe could not be created.
+            GuestFailedError: a probe failed.
+            GuestProtocolError: a probe's report is mangled: no verdict rests on that.
+            DeadlineExceededError: something hung.
+        """
+        probes: list[Guest] = []
+        while True:
+            size = self._guests.most_bytes()
+            if size:
+                probes.append(self.create(size))
+            verdict = self.verdict(frames, probes)
+            if not size or verdict.has_residue or verdict.coverage >= self._min_coverage:
+                break
+            if len(probes) == _PROBES:
+                break
+        self._judged(verdict)
+        for guest in probes:
+            guest.destroy(until="free")
+        return verdict
+
+    def create(self, memory_bytes: int) -> Guest:
+        """One probe of that size, which has read all of its memory."""
+        guest = self._guests.create("probe", memory_bytes, "scan")
+        guest.ready()
+        return guest
+
+    def verdict(self, frames: BitMap64, probes: Iterable[Guest]) -> Verdict:
+        """Judge `frames` by what these probes, or any guest that scanned, have read."""
+        clean, residue, given_back = BitMap64(), BitMap64(), BitMap64()
+        unjudged = pattern = other = 0
+        seconds = 0.0
+        dirty: list[DirtyPage] = []
+        for guest in probes:
+            clean |= guest.frames_of("clean")
+            residue |= guest.frames_of("residue")
+            given_back |= guest.given_back_before
+            dirty += guest.all(DirtyPage)
+            for scanned in guest.all(Scanned):
+                unjudged += scanned.unjudged
+                pattern += scanned.pattern
+                other += scanned.other
+                seconds += scanned.ns / 1e9
+        # A frame that one probe found dirty is dirty, whatever it was after that probe had died.
+        return Verdict(
+            victim=frames,
+            clean_frames=clean - residue,
+            residue_frames=residue,
+            given_back=given_back,
+            unjudged_pages=unjudged,
+            pattern_pages=pattern,
+            other_pages=other,
+            dirty=tuple(dirty),
+            names=dict(self._guests.names),
+            run=self._guests.run,
+            min_coverage=self._min_coverage,
+            seconds=seconds,
+        )

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""The guest that fills its memory with a pattern, and ends."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import XenScrubError
+from pytest_xenscrub.guest.console import Filled, Verified
+from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyroaring import BitMap64
+
+    from pytest_xenscrub.dom0.client import Until
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.toolstack.protocol import OnCrash
+
+DRAIN_SECONDS = 120.0
+
+T = TypeVar("T")
+
+
+def in_background(work: Callable[[], T]) -> Future[T]:
+    """Do something in a thread of its own, which ends with it."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # it belongs to the one who waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="xenscrub-destroy", daemon=True).start()
+    return future
+
+
+class Victim:
+    """A victim, created when it is first told to fill.
+
+    Attributes:
+        memory_bytes: its memory; may be changed until it is created.
+        on_crash: what becomes of it when it crashes; may be changed until it is created.
+    """
+
+    def __init__(self, guests: GuestFactory, memory_bytes: int) -> None:
+        self.memory_bytes = memory_bytes
+        self.on_crash: OnCrash = "destroy"
+        self._guests = guests
+        self._guest: Guest | None = None
+
+    @property
+    def guest(self) -> Guest:
+        """The guest behind it.
+
+        Raises:
+            XenScrubError: it was not created yet.
+        """
+        if self._guest is None:
+            raise XenScrubError("there is no victim yet", todo="call victim.fill() first")
+        return self._guest
+
+    def fill(self, actions: str = "fill") -> BitMap64:
+        """Create it, and wait until every page that it owns holds its pattern.
+
+        The backlog is waited for first, so that what is measured later is this victim's.
+
+        Args:
+            actions: what it does, as the kernel's `do=` has it.
+
+        Returns:
+            Its frames (MFNs).
+        """
+        guests = self._guests
+        guests.dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "backlog of earlier guests"))
+        self._guest = guests.create("victim", self.memory_bytes, actions, on_crash=self.on_crash)
+        self._guest.ready()
+        return self.frames
+
+    @property
+    def frames(self) -> BitMap64:
+        """The frames that it has now (MFNs)."""
+        return self.guest.frames
+
+    @property
+    def fill_seconds(self) -> float | None:
+        """How long filling took on the guest's own clock, s; None if it has not filled."""
+        filled = self.guest.last(Filled)
+        return None if filled is None else filled.ns / 1e9
+
+    def destroy(self, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+        """Destroy it through the toolstack and watch its memory come back.
+
+        Args:
+            until: return when it is "gone", its memory is "free", or the backlog is 0 ("clean").
+            seconds: what that may take.
+        """
+        return self.guest.destroy(until=until, seconds=seconds)
+
+    def start_destroy(
+        self, *, until: Until = "free", seconds: float = DESTROY_SECONDS
+    ) -> Future[Ended]:
+        """As `destroy`, and go on while it dies: `result()` waits for it, `done()` tells."""
+        return in_background(lambda: self.guest.destroy(until=until, seconds=seconds))
+
+    def end(self, how: str, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+        """Have it end by itself: "crash", "poweroff" or "reboot"."""
+        return self.guest.end(how, until=until, seconds=seconds)
+
+    def balloon_out(self, pages: int) -> BitMap64:
+        """Have it give back filled pages, as a balloon driver does.
+
+        Returns:
+            The frames that it gave back (MFNs).
+        """
+        self.guest.do(f"balloon={pages}")
+        return self.guest.ballooned
+
+    def verify(self) -> Verified:
+        """Have it look whether its pages still hold what it wrote there."""
+        self.guest.do("verify")
+        verified = self.guest.last(Verified)
+        assert verified is not None  # noqa: S101 - the decoder owes one before ready
+        return verified

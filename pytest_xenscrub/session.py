@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""What a run knows from its start to its end; pytest's hooks ask it, and it holds no hook."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pytest_xenscrub.errors import HostStalledError, XenFaultError, XenScrubError
+from pytest_xenscrub.report.live import Live
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.scrub.timing import Row
+
+MOST_STALL_SECONDS = 5.0
+"""A dom0 that does not respond for longer than this fails the test that did it to it."""
+_PACKAGE = Path(__file__).parent
+_FULL_TRACEBACKS = ("long", "native", "short", "line")
+
+
+class Session:
+    """One run.
+
+    Attributes:
+        settings: what the user asked for.
+        live: prints for the user while it runs.
+        run: this run's number in the patterns and names of its guests, 24 bits.
+        guest_numbers: of the guests to come: no two of a run write the same pattern.
+        rig: the host in use, once a test has asked for one.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.settings = settings
+        self.config = config
+        self.run = secrets.randbits(24) | 1
+        self.guest_numbers = itertools.count(1)
+        self.rig: Rig | None = None
+
+    @property
+    def tag(self) -> str:
+        """Begins the name of all that this run makes on a host."""
+        return f"xenscrub-{self.run:06x}"
+
+    @property
+    def live(self) -> Live:
+        """Made when it is asked for: the terminal reporter comes after us."""
+        return Live(self.config)
+
+    # -- before ---------------------------------------------------------------------------------
+
+    def header(self) -> str | None:
+        """The line for pytest's header; nothing where no host was asked for."""
+        choice = self.settings.host
+        if choice is None:
+            return None
+        what = "a real Xen in QEMU on this machine" if choice.emulated else "over ssh"
+        return f"xen host: {choice.name} ({what})"
+
+    def check(self) -> None:
+        """Find out now what would otherwise be found out after an hour.
+
+        Raises:
+            ConfigurationError: results cannot be written.
+        """
+        if self.settings.results is not None:
+            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+            ResultsFile(self.settings.results).check()
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """Repeat tests that measure as often as was asked for."""
+        count = self.settings.repeat
+        if count > 1 and "xen_repeat" in metafunc.fixturenames:
+            ids = [f"repeat{number}" for number in range(1, count + 1)]
+            metafunc.parametrize("xen_repeat", range(1, count + 1), indirect=True, ids=ids)
+
+    # -- while a test runs ----------------------------------------------------------------------
+
+    def record(self, row: Row) -> None:
+        """Keep a row, now: what happens later must not lose it."""
+        if self.settings.results is not None:
+            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+            ResultsFile(self.settings.results).append(row)
+
+    def check_responsive(self) -> None:
+        """Raise `HostStalledError` if dom0 was silent for too long since the test began."""
+        dom0 = None if self.rig is None else self.rig.running
+        if dom0 is None or self.rig is None:
+            return
+        stall = dom0.worst_stall()
+        if stall > MOST_STALL_SECONDS:
+            raise HostStalledError(
+                f"{dom0.host.name}: dom0 did not respond for {stall:.1f} s"
+                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)",
+                todo="something kept dom0's CPU: look for long loops without preemption in what"
+                " this Xen does when memory is freed",
+                evidence=dom0.evidence(),
+            )
+
+    # -- after a phase of a test ----------------------------------------------------------------
+
+    def blame(self, error: XenScrubError) -> Literal["setup", "call"]:
+        """Which phase a fault counts for: "call" is Xen's (FAILED), "setup" is ours (ERROR)."""
+        return "call" if isinstance(error, XenFaultError) else "setup"
+
+    def explain(
+        self, excinfo: pytest.ExceptionInfo[BaseException], report: pytest.TestReport
+    ) -> None:
+        """Show the test's own lines and the error's text, not the way through this package."""
+        if self.config.option.tbstyle in _FULL_TRACEBACKS or self.config.option.fulltrace:
+            return
+        root = self.config.rootpath
+        own = excinfo.traceback.filter(
+            lambda entry: (
+                Path(entry.path).is_relative_to(root)
+                and not Path(entry.path).is_relative_to(_PACKAGE)
+                and "site-packages" not in Path(entry.path).parts
+            )
+        )
+        if own:
+            excinfo.traceback = own
+        report.longrepr = excinfo.getrepr(style="short" if own else "value")
+
+    def after(
+        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+    ) -> None:
+        """Look at the host after a failure, so that what comes next finds one it can trust."""
+        rig = self.rig
+        if rig is None or "xen_host" not in getattr(item, "fixturenames", ()):
+            return
+        if call.when == "call":
+            self.live.clear()
+        if not report.failed:
+            if call.when == "call":
+                rig.passed()
+            return
+        error = None if call.excinfo is None else call.excinfo.value
+        if isinstance(error, HostStalledError):
+            rig.broke(str(error))
+        rig.healthy()
+        report.sections.append(("xen host", rig.describe()))
+        if not isinstance(error, XenScrubError) and rig.running is not None:
+            report.sections += list(rig.running.evidence().items())
+
+    # -- at the end -----------------------------------------------------------------------------
+
+    def rows(self, reporter: pytest.TerminalReporter) -> list[Row]:
+        """Every row of the run, also of those tests that ran in other processes.
+
+        They travel in the reports' `user_properties`; the last report of a test has all of them.
+        """
+        from pytest_xenscrub.report.results import rows_of  # noqa: PLC0415
+
+        properties: dict[str, list[tuple[str, object]]] = {}
+        for reports in reporter.stats.values():
+            for report in reports:
+                carried = getattr(report, "user_properties", [])
+                if len(carried) > len(properties.get(report.nodeid, [])):
+                    properties[report.nodeid] = carried
+        return [row for test, carried in properties.items() for row in rows_of(test, carried)]
+
+    def summary(self, reporter: pytest.TerminalReporter) -> None:
+        """Print the table; at -q without its title, at -qq not at all."""
+        verbosity = self.config.option.verbose
+        if verbosity < -1:
+            return
+        rows = self.rows(reporter)
+        if not rows:
+            return
+        from pytest_xenscrub.report.table import UNITS, render  # noqa: PLC0415
+
+        if verbosity >= 0:
+            reporter.section("memory of destroyed guests")
+            for host in sorted({describe(row) for row in rows}):
+                reporter.write_line(host)
+            reporter.write_line(UNITS)
+        reporter.write_line(render(rows))
+
+    def close(self) -> None:
+        """Let go of the host if no fixture has."""
+        if self.rig is not None:
+            self.rig.close()
+
+
+def describe(row: Row) -> str:
+    """Which host and Xen a row comes from."""
+    s = row.setting
+    return (
+        f"{s.host}: {s.kind}, Xen {s.xen} debug={'y' if s.debug else 'n'} ({s.variant}),"
+        f" build id {s.build_id[:12] or 'none'}"
+    )

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""What every toolstack can do, whatever drives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from uuid import UUID
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.dom0.client import Reclaim, Until
+
+OnCrash = Literal["destroy", "preserve", "restart"]
+
+
+@dataclass(frozen=True)
+class DomainConfig:
+    """A PV domain that is wanted.
+
+    Attributes:
+        name: its name, unique on the host.
+        uuid: its UUID; with it a domain is found again after a reboot, under another domid.
+        command_line: for the guest's kernel.
+        memory_bytes: bytes, a multiple of 1 MiB.
+        vcpus: how many.
+        on_crash: what becomes of it when it crashes.
+    """
+
+    name: str
+    uuid: UUID
+    command_line: str
+    memory_bytes: int
+    vcpus: int
+    on_crash: OnCrash = "destroy"
+
+
+@dataclass(frozen=True)
+class Created:
+    """A domain that the toolstack has just created.
+
+    Attributes:
+        domid: its number.
+        issued: when the create was issued, s on dom0's monotonic clock.
+        returned: when the toolstack returned, s on the same clock.
+    """
+
+    domid: int
+    issued: float
+    returned: float
+
+    @property
+    def seconds(self) -> float:
+        """From issued to returned, s."""
+        return self.returned - self.issued
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A domain as the toolstack lists it; `state` as `xl list` has it: `r-----`, `--p--d`."""
+
+    name: str
+    domid: int
+    memory_bytes: int
+    vcpus: int
+    state: str
+
+
+class Console(Protocol):
+    """A guest's PV console. It does not end with the domain everywhere, so reads have a limit."""
+
+    def read(self, timeout: float) -> bytes:
+        """What has come; b"" if nothing did within `timeout` s.
+
+        Raises:
+            EOFError: the console was closed: its domain is gone.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Type something."""
+
+    def close(self) -> None:
+        """Let go of it. Never raises, may be called twice."""
+
+
+class Toolstack(Protocol):
+    """Creates and ends domains. Whatever takes longer than its deadline is an error naming it."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as `--xen-toolstack` has it."""
+
+    def install(self, kernel: Path) -> None:
+        """Make a guest kernel available to the domains to come."""
+
+    def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
+        """Create a domain from the kernel installed, and start it.
+
+        Raises:
+            CommandError: the toolstack refused.
+            DeadlineExceededError: it hung.
+        """
+
+    def console(self, domid: int) -> Console:
+        """The console of a domain; what it said before is still there, if nobody has read it."""
+
+    def list(self, deadline: Deadline) -> list[Listed]:
+        """All domains, dom0 too."""
+
+    def destroy(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
+        """Destroy a domain, watched in dom0."""
+
+    def shutdown(self, domid: int, deadline: Deadline) -> None:
+        """Ask a guest to power itself off; returns at once."""
+
+    def reboot(self, domid: int, deadline: Deadline) -> None:
+        """Ask a guest to reboot itself; returns at once."""
+
+    def close(self) -> None:
+        """Destroy every domain of this toolstack's that is left, and all else that it made."""

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""Sizes: bytes inside, MiB and GiB at the edges."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pytest_xenscrub.errors import ConfigurationError
+
+PAGE: Final = 4096
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB, "T": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `512M`, `1.5GiB`, `2g`; a bare number is bytes.
+
+    Raises:
+        ConfigurationError: it is not a size, or 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+    if not size:
+        raise ConfigurationError(f"{text!r} is no size", todo="write it as 512M or 1.5GiB")
+    return size
+
+
+def gib(size: float) -> str:
+    """`2.00 GiB`; smaller sizes as `512 MiB`."""
+    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"

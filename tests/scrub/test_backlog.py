@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Memory that is handed out before anyone had the time to scrub it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.guest.factory import RESERVE_BYTES
+from pytest_xenscrub.units import MIB
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+SMALL_PROBE_BYTES = 128 * MIB
+
+
+@pytest.mark.quick
+def test_probe_while_backlog_waits(
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, xen_rig: Rig
+) -> None:
+    """Who allocates unscrubbed pages must scrub them, or get others.
+
+    Idle CPUs scrub several GiB in a second, so every CPU is kept busy by a spinning guest: the
+    backlog waits, and the probe gets its memory through the allocation path.
+    """
+    frames = victim.fill()
+    guests.spinners()
+    timings.record(victim.destroy(until="free"))
+    backlog = guests.dom0.backlog_pages()
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+    if xen_rig.defers:
+        assert backlog > 0, "nothing was left to scrub when the probe was built: nothing is proven"
+    elif not backlog:
+        pytest.skip(f"clean, but Xen {xen_rig.xen.variant} leaves no backlog to be probed")
+
+
+@pytest.mark.quick
+def test_probes_while_guest_dies(
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
+) -> None:
+    """Pages come free one after the other: each must be clean when the next guest gets it.
+
+    Ballast holds all other memory, so that what the small probes get is the victim's, as fast as
+    it comes free.
+    """
+    victim.memory_bytes = max(victim.memory_bytes, dom0.free_bytes() // 2)
+    frames = victim.fill()
+    ballast = guests.create("ballast", guests.most_bytes(), "frames")
+    ballast.ready()
+    dying = victim.start_destroy(until="gone")
+    probes: list[Guest] = []
+    while not dying.done() and len(probes) < victim.memory_bytes // SMALL_PROBE_BYTES - 1:
+        if dom0.free_bytes() >= SMALL_PROBE_BYTES + RESERVE_BYTES:
+            probes.append(guests.create("probe", SMALL_PROBE_BYTES, "scan"))
+    for guest in probes:
+        guest.ready()
+    ended = dying.result()
+    timings.record(ended)
+    early = probe.verdict(frames, probes)
+    assert not early.has_residue, str(early)
+    assert ended.reclaim.gone is not None
+    during = [guest for guest in probes if guest.created.issued < ended.reclaim.gone]
+    assert during, "no probe was built while the victim died: nothing is proven"
+    for guest in (*probes, ballast):
+        guest.destroy(until="free")
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""The positive control: what is not scrubbed by contract must be found, or probes are blind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.units import PAGE
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+LEAST_READ = 0.95
+"""Of the pages given back: some of them become the probe's own domain structures."""
+
+
+@pytest.mark.quick
+def test_ballooned_pages_are_found(
+    victim: Victim, probe: Probe, timings: Timings, xen_rig: Rig
+) -> None:
+    """Pages that a live guest gives back keep its data: the probe finds exactly those.
+
+    Xen leaves the scrubbing of such pages to the guest, unless it is booted with `scrub-domheap`.
+    The first probe sweeps the heap: it owns those pages when it dies, so they are scrubbed then.
+    """
+    victim.fill()
+    given_back = victim.balloon_out(victim.memory_bytes // 4 // PAGE)
+    verdict = probe.read(given_back)
+    swept = verdict.read_frames
+    if "scrub-domheap" in xen_rig.info.command_line:
+        assert verdict.clean, str(verdict)
+    else:
+        assert verdict.coverage >= LEAST_READ, str(verdict)
+        assert verdict.residue_frames == given_back & verdict.read_frames, str(verdict)
+        assert verdict.pattern_pages == len(verdict.residue_frames), str(verdict)
+    assert victim.verify().mismatched == 0, "the live guest's own memory was touched"
+    frames = victim.frames
+    timings.record(victim.destroy())
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+    assert not verdict.residue_frames & swept, str(verdict)

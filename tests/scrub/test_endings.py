@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""A guest need not be destroyed to die: its memory is owed the same scrub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("how", ["crash", "poweroff"])
+def test_guest_that_ends_leaves_nothing(
+    victim: Victim, probe: Probe, timings: Timings, how: str
+) -> None:
+    """The toolstack reaps a guest that ended by itself on another path than `destroy`."""
+    frames = victim.fill()
+    timings.record(victim.end(how))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.quick
+def test_rebooted_guest_leaves_nothing(victim: Victim, probe: Probe, timings: Timings) -> None:
+    """A reboot frees a domain's memory and builds a new one at once, often from the same frames.
+
+    The new one reads what it got before it fills it, and so is the first probe of the old one.
+    """
+    frames = victim.fill("scan,fill")
+    timings.record(victim.end("reboot", until="gone"))
+    victim.guest.follow_reboot()
+    victim.guest.ready()
+    reborn = probe.verdict(frames, [victim.guest])
+    assert not reborn.has_residue, str(reborn)
+    frames |= victim.frames
+    timings.record(victim.destroy())
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
