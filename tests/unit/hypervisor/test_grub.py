@@ -1,0 +1,458 @@
+# SPDX-License-Identifier: MIT
+"""Boot entries from a recorded grub.cfg, and a deploy to a machine that is a folder.
+
+`grub/debian12.cfg` is what Debian 12's grub-mkconfig (2.06-13+deb12u2) wrote for a machine with
+two kernels and a separate entry for each, the recovery ones too.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import (
+    CommandError,
+    ConfigurationError,
+    DeadlineExceededError,
+    HostUnusableError,
+    InfrastructureError,
+    XenFaultError,
+)
+from pytest_xenscrub.host.protocol import CommandResult
+from pytest_xenscrub.hypervisor import grub
+from pytest_xenscrub.hypervisor.grub import OneShotBoot, wait_for_boot
+from pytest_xenscrub.hypervisor.grub_config import (
+    Block,
+    check_config,
+    find_block,
+    grub_quoted,
+    one_shot_entry,
+    running_entry,
+    xen_entries,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIG = (Path(__file__).parent / "grub" / "debian12.cfg").read_text()
+UUID = "2f1f0a4e-8a3c-4c1e-9d0b-5d7e3a6f9b21"
+DOM0 = f"placeholder root=UUID={UUID} ro console=hvc0 quiet"
+XEN = "placeholder dom0_mem=4096M,max:4096M console=com1 com1=115200,8n1"
+OWN, OURS = "0" * 40, "c0ffee" * 6 + "c0ff"
+
+
+# The text.
+
+
+def test_entries_are_found_in_submenus() -> None:
+    entries = xen_entries(CONFIG)
+    assert [entry.title.rpartition(" > ")[2] for entry in entries] == [
+        "Debian GNU/Linux, with Xen hypervisor",
+        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-56-amd64",
+        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-56-amd64 (recovery mode)",
+        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-50-amd64",
+        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-50-amd64 (recovery mode)",
+    ]
+    assert entries[1].title.startswith("Advanced options for Debian GNU/Linux (with Xen")
+    first = entries[0]
+    assert first.hypervisor == "/boot/xen-4.17-amd64.gz"
+    assert first.modules[0].path == "/boot/vmlinuz-6.1.0-56-amd64"
+    assert first.modules[1].path == "/boot/initrd.img-6.1.0-56-amd64"
+    assert first.modules[1].options == ()
+
+
+@pytest.mark.parametrize(
+    ("release", "dom0", "xen", "index"),
+    [
+        ("6.1.0-56-amd64", DOM0, XEN, 0),
+        ("6.1.0-56-amd64", DOM0, "", 0),
+        ("6.1.0-50-amd64", DOM0, XEN, 3),
+        ("6.1.0-50-amd64", DOM0 + " acpi=off", XEN + " loglvl=all", 3),
+        ("6.1.0-50-amd64", DOM0.replace("quiet", "single"), "", 4),
+        ("6.1.0-56-amd64", "root=/dev/sda9 ro", "", 0),
+    ],
+)
+def test_the_entry_that_runs(release: str, dom0: str, xen: str, index: int) -> None:
+    entries = xen_entries(CONFIG)
+    found = running_entry(entries, release=release, dom0_options=dom0, xen_options=xen)
+    assert entries.index(found) == index
+
+
+def test_a_kernel_without_an_entry_is_an_error_that_lists_them() -> None:
+    with pytest.raises(InfrastructureError, match=r"6\.9\.9") as caught:
+        running_entry(xen_entries(CONFIG), release="6.9.9", dom0_options="", xen_options="")
+    assert "with Xen hypervisor" in str(caught.value)
+
+
+def test_the_new_entry_differs_in_the_hypervisor_alone() -> None:
+    entry = xen_entries(CONFIG)[3]
+    text = one_shot_entry(
+        entry, identifier="pytest-xenscrub-a", file_name="a.gz", xen_options="watchdog x=a;b"
+    )
+    new = xen_entries(text.replace("if ! multiboot2", "multiboot2").replace("; then", ""))[0]
+    assert new.title == "pytest-xenscrub-a"
+    assert new.hypervisor == "/boot/a.gz"
+    assert new.modules == entry.modules
+    assert new.options == (*entry.options, "watchdog", "x=a;b")
+    assert "search --no-floppy --fs-uuid" in text
+    assert "'x=a;b'; then" in text
+    assert "\treboot\n" in text
+    assert "Loading Xen 4.17" not in text
+
+
+def test_an_entry_of_multiboot_1_with_a_device_before_the_path() -> None:
+    config = (
+        "menuentry 'Xen' {\n  savedefault\n  multiboot (hd0,1)/xen.gz dom0_mem=1G\n"
+        "  module (hd0,1)/vmlinuz-5 root=/dev/sda2\n  module (hd0,1)/initrd-5\n}\n"
+    )
+    (entry,) = xen_entries(config)
+    assert entry.files_path == "/xen.gz"
+    text = one_shot_entry(entry, identifier="i", file_name="i.gz", xen_options="")
+    assert "if ! multiboot (hd0,1)/i.gz dom0_mem=1G; then" in text
+    assert "savedefault" not in text
+
+
+def test_an_option_with_a_quote_is_refused() -> None:
+    assert grub_quoted("dom0_mem=1G,max:1G") == "dom0_mem=1G,max:1G"
+    with pytest.raises(ConfigurationError, match="quote"):
+        grub_quoted("it's")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("  load_env\n", "GRUB_DEFAULT=saved"),
+        ('   set default="${next_entry}"\n', "GRUB_DEFAULT=saved"),
+        ("   save_env next_entry\n", "GRUB_DEFAULT=saved"),
+        ("  source ${config_directory}/custom.cfg\n", "41_custom"),
+    ],
+)
+def test_a_configuration_that_would_not_go_back_is_refused(line: str, said: str) -> None:
+    check_config(CONFIG, "grub.cfg")
+    without = CONFIG.replace(line, "").replace("  source $prefix/custom.cfg\n", "")
+    with pytest.raises(ConfigurationError) as caught:
+        check_config(without, "/boot/grub/grub.cfg")
+    assert said in caught.value.todo
+
+
+@pytest.mark.parametrize("before", ["", "# mine\n", "# mine, no end"])
+def test_a_block_comes_out_as_it_went_in(before: str) -> None:
+    newline = bool(before) and not before.endswith("\n")
+    mine = Block("a", OWN, created=False, newline=newline, had_variable=True)
+    other = Block("a.b", OWN, created=False, newline=False, had_variable=False)
+    both = other.added_to(mine.added_to(before, "entry a\n"), "entry a.b\n")
+    found = find_block(both, "a.b")
+    assert found is not None
+    assert found[0] == other
+    assert find_block(found[1], "a") == (mine, before)
+    assert find_block(before, "a") is None
+
+
+def test_a_block_leaves_another_after_it_whole() -> None:
+    mine = Block("a", OWN, created=False, newline=True, had_variable=False)
+    other = Block("b", OWN, created=False, newline=False, had_variable=False)
+    found = find_block(other.added_to(mine.added_to("# mine", "entry a\n"), "entry b\n"), "a")
+    assert found is not None
+    assert find_block(found[1], "b") == (other, "# mine\n")
+
+
+# The machine.
+
+
+@dataclass(frozen=True)
+class Hypervisor:
+    gz: Path
+    build_id: str = OURS
+
+
+class FolderHost:
+    """A machine whose commands run here, on a folder in place of its /boot.
+
+    Attributes:
+        boots: what each reboot brings up, in order: a build id, or "GRUB" for what GRUB chooses.
+    """
+
+    name = "lab7"
+    kind = "real"
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.boot_id = 0
+        self.build_id = OWN
+        self.boots: list[str] = []
+        self.file_system = "/dev/sda1 ext4"
+        self.up = True
+        self.disconnected = 0
+        self.bin = top / "bin"
+        boot = top / "boot/grub"
+        boot.mkdir(parents=True)
+        (boot / "grub.cfg").write_text(CONFIG)
+        (boot / "grubenv").write_text("saved_entry=x\n")
+        (boot.parent / "xen-4.17-amd64.gz").touch()
+        self.bin.mkdir()
+        self.tool("uname", "echo 6.1.0-56-amd64")
+        self.tool("xl", f"echo 'xen_commandline        : {XEN}'")
+        self.tool("df", 'echo "$FILE_SYSTEM 1 1 1 1% /"')
+        self.tool(
+            "grub-editenv",
+            'case $2 in list) cat "$1";; '
+            'set) sed -i "/^${3%%=*}=/d" "$1"; echo "$3" >> "$1";; '
+            'unset) sed -i "/^$3=/d" "$1";; esac',
+        )
+        self.tool("reboot", f"touch {top}/rebooting")
+        self.tool("sync", ":")
+
+    def tool(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    @property
+    def environment(self) -> Path:
+        return self.top / "boot/grub/grubenv"
+
+    def files(self) -> dict[str, str]:
+        boot = self.top / "boot"
+        return {str(p.relative_to(boot)): p.read_text() for p in boot.rglob("*") if p.is_file()}
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: Deadline,
+        check: bool = True,
+        stdin: bytes | None = None,
+    ) -> CommandResult:
+        assert not deadline.passed
+        if not self.up:
+            raise InfrastructureError("lab7 does not answer")
+        here = [re.sub(r"/boot\b", f"{self.top}/boot", word) for word in argv]
+        for path, text in (
+            ("/proc/sys/kernel/random/boot_id", f"boot-{self.boot_id}\n"),
+            ("/proc/cmdline", f"{DOM0}\n"),
+        ):
+            file = self.top / path.rpartition("/")[2]
+            file.write_text(text)
+            here = [word.replace(path, str(file)) for word in here]
+        note = self.top / "buildid"
+        note.write_bytes(bytes.fromhex(self.build_id))
+        here = [word.replace("/sys/hypervisor/properties/buildid", str(note)) for word in here]
+        done = subprocess.run(
+            here,
+            input=stdin or b"",
+            capture_output=True,
+            check=False,
+            env={"PATH": f"{self.bin}:/usr/bin:/bin", "FILE_SYSTEM": self.file_system},
+        )
+        if check and done.returncode:
+            raise CommandError(f"returned {done.returncode}: {done.stderr.decode()}")
+        if (self.top / "rebooting").exists():
+            (self.top / "rebooting").unlink()
+            self.reboot()
+        stdout = done.stdout.decode().replace(str(self.top), "")
+        return CommandResult(tuple(argv), done.returncode, stdout, done.stderr.decode())
+
+    def reboot(self) -> None:
+        self.boot_id += 1
+        wanted = "next_entry=pytest-xenscrub" in self.environment.read_text()
+        chosen = self.boots.pop(0) if self.boots else "GRUB"
+        self.build_id = (OURS if wanted else OWN) if chosen == "GRUB" else chosen
+        if wanted and chosen != "ignored":
+            text = self.environment.read_text()
+            lines = [line for line in text.splitlines() if not line.startswith("next_entry")]
+            self.environment.write_text("\n".join([*lines, "next_entry="]) + "\n")
+        if chosen == "ignored":
+            self.build_id = OWN
+        self.up = chosen != "dead"
+
+    def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        (self.top / remote.lstrip("/")).write_bytes(local.read_bytes())
+
+    def disconnect(self) -> None:
+        self.disconnected += 1
+
+    def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        raise NotImplementedError
+
+    def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        raise NotImplementedError
+
+    def settle(self, deadline: Deadline) -> None:
+        pass
+
+    def serial_tail(self, lines: int = 20) -> str:
+        return "(XEN) Panic on CPU 0"
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderHost:
+    monkeypatch.setattr(grub, "_PAUSE_SECONDS", 0.01)
+    return FolderHost(tmp_path / "machine")
+
+
+@pytest.fixture
+def hypervisor(tmp_path: Path) -> Hypervisor:
+    gz = tmp_path / "xen.gz"
+    gz.write_text("a hypervisor")
+    return Hypervisor(gz)
+
+
+def soon(seconds: float = 20) -> Deadline:
+    return Deadline.after(seconds, "deploy")
+
+
+def test_boot_and_restore(host: FolderHost, hypervisor: Hypervisor) -> None:
+    before = host.files()
+    one_shot = OneShotBoot(host, hypervisor, xen_cmdline="watchdog", tag="t")
+    assert one_shot.boot(soon()).build_id == OURS
+    files = host.files()
+    assert files["pytest-xenscrub-t.gz"] == "a hypervisor"
+    assert "if ! multiboot2 /boot/pytest-xenscrub-t.gz placeholder" in files["grub/custom.cfg"]
+    assert files["grub/grub.cfg"] == CONFIG
+    assert host.disconnected
+    assert one_shot.restore(soon()).build_id == OWN
+    assert host.files() == before
+    boot_id = host.boot_id
+    assert one_shot.restore(soon()).build_id == OWN
+    assert host.boot_id == boot_id
+
+
+def test_another_process_restores_what_it_never_booted(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    (host.top / "boot/grub/custom.cfg").write_text("# mine")
+    host.environment.write_text("next_entry=\n")
+    before = host.files()
+    OneShotBoot(host, hypervisor, tag="t").boot(soon())
+    OneShotBoot(host, hypervisor, tag="t").boot(soon())
+    assert host.files()["grub/custom.cfg"].count("menuentry ") == 1
+    assert OneShotBoot(host, hypervisor, tag="t").restore(soon()).build_id == OWN
+    assert host.files() == before
+
+
+def test_the_own_xen_instead_of_ours_is_an_error_with_both_build_ids(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    before = host.files()
+    host.boots = [OWN]
+    one_shot = OneShotBoot(host, hypervisor, tag="t")
+    with pytest.raises(XenFaultError, match=f"{OWN}, not {OURS}") as caught:
+        one_shot.boot(soon())
+    assert "Panic on CPU 0" in str(caught.value)
+    one_shot.restore(soon())
+    assert host.files() == before
+
+
+def test_a_third_xen_is_an_error(host: FolderHost, hypervisor: Hypervisor) -> None:
+    host.boots = ["33" * 20]
+    with pytest.raises(InfrastructureError, match=f"{'33' * 20}, not {OURS}"):
+        OneShotBoot(host, hypervisor, tag="t").boot(soon())
+
+
+def test_a_grub_that_ignores_the_entry_is_an_error(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    before = host.files()
+    host.boots = ["ignored"]
+    one_shot = OneShotBoot(host, hypervisor, tag="t")
+    with pytest.raises(InfrastructureError, match="did not use its one-shot entry"):
+        one_shot.boot(soon())
+    boots = host.boot_id
+    one_shot.restore(soon())
+    assert (host.files(), host.boot_id) == (before, boots)
+
+
+def test_a_machine_that_does_not_come_back(host: FolderHost, hypervisor: Hypervisor) -> None:
+    before = host.files()
+    host.boots = ["dead"]
+    host.build_id = OWN
+    one_shot = OneShotBoot(host, hypervisor, tag="t")
+    with pytest.raises(DeadlineExceededError, match="did not come back within 1 s") as caught:
+        one_shot.boot(soon(1))
+    assert "does not answer" in str(caught.value)
+    with pytest.raises(DeadlineExceededError):
+        one_shot.restore(soon(0.2))
+    host.up = True
+    host.reboot()
+    assert one_shot.restore(soon()).build_id == OWN
+    assert host.files() == before
+
+
+def test_a_machine_that_did_not_go_back(host: FolderHost, hypervisor: Hypervisor) -> None:
+    one_shot = OneShotBoot(host, hypervisor, tag="t")
+    one_shot.boot(soon())
+    host.boots = [OURS]
+    with pytest.raises(InfrastructureError, match=f"runs {OURS}, and it ran {OWN}"):
+        one_shot.restore(soon())
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda h: h.environment.unlink(), "grub-editenv /boot/grub/grubenv create"),
+        (lambda h: h.environment.write_text("next_entry=theirs\n"), "unset next_entry"),
+        (lambda h: setattr(h, "file_system", "/dev/mapper/vg-root ext4"), "plain partition"),
+        (lambda h: setattr(h, "file_system", "/dev/sda2 btrfs"), "plain partition"),
+        (lambda h: (h.top / "boot/grub/grub.cfg").unlink(), "GRUB boots the machine"),
+        (lambda h: (h.top / "boot/grub/grub.cfg").write_text("# empty"), "GRUB_DEFAULT=saved"),
+        (lambda h: (h.top / "boot/xen-4.17-amd64.gz").unlink(), "mount the boot partition"),
+        (lambda h: setattr(h, "build_id", ""), "into its own Xen"),
+    ],
+)
+def test_a_machine_that_is_not_set_up_is_left_as_it_is(
+    break_it: object, said: str, host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    assert callable(break_it)
+    break_it(host)
+    before = host.files()
+    with pytest.raises((ConfigurationError, InfrastructureError)) as caught:
+        OneShotBoot(host, hypervisor, tag="t").boot(soon())
+    assert said in caught.value.todo
+    assert host.files() == before
+    assert host.boot_id == 0
+
+
+def test_an_entry_that_cannot_be_set_is_an_error(host: FolderHost, hypervisor: Hypervisor) -> None:
+    before = host.files()
+    host.tool("grub-reboot", ":")
+    one_shot = OneShotBoot(host, hypervisor, tag="t")
+    with pytest.raises(InfrastructureError, match="was set, but is None"):
+        one_shot.boot(soon())
+    one_shot.restore(soon())
+    assert host.files() == before
+
+
+def test_a_reboot_that_fails_is_an_error(host: FolderHost, hypervisor: Hypervisor) -> None:
+    before = host.files()
+    host.tool("reboot", "echo 'not allowed' >&2; exit 1")
+    one_shot = OneShotBoot(host, hypervisor, tag="t")
+    with pytest.raises(InfrastructureError, match="does not reboot") as caught:
+        one_shot.boot(soon())
+    assert "not allowed" in str(caught.value)
+    one_shot.restore(soon())
+    assert host.files() == before
+
+
+def test_a_host_that_was_given_up_is_not_waited_for(
+    host: FolderHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> CommandResult:
+        raise HostUnusableError("given up")
+
+    monkeypatch.setattr(host, "run", broken)
+    with pytest.raises(HostUnusableError):
+        wait_for_boot(host, None, soon())
+
+
+def test_a_tag_is_part_of_a_file_name(host: FolderHost, hypervisor: Hypervisor) -> None:
+    with pytest.raises(ConfigurationError, match="part of a file's name"):
+        OneShotBoot(host, hypervisor, tag="a/b")
