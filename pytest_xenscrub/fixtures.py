@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
@@ -40,13 +41,19 @@ def _guest_kernel(_xen_session: Session) -> Path:
 
 
 @pytest.fixture(scope="session")
-def xen_rig(_xen_session: Session, _guest_kernel: Path) -> Iterator[Rig]:
-    """The host with the Xen that was asked for; made anew after it broke."""
-    from pytest_xenscrub.rig import ChosenXen, Rig  # noqa: PLC0415 - only with a host
-
+def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> ChosenXen:
+    """The Xen to be tested, one of `--xen-variant`'s; built if it has to be."""
     if _xen_session.settings.host is None:
         pytest.skip("no host: say --xen-host=emulated or --xen-host=[user@]host[:port]")
-    rig = Rig(_xen_session.settings, ChosenXen(), _xen_session.live.say)
+    return _xen_session.xens.get(getattr(request, "param", "as-is"))
+
+
+@pytest.fixture(scope="session")
+def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) -> Iterator[Rig]:
+    """The host with that Xen on it; made anew after it broke."""
+    from pytest_xenscrub.rig import Rig  # noqa: PLC0415 - only with a host
+
+    rig = Rig(_xen_session.settings, xen_variant, _xen_session.say)
     _xen_session.rig = rig
     yield rig
     rig.close()
@@ -90,7 +97,6 @@ def guests(_xen_session: Session, xen_rig: Rig, dom0: Dom0, toolstack: Toolstack
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
-    live = _xen_session.live
     return GuestFactory(
         toolstack,
         dom0,
@@ -100,7 +106,7 @@ def guests(_xen_session: Session, xen_rig: Rig, dom0: Dom0, toolstack: Toolstack
         given_back=xen_rig.given_back,
         clean_byte=xen_rig.info.clean_byte,
         reveal=_xen_session.settings.show_residue,
-        live=live.update,
+        live=_xen_session.update,
     )
 
 
@@ -131,7 +137,7 @@ def timings(
         host=xen_rig.host.name,
         kind=xen_rig.host.kind,
         toolstack=toolstack.name,
-        variant=xen_rig.xen.variant,
+        variant=xen_rig.xen.name,
         xen=info.version,
         debug=info.debug,
         build_id=info.build_id,

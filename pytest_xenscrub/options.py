@@ -121,6 +121,25 @@ OPTIONS = (
         "share of the freed frames that must have been read for a verdict of clean (default 99%%)",
         "SHARE", 0.99,
     ),
+    Option(
+        "variant", str,
+        "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
+        " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
+        "NAME|FILE", ("as-is",), many=True,
+    ),
+    Option(
+        "source", str,
+        "where variants are built from: debian (default), a folder, a git repository PATH#REV or"
+        " URL#REV, a tarball", "SPEC", "debian",
+    ),
+    Option("config", str, "Kconfig option for variants, may be repeated", "KEY=VALUE", (),
+           many=True),
+    Option("cmdline", str, "boot options for the Xen that is tested", "OPTIONS", ""),
+    Option(
+        "control", _flag,
+        "first run the tests that must fail on a Xen that does not scrub, on one that does not:"
+        " the session stops if one passes", flag=True, default=False,
+    ),
     Option("results", Path, "append each result to FILE as it happens, as JSON lines", "FILE"),
     Option("repeat", _repeat, "run each measured test N times", "N", 1),
     Option(
@@ -139,9 +158,19 @@ class Settings:
     host_memory: int | None
     guest_memory: int | None
     min_coverage: float
+    variant: tuple[str, ...]
+    source: str
+    config: tuple[str, ...]
+    cmdline: str
+    control: bool
     results: Path | None
     repeat: int
     show_residue: bool
+
+    @property
+    def compares(self) -> bool:
+        """Whether another Xen than the host's own is to run."""
+        return self.control or self.variant != ("as-is",)
 
 
 def add_options(parser: pytest.Parser) -> None:

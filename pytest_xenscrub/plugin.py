@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Markers, so that --strict-markers knows them; settings, so that a bad one ends the run."""
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
+    config.addinivalue_line("markers", "control: must fail on a Xen that does not scrub")
     from pytest_xenscrub.session import Session  # noqa: PLC0415 - after --help
 
     try:
@@ -80,6 +81,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _uses_host(item) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """What has to be built is built before any host is touched: a bad patch ends the run here."""
+    if session.config.option.collectonly:
+        return
+    try:
+        session.config.stash[SESSION].build(session.items)
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _uses_host(item: pytest.Item) -> bool:

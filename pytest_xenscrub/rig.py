@@ -5,53 +5,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import (
-    DeadlineExceededError,
-    HostStalledError,
     HostUnusableError,
     InfrastructureError,
+    XenFaultError,
     XenScrubError,
 )
 from pytest_xenscrub.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pytest_xenscrub.dom0.client import Dom0, XenInfo
     from pytest_xenscrub.host.emulated import EmulatedHost
     from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.options import Settings
 
-START_SECONDS = 570.0
-"""To start the emulated host, a build of its image included, s."""
+IMAGE_SECONDS = 570.0
+BOOT_SECONDS = 150.0
+"""To boot the emulated host and save it, s: a cold boot takes ten."""
 _HEALTH_SECONDS = 10.0
 _GIVE_UP_AFTER = 2
-
-
-@dataclass(frozen=True)
-class ChosenXen:
-    """Which Xen is to run.
-
-    Attributes:
-        variant: its name, for the table.
-        defers: whether it leaves unscrubbed pages after a destroy; None where nobody knows.
-        hypervisor: the Xen to boot, an uncompressed ELF file; None for the host's own.
-        build_id: what must run then, in hex; empty where anything may.
-        cmdline: boot options for it.
-    """
-
-    variant: str = "as-is"
-    defers: bool | None = None
-    hypervisor: Path | None = None
-    build_id: str = ""
-    cmdline: str = ""
 
 
 class Rig:
@@ -119,9 +99,9 @@ class Rig:
         The emulated host's own Xen is Debian's, which does since 4.10.
         """
         choice = self._settings.host
-        if self.xen.hypervisor is None and choice is not None and choice.emulated:
+        if self.xen.artefact is None and choice is not None and choice.emulated:
             return True
-        return self.xen.defers
+        return self.xen.variant.defers
 
     def describe(self) -> str:
         """One line on what runs where."""
@@ -130,7 +110,7 @@ class Rig:
         info = self._info
         return (
             f"{self._host.name}: {self._host.kind}, Xen {info.version} debug="
-            f"{'y' if info.debug else 'n'} ({self.xen.variant}), {gib(info.total_bytes)},"
+            f"{'y' if info.debug else 'n'} ({self.xen.name}), {gib(info.total_bytes)},"
             f" {info.cpus} CPUs"
         )
 
@@ -167,7 +147,7 @@ class Rig:
             self.broke("the connection to dom0 was lost")
         if self._breaks >= _GIVE_UP_AFTER:
             raise HostUnusableError(
-                f"{self._name}: host unusable with Xen {self.xen.variant}: {self._broken}"
+                f"{self._name}: host unusable with Xen {self.xen.name}: {self._broken}"
             )
         if self._broken:
             self._say(f"{self._name}: made anew, because: {self._broken}")
@@ -179,8 +159,19 @@ class Rig:
             if isinstance(error, Exception):
                 self._breaks = _GIVE_UP_AFTER
                 self._broken = str(error).splitlines()[0]
+            if self.xen.artefact is not None and isinstance(error, InfrastructureError):
+                # With the host's own Xen it comes up, so this is the variant's own failure.
+                raise self._variant_failed(error) from None
             raise
         self._broken = ""
+
+    def _variant_failed(self, error: InfrastructureError) -> XenFaultError:
+        return XenFaultError(
+            f"{self._name}: Xen {self.xen.name} does not come up: {error.what}",
+            tried=error.tried,
+            todo="look at the serial log; does --xen-variant=stock boot?",
+            evidence=error.evidence,
+        )
 
     @property
     def _name(self) -> str:
@@ -211,24 +202,30 @@ class Rig:
             EmulatedHost,
             MachineSpec,
             default_memory_bytes,
+            prepare_image,
         )
 
         memory = self._settings.host_memory
         if memory is None:
             memory = default_memory_bytes(share_with=_workers())
+        artefact = self.xen.artefact
         spec = MachineSpec(
-            memory_bytes=memory, hypervisor=self.xen.hypervisor, xen_cmdline=self.xen.cmdline
+            memory_bytes=memory,
+            hypervisor=None if artefact is None else artefact.elf,
+            xen_cmdline=self.xen.cmdline,
         )
-        deadline = Deadline.after(START_SECONDS, "starting the emulated host")
+        prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
+        deadline = Deadline.after(BOOT_SECONDS, f"{self._name}: booting Xen {self.xen.name}")
         host = EmulatedHost.start(spec, progress=self._say, deadline=deadline)
         self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
         return host
 
     def _check_build_id(self, info: XenInfo) -> None:
-        if self.xen.build_id and info.build_id != self.xen.build_id:
+        artefact = self.xen.artefact
+        if artefact is not None and info.build_id != artefact.build_id:
             raise InfrastructureError(
                 f"{self._name}: another Xen runs than the one that was built:"
-                f" build id {info.build_id or 'none'} in place of {self.xen.build_id}",
+                f" build id {info.build_id or 'none'} in place of {artefact.build_id}",
                 todo="look at the host's boot entry and serial log",
             )
 
@@ -245,11 +242,6 @@ class Rig:
                 dom0.close()
         if host is not None:
             host.close()
-
-
-def is_host_fault(error: BaseException) -> bool:
-    """Whether a host must be looked at after this error before it is used again."""
-    return isinstance(error, DeadlineExceededError | HostStalledError | HostUnusableError)
 
 
 def _workers() -> int:

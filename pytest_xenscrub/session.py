@@ -3,21 +3,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pytest_xenscrub.errors import HostStalledError, XenFaultError, XenScrubError
+import pytest
+
+from pytest_xenscrub.errors import (
+    HostStalledError,
+    InfrastructureError,
+    MissingToolError,
+    XenFaultError,
+    XenScrubError,
+)
+from pytest_xenscrub.hypervisor.choice import Xens
 from pytest_xenscrub.report.live import Live
 
 if TYPE_CHECKING:
-    import pytest
+    from _pytest.mark import ParameterSet
 
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.timing import Row
 
+CONTROL = "noscrub"
+CONTROL_ID = "control"
 MOST_STALL_SECONDS = 5.0
 """A dom0 that does not respond for longer than this fails the test that did it to it."""
 _PACKAGE = Path(__file__).parent
@@ -32,6 +44,7 @@ class Session:
         live: prints for the user while it runs.
         run: this run's number in the patterns and names of its guests, 24 bits.
         guest_numbers: of the guests to come: no two of a run write the same pattern.
+        xens: the Xens to be tested.
         rig: the host in use, once a test has asked for one.
     """
 
@@ -39,6 +52,17 @@ class Session:
         self.settings = settings
         self.config = config
         self.run = secrets.randbits(24) | 1
+        names = settings.variant
+        if settings.control and CONTROL not in names:
+            names = (CONTROL, *names)
+        self.xens = Xens(
+            names,
+            source=settings.source,
+            config=settings.config,
+            cmdline=settings.cmdline,
+            say=self.say,
+            update=self.update,
+        )
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
 
@@ -51,6 +75,14 @@ class Session:
     def live(self) -> Live:
         """Made when it is asked for: the terminal reporter comes after us."""
         return Live(self.config)
+
+    def say(self, line: str) -> None:
+        """Print a line for the user that stays."""
+        self.live.say(line)
+
+    def update(self, line: str) -> None:
+        """Show the user a line that comes and goes."""
+        self.live.update(line)
 
     # -- before ---------------------------------------------------------------------------------
 
@@ -74,11 +106,43 @@ class Session:
             ResultsFile(self.settings.results).check()
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Repeat tests that measure as often as was asked for."""
+        """Run tests on each Xen, and repeat those that measure as often as was asked for."""
+        if "xen_variant" in metafunc.fixturenames and self.settings.compares:
+            metafunc.parametrize(
+                "xen_variant", self._xens_for(metafunc.definition), indirect=True, scope="session"
+            )
         count = self.settings.repeat
         if count > 1 and "xen_repeat" in metafunc.fixturenames:
             ids = [f"repeat{number}" for number in range(1, count + 1)]
             metafunc.parametrize("xen_repeat", range(1, count + 1), indirect=True, ids=ids)
+
+    def _xens_for(self, definition: pytest.Item) -> list[ParameterSet]:
+        """The Xens that a test is for, the control first: there a test must fail, or be left out.
+
+        Only a failed assertion counts: a control whose host broke has proven nothing.
+        """
+        xens = [pytest.param(name, id=name) for name in self.settings.variant]
+        if self.settings.control and definition.get_closest_marker("control") is not None:
+            must_fail = pytest.mark.xfail(
+                reason="must fail: this Xen does not scrub", raises=AssertionError, strict=True
+            )
+            xens.insert(0, pytest.param(CONTROL, id=CONTROL_ID, marks=must_fail))
+        return xens
+
+    def build(self, items: list[pytest.Item]) -> None:
+        """Build what these tests need, before any host is touched.
+
+        Raises:
+            ConfigurationError: a variant does not apply, or does not compile.
+        """
+        wanted: dict[str, None] = {}
+        for item in items:
+            if "xen_host" in getattr(item, "fixturenames", ()) and self.settings.host is not None:
+                wanted[parameter(item, "xen_variant") or self.settings.variant[0]] = None
+        for name in wanted:
+            # Anything else than a mistake of the user's is told by the tests that need it.
+            with contextlib.suppress(InfrastructureError, MissingToolError):
+                self.xens.get(name)
 
     # -- while a test runs ----------------------------------------------------------------------
 
@@ -137,6 +201,8 @@ class Session:
             return
         if call.when == "call":
             self.live.clear()
+        if call.when == "call" and parameter(item, "xen_variant") == CONTROL:
+            self._judge_control(item, call, report)
         if not report.failed:
             if call.when == "call":
                 rig.passed()
@@ -148,6 +214,22 @@ class Session:
         report.sections.append(("xen host", rig.describe()))
         if not isinstance(error, XenScrubError) and rig.running is not None:
             report.sections += list(rig.running.evidence().items())
+
+    def _judge_control(
+        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+    ) -> None:
+        """Stop if a test did not see the leak of a Xen that leaks."""
+        if item.get_closest_marker("xfail") is None:
+            return  # asked for as any other variant
+        error = None if call.excinfo is None else call.excinfo.value
+        if error is None:
+            item.session.shouldstop = (
+                f"{item.nodeid} passed on a Xen that does not scrub:"
+                " a probe that cannot see a leak is no probe"
+            )
+        elif isinstance(error, AssertionError) and "RESIDUE" not in str(error):
+            report.outcome = "failed"
+            report.longrepr = f"it failed on the control, but saw no residue:\n{error}"
 
     # -- at the end -----------------------------------------------------------------------------
 
@@ -174,6 +256,7 @@ class Session:
         rows = self.rows(reporter)
         if not rows:
             return
+        from pytest_xenscrub.report.compare import render_comparison  # noqa: PLC0415
         from pytest_xenscrub.report.table import UNITS, render  # noqa: PLC0415
 
         if verbosity >= 0:
@@ -182,11 +265,21 @@ class Session:
                 reporter.write_line(host)
             reporter.write_line(UNITS)
         reporter.write_line(render(rows))
+        if comparison := render_comparison(rows, self.settings.variant[0]):
+            if verbosity >= 0:
+                reporter.section(f"compared with {self.settings.variant[0]}")
+            reporter.write_line(comparison)
 
     def close(self) -> None:
         """Let go of the host if no fixture has."""
         if self.rig is not None:
             self.rig.close()
+
+
+def parameter(item: pytest.Item, name: str) -> str | None:
+    """A test's parameter, or None if it has no such."""
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get(name)
 
 
 def describe(row: Row) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # A call that only looks at Xen takes a millisecond; one that takes this long will never end.
 LOOK_SECONDS = 20.0
+# A dom0 that has been silent for so long counts as dead, whatever else may still be waited for.
+DEAD_SECONDS = 20.0
 DRAIN_POLL_SECONDS = 0.05
 
 HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
@@ -268,11 +270,25 @@ class Dom0:
         return future
 
     def _await(self, future: Future[Any], deadline: Deadline) -> Any:
-        try:
-            return future.result(deadline.remaining)
-        except FutureTimeoutError:
-            # An answer that comes later finds its future, which nobody looks at any more.
-            raise deadline.error(**{"serial log": self.host.serial_tail()}) from None
+        while True:
+            try:
+                return future.result(min(deadline.remaining, DEAD_SECONDS / 8))
+            except FutureTimeoutError:
+                # An answer that comes later finds its future, which nobody looks at any more.
+                if deadline.passed:
+                    raise deadline.error(**{"serial log": self.host.serial_tail()}) from None
+                self.check_alive(deadline.step)
+
+    def check_alive(self, step: str) -> None:
+        """Raise `HostStalledError` if dom0 has been silent for so long that it will not return."""
+        with self._lock:
+            silent = time.monotonic() - self._latest_beat
+        if silent > DEAD_SECONDS:
+            raise HostStalledError(
+                f"{self.host.name}: dom0 stopped responding {silent:.0f} s ago, during: {step}",
+                todo="a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic",
+                evidence={"serial log": self.host.serial_tail()},
+            )
 
     def _call(self, op: str, deadline: Deadline, **arguments: Any) -> Any:
         return self._await(self._submit(op, **arguments), deadline)
@@ -415,7 +431,7 @@ class Dom0:
                 self._look("debug_key", "debug key d", key="d")
             log = "\n".join(self._look("log", "reading Xen's log", lines=2000))
             if words := re.findall(r"\bdebug=([yn])\b", log):
-                return words[-1] == "y"
+                return bool(words[-1] == "y")
         raise InfrastructureError(
             f"{self.host.name}: cannot tell whether Xen is a debug build, and so what it scrubs"
             " with: neither its banner nor a register dump says so",

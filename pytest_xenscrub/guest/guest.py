@@ -130,6 +130,7 @@ class Guest:
                     return event
             if deadline.passed:
                 raise deadline.error(**self.evidence())
+            self._dom0.check_alive(deadline.step)
             try:
                 data = self._console.read(min(_READ_SECONDS, deadline.remaining))
             except EOFError:

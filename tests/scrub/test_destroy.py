@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.quick
+@pytest.mark.control
 def test_destroyed_guest_leaves_nothing(victim: Victim, probe: Probe, timings: Timings) -> None:
     """Once the backlog is 0, everything must have been scrubbed: by whoever scrubs in peace."""
     frames = victim.fill()
@@ -24,6 +25,7 @@ def test_destroyed_guest_leaves_nothing(victim: Victim, probe: Probe, timings: T
 
 
 @pytest.mark.slow
+@pytest.mark.control
 def test_largest_guest_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory
 ) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.quick
+@pytest.mark.control
 @pytest.mark.parametrize("how", ["crash", "poweroff"])
 def test_guest_that_ends_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, how: str
@@ -26,6 +27,7 @@ def test_guest_that_ends_leaves_nothing(
 
 
 @pytest.mark.quick
+@pytest.mark.control
 def test_rebooted_guest_leaves_nothing(victim: Victim, probe: Probe, timings: Timings) -> None:
     """A reboot frees a domain's memory and builds a new one at once, often from the same frames.
 

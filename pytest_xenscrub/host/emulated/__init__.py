@@ -2,7 +2,7 @@
 """A machine that runs Xen, emulated by QEMU: no hardware support is needed."""
 
 from pytest_xenscrub.host.emulated.accel import default_memory_bytes
-from pytest_xenscrub.host.emulated.host import EmulatedHost
+from pytest_xenscrub.host.emulated.host import EmulatedHost, prepare_image
 from pytest_xenscrub.host.emulated.machine import MachineSpec
 
-__all__ = ["EmulatedHost", "MachineSpec", "default_memory_bytes"]
+__all__ = ["EmulatedHost", "MachineSpec", "default_memory_bytes", "prepare_image"]

@@ -37,6 +37,11 @@ sync
 _WARM_SECONDS = 30.0
 
 
+def prepare_image(spec: MachineSpec, progress: Progress, deadline: Deadline) -> None:
+    """Build dom0's image now if the cache does not have it: that takes a minute, a boot ten s."""
+    ensure_image(spec.suite, progress=progress, deadline=deadline)
+
+
 class EmulatedHost:
     """A machine that QEMU emulates; implements `Host`. Made by `start`.
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Which Xens a run is to compare: named at its start, built before any host is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_xenscrub.hypervisor.build import Artefact
+    from pytest_xenscrub.hypervisor.tree import SourceTree
+
+BUILD_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class ChosenXen:
+    """A Xen that is to run.
+
+    Attributes:
+        variant: how it scrubs.
+        artefact: what to boot; None for the host's own.
+        cmdline: boot options for it, added to ours.
+    """
+
+    variant: Variant = field(default=AS_IS)
+    artefact: Artefact | None = None
+    cmdline: str = ""
+
+    @property
+    def name(self) -> str:
+        """For the table."""
+        return self.variant.name
+
+
+class Xens:
+    """The Xens of a run, each built when it is first asked for.
+
+    Args:
+        specs: names and files, as `--xen-variant` has them.
+        source: as `--xen-source` has it.
+        config: options for Kconfig, as `--xen-config` has them.
+        cmdline: boot options for each.
+        say: prints a line for the user that stays.
+        update: shows a line that comes and goes.
+
+    Raises:
+        ConfigurationError: a variant cannot be had, or two have one name.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[str],
+        *,
+        source: str,
+        config: Sequence[str],
+        cmdline: str,
+        say: Callable[[str], None],
+        update: Callable[[str], None],
+    ) -> None:
+        from pytest_xenscrub.hypervisor.kconfig import parse_option  # noqa: PLC0415 - as below
+
+        self.variants: dict[str, Variant] = {}
+        for spec in specs:
+            variant = load_variant(spec)
+            if variant.name in self.variants:
+                raise ConfigurationError(
+                    f"--xen-variant={spec}: there are two variants of the name {variant.name!r}",
+                    todo="rename the file, or name the variant once",
+                )
+            self.variants[variant.name] = variant
+        for option in config:
+            parse_option(option)
+        if config and not any(variant.builds for variant in self.variants.values()):
+            raise ConfigurationError(
+                "--xen-config is for a Xen that is built, and none is",
+                todo="add --xen-variant=stock, or another one",
+            )
+        self._source = source
+        self._config = tuple(config)
+        self._cmdline = cmdline
+        self._say = say
+        self._update = update
+        self._tree: SourceTree | None = None
+        self._built: dict[str, ChosenXen] = {}
+
+    def get(self, name: str) -> ChosenXen:
+        """The Xen of that name, built now if it was not before.
+
+        Raises:
+            ConfigurationError: its variant does not apply, or does not compile.
+            InfrastructureError: the source cannot be had, or does not compile as it is.
+            MissingToolError: a program that builds it is not installed.
+        """
+        if name not in self._built:
+            variant = self.variants[name]
+            artefact = self._build(variant) if variant.builds else None
+            self._built[name] = ChosenXen(variant, artefact, self._cmdline)
+        return self._built[name]
+
+    def _build(self, variant: Variant) -> Artefact:
+        from pytest_xenscrub.hypervisor.build import Builder  # noqa: PLC0415 - only where one is
+        from pytest_xenscrub.hypervisor.cache import Cache  # noqa: PLC0415
+        from pytest_xenscrub.hypervisor.source import resolve_source  # noqa: PLC0415
+
+        deadline = Deadline.after(BUILD_SECONDS, f"building Xen {variant.name}")
+        cache = Cache()
+        if self._tree is None:
+            self._tree = resolve_source(
+                self._source, cache=cache, deadline=deadline, progress=self._update
+            )
+            for note in self._tree.notes:
+                self._say(note)
+        builder = Builder(
+            self._tree, cache=cache, options=self._config, progress=self._update
+        )
+        artefact = builder.build(variant, deadline=deadline)
+        self._say(
+            f"built {variant.name}: Xen {artefact.version} debug="
+            f"{'y' if artefact.debug else 'n'}, build id {artefact.build_id[:12]}"
+        )
+        return artefact

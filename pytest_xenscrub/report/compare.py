@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""Xens side by side: what each destroy took, and how much faster that is than on the first one."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from pytest_xenscrub.report.table import grouped, spread, test_name, worst_verdict
+from pytest_xenscrub.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.scrub.timing import Row
+
+_HEADER = ("test", "MiB", "toolstack", "variant", "n", "destroy", "speed-up", "free", "clean",
+           "verdict")  # fmt: skip
+
+
+def render_comparison(rows: Sequence[Row], first: str) -> str:
+    """The table; empty if no destroy was measured on more than one Xen.
+
+    Args:
+        rows: all rows of a run.
+        first: the variant that the others are compared with.
+
+    Returns:
+        Lines: times in s, medians with their least and most; speed-up is the first one's median
+        destroy ÷ this one's.
+    """
+    sets: dict[tuple[object, ...], dict[str, list[Row]]] = {}
+    for group in grouped(rows):
+        row = group[0]
+        key = (test_name(row), row.memory_bytes >> 24, row.setting.toolstack, row.how)
+        if row.destroy is not None:
+            sets.setdefault(key, {}).setdefault(row.setting.variant, []).extend(group)
+    lines: list[list[str]] = []
+    for variants in sets.values():
+        if len(variants) > 1:
+            reference = variants.get(first)
+            lines += [_line(group, reference) for group in variants.values()]
+    if not lines:
+        return ""
+    align = ["left", "right", "left", "left", *["right"] * 5, "left"]
+    return tabulate(lines, headers=_HEADER, disable_numparse=True, colalign=align)
+
+
+def _line(group: list[Row], reference: list[Row] | None) -> list[str]:
+    row = group[0]
+    mine, theirs = _median(group), _median(reference or [])
+    return [
+        test_name(row),
+        f"{row.memory_bytes // MIB}",
+        row.setting.toolstack,
+        row.setting.variant,
+        f"{len(group)}",
+        spread(each.destroy for each in group),
+        f"{theirs / mine:.2f}x" if mine and theirs else "",
+        spread(each.free for each in group),
+        spread(each.clean for each in group),
+        worst_verdict(group),
+    ]
+
+
+def _median(group: list[Row]) -> float | None:
+    known = [each.destroy for each in group if each.destroy is not None]
+    return statistics.median(known) if known else None
