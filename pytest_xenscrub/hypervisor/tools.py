@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: MIT
+"""Builds a tree's own tools, for a dom0 whose tools are of another release; each once.
+
+Only what drives guests: hypervisor libraries, xl, xenstored and its clients, xenconsoled, Xen's
+Python bindings. They live below a prefix of our own in dom0, so dom0's own stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
+from pytest_xenscrub.hypervisor.apply import apply_variant
+from pytest_xenscrub.hypervisor.build import compiler_errors
+from pytest_xenscrub.hypervisor.process import Progress, quiet, run
+from pytest_xenscrub.hypervisor.tree import describe_tree
+from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.hypervisor.cache import Cache
+    from pytest_xenscrub.hypervisor.tree import SourceTree
+
+_RECORD = "tools.json"
+_LAYOUT = "1"
+"""Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
+
+# dom0's Debian has no other Python than the distribution's, so neither may the build: a pyenv's
+# or a venv's would make bindings that nothing in dom0 can load.
+PYTHON = "/usr/bin/python3"
+_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+_FOUND_BY_AUTOTOOLS = "/usr/share/misc"
+
+PROGRAMS = {
+    "autoconf": "autoconf",
+    "autoheader": "autoconf",
+    "bison": "bison",
+    "flex": "flex",
+    "gcc": "gcc",
+    "iasl": "acpica-tools",
+    "make": "make",
+    "perl": "perl",
+    "python3": "python3",
+    "strip": "binutils",
+}
+HEADERS = {
+    "Python.h": "python3-dev",
+    "curses.h": "libncurses-dev",
+    "uuid/uuid.h": "uuid-dev",
+    "yajl/yajl_gen.h": "libyajl-dev",
+    "zlib.h": "zlib1g-dev",
+}
+"""What must be there to build, and Debian's package of each."""
+
+# In this order, as far as the tree has them: releases have moved libraries about.
+_FOLDERS = (
+    "include", "libs", "libxc", "xenstore", "xenstored", "xs-clients", "libxl", "xl", "console",
+    "helpers", "python",
+)  # fmt: skip
+_CONFIGURE = (
+    "--disable-xen", "--disable-docs", "--disable-stubdom", "--disable-systemd",
+    "--disable-ocamltools", "--disable-golang", "--disable-xsmpolicy", "--disable-ovmf",
+    "--disable-rombios", "--disable-seabios", "--disable-ipxe", "--disable-qemu-traditional",
+    "--disable-blktap2", "--disable-pvshim", "--disable-monitors", "--disable-pygrub",
+    "--disable-werror", "--with-system-qemu=/bin/false", "--enable-rpath",
+    # Sockets, logs and xl.conf are where dom0's own tools have them.
+    "--sysconfdir=/etc", "--localstatedir=/var",
+)  # fmt: skip
+# What configure would find by itself on a machine that has it: dom0 need not have the library.
+_NOT_USED = {
+    "PKG_CONFIG": "/bin/false",
+    "XGETTEXT": "/bin/false",
+    "ac_cv_header_bzlib_h": "no",
+    "ac_cv_header_lzma_h": "no",
+    "ac_cv_header_lzo_lzo1x_h": "no",
+}
+_KEPT = (
+    "sbin/xl", "sbin/xenstored", "sbin/xenconsoled", "bin/xenstore*", "lib/*.so.*",
+    "lib/xen/bin/xenconsole", "lib/xen/bin/libxl-save-helper", "lib/xen/bin/xen-init-dom0",
+)  # fmt: skip
+_BINDINGS = "lib/python"
+
+
+@dataclass(frozen=True)
+class ToolsArtefact:
+    """Tools that were built.
+
+    Attributes:
+        tarball: what is to be unpacked in dom0's root; all of it is below `prefix`.
+        prefix: the folder in dom0 that they were built for, named by what they were built from.
+        python: the Python that can load the bindings: "3.11".
+        log: what the build printed.
+        version: "4.20.4".
+        domctl: interface version they speak.
+        sysctl: interface version they speak.
+    """
+
+    tarball: Path
+    prefix: str
+    python: str
+    log: Path
+    version: str
+    domctl: int
+    sysctl: int
+
+    @property
+    def folders(self) -> str:
+        """What goes in front of dom0's PATH."""
+        return f"{self.prefix}/sbin:{self.prefix}/bin"
+
+    @property
+    def bindings(self) -> str:
+        """The folder of Xen's Python bindings, for PYTHONPATH."""
+        return f"{self.prefix}/{_BINDINGS}"
+
+
+class ToolsBuilder:
+    """Builds the tools of one tree.
+
+    Args:
+        source: the tree; only read.
+        cache: where builds are kept.
+        progress: told what is being done.
+    """
+
+    def __init__(self, source: SourceTree, *, cache: Cache, progress: Progress = quiet) -> None:
+        self.source = source
+        self.cache = cache
+        self.progress = progress
+
+    def build(self, variant: Variant = STOCK, *, deadline: Deadline) -> ToolsArtefact:
+        """The tree's tools, from the cache if they were built before.
+
+        Args:
+            variant: the hypervisor that they are for; its patches are part of the tools only
+                where they touch the tools or the interface.
+            deadline: until when they must be there.
+
+        Raises:
+            MissingToolError: programs or headers are not installed; names all packages.
+            ConfigurationError: the variant does not apply, or breaks the tools.
+            InfrastructureError: the tree's tools do not compile, or time is over.
+        """
+        if not touches_tools(variant):
+            variant = STOCK
+        python = _need_packages(deadline)
+        key = self._key(variant, python, deadline)
+        kept = self.cache.path(f"tools-{key}")
+        with self.cache.lock(f"tools-{key}", deadline=deadline):
+            if not (kept / _RECORD).is_file():
+                prefix = f"/opt/xenscrub-tools-{key[:12]}"
+                self._make(variant, kept, prefix, python, deadline)
+        return _load(kept)
+
+    def _key(self, variant: Variant, python: str, deadline: Deadline) -> str:
+        """Names everything that the tools depend on."""
+        _, compiler = run(["gcc", "-v"], deadline=deadline, env={"PATH": _PATH})
+        parts = [_LAYOUT, self.source.digest, variant.digest, python, compiler, *_CONFIGURE]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+    def _make(
+        self, variant: Variant, kept: Path, prefix: str, python: str, deadline: Deadline
+    ) -> None:
+        """Build in a scratch folder, and rename the result into place."""
+        with self.cache.scratch("tools") as scratch:
+            log = scratch / "build.log"
+            log.touch()
+            tree = scratch / "tree"
+            try:
+                self.progress("copying the tree for its tools")
+                left_out = shutil.ignore_patterns(".git", "debian", "automation")
+                shutil.copytree(self.source.path, tree, symlinks=True, ignore=left_out)
+                if variant is not STOCK:
+                    rejects = scratch / "rejects"
+                    apply_variant(variant, tree, log=log, keep=rejects, deadline=deadline)
+                step = _Step(self, variant, tree, log, deadline)
+                step.configure(prefix)
+                step.compile_into(scratch / "root", prefix)
+                ready = scratch / "ready"
+                ready.mkdir()
+                _collect(scratch / "root" / prefix[1:], prefix, ready / "tools.tar.gz", deadline)
+            except (ConfigurationError, InfrastructureError) as error:
+                folder = self.cache.keep("tools")
+                shutil.copy2(log, folder)
+                error.evidence["log"] = str(folder / log.name)
+                raise
+            shutil.copy2(log, ready / "build.log")
+            # Of the tree that was built: a patch may have changed them.
+            built = describe_tree(tree, spec=self.source.spec, origin="", digest="")
+            record = {
+                "prefix": prefix,
+                "python": python,
+                "version": self.source.version,
+                "domctl": built.domctl,
+                "sysctl": built.sysctl,
+                "origin": self.source.origin,
+                "variant": variant.name,
+            }
+            (ready / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            # Left by a run that was killed between two renames: never complete, see `_RECORD`.
+            shutil.rmtree(kept, ignore_errors=True)
+            ready.rename(kept)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What configuring and compiling have in common."""
+
+    builder: ToolsBuilder
+    variant: Variant
+    tree: Path
+    log: Path
+    deadline: Deadline
+
+    def configure(self, prefix: str) -> None:
+        """Run configure, made first where the tree has none."""
+        if not (self.tree / "configure").is_file():
+            self.builder.progress("making configure")
+            for name in ("config.guess", "config.sub"):
+                if not (self.tree / name).is_file():
+                    shutil.copy2(f"{_FOUND_BY_AUTOTOOLS}/{name}", self.tree / name)
+            self._run(["autoconf", "-f"], "autoconf failed", cwd=self.tree)
+            self._run(["autoconf", "-f"], "autoconf failed", cwd=self.tree / "tools")
+            self._run(["autoheader"], "autoheader failed", cwd=self.tree / "tools")
+        self.builder.progress("configuring the tools")
+        options = [*_CONFIGURE, f"--prefix={prefix}", f"--libdir={prefix}/lib"]
+        self._run(
+            ["./configure", *options], "the tools cannot be configured", cwd=self.tree,
+            env={**_NOT_USED, "PYTHON": PYTHON},
+        )  # fmt: skip
+
+    def compile_into(self, root: Path, prefix: str) -> None:
+        """Compile all folders that are needed, and install them below `root`."""
+        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        arguments = [
+            f"DESTDIR={root}",
+            f"PYTHON_PREFIX_ARG=--prefix={prefix}",
+            # The bindings too must find our libraries: RUNPATH is of no use to what is loaded.
+            f"APPEND_LDFLAGS=-Wl,-rpath,{prefix}/lib",
+            # A tree may be older than the compiler, whose new warnings are no errors of its.
+            "APPEND_CFLAGS=-Wno-error",
+        ]
+        for folder in _FOLDERS:
+            if not (self.tree / "tools" / folder / "Makefile").is_file():
+                continue
+            self.builder.progress(f"building tools: {folder}")
+            make = ["make", "-C", str(self.tree / "tools" / folder), *arguments]
+            self._run([*make, jobs, "all"], "the tools do not compile")
+            if folder != "include":
+                self._run([*make, "install"], "the tools cannot be installed")
+
+    def _run(
+        self,
+        argv: list[str],
+        what: str,
+        *,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        env = {**(env or {}), "PATH": f"{_PATH}:{os.environ.get('PATH', '')}"}
+        status, output = run(argv, deadline=self.deadline, cwd=cwd, env=env, log=self.log)
+        if status == 0:
+            return
+        error = InfrastructureError if self.variant is STOCK else ConfigurationError
+        source = self.builder.source
+        raise error(
+            f"{what} ({source.origin}, {source.version})",
+            tried=" ".join(argv),
+            todo="use a dom0 whose tools match (--xen-suite), or see the log",
+            evidence={"output": compiler_errors(output)},
+        )
+
+
+def touches_tools(variant: Variant) -> bool:
+    """Whether a variant changes the tools, or the interface that they speak."""
+    if variant.kind is not Kind.PATCHES:
+        return False
+    pattern = rb"^(?:---|\+\+\+) (?:[^/\s]+/)?(?:tools/|xen/include/public/)"
+    return any(re.search(pattern, change.text, re.M) for change in variant.changes)
+
+
+def _load(kept: Path) -> ToolsArtefact:
+    """Tools as their record describes them."""
+    record: dict[str, Any] = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
+    return ToolsArtefact(
+        tarball=kept / "tools.tar.gz",
+        prefix=record["prefix"],
+        python=record["python"],
+        log=kept / "build.log",
+        version=record["version"],
+        domctl=record["domctl"],
+        sysctl=record["sysctl"],
+    )
+
+
+def _need_packages(deadline: Deadline) -> str:
+    """Check that all is there before anything is begun; the version of Python, "3.11".
+
+    Raises:
+        MissingToolError: naming all that lack, in one line for apt-get.
+    """
+    missing = {name: package for name, package in PROGRAMS.items() if not _has(name)}
+    if not os.path.isfile(f"{_FOUND_BY_AUTOTOOLS}/config.guess"):  # noqa: PTH113
+        missing["config.guess"] = "autotools-dev"
+    python = ""
+    if not missing.keys() & {"gcc", "python3"}:
+        python, header_folder = _python(deadline)
+        missing |= _missing_headers(header_folder, deadline)
+        status, _ = run([PYTHON, "-c", "import distutils.core"], deadline=deadline)
+        if status:
+            missing["distutils"] = "python3-setuptools"
+    if missing:
+        raise MissingToolError(
+            f"building Xen's tools: not found on this machine: {', '.join(sorted(missing))}",
+            todo=f"apt-get install {' '.join(sorted(set(missing.values())))}",
+        )
+    return python
+
+
+def _has(program: str) -> bool:
+    return shutil.which(program, path=_PATH) is not None
+
+
+def _python(deadline: Deadline) -> tuple[str, str]:
+    """Version of the distribution's Python, and where its header files would be."""
+    code = "import sysconfig as s; print(s.get_python_version(), s.get_path('include'))"
+    _, output = run([PYTHON, "-c", code], deadline=deadline)
+    version, _, folder = output.strip().partition(" ")
+    return version, folder
+
+
+def _missing_headers(python_folder: str, deadline: Deadline) -> dict[str, str]:
+    """The headers that the compiler does not find, and their packages."""
+    argv = ["gcc", "-I", python_folder, "-fsyntax-only", "-xc", "/dev/null", "-include"]
+    return {
+        header: package
+        for header, package in HEADERS.items()
+        if run([*argv, header], deadline=deadline, env={"PATH": _PATH})[0]
+    }
+
+
+def _collect(built: Path, prefix: str, tarball: Path, deadline: Deadline) -> None:
+    """Pack what is needed at run time, stripped, as it is to be unpacked in dom0's root."""
+    bindings = next(built.rglob("xen/lowlevel"), None)
+    if bindings is None or not list(bindings.glob("xc*.so")):
+        raise InfrastructureError("the tools were built without Xen's Python bindings")
+    files: dict[str, Path] = {}
+    for pattern in _KEPT:
+        found = sorted(built.glob(pattern))
+        if not found:
+            raise InfrastructureError(f"the tools were built without {pattern}", tried=str(built))
+        files |= {str(path.relative_to(built)): path for path in found}
+    top = bindings.parent.parent
+    for path in (top / "xen" / "__init__.py", bindings / "__init__.py", *bindings.glob("xc*.so")):
+        if path.exists():
+            files[f"{_BINDINGS}/{path.relative_to(top)}"] = path
+    programs = [str(path) for path in files.values() if _is_elf(path)]
+    argv = ["strip", "--strip-unneeded", *programs]
+    status, output = run(argv, deadline=deadline, env={"PATH": _PATH})
+    if status:
+        raise InfrastructureError("the tools could not be stripped", evidence={"strip": output})
+    with tarfile.open(tarball, "w:gz") as tar:
+        for name, path in files.items():
+            tar.add(path, arcname=f"{prefix[1:]}/{name}", recursive=False, filter=_as_root)
+
+
+def _is_elf(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    return member
