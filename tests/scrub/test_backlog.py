@@ -62,7 +62,7 @@ def test_probes_while_guest_dies(
         ballast = guests.create("ballast", guests.most_bytes(), "frames")
         ballast.ready()
         dying = victim.start_destroy(until="gone")
-        probes = []
+        probes: list[Guest] = []
         while not dying.done() and len(probes) < victim.memory_bytes // SMALL_PROBE_BYTES - 1:
             if dom0.free_bytes() >= SMALL_PROBE_BYTES + RESERVE_BYTES:
                 probes.append(guests.create("probe", SMALL_PROBE_BYTES, "scan"))
