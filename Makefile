@@ -1,21 +1,39 @@
 # SPDX-License-Identifier: MIT
-# `make test`: the project's own tests; no host is needed.
+# make test     the project's own tests: no host is needed
+# make quick    the quick suite on a real Xen in QEMU, and its table
+# make control  the same tests on a Xen that does not scrub: they must fail there
+# make compare  the ways of scrubbing side by side
+# Each alone does all of its set-up.
 
-PACKAGES := gcc libxen-dev openssh-client python3-venv
+BASE     := gcc libvirt-dev libxen-dev openssh-client pkg-config python3-dev python3-venv
+HOST     := e2fsprogs mmdebstrap qemu-system-x86 qemu-utils uidmap util-linux
+BUILD    := bc bison ccache coccinelle dpkg-dev flex git make patch
 
-.PHONY: test
-test: .venv/bin/tox packages
+test:    PACKAGES := $(BASE)
+quick:   PACKAGES := $(BASE) $(HOST)
+control: PACKAGES := $(BASE) $(HOST) $(BUILD)
+compare: PACKAGES := $(BASE) $(HOST) $(BUILD)
+
+.PHONY: test quick control compare packages
+test: packages .venv/bin/tox
 	.venv/bin/tox
 
-.venv/bin/tox:
+quick control compare: packages .venv/bin/tox
+	.venv/bin/tox -q -e $@
+
+.venv/bin/tox: | packages
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "python3 is older than 3.11: put a newer one first in PATH" >&2; exit 1; }
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet 'tox>=4'
 
 # Only what is missing is installed; without root or sudo one line says what to do.
-.PHONY: packages
 packages:
-	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	@missing=$$(for p in $(PACKAGES); do \
+		test "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed || echo $$p; \
+	done); \
 	test -z "$$missing" && exit 0; \
 	sudo=; test $$(id -u) -eq 0 || sudo="sudo -n"; \
-	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing \
-	|| { echo "missing Debian packages: install with: apt-get install" $$missing >&2; exit 1; }
+	{ $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq \
+		--no-install-recommends $$missing >/dev/null; } \
+	|| { echo "Debian packages are missing; install them with: apt-get install" $$missing >&2; exit 1; }
