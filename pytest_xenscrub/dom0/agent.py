@@ -10,7 +10,8 @@ Request:  {"id": 7, "op": "run", ...}
 Answer:   {"id": 7, "ok": {...}}  or  {"id": 7, "error": "..."}
 Unasked:  {"beat": monotonic seconds, "late": seconds that dom0 overslept}
 
-Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
+Plain Python 3.7, because dom0 may be older than the machine that runs the tests: no `X | Y`,
+`list[int]` or `:=` here.
 """
 
 import errno
@@ -24,6 +25,9 @@ import sys
 import threading
 import time
 import uuid
+from typing import IO, Any, Dict, List, Optional, Sequence, Set
+
+Facts = Dict[str, Any]
 
 BEAT_SECONDS = 0.25
 SHUTDOWN_CRASH = 3
@@ -36,7 +40,7 @@ HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
 UNSCRUBBED = re.compile(r"Node (\d+) has (\d+) unscrubbed pages")
 
 
-def load_bindings():
+def load_bindings() -> Any:
     """Xen's control library, wherever this dom0's tools put its Python bindings."""
     sys.path[:0] = glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
     import xen.lowlevel.xc  # type: ignore[import-not-found]
@@ -51,16 +55,15 @@ class XenLog:
     dumps left out, into a list of our own.
     """
 
-    def __init__(self, xc):
+    def __init__(self, xc: Any) -> None:
         self.xc = xc
-        self.lines = []
+        self.lines: List[str] = []
         self.tail = ""
 
-    def update(self):
+    def update(self) -> str:
         """The ring's text that had not been seen before."""
-        text = self.xc.readconsolering()
-        if isinstance(text, bytes):
-            text = text.decode(errors="replace")
+        ring = self.xc.readconsolering()
+        text: str = ring.decode(errors="replace") if isinstance(ring, bytes) else ring
         at = text.rfind(self.tail) if self.tail else -1
         new = text[at + len(self.tail) :] if at >= 0 else text
         # Longer than a heap dump, so that it holds the time in its first line: the rest repeats.
@@ -73,24 +76,24 @@ class XenLog:
 class Agent:
     """Requests in on stdin, answers out on stdout; each request has a thread of its own."""
 
-    def __init__(self, xc, stdin, stdout):
+    def __init__(self, xc: Any, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         self.xc = xc
         self.stdin = stdin
         self.stdout = stdout
         self.write_lock = threading.Lock()
         self.xen_lock = threading.Lock()  # debug key and ring belong together
         self.log = XenLog(xc)
-        self.children = set()
+        self.children: Set["subprocess.Popen[bytes]"] = set()
 
     # -- the line protocol ------------------------------------------------------------------
 
-    def say(self, message):
+    def say(self, message: Facts) -> None:
         line = (json.dumps(message) + "\n").encode()
         with self.write_lock:
             self.stdout.write(line)
             self.stdout.flush()
 
-    def beat(self):
+    def beat(self) -> None:
         """A heartbeat, for as long as somebody listens: a silent or late one is a stalled dom0."""
         due = time.monotonic()
         while True:
@@ -102,15 +105,15 @@ class Agent:
             due = now + BEAT_SECONDS
             time.sleep(BEAT_SECONDS)
 
-    def answer(self, request):
-        reply = {"id": request.pop("id")}
+    def answer(self, request: Facts) -> None:
+        reply: Facts = {"id": request.pop("id")}
         try:
             reply["ok"] = getattr(self, "do_" + request.pop("op"))(**request)
         except Exception as error:
             reply["error"] = "{}: {}".format(type(error).__name__, error)
         self.say(reply)
 
-    def serve(self):
+    def serve(self) -> None:
         threading.Thread(target=self.beat, daemon=True).start()
         for line in self.stdin:
             request = json.loads(line)
@@ -120,7 +123,7 @@ class Agent:
 
     # -- what it can do -----------------------------------------------------------------------
 
-    def do_info(self):
+    def do_info(self) -> Facts:
         """What Xen says of itself, and the machine's memory and CPUs."""
         facts = dict(self.xc.xeninfo())
         physical = self.xc.physinfo()
@@ -134,15 +137,15 @@ class Agent:
         )
         return facts
 
-    def do_memory(self):
+    def do_memory(self) -> Facts:
         """Free memory as Xen counts it: what waits for its scrub is free already."""
         return {"free_bytes": self.free_bytes(), "at": time.monotonic()}
 
-    def do_backlog(self):
+    def do_backlog(self) -> Facts:
         """Pages that are free and not scrubbed yet, per node; empty when there are none."""
         return {"nodes": self.backlog(), "at": time.monotonic()}
 
-    def do_domains(self):
+    def do_domains(self) -> List[Facts]:
         """Every domain that Xen knows, dying ones too."""
         return [
             {
@@ -158,25 +161,25 @@ class Agent:
             for info in self.xc.domain_getinfo(0, 1024)
         ]
 
-    def do_log(self, lines):
+    def do_log(self, lines: int) -> List[str]:
         """The last lines of Xen's log, without the heap dumps that we asked for."""
         with self.xen_lock:
             self.log.update()
         return self.log.lines[-lines:]
 
-    def do_debug_key(self, key):
+    def do_debug_key(self, key: str) -> Facts:
         """Press one of Xen's debug keys."""
         self.xc.send_debug_keys(key)
         return {}
 
-    def do_write(self, path, text):
+    def do_write(self, path: str, text: str) -> Facts:
         """Write a file, with its folder."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as file:
             file.write(text)
         return {}
 
-    def do_run(self, argv, timeout):
+    def do_run(self, argv: Sequence[str], timeout: float) -> Facts:
         """Run a command to its end; the group it made is killed when its time is over."""
         issued = time.monotonic()
         child = subprocess.Popen(
@@ -205,12 +208,14 @@ class Agent:
             "hung": hung,
         }
 
-    def do_crash(self, domid):
+    def do_crash(self, domid: int) -> Facts:
         """Crash a domain from outside, as `SHUTDOWN_crash` from inside would."""
         self.xc.domain_shutdown(domid, SHUTDOWN_CRASH)
         return {}
 
-    def do_reclaim(self, domid, argv, timeout, until):
+    def do_reclaim(
+        self, domid: int, argv: Optional[Sequence[str]], timeout: float, until: str
+    ) -> Facts:
         """End a domain and watch its memory come back.
 
         Args:
@@ -227,16 +232,17 @@ class Agent:
         info = self.domain(domid)
         if info is None:
             raise LookupError("there is no domain {}".format(domid))
-        result = {}
+        result: Facts = {}
         worker = None
         if argv is not None:
+            words = argv
 
-            def command():
-                result["command"] = self.do_run(argv, timeout)
+            def command() -> None:
+                result["command"] = self.do_run(words, timeout)
 
             worker = threading.Thread(target=command, daemon=True)
         watch = Watch(self, info, worker, until)
-        end = watch.moments["issued"] + timeout
+        end = watch.issued + timeout
         if worker is not None:
             worker.start()
         while time.monotonic() < end and not watch.look():
@@ -251,19 +257,19 @@ class Agent:
 
     # -- looking at Xen -----------------------------------------------------------------------
 
-    def free_bytes(self):
-        return self.xc.physinfo()["free_memory"] * 1024
+    def free_bytes(self) -> int:
+        return int(self.xc.physinfo()["free_memory"]) * 1024
 
-    def domain(self, domid):
+    def domain(self, domid: int) -> Optional[Facts]:
         try:
-            found = self.xc.domain_getinfo(domid, 1)
+            found: List[Facts] = self.xc.domain_getinfo(domid, 1)
         except Exception as error:
             if error.args[:1] == (errno.ESRCH,):
                 return None  # the bindings' word for: no domain from this number on
             raise
         return found[0] if found and found[0]["domid"] == domid else None
 
-    def backlog(self):
+    def backlog(self) -> Dict[str, int]:
         """The only view of the backlog that Xen gives: the heap dump of debug key H."""
         with self.xen_lock:
             self.log.update()
@@ -278,33 +284,37 @@ class Agent:
 class Watch:
     """A domain that is ending, looked at again and again."""
 
-    def __init__(self, agent, info, worker, until):
+    def __init__(
+        self, agent: Agent, info: Facts, worker: Optional[threading.Thread], until: str
+    ) -> None:
         self.agent = agent
         self.domid = info["domid"]
         self.handle = info["handle"]
         self.worker = worker
         self.until = until
-        self.samples = []
-        self.backlog = []
+        self.samples: List[List[Any]] = []
+        self.backlog: List[List[Any]] = []
         self.ends_itself = worker is None
         self.next_backlog = 0.0
         self.wanted = agent.free_bytes() + info["mem_kb"] * 1024
-        self.moments = {"issued": time.monotonic(), "returned": None, "gone": None}
-        self.moments.update(free=None, clean=None)
+        self.issued = time.monotonic()
+        self.moments: Dict[str, Optional[float]] = {"issued": self.issued, "returned": None}
+        self.moments.update(gone=None, free=None, clean=None)
 
-    def look(self):
+    def look(self) -> bool:
         """One look; whether all has been seen that was to be seen."""
         info = self.agent.domain(self.domid)
-        same = info is not None and info["handle"] == self.handle
+        if info is not None and info["handle"] != self.handle:
+            info = None  # another domain got its number
         free = self.agent.free_bytes()
         at = time.monotonic()
-        state = ("dying" if info["dying"] else "alive") if same else ""
+        state = "" if info is None else "dying" if info["dying"] else "alive"
         self.samples.append([at, free, state])
         moments = self.moments
-        if self.ends_itself and (not same or not runs(info)):
+        if self.ends_itself and (info is None or not runs(info)):
             moments["issued"] = at
             self.ends_itself = False
-        if moments["gone"] is None and not same:
+        if moments["gone"] is None and info is None:
             moments["gone"] = at
         if moments["free"] is None and free >= self.wanted:
             moments["free"] = at
@@ -315,7 +325,7 @@ class Watch:
             return gone if self.until == "gone" else settled
         return settled and self.look_at_backlog(at)
 
-    def look_at_backlog(self, at):
+    def look_at_backlog(self, at: float) -> bool:
         """Whether nothing is left to scrub; looks no more often than the serial line can bear."""
         if at < self.next_backlog:
             return False
@@ -328,12 +338,12 @@ class Watch:
         return pages == 0
 
 
-def runs(info):
+def runs(info: Facts) -> bool:
     """Whether a domain still runs; one that crashed is not among those that were shut down."""
     return not (info["dying"] or info["shutdown"] or info["crashed"])
 
 
-def kill_group(child):
+def kill_group(child: "subprocess.Popen[bytes]") -> None:
     """End a command and all that it started."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
@@ -345,7 +355,7 @@ def kill_group(child):
         pass  # stuck in a hypercall: not even SIGKILL helps before that returns
 
 
-def main():
+def main() -> None:
     """Serve until the connection closes."""
     try:
         xc = load_bindings()
