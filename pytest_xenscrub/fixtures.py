@@ -53,7 +53,8 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
     """The host with that Xen on it; made anew after it broke."""
     from pytest_xenscrub.rig import Rig  # noqa: PLC0415 - only with a host
 
-    rig = Rig(_xen_session.settings, xen_variant, _xen_session.say)
+    deployment = _xen_session.deployment(xen_variant)
+    rig = Rig(_xen_session.host_name, xen_variant, deployment, _xen_session.say)
     _xen_session.rig = rig
     yield rig
     rig.close()

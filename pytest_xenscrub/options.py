@@ -42,6 +42,13 @@ def _host(text: str) -> HostChoice:
     return HostChoice(text, None if text == EMULATED else parse_target(text))
 
 
+def _file(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: there is no such file")
+    return path
+
+
 def _share(text: str) -> float:
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -114,6 +121,14 @@ OPTIONS = (
         "memory of the emulated host (default: half of what is available, 8 GiB at most)", "SIZE",
     ),
     Option(
+        "suite", _choice("bookworm", "trixie"),
+        "Debian release of the emulated host's dom0: bookworm (Xen 4.17, the default) or trixie"
+        " (Xen 4.20)", "SUITE", "bookworm",
+    ),
+    Option(
+        "ssh_config", _file, "ssh configuration file to use in place of your own", "FILE"
+    ),
+    Option(
         "guest_memory", parse_size, "memory of a victim (default: a third of what is free)", "SIZE"
     ),
     Option(
@@ -156,6 +171,8 @@ class Settings:
 
     host: HostChoice | None
     host_memory: int | None
+    suite: str
+    ssh_config: Path | None
     guest_memory: int | None
     min_coverage: float
     variant: tuple[str, ...]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
@@ -22,15 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_xenscrub.dom0.client import Dom0, XenInfo
-    from pytest_xenscrub.host.emulated import EmulatedHost
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
-    from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.hypervisor.deploy import Deployment
 
-IMAGE_SECONDS = 570.0
-BOOT_SECONDS = 150.0
-"""To boot the emulated host and save it, s: a cold boot takes ten."""
 _HEALTH_SECONDS = 10.0
+_SETTLE_SECONDS = 60.0
+_CLOSE_SECONDS = 5.0
 _GIVE_UP_AFTER = 2
 
 
@@ -42,15 +39,19 @@ class Rig:
         given_back: frames that are free and dirty by contract: live guests gave them back.
 
     Args:
-        settings: what the user asked for.
+        name: how the user called the host.
         xen: which Xen is to run.
+        deployment: makes it run.
         say: prints a line for the user, where something takes long or has happened.
     """
 
-    def __init__(self, settings: Settings, xen: ChosenXen, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, xen: ChosenXen, deployment: Deployment, say: Callable[[str], None]
+    ) -> None:
         self.xen = xen
         self.given_back = BitMap64()
-        self._settings = settings
+        self._name = name
+        self._deployment = deployment
         self._say = say
         self._host: Host | None = None
         self._dom0: Dom0 | None = None
@@ -98,8 +99,8 @@ class Rig:
 
         The emulated host's own Xen is Debian's, which does since 4.10.
         """
-        choice = self._settings.host
-        if self.xen.artefact is None and choice is not None and choice.emulated:
+        host_is_ours = self._host is not None and self._host.kind != "real"
+        if self.xen.artefact is None and host_is_ours:
             return True
         return self.xen.variant.defers
 
@@ -173,52 +174,16 @@ class Rig:
             evidence=error.evidence,
         )
 
-    @property
-    def _name(self) -> str:
-        return "no host" if self._settings.host is None else self._settings.host.name
-
     def _start(self) -> None:
         from pytest_xenscrub.dom0.client import Dom0  # noqa: PLC0415 - only when a host is used
 
-        choice = self._settings.host
-        if choice is None:
-            raise InfrastructureError("there is no host")
-        if choice.target is None:
-            host: Host = self._start_emulated()
-        else:
-            from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415
-
-            host = SshHost(choice.target)
+        host = self._host = self._deployment.start()
         self.given_back.clear()
-        self._host = host
         self._dom0 = Dom0(host)
         self._info = self._dom0.info()
-        host.settle(Deadline.after(60, f"{host.name}: settling"))
+        host.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
         self._check_build_id(self._info)
         self._say(self.describe())
-
-    def _start_emulated(self) -> EmulatedHost:
-        from pytest_xenscrub.host.emulated import (  # noqa: PLC0415
-            EmulatedHost,
-            MachineSpec,
-            default_memory_bytes,
-            prepare_image,
-        )
-
-        memory = self._settings.host_memory
-        if memory is None:
-            memory = default_memory_bytes(share_with=_workers())
-        artefact = self.xen.artefact
-        spec = MachineSpec(
-            memory_bytes=memory,
-            hypervisor=None if artefact is None else artefact.elf,
-            xen_cmdline=self.xen.cmdline,
-        )
-        prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
-        deadline = Deadline.after(BOOT_SECONDS, f"{self._name}: booting Xen {self.xen.name}")
-        host = EmulatedHost.start(spec, progress=self._say, deadline=deadline)
-        self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
-        return host
 
     def _check_build_id(self, info: XenInfo) -> None:
         artefact = self.xen.artefact
@@ -230,20 +195,12 @@ class Rig:
             )
 
     def close(self) -> None:
-        """Let go of the host. Never raises, may be called twice."""
+        """Give the host back. Never raises, may be called twice."""
         dom0, self._dom0 = self._dom0, None
-        host, self._host = self._host, None
+        broken = bool(self._broken) or (dom0 is not None and not dom0.alive)
+        self._host = None
         self._info = None
-        if host is not None and host.kind.startswith("emulated"):
-            # Powered off first: then the agent's connection ends at once, whatever state it is in.
-            host.close()
         if dom0 is not None:
             with contextlib.suppress(Exception):
-                dom0.close()
-        if host is not None:
-            host.close()
-
-
-def _workers() -> int:
-    """How many processes share this machine: pytest-xdist's workers, each with a host."""
-    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+                dom0.close(grace=0.0 if broken else _CLOSE_SECONDS)
+        self._deployment.stop(broken=broken)

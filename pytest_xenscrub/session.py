@@ -24,6 +24,8 @@ from pytest_xenscrub.report.live import Live
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
+    from pytest_xenscrub.hypervisor.choice import ChosenXen
+    from pytest_xenscrub.hypervisor.deploy import Deployment
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.timing import Row
@@ -143,6 +145,23 @@ class Session:
             # Anything else than a mistake of the user's is told by the tests that need it.
             with contextlib.suppress(InfrastructureError, MissingToolError):
                 self.xens.get(name)
+
+    @property
+    def host_name(self) -> str:
+        """How the user called the host; empty where none was asked for."""
+        return "" if self.settings.host is None else self.settings.host.name
+
+    def deployment(self, xen: ChosenXen) -> Deployment:
+        """What makes that Xen run on the host."""
+        from pytest_xenscrub.hypervisor import deploy  # noqa: PLC0415 - only with a host
+
+        settings = self.settings
+        if settings.host is None or settings.host.target is None:
+            wanted = deploy.EmulatedChoice(settings.suite, settings.host_memory)
+            return deploy.EmulatedDeployment(xen, wanted, self.say)
+        return deploy.SshDeployment(
+            xen, settings.host.target, config=settings.ssh_config, tag=self.tag, say=self.say
+        )
 
     # -- while a test runs ----------------------------------------------------------------------
 

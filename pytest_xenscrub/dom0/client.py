@@ -439,13 +439,17 @@ class Dom0:
             evidence=self.evidence(),
         )
 
-    def close(self) -> None:
-        """End the agent; commands of ours that still run in dom0 are killed by it."""
+    def close(self, grace: float = 5.0) -> None:
+        """End the agent; commands of ours that still run in dom0 are killed by it.
+
+        Args:
+            grace: how long it may take to do that, s; 0 if dom0 is known to be gone.
+        """
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
         try:
-            self._process.wait(5)
+            self._process.wait(grace)
         except Exception:  # whatever holds it: it must not outlive us
             self._process.kill()
             self._process.wait(5)

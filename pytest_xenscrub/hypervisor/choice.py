@@ -117,9 +117,7 @@ class Xens:
             )
             for note in self._tree.notes:
                 self._say(note)
-        builder = Builder(
-            self._tree, cache=cache, options=self._config, progress=self._update
-        )
+        builder = Builder(self._tree, cache=cache, options=self._config, progress=self._update)
         artefact = builder.build(variant, deadline=deadline)
         self._say(
             f"built {variant.name}: Xen {artefact.version} debug="

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""How a host comes to run the Xen that was chosen, and gets its own back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import ConfigurationError, XenScrubError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.host.target import Target
+    from pytest_xenscrub.hypervisor.choice import ChosenXen
+    from pytest_xenscrub.hypervisor.grub import OneShotBoot
+
+IMAGE_SECONDS = 570.0
+EMULATED_BOOT_SECONDS = 150.0
+"""To boot the emulated host and save it, s: a cold boot takes ten."""
+REBOOT_SECONDS = 600.0
+"""For a real machine's firmware, boot loader, Xen and dom0, s."""
+_GIVE_BACK_BROKEN_SECONDS = 60.0
+
+
+class Deployment(Protocol):
+    """A host, with the Xen that was chosen running on it between `start` and `stop`."""
+
+    def start(self) -> Host:
+        """Have the Xen run.
+
+        Raises:
+            InfrastructureError: the host cannot be had, or the Xen does not come up.
+            XenFaultError: the Xen does not come up.
+        """
+
+    def stop(self, *, broken: bool) -> None:
+        """Give the host back as it was. Never raises, may be called twice.
+
+        Args:
+            broken: it may no longer answer, so that waiting for it is in vain.
+        """
+
+
+@dataclass(frozen=True)
+class EmulatedChoice:
+    """What emulated host is wanted.
+
+    Attributes:
+        suite: Debian release of its dom0.
+        memory_bytes: its memory; None for a share of what is available.
+    """
+
+    suite: str
+    memory_bytes: int | None
+
+
+class EmulatedDeployment:
+    """The emulated host boots the chosen Xen itself; a saved machine for each makes that fast."""
+
+    def __init__(self, xen: ChosenXen, choice: EmulatedChoice, say: Callable[[str], None]) -> None:
+        self._xen = xen
+        self._choice = choice
+        self._say = say
+        self._host: Host | None = None
+
+    def start(self) -> Host:
+        """Boot it, or go on from a saved machine."""
+        from pytest_xenscrub.host.emulated import (  # noqa: PLC0415 - only when it is used
+            EmulatedHost,
+            MachineSpec,
+            default_memory_bytes,
+            prepare_image,
+        )
+
+        memory = self._choice.memory_bytes
+        if memory is None:
+            memory = default_memory_bytes(share_with=_workers())
+        artefact = self._xen.artefact
+        spec = MachineSpec(
+            suite=self._choice.suite,
+            memory_bytes=memory,
+            hypervisor=None if artefact is None else artefact.elf,
+            xen_cmdline=self._xen.cmdline,
+        )
+        prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
+        deadline = Deadline.after(EMULATED_BOOT_SECONDS, f"emulated: booting Xen {self._xen.name}")
+        host = EmulatedHost.start(spec, progress=self._say, deadline=deadline)
+        self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
+        self._host = host
+        return host
+
+    def stop(self, *, broken: bool) -> None:
+        """Power it off."""
+        if self._host is not None:
+            self._host.close()
+
+
+class SshDeployment:
+    """A machine that runs Xen already; another one is booted once through its GRUB.
+
+    Args:
+        xen: what is to run.
+        target: the machine.
+        config: an ssh configuration in place of the user's own.
+        tag: marks what is put on the machine.
+        say: prints a line for the user.
+    """
+
+    def __init__(
+        self,
+        xen: ChosenXen,
+        target: Target,
+        *,
+        config: Path | None,
+        tag: str,
+        say: Callable[[str], None],
+    ) -> None:
+        if xen.artefact is None and xen.cmdline:
+            raise ConfigurationError(
+                f"--xen-cmdline cannot change the boot options of the Xen that {target} runs",
+                todo="add --xen-variant=stock, or another one that is booted by us",
+            )
+        self._xen = xen
+        self._target = target
+        self._config = config
+        self._tag = tag
+        self._say = say
+        self._host: SshHost | None = None
+        self._once: OneShotBoot | None = None
+
+    def start(self) -> Host:
+        """Connect; boot the chosen Xen if there is one to boot."""
+        from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - only when it is used
+
+        host = self._host = SshHost(self._target, config=self._config)
+        artefact = self._xen.artefact
+        if artefact is not None:
+            from pytest_xenscrub.hypervisor.grub import OneShotBoot  # noqa: PLC0415
+
+            self._say(f"{host.name}: booting Xen {self._xen.name} once")
+            self._once = OneShotBoot(host, artefact, xen_cmdline=self._xen.cmdline, tag=self._tag)
+            self._once.boot(
+                Deadline.after(REBOOT_SECONDS, f"{host.name}: booting Xen {self._xen.name}")
+            )
+        return host
+
+    def stop(self, *, broken: bool) -> None:
+        """Boot its own Xen again, remove what is ours, and let go of it."""
+        once, self._once = self._once, None
+        host, self._host = self._host, None
+        if once is not None and host is not None:
+            limit = _GIVE_BACK_BROKEN_SECONDS if broken else REBOOT_SECONDS
+            self._say(f"{host.name}: booting its own Xen again")
+            try:
+                once.restore(Deadline.after(limit, f"{host.name}: booting its own Xen again"))
+            except XenScrubError as error:
+                # It boots its own Xen by default: what is left is a file and an entry.
+                self._say(f"{host.name}: was not put back: {error}")
+        if host is not None:
+            host.close()
+
+
+def _workers() -> int:
+    """How many processes share this machine: pytest-xdist's workers, each with a host."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
