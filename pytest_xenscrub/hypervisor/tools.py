@@ -364,10 +364,11 @@ def _collect(built: Path, prefix: str, tarball: Path, deadline: Deadline) -> Non
         if path.exists():
             files[f"{_BINDINGS}/{path.relative_to(top)}"] = path
     programs = [str(path) for path in files.values() if _is_elf(path)]
-    argv = ["strip", "--strip-unneeded", *programs]
-    status, output = run(argv, deadline=deadline, env={"PATH": _PATH})
-    if status:
-        raise InfrastructureError("the tools could not be stripped", evidence={"strip": output})
+    if programs:
+        argv = ["strip", "--strip-unneeded", *programs]
+        status, output = run(argv, deadline=deadline, env={"PATH": _PATH})
+        if status:
+            raise InfrastructureError("the tools could not be stripped", evidence={"strip": output})
     with tarfile.open(tarball, "w:gz") as tar:
         for name, path in files.items():
             tar.add(path, arcname=f"{prefix[1:]}/{name}", recursive=False, filter=_as_root)

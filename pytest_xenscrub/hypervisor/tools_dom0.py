@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
@@ -16,74 +18,97 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import CommandResult, Host
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
 
-# All in one go, and renamed at the end: what is there is complete.
+# Renamed when it is complete, and removed when it cannot run: a library of dom0 that is missing or
+# too old shows here and not in the middle of a test. Python does it: processes are slow there.
 _UNPACK = """
-prefix=$1 tarball=$2
-new=$prefix.$$
-trap 'rm -rf "$new" "$tarball"' EXIT
-mkdir -p "$new" && tar -xzf "$tarball" -C "$new" && chmod 755 "$new" || exit 1
-mv -T "$new$prefix" "$prefix" 2>/dev/null || [ -x "$prefix/sbin/xl" ]
+import ctypes, glob, os, shutil, sys, tarfile
+prefix, tarball = sys.argv[1:]
+new = "{}.{}".format(prefix, os.getpid())
+try:
+    with tarfile.open(tarball) as tar:
+        tar.extractall(new)
+    os.rename(new + prefix, prefix)
+finally:
+    shutil.rmtree(new, ignore_errors=True)
+    os.unlink(tarball)
+try:
+    for library in sorted(glob.glob(prefix + "/lib/*.so.*")):
+        ctypes.CDLL(library)
+    sys.path.insert(0, prefix + "/lib/python")
+    import xen.lowlevel.xc
+except (ImportError, OSError) as error:
+    shutil.rmtree(prefix)
+    sys.exit("{}: Python {}.{}: {}".format(type(error).__name__, *sys.version_info[:2], error))
 """
-
-# A library of dom0 that is missing or too old shows here and not in the middle of a test.
-_CHECK = """
-prefix=$1
-lacks=$(for file in "$prefix"/sbin/* "$prefix"/lib/*.so.* "$prefix"/lib/xen/bin/*; do
-    ldd "$file"
-done 2>&1 | grep 'not found' | sort -u)
-[ -z "$lacks" ] || { echo "$lacks" >&2; exit 1; }
-PYTHONPATH=$prefix/lib/python python3 -c 'import xen.lowlevel.xc'
-"""
+_CANNOT_RUN = re.compile(r"^(?:ImportError|ModuleNotFoundError|OSError): Python", re.M)
 
 # dom0's daemons were started by tools that this Xen refuses. xenstored is replaced while it runs
 # where it can be (a live update keeps the watches of dom0's kernel), and restarted where not.
 _ACTIVATE = """
-prefix=$1
-mine() { for pid in $(running "$1"); do
-    [ "$(readlink "/proc/$pid/exe")" = "$prefix/sbin/$1" ] && echo "$pid"; done; }
-running() { for link in /proc/[0-9]*/exe; do
-    case $(readlink "$link") in */"$1"|*/"$1 (deleted)")
-        pid=${link#/proc/}; echo "${pid%/exe}";; esac; done; }
-stop() {
-    pids=$(for name in "$@"; do running "$name"; done)
-    [ -z "$pids" ] && return
-    kill $pids 2>/dev/null
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        left=; for pid in $pids; do [ -e "/proc/$pid/exe" ] && left=1; done
-        [ -z "$left" ] && return
-        sleep 0.2
-    done
-    kill -9 $pids 2>/dev/null
-}
-fail() { echo "$*" >&2; exit 1; }
+import os, signal, subprocess, sys, time
+prefix = sys.argv[1]
 
-modprobe -a xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs 2>/dev/null
-[ -e /proc/xen/privcmd ] || mount -t xenfs xenfs /proc/xen
-mkdir -p /run/xen /run/xenstored /var/run/xenstored /var/lib/xenstored /var/lib/xen /var/log/xen
-if [ -z "$(mine xenstored)" ]; then
-    if [ -n "$(running xenstored)" ]; then
-        timeout 20 xenstore-control live-update -F -t 10 "$prefix/sbin/xenstored" \\
-            && [ -n "$(mine xenstored)" ] && echo "xenstored: live update"
-    fi
-    if [ -z "$(mine xenstored)" ]; then
-        stop xenstored oxenstored
-        rm -f /run/xen/xenstored.pid
-        xenstored --pid-file /run/xen/xenstored.pid || fail "xenstored does not start"
-        echo "xenstored: started"
-    fi
-fi
-ready=
-for _ in $(seq 100); do
-    timeout 5 xenstore-exists / 2>/dev/null && { ready=1; break; }; sleep 0.05
-done
-[ -n "$ready" ] || fail "xenstored does not answer"
-"$prefix/lib/xen/bin/xen-init-dom0" || fail "xen-init-dom0 failed"
-if [ -z "$(mine xenconsoled)" ]; then
-    stop xenconsoled
-    rm -f /run/xen/xenconsoled.pid
-    xenconsoled --pid-file=/run/xen/xenconsoled.pid || fail "xenconsoled does not start"
-fi
-timeout 20 xl list || fail "xl does not drive this Xen"
+def running(*names):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            path = os.readlink("/proc/{}/exe".format(pid))
+        except OSError:
+            continue
+        if os.path.basename(path.replace(" (deleted)", "")) in names:
+            found.append((int(pid), path))
+    return found
+
+def ours(name):
+    return any(path == "{}/sbin/{}".format(prefix, name) for _, path in running(name))
+
+def stop(*names):
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid, _ in running(*names):
+            os.kill(pid, number)
+        wait(lambda: not running(*names), 3)
+
+def wait(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+def call(*argv, timeout=20):
+    try:
+        return subprocess.call(argv, timeout=timeout) == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+def need(done, what):
+    if not done:
+        sys.exit(what)
+
+def start(name, path):
+    if os.path.exists(path):
+        os.unlink(path)
+    need(call("{}/sbin/{}".format(prefix, name), "--pid-file=" + path), name + " does not start")
+    print(name + ": started")
+
+if not os.path.exists("/proc/xen/privcmd"):
+    modules = ["xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xenfs"]
+    subprocess.call(["modprobe", "-a"] + modules)
+    subprocess.call(["mount", "-t", "xenfs", "xenfs", "/proc/xen"])
+for folder in ("/run/xen", "/run/xenstored", "/var/lib/xenstored", "/var/lib/xen", "/var/log/xen"):
+    os.makedirs(folder, exist_ok=True)
+if running("xenstored") and not ours("xenstored"):
+    update = ["xenstore-control", "live-update", "-F", "-t", "10", prefix + "/sbin/xenstored"]
+    if call(*update) and wait(lambda: ours("xenstored"), 5):
+        print("xenstored: live update")
+if not ours("xenstored"):
+    stop("xenstored", "oxenstored")
+    start("xenstored", "/run/xen/xenstored.pid")
+need(wait(lambda: call("xenstore-exists", "/", timeout=5), 10), "xenstored does not answer")
+need(call(prefix + "/lib/xen/bin/xen-init-dom0"), "xen-init-dom0 failed")
+if not ours("xenconsoled"):
+    stop("xenconsoled")
+    start("xenconsoled", "/run/xen/xenconsoled.pid")
+need(call("xl", "list"), "xl does not drive this Xen")
 """
 
 
@@ -154,21 +179,29 @@ def install(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> None:
         DeadlineExceededError: it took too long.
     """
     there = host.run(["test", "-x", f"{tools.prefix}/sbin/xl"], deadline=deadline, check=False)
-    if there.returncode:
-        remote = f"/tmp/{tools.prefix.rpartition('/')[2]}.tar.gz"  # noqa: S108 - of our own name
-        host.put(tools.tarball, remote, deadline=deadline)
-        host.run(["sh", "-c", _UNPACK, "sh", tools.prefix, remote], deadline=deadline)
-    done = host.run(["sh", "-c", _CHECK, "sh", tools.prefix], deadline=deadline, check=False)
-    if done.returncode:
-        asked = ["python3", "-c", "import sysconfig; print(sysconfig.get_python_version())"]
-        python = host.run(asked, deadline=deadline, check=False).stdout.strip() or "none"
+    if there.returncode == 0:
+        return
+    remote = f"/tmp/{tools.prefix.rpartition('/')[2]}.{uuid.uuid4().hex[:8]}"  # noqa: S108 - new
+    host.put(tools.tarball, remote, deadline=deadline)
+    argv = ["python3", "-", tools.prefix, remote]
+    done = host.run(argv, deadline=deadline, check=False, stdin=_UNPACK.encode())
+    if done.returncode == 0:
+        return
+    what = f"the tools that were built from Xen {tools.version} cannot"
+    if _CANNOT_RUN.search(done.stderr):
         raise ConfigurationError(
-            f"the tools that were built from Xen {tools.version} cannot run in {host.name}'s dom0",
-            tried=f"built for Python {tools.python}, dom0 has {python}",
+            f"{what} run in {host.name}'s dom0",
+            tried=f"its libraries, and bindings for Python {tools.python}",
             todo="build on a machine of dom0's own Debian release, or use a dom0 of this machine's"
             " (--xen-suite)",
             evidence={"dom0": done.stderr[-1500:]},
         )
+    raise InfrastructureError(
+        f"{what} be unpacked in {host.name}'s dom0",
+        tried=tools.prefix,
+        todo="is there room on its root file system?",
+        evidence={"dom0": done.stderr[-1500:]},
+    )
 
 
 def activate(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> dict[str, str]:
@@ -187,7 +220,8 @@ def activate(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> dict[st
     path = host.run(["sh", "-c", 'echo "$PATH"'], deadline=deadline).stdout.strip()
     environment = {"PATH": f"{tools.folders}:{path}", "PYTHONPATH": tools.bindings}
     ours = HostWithTools(host, environment)
-    done = ours.run(["sh", "-c", _ACTIVATE, "sh", tools.prefix], deadline=deadline, check=False)
+    argv = ["python3", "-", tools.prefix]
+    done = ours.run(argv, deadline=deadline, check=False, stdin=_ACTIVATE.encode())
     if done.returncode:
         raise InfrastructureError(
             f"{host.name}: the tools that were built from Xen {tools.version} do not run there",

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
+from pytest_xenscrub.host.protocol import CommandResult
+from pytest_xenscrub.hypervisor import tools as module
+from pytest_xenscrub.hypervisor import tools_dom0
+from pytest_xenscrub.hypervisor.source import resolve_source
+from pytest_xenscrub.hypervisor.tools import ToolsArtefact, ToolsBuilder, touches_tools
+from pytest_xenscrub.hypervisor.tools_dom0 import HostWithTools, activate, install, remove
+from pytest_xenscrub.hypervisor.variant import Variant, load_variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.hypervisor.cache import Cache
+
+needs_make = pytest.mark.skipif(
+    any(shutil.which(name, path="/usr/bin:/bin") is None for name in ("make", "gcc", "patch")),
+    reason="make, gcc and patch are needed (apt-get install make gcc patch)",
+)
+
+# configure hands its prefix on, as the real one does through config/Paths.mk.
+CONFIGURE = """\
+#!/bin/sh
+echo "$PYTHON $PKG_CONFIG $*" > configured
+for option; do case $option in --prefix=*) echo "P = ${option#--prefix=}" > paths.mk;; esac; done
+"""
+INCLUDE = "all:\n\techo headers > made\n"
+LIBS = """\
+include ../../paths.mk
+D = $(DESTDIR)$(P)
+all:
+\t@grep -q headers ../include/made
+\t@! grep -n BROKEN *.c || { echo "light.c:3:1: error: broken"; exit 1; }
+\t@echo run >> ../../builds
+install:
+\tmkdir -p $(D)/lib/xen/bin $(D)/sbin $(D)/bin $(D)/include $(D)/local/lib/xen/lowlevel
+\techo "$(APPEND_LDFLAGS)" > $(D)/lib/libxenctrl.so.4.17
+\ttouch $(D)/lib/libxenctrl.a $(D)/include/xenctrl.h
+\tcd $(D)/lib/xen/bin; touch xenconsole libxl-save-helper xen-init-dom0 init-xenstore-domain
+\tcd $(D)/sbin; touch xl xenstored xenconsoled
+\ttouch $(D)/bin/xenstore-ls $(D)/local/lib/xen/__init__.py
+\ttouch $(D)/local/lib/xen/lowlevel/xc.cpython-311.so
+"""
+
+
+@pytest.fixture
+def tools_tree(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that passes for a tree with tools, on a machine that has all packages."""
+    for name, text in {
+        "configure": CONFIGURE,
+        "tools/include/Makefile": INCLUDE,
+        "tools/libs/Makefile": LIBS,
+        "tools/libs/light.c": "int nothing;\n",
+        "tools/ocaml/Makefile": "all:\n\tfalse\n",
+    }.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    (tree / "configure").chmod(0o755)
+    monkeypatch.setattr(module, "_need_packages", lambda _deadline: "3.11")
+    return tree
+
+
+def builder(tree: Path, cache: Cache) -> ToolsBuilder:
+    source = resolve_source(str(tree), cache=cache, deadline=Deadline.after(30, "source"))
+    return ToolsBuilder(source, cache=cache)
+
+
+def patch_of(tmp_path: Path, path: str, old: str, new: str) -> Variant:
+    file = tmp_path / "mine.patch"
+    file.write_text(f"--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-{old}\n+{new}\n")
+    return load_variant(str(file))
+
+
+DOMCTL = "#define XEN_DOMCTL_INTERFACE_VERSION 0x00000015"
+
+
+@needs_make
+def test_tools_are_built_once(tools_tree: Path, cache: Cache, deadline: Deadline) -> None:
+    tools = builder(tools_tree, cache).build(deadline=deadline)
+    assert (tools.version, tools.domctl, tools.sysctl) == ("4.17.5", 0x15, 0x14)
+    assert tools.python == "3.11"
+    assert tools.prefix.startswith("/opt/xenscrub-tools-")
+    assert "$ make" in tools.log.read_text()
+    stamp = tools.tarball.stat().st_mtime_ns
+    assert builder(tools_tree, cache).build(deadline=deadline) == tools
+    assert tools.tarball.stat().st_mtime_ns == stamp
+    assert not any(cache.path("scratch").iterdir())
+
+
+@needs_make
+def test_tarball_has_what_runs_and_no_more(
+    tools_tree: Path, cache: Cache, deadline: Deadline
+) -> None:
+    tools = builder(tools_tree, cache).build(deadline=deadline)
+    with tarfile.open(tools.tarball) as tar:
+        members = {"/" + member.name: member for member in tar.getmembers()}
+        library = tar.extractfile(f"{tools.prefix[1:]}/lib/libxenctrl.so.4.17")
+        assert library is not None
+        assert library.read().decode().strip() == f"-Wl,-rpath,{tools.prefix}/lib"
+    assert {name.removeprefix(tools.prefix) for name in members} == {
+        "/sbin/xl", "/sbin/xenstored", "/sbin/xenconsoled", "/bin/xenstore-ls",
+        "/lib/libxenctrl.so.4.17", "/lib/xen/bin/xenconsole", "/lib/xen/bin/libxl-save-helper",
+        "/lib/xen/bin/xen-init-dom0", "/lib/python/xen/__init__.py",
+        "/lib/python/xen/lowlevel/xc.cpython-311.so",
+    }  # fmt: skip
+    assert {(member.uid, member.uname) for member in members.values()} == {(0, "root")}
+
+
+@needs_make
+def test_parallel_runs_build_once(tools_tree: Path, cache: Cache, deadline: Deadline) -> None:
+    # The count of builds has to outlive the scratch folder that they happen in.
+    count = tools_tree.parent / "builds"
+    makefile = tools_tree / "tools/libs/Makefile"
+    makefile.write_text(makefile.read_text().replace("../../builds", str(count)))
+    builders = [builder(tools_tree, cache) for _ in range(3)]
+    threads = [threading.Thread(target=b.build, kwargs={"deadline": deadline}) for b in builders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count.read_text() == "run\n"
+
+
+@needs_make
+def test_tools_that_do_not_compile(tools_tree: Path, cache: Cache, deadline: Deadline) -> None:
+    (tools_tree / "tools/libs/light.c").write_text("BROKEN\n")
+    with pytest.raises(InfrastructureError, match="the tools do not compile") as raised:
+        builder(tools_tree, cache).build(deadline=deadline)
+    assert "light.c:3:1: error: broken" in raised.value.evidence["output"]
+    assert "error: broken" in Path(raised.value.evidence["log"]).read_text()
+    assert not list(cache.root.glob("tools-*/tools.json"))
+    assert not any(cache.path("scratch").iterdir())
+
+
+@needs_make
+def test_variant_that_changes_the_interface_has_tools_of_its_own(
+    tools_tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
+) -> None:
+    variant = patch_of(tmp_path, "xen/include/public/domctl.h", DOMCTL, DOMCTL[:-2] + "99")
+    build = builder(tools_tree, cache)
+    plain, patched = build.build(deadline=deadline), build.build(variant, deadline=deadline)
+    assert (plain.domctl, patched.domctl) == (0x15, 0x99)
+    assert plain.prefix != patched.prefix
+
+
+@needs_make
+def test_variant_of_the_hypervisor_alone_shares_the_trees_tools(
+    tools_tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
+) -> None:
+    variant = patch_of(tmp_path, "xen/common/page_alloc.c", "/* a */", "/* b */")
+    build = builder(tools_tree, cache)
+    assert build.build(variant, deadline=deadline) == build.build(deadline=deadline)
+
+
+@needs_make
+def test_variant_that_breaks_the_tools_is_the_users(
+    tools_tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
+) -> None:
+    variant = patch_of(tmp_path, "tools/libs/light.c", "int nothing;", "BROKEN")
+    with pytest.raises(ConfigurationError, match="do not compile"):
+        builder(tools_tree, cache).build(variant, deadline=deadline)
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("xen/include/public/sysctl.h", True),
+        ("tools/libs/light/libxl.c", True),
+        ("xen/include/xen/mm.h", False),
+        ("docs/tools/x", False),
+    ],
+)
+def test_which_variants_touch_the_tools(tmp_path: Path, path: str, *, own: bool) -> None:
+    assert touches_tools(patch_of(tmp_path, path, "a", "b")) is own
+
+
+def test_semantic_patches_do_not_touch_the_tools() -> None:
+    assert not touches_tools(load_variant("tasklet"))
+
+
+def test_all_missing_packages_are_in_one_line(
+    cache: Cache, tree: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = builder(tree, cache)
+    there = set(module.PROGRAMS) - {"iasl", "autoconf", "autoheader"}
+    monkeypatch.setattr(module, "_has", there.__contains__)
+    monkeypatch.setattr(module, "_FOUND_BY_AUTOTOOLS", "/nonesuch")
+
+    def run(argv: Sequence[str], **_options: object) -> tuple[int, str]:
+        if "import sysconfig" in argv[-1]:
+            return 0, "3.11 /usr/include/python3.11\n"
+        return int(argv[-1] in ("yajl/yajl_gen.h", "Python.h")), ""
+
+    monkeypatch.setattr(module, "run", run)
+    with pytest.raises(MissingToolError) as raised:
+        build.build(deadline=deadline)
+    assert raised.value.todo == (
+        "apt-get install acpica-tools autoconf autotools-dev libyajl-dev python3-dev"
+    )
+    assert "yajl/yajl_gen.h" in raised.value.what
+
+
+# -- in dom0 -------------------------------------------------------------------------------------
+
+TOOLS = ToolsArtefact(
+    tarball=Path("tools.tar.gz"), prefix="/opt/xenscrub-tools-c0ffee", python="3.11",
+    log=Path("log"), version="4.20.4", domctl=0x17, sysctl=0x15,
+)  # fmt: skip
+
+
+class FakeHost:
+    """A host that answers by the first word of a command, and by what is put into its stdin."""
+
+    name = "lab"
+    kind = "real"
+
+    def __init__(self, *, there: bool = False, fails: str = "") -> None:
+        self.there = there
+        self.fails = fails
+        self.ran: list[tuple[str, ...]] = []
+        self.copied: list[str] = []
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: Deadline,
+        check: bool = True,
+        stdin: bytes | None = None,
+    ) -> CommandResult:
+        self.ran.append(tuple(argv))
+        code, out, err = 0, "", ""
+        if argv[0] == "test":
+            code = int(not self.there)
+        elif argv[0] == "sh":
+            out = "/usr/sbin:/usr/bin\n"
+        elif stdin is not None and self.fails:
+            code, err = 1, self.fails
+        return CommandResult(tuple(argv), code, out, err)
+
+    def put(self, _local: Path, remote: str, *, deadline: Deadline) -> None:
+        self.copied.append(remote)
+
+    def ssh_command(self, argv: Sequence[str]) -> list[str]:
+        return ["ssh", *argv]
+
+    def serial_tail(self, lines: int = 20) -> str:
+        return "(XEN) said something"
+
+
+def as_host(host: FakeHost) -> Host:
+    return cast("Host", host)
+
+
+def test_install_copies_once(deadline: Deadline) -> None:
+    host = FakeHost()
+    install(as_host(host), TOOLS, deadline=deadline)
+    assert len(host.copied) == 1
+    assert host.ran[-1] == ("python3", "-", TOOLS.prefix, host.copied[0])
+    host = FakeHost(there=True)
+    install(as_host(host), TOOLS, deadline=deadline)
+    assert host.copied == []
+
+
+def test_tools_that_cannot_run_in_this_dom0(deadline: Deadline) -> None:
+    host = FakeHost(fails="ImportError: Python 3.13: no module named xc\n")
+    with pytest.raises(ConfigurationError, match="cannot run in lab's dom0") as raised:
+        install(as_host(host), TOOLS, deadline=deadline)
+    assert "Python 3.11" in raised.value.tried
+    assert "Python 3.13" in raised.value.evidence["dom0"]
+
+
+def test_full_disk_is_not_the_tools_fault(deadline: Deadline) -> None:
+    host = FakeHost(fails="OSError: [Errno 28] No space left on device\n")
+    with pytest.raises(InfrastructureError, match="cannot be unpacked"):
+        install(as_host(host), TOOLS, deadline=deadline)
+
+
+def test_activate_returns_what_commands_need(deadline: Deadline) -> None:
+    host = FakeHost()
+    environment = activate(as_host(host), TOOLS, deadline=deadline)
+    path = "/opt/xenscrub-tools-c0ffee/sbin:/opt/xenscrub-tools-c0ffee/bin:/usr/sbin:/usr/bin"
+    assert environment == {
+        "PATH": path,
+        "PYTHONPATH": "/opt/xenscrub-tools-c0ffee/lib/python",
+    }
+    assert host.ran[-1][:2] == ("env", f"PATH={path}")
+    ours = HostWithTools(as_host(host), environment)
+    assert ours.ssh_command(["xl", "list"]) == [
+        "ssh", "env", f"PATH={path}", "PYTHONPATH=/opt/xenscrub-tools-c0ffee/lib/python",
+        "xl", "list",
+    ]  # fmt: skip
+
+
+def test_daemon_that_does_not_start(deadline: Deadline) -> None:
+    host = FakeHost(fails="xenconsoled does not start\n")
+    with pytest.raises(InfrastructureError, match="do not run there") as raised:
+        activate(as_host(host), TOOLS, deadline=deadline)
+    assert raised.value.evidence["stderr"] == "xenconsoled does not start\n"
+    assert raised.value.evidence["serial log"] == "(XEN) said something"
+
+
+def test_remove(deadline: Deadline) -> None:
+    host = FakeHost()
+    remove(as_host(host), TOOLS, deadline=deadline)
+    assert host.ran == [("rm", "-rf", TOOLS.prefix)]
+
+
+def unpack(
+    tmp_path: Path, name: str, content: bytes
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Run what runs in dom0 on a tarball with one file in it."""
+    prefix = tmp_path / "opt" / "tools"
+    prefix.parent.mkdir()
+    (tmp_path / "file").write_bytes(content)
+    tarball = tmp_path / "tools.tar.gz"
+    with tarfile.open(tarball, "w:gz") as tar:
+        tar.add(tmp_path / "file", arcname=f"{prefix}/{name}"[1:])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-", str(prefix), str(tarball)],
+        input=tools_dom0._UNPACK, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert not tarball.exists()
+    return done, prefix
+
+
+def test_unpacked_tools_are_complete(tmp_path: Path) -> None:
+    done, prefix = unpack(tmp_path, "lib/python/xen/lowlevel/xc.py", b"")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in prefix.parent.iterdir()] == ["tools"]
+    assert (prefix / "lib/python/xen/lowlevel/xc.py").is_file()
+
+
+@pytest.mark.parametrize("name", ["lib/libxen.so.1", "lib/python/xen/lowlevel/none.py"])
+def test_tools_that_cannot_run_are_not_left_there(tmp_path: Path, name: str) -> None:
+    done, prefix = unpack(tmp_path, name, b"no library")
+    assert done.returncode == 1
+    assert tools_dom0._CANNOT_RUN.search(done.stderr)
+    assert not any(prefix.parent.iterdir())
+
+
+def test_what_activates_is_a_program() -> None:
+    compile(tools_dom0._ACTIVATE, "activate", "exec")
