@@ -155,7 +155,7 @@ def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tree(tmp_path / "packaged")
     programs = {
         "apt-get": 'case "$*" in *4.17.7*) echo "404 Not Found"; exit 100;; '
-        "*source*) touch xen.dsc;; esac",
+        '*" source "*) touch xen.dsc;; esac',
         "apt-cache": "echo 'Version: 4.17.5-1'; echo 'Version: 4.17.7-1'",
         "dpkg-source": f'for last; do :; done; cp -r {tmp_path}/packaged "$last"',
     }
