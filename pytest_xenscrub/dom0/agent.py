@@ -195,6 +195,9 @@ class Agent:
             hung = False
         except subprocess.TimeoutExpired:
             kill_group(child)
+            for pipe in (child.stdout, child.stderr):
+                assert pipe is not None  # noqa: S101 - Popen was told to make them
+                pipe.close()
             out, err = b"", b""
             hung = True
         finally:
