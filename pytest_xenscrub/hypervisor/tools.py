@@ -76,7 +76,7 @@ _CONFIGURE = (
     "--sysconfdir=/etc", "--localstatedir=/var",
 )  # fmt: skip
 # What configure would find by itself on a machine that has it: dom0 need not have the library.
-_NOT_USED = {
+_GIVEN = {
     "PKG_CONFIG": "/bin/false",
     "XGETTEXT": "/bin/false",
     "ac_cv_header_bzlib_h": "no",
@@ -88,6 +88,8 @@ _KEPT = (
     "lib/xen/bin/xenconsole", "lib/xen/bin/libxl-save-helper", "lib/xen/bin/xen-init-dom0",
 )  # fmt: skip
 _BINDINGS = "lib/python"
+_OLDEST = (4, 13)
+"""The first release whose tools are built with Python 3."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,18 @@ class ToolsBuilder:
 
         Raises:
             MissingToolError: programs or headers are not installed; names all packages.
-            ConfigurationError: the variant does not apply, or breaks the tools.
+            ConfigurationError: the tree is older than 4.13, or the variant does not apply, or
+                breaks the tools.
             InfrastructureError: the tree's tools do not compile, or time is over.
         """
+        if self.source.release < _OLDEST:
+            raise ConfigurationError(
+                f"the tools of Xen {self.source.version} are built with Python 2, which Debian no"
+                " longer has",
+                tried=f"--xen-tools=build for {self.source.origin}",
+                todo="give --xen-source a tree of 4.13 or later, or use a real host with tools of"
+                " that release",
+            )
         if not touches_tools(variant):
             variant = STOCK
         python = _need_packages(deadline)
@@ -235,7 +246,7 @@ class _Step:
         options = [*_CONFIGURE, f"--prefix={prefix}", f"--libdir={prefix}/lib"]
         self._run(
             ["./configure", *options], "the tools cannot be configured", cwd=self.tree,
-            env={**_NOT_USED, "PYTHON": PYTHON},
+            env={**_GIVEN, "PYTHON": PYTHON},
         )  # fmt: skip
 
     def compile_into(self, root: Path, prefix: str) -> None:

@@ -146,6 +146,13 @@ def test_tools_that_do_not_compile(tools_tree: Path, cache: Cache, deadline: Dea
     assert not any(cache.path("scratch").iterdir())
 
 
+def test_tools_that_want_python_2(tools_tree: Path, cache: Cache, deadline: Deadline) -> None:
+    makefile = tools_tree / "xen/Makefile"
+    makefile.write_text(makefile.read_text().replace("= 17", "= 12"))
+    with pytest.raises(ConfigurationError, match=r"4\.12\.5 are built with Python 2"):
+        builder(tools_tree, cache).build(deadline=deadline)
+
+
 @needs_make
 def test_variant_that_changes_the_interface_has_tools_of_its_own(
     tools_tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
