@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import re
+import subprocess
 import threading
 import time
 from concurrent.futures import Future
@@ -20,7 +21,6 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import CommandError, HostStalledError, InfrastructureError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Sequence
 
     from pytest_xenscrub.host.protocol import Host
@@ -30,6 +30,8 @@ LOOK_SECONDS = 20.0
 # A dom0 that has been silent for so long counts as dead, whatever else may still be waited for.
 DEAD_SECONDS = 20.0
 DRAIN_POLL_SECONDS = 0.05
+# From the end of a connection to that of the ssh that had it: what it complained is read then.
+_LAST_WORDS_SECONDS = 1.0
 
 HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
 
@@ -182,6 +184,7 @@ class Dom0:
         self._latest_beat = time.monotonic()
         self._worst_stall = 0.0
         self._end: str | None = None
+        self._last_words = b""
         source = (files(__package__) / "agent.py").read_bytes()
         self._process: subprocess.Popen[bytes] = host.popen(
             ["python3", "-u", "-c", BOOTSTRAP.format(size=len(source))]
@@ -192,7 +195,11 @@ class Dom0:
             self._process.stdin.flush()
         self._reader = threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True)
         self._reader.start()
-        self.info()
+        try:
+            self.info()
+        except BaseException:
+            self.close()
+            raise
 
     # -- the line protocol --------------------------------------------------------------------
 
@@ -217,6 +224,10 @@ class Dom0:
                     )
                 elif future is not None:
                     future.set_result(message["ok"])
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_WORDS_SECONDS)
+            assert self._process.stderr is not None  # noqa: S101 - as above
+            self._last_words = self._process.stderr.read()
         with self._lock:
             self._end = end
             waiting, self._waiting = self._waiting, {}
@@ -240,13 +251,10 @@ class Dom0:
                 todo="install them in dom0: Debian has them in xen-utils, Fedora in xen-runtime;"
                 " a Xen from source installs them with `make install-tools`",
             )
-        stderr = b""
-        if self._process.poll() is not None and self._process.stderr is not None:
-            stderr = self._process.stderr.read() or b""
         return HostStalledError(
             f"{self.host.name}: {self._end or 'dom0 does not answer'}",
             evidence={
-                "ssh": stderr.decode(errors="replace"),
+                "ssh": self._last_words.decode(errors="replace"),
                 "serial log": self.host.serial_tail(),
             },
             todo="look at the serial log: did Xen crash, or dom0?",
