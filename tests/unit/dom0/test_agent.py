@@ -291,6 +291,7 @@ def test_what_runs_when_the_connection_ends_is_killed(agent: Conversation, tmp_p
     wait_until(pids.exists)
     agent.end()
     assert gone(int(pids.read_text()))
+    assert agent.answer()["ok"]["returncode"] == -9
 
 
 def test_a_long_request_does_not_hold_up_others(agent: Conversation, tmp_path: Path) -> None:
