@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from pyroaring import BitMap64
@@ -33,6 +34,7 @@ READY_SECONDS = 30.0
 """What a guest of no memory may take to start; more memory gets more, see `ready_seconds`."""
 SLOWEST_BYTES_PER_SECOND = 128 << 20
 _READ_SECONDS = 0.5
+_REBOOT_POLL_SECONDS = 0.05
 _TAIL = 15
 
 E = TypeVar("E")
@@ -246,6 +248,7 @@ class Guest:
             if found and found[0].domid != self.domid:
                 break
             deadline.check(**self.evidence())
+            time.sleep(_REBOOT_POLL_SECONDS)
         self.domid = found[0].domid
         self.events.clear()
         self._decoder = LineDecoder()
