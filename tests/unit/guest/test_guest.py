@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: MIT
+"""A guest over a console that plays what real guests said."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.client import DomainInfo, Reclaim
+from pytest_xenscrub.errors import (
+    DeadlineExceededError,
+    GuestFailedError,
+    GuestProtocolError,
+    HostStalledError,
+)
+from pytest_xenscrub.guest.console import Filled, Hello, Progress, Ready, Scanned
+from pytest_xenscrub.guest.guest import Guest, ready_seconds
+from pytest_xenscrub.toolstack.protocol import Created, DomainConfig
+from pytest_xenscrub.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONSOLES = Path(__file__).parent / "consoles"
+HELLO = "hello protocol=1 pages=10 vcpus=1 run=1 guest=1 clean=0"
+
+
+def recorded(name: str) -> bytes:
+    return (CONSOLES / f"{name}.console").read_bytes()
+
+
+def said(*texts: str) -> bytes:
+    bodies = (f"{seq} {text}".encode() for seq, text in enumerate(texts))
+    return b"".join(b"$%s*%08x\r\n" % (body, zlib.crc32(body)) for body in bodies)
+
+
+def reclaimed(gone: float | None = 2.0) -> Reclaim:
+    return Reclaim(1.0, 1.5, gone, 2.5, 3.0, None, [], [])
+
+
+class FakeConsole:
+    """Plays what it was given, in pieces; then it says nothing, or has ended."""
+
+    def __init__(self, data: bytes, *, piece: int = 1000, ends: bool = False) -> None:
+        self.written: list[bytes] = []
+        self.closed = False
+        self._data = data
+        self._piece = piece
+        self._ends = ends
+
+    def read(self, timeout: float) -> bytes:
+        assert timeout <= 0.5
+        if not self._data and self._ends:
+            raise EOFError
+        data, self._data = self._data[: self._piece], self._data[self._piece :]
+        return data
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeWatch:
+    def __init__(self, reclaim: Reclaim) -> None:
+        self._reclaim = reclaim
+
+    def result(self) -> Reclaim:
+        return self._reclaim
+
+
+class FakeHostAndToolstack:
+    """Dom0 and toolstack in one, for guests whose consoles are given."""
+
+    name = "xl"
+
+    def __init__(self, *consoles: FakeConsole) -> None:
+        self.consoles = list(consoles)
+        self.listened_to: list[int] = []
+        self.silent = False
+        self.reclaim = reclaimed()
+        self.found: list[DomainInfo] = []
+        self.ended: list[tuple[object, ...]] = []
+
+    def console(self, domid: int) -> FakeConsole:
+        self.listened_to.append(domid)
+        return self.consoles[len(self.listened_to) - 1]
+
+    def destroy(self, domid: int, *, until: str, deadline: Deadline) -> Reclaim:
+        self.ended.append(("destroy", domid, until))
+        return self.reclaim
+
+    def watch(self, domid: int, argv: None, *, until: str, deadline: Deadline) -> FakeWatch:
+        self.ended.append(("watch", domid, argv, until))
+        return FakeWatch(self.reclaim)
+
+    def check_alive(self, step: str) -> None:
+        if self.silent:
+            raise HostStalledError(f"silent during {step}")
+
+    def domains(self) -> list[DomainInfo]:
+        return self.found
+
+    def evidence(self) -> dict[str, str]:
+        return {"Xen's log": "(XEN) last words"}
+
+
+class Started:
+    """A guest, and what it was made of."""
+
+    def __init__(self, *consoles: FakeConsole, given_back: BitMap64 | None = None) -> None:
+        self.console = consoles[0]
+        self.host = FakeHostAndToolstack(*consoles)
+        self.shown: list[str] = []
+        self.given_back = BitMap64() if given_back is None else given_back
+        config = DomainConfig("victim-1", UUID(int=1), "do=fill", 64 * MIB, 2)
+        fake: Any = self.host
+        self.guest = Guest(
+            fake, fake, config, Created(5, 1.0, 2.0),
+            live=self.shown.append, given_back=self.given_back,
+        )  # fmt: skip
+
+
+def playing(name: str, *, ends: bool = False) -> Started:
+    return Started(FakeConsole(recorded(name), ends=ends))
+
+
+# -- what it says ------------------------------------------------------------------------------
+
+
+def test_ready() -> None:
+    started = playing("filler")
+    started.guest.ready()
+    kinds = [type(event) for event in started.guest.events]
+    assert (kinds[0], kinds[-1]) == (Hello, Ready)
+    filled = started.guest.last(Filled)
+    assert filled is not None
+    assert filled.pages == 65233
+    assert started.guest.last(Scanned) is None
+
+
+def test_what_came_with_an_event_is_kept_for_the_next_wait() -> None:
+    console = FakeConsole(said(HELLO, "ready", "verified pages=9 mismatched=0", "ready"))
+    guest = Started(console).guest
+    guest.ready()
+    assert len(guest.all(Ready)) == 1
+    guest.ready()
+    assert len(guest.all(Ready)) == 2
+
+
+def test_progress_is_shown_and_not_kept() -> None:
+    text = "progress op=fill bytes=1073741824 total=2147483648 ns=500000000"
+    started = Started(FakeConsole(said(HELLO, text, "ready")))
+    started.guest.ready()
+    assert started.shown == ["victim-1: fill 1.00 GiB of 2.00 GiB, 2.0 GiB/s, 0 s left"]
+    assert not started.guest.all(Progress)
+
+
+def test_an_action_is_typed_and_waited_for() -> None:
+    started = playing("life", ends=True)
+    started.guest.ready()
+    with pytest.raises(GuestFailedError, match="no such action nonsense"):
+        started.guest.do("nonsense")
+    assert started.console.written == [b"nonsense\n"]
+
+
+def test_an_error_line_shows_what_the_console_said_before() -> None:
+    console = FakeConsole(b"out of luck\r\n" + said(HELLO, 'error what="no memory"'))
+    with pytest.raises(GuestFailedError, match=r"^victim-1: no memory\n") as caught:
+        Started(console).guest.ready()
+    assert "out of luck" in caught.value.evidence["console of victim-1"]
+    assert "last words" in caught.value.evidence["Xen's log"]
+
+
+def test_a_mangled_line_is_no_verdict() -> None:
+    console = FakeConsole(said(HELLO).replace(b"pages=10", b"pages=11"))
+    with pytest.raises(GuestProtocolError, match="checksum"):
+        Started(console).guest.ready()
+
+
+def test_a_closed_console_is_a_guest_that_has_ended() -> None:
+    started = Started(FakeConsole(said(HELLO), ends=True))
+    with pytest.raises(GuestFailedError, match="closed while we waited for ready") as caught:
+        started.guest.ready()
+    assert "domain crash" in caught.value.todo
+
+
+def test_a_guest_that_says_nothing_meets_its_deadline() -> None:
+    started = Started(FakeConsole(said(HELLO)))
+    with pytest.raises(DeadlineExceededError, match="victim-1: do=fill: not done") as caught:
+        started.guest.ready(seconds=0.05)
+    assert "Hello(" in caught.value.evidence["console of victim-1"]
+
+
+def test_what_was_said_in_time_is_no_hang() -> None:
+    guest = Started(FakeConsole(said(HELLO, "ready"), piece=10_000)).guest
+    guest.wait_for(Hello, Deadline.after(5, "hello"))
+    guest.wait_for(Ready, Deadline.after(-1, "what was read already"))
+
+
+def test_a_silent_dom0_is_not_waited_for() -> None:
+    started = Started(FakeConsole(said(HELLO)))
+    started.host.silent = True
+    with pytest.raises(HostStalledError, match="silent during victim-1: do=fill"):
+        started.guest.ready()
+
+
+def test_a_larger_guest_may_take_longer() -> None:
+    assert ready_seconds(GIB) == 38
+    assert ready_seconds(0) == 30
+
+
+# -- its frames --------------------------------------------------------------------------------
+
+
+def test_frames_are_those_it_has_not_given_back() -> None:
+    started = playing("filler")
+    started.guest.ready()
+    guest = started.guest
+    assert guest.ballooned_pages == len(guest.ballooned) == 20000
+    assert len(guest.frames) == 65536 - 20000
+    assert not guest.frames & guest.ballooned
+    assert guest.map is not None
+    assert len(guest.map) == 65536
+
+
+def test_what_a_live_guest_gives_back_is_on_the_hosts_account() -> None:
+    started = playing("filler")
+    started.guest.ready()
+    assert started.given_back == started.guest.ballooned
+    assert started.guest.given_back_before == BitMap64()
+
+
+def test_a_frame_that_a_guest_owns_again_is_off_the_account() -> None:
+    owned = playing("filler")
+    owned.guest.ready()
+    mfn = min(owned.guest.frames)
+    account = BitMap64([mfn, 0x7FFFFFFF])
+    started = Started(FakeConsole(recorded("filler")), given_back=account)
+    started.guest.ready()
+    assert mfn not in account
+    assert 0x7FFFFFFF in account
+    assert started.guest.given_back_before == BitMap64([mfn, 0x7FFFFFFF])
+
+
+def test_sets_that_were_not_told_are_empty() -> None:
+    guest = Started(FakeConsole(said(HELLO, "ready"))).guest
+    guest.ready()
+    assert not guest.frames
+    assert not guest.ballooned
+    assert guest.map is None
+
+
+# -- its end -----------------------------------------------------------------------------------
+
+
+def test_destroy_lets_go_of_the_console() -> None:
+    started = playing("filler")
+    ended = started.guest.destroy(until="free")
+    assert started.host.ended == [("destroy", 5, "free")]
+    assert (ended.how, ended.reclaim.gone, ended.guest) == ("destroy", 2.0, started.guest)
+    assert started.console.closed
+
+
+def test_an_end_of_its_own_is_watched_from_before_it_is_asked_for() -> None:
+    started = playing("filler")
+    ended = started.guest.end("crash")
+    assert started.host.ended == [("watch", 5, None, "clean")]
+    assert started.console.written == [b"crash\n"]
+    assert ended.how == "crash"
+    assert started.console.closed
+
+
+def test_a_guest_that_does_not_end_meets_its_deadline() -> None:
+    started = playing("filler")
+    started.host.reclaim = reclaimed(gone=None)
+    with pytest.raises(DeadlineExceededError, match="victim-1: poweroff"):
+        started.guest.end("poweroff", seconds=0)
+
+
+def a_domain(domid: int, *, uuid: int = 1, dying: bool = False) -> DomainInfo:
+    return DomainInfo(domid, UUID(int=uuid), 0, dying=dying, shutdown=False, shutdown_reason=0,
+                      paused=False, cpu_seconds=0.0)  # fmt: skip
+
+
+def test_after_a_reboot_it_is_another_domain_with_the_same_uuid() -> None:
+    started = Started(FakeConsole(said(HELLO)), FakeConsole(said(HELLO, "ready")))
+    started.guest.wait_for(Hello, Deadline.after(5, "hello"))
+    started.host.found = [a_domain(5, dying=True), a_domain(6, uuid=2), a_domain(7)]
+    started.guest.follow_reboot()
+    assert started.host.listened_to == [5, 7]
+    started.guest.ready()
+    assert [type(event) for event in started.guest.events] == [Hello, Ready]
+
+
+@pytest.mark.parametrize("found", [lambda: [], lambda: [a_domain(5)]])
+def test_a_guest_that_does_not_come_back(found: Callable[[], list[DomainInfo]]) -> None:
+    started = playing("filler")
+    started.host.found = found()
+    with pytest.raises(DeadlineExceededError, match="coming back after its reboot"):
+        started.guest.follow_reboot(seconds=0.02)

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""xl over a faked dom0: what it is told to run, and what its answers are taken for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.client import DomainInfo, TimedResult
+from pytest_xenscrub.errors import CommandError, DeadlineExceededError, InfrastructureError
+from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
+from pytest_xenscrub.toolstack.xl import Xl, XlConsole, parse_list
+from pytest_xenscrub.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+UUIDS = [UUID(int=number) for number in range(4)]
+
+HEADER = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n"
+RECORDED = (
+    HEADER
+    + """\
+Domain-0                                     0   511     2     r-----      12.8
+xenscrub-12ab34-victim-1                     1  1023     2     r-----       0.4
+(null)                                       2    37     2     --p--d       3.1
+Windows Server 2022                         11  8192     4     -b----  123456.7
+"""
+)
+
+
+def listed(*names: str) -> str:
+    rows = [f"{name} {number} 64 1 r----- 0.1\n" for number, name in enumerate(names)]
+    return HEADER + "".join(rows)
+
+
+class FakeHost:
+    name = "lab7"
+
+    def __init__(self) -> None:
+        self.ran: list[list[str]] = []
+        self.put_files: list[tuple[Path, str]] = []
+
+    def run(self, argv: Sequence[str], *, deadline: Deadline) -> None:
+        self.ran.append(list(argv))
+
+    def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        self.put_files.append((local, remote))
+
+    def ssh_command(self, argv: Sequence[str], *, tty: bool) -> list[str]:
+        assert tty
+        return ["echo", "in dom0:", *argv]
+
+
+class FakeDom0:
+    """Answers `xl` as it is told, and keeps what was asked.
+
+    Attributes:
+        answer: for a command that is no `xl list`: its return code, or an error to raise.
+        lists: what `xl list` prints; the last one stays.
+    """
+
+    def __init__(self) -> None:
+        self.host = FakeHost()
+        self.ran: list[str] = []
+        self.written: dict[str, str] = {}
+        self.answer: Callable[[str], int] = lambda _: 0
+        self.lists = [RECORDED]
+        self.found: list[DomainInfo] = []
+
+    def run(self, argv: Sequence[str], *, deadline: Deadline) -> TimedResult:
+        line = " ".join(argv)
+        self.ran.append(line)
+        if line == "xl list":
+            text = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
+            return TimedResult(tuple(argv), 0, text, "", 1.0, 1.1)
+        return TimedResult(tuple(argv), self.answer(line), "", "xl: error", 10.0, 11.5)
+
+    def write(self, path: str, text: str) -> None:
+        self.written[path] = text
+
+    def domains(self) -> list[DomainInfo]:
+        return self.found
+
+    def evidence(self) -> dict[str, str]:
+        return {"Xen's log": "(XEN) last words"}
+
+    def reclaim(self, domid: int, argv: Sequence[str], *, until: str, deadline: Deadline) -> Any:
+        return domid, " ".join(argv), until
+
+
+@pytest.fixture
+def dom0() -> FakeDom0:
+    return FakeDom0()
+
+
+@pytest.fixture
+def xl(dom0: FakeDom0) -> Xl:
+    return Xl(dom0, "xenscrub-12ab34")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def config() -> DomainConfig:
+    return DomainConfig(
+        name="xenscrub-12ab34-victim-1",
+        uuid=UUIDS[1],
+        command_line='run=0x1 note="a \\ b"',
+        memory_bytes=512 * MIB,
+        vcpus=2,
+    )
+
+
+def domain(domid: int, uuid: UUID) -> DomainInfo:
+    return DomainInfo(domid, uuid, 0, dying=False, shutdown=False, shutdown_reason=0, paused=False,
+                      cpu_seconds=0.0)  # fmt: skip
+
+
+def soon() -> Deadline:
+    return Deadline.after(10, "a step")
+
+
+# -- xl list -----------------------------------------------------------------------------------
+
+
+def test_recorded_list() -> None:
+    assert parse_list(RECORDED) == [
+        Listed("Domain-0", 0, 511 * MIB, 2, "r-----"),
+        Listed("xenscrub-12ab34-victim-1", 1, 1023 * MIB, 2, "r-----"),
+        Listed("(null)", 2, 37 * MIB, 2, "--p--d"),
+        Listed("Windows Server 2022", 11, 8192 * MIB, 4, "-b----"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "libxl: error: cannot open /dev/xen/privcmd\n",
+        HEADER + "Domain-0 0 511 2 r-----\n",
+        HEADER + "Domain-0 zero 511 2 r----- 12.8\n",
+        HEADER + "\n",
+    ],
+)
+def test_what_is_no_list_is_infrastructure(text: str) -> None:
+    with pytest.raises(InfrastructureError, match="xl list") as caught:
+        parse_list(text)
+    assert caught.value.evidence == {"xl list": text}
+
+
+# -- create ------------------------------------------------------------------------------------
+
+
+def test_create_writes_a_config_and_finds_the_domain(
+    xl: Xl, dom0: FakeDom0, config: DomainConfig
+) -> None:
+    dom0.found = [domain(0, UUIDS[0]), domain(7, UUIDS[1])]
+    created = xl.create(config, deadline=soon())
+    (path,) = dom0.written
+    assert dom0.ran == [f"xl create {path}"]
+    assert (created.domid, created.seconds) == (7, 1.5)
+    assert dom0.written[path].splitlines() == [
+        'type = "pv"',
+        'name = "xenscrub-12ab34-victim-1"',
+        f'uuid = "{UUIDS[1]}"',
+        'kernel = "/run/xenscrub-12ab34/kernel.elf"',
+        "memory = 512",
+        "vcpus = 2",
+        r'extra = "run=0x1 note=\"a \\ b\""',
+        'on_crash = "destroy"',
+    ]
+
+
+def test_a_create_that_is_refused(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
+    dom0.answer = lambda _: 1
+    with pytest.raises(CommandError, match="xl create") as caught:
+        xl.create(config, deadline=soon())
+    assert "xl: error" in str(caught.value)
+
+
+def test_a_domain_that_xl_created_and_xen_does_not_know(
+    xl: Xl, dom0: FakeDom0, config: DomainConfig
+) -> None:
+    with pytest.raises(InfrastructureError, match="not among the domains") as caught:
+        xl.create(config, deadline=soon())
+    assert "last words" in str(caught.value)
+
+
+def test_the_kernel_is_put_into_the_runs_own_folder(xl: Xl, dom0: FakeDom0, tmp_path: Path) -> None:
+    xl.install(tmp_path / "kernel")
+    assert dom0.host.ran == [["mkdir", "-p", "/run/xenscrub-12ab34"]]
+    assert dom0.host.put_files == [(tmp_path / "kernel", "/run/xenscrub-12ab34/kernel.elf")]
+
+
+# -- ends --------------------------------------------------------------------------------------
+
+
+def test_a_destroy_is_watched(xl: Xl) -> None:
+    watched: Any = xl.destroy(5, until="free", deadline=soon())
+    assert watched == (5, "xl destroy 5", "free")
+
+
+def test_shutdown_and_reboot(xl: Xl, dom0: FakeDom0) -> None:
+    xl.shutdown(5, soon())
+    xl.reboot(6, soon())
+    assert dom0.ran == ["xl shutdown 5", "xl reboot 6"]
+
+
+# -- close -------------------------------------------------------------------------------------
+
+
+def test_close_destroys_this_runs_guests_only(xl: Xl, dom0: FakeDom0) -> None:
+    names = [
+        "Domain-0",
+        "xenscrub-12ab34-victim-1",
+        "xenscrub-999999-victim-1",  # another run's
+        "xenscrub-12ab345-probe-2",  # another run's, whose tag begins as ours does
+        "(null)",
+        "xenscrub-12ab34-probe-2",
+    ]
+    dom0.lists = [listed(*names), listed("Domain-0")]
+    xl.close()
+    assert [line for line in dom0.ran if "destroy" in line] == ["xl destroy 1", "xl destroy 5"]
+    assert any("rm -rf /run/xenscrub-12ab34 " in line for line in dom0.ran)
+
+
+def test_a_guest_that_ended_in_between_is_no_error(xl: Xl, dom0: FakeDom0) -> None:
+    dom0.lists = [listed("Domain-0", "xenscrub-12ab34-victim-1"), listed("Domain-0")]
+    dom0.answer = lambda line: 1 if "destroy" in line else 0
+    xl.close()
+
+
+def test_a_guest_that_is_left_is_named(xl: Xl, dom0: FakeDom0) -> None:
+    dom0.lists = [listed("Domain-0", "xenscrub-12ab34-victim-1")]
+    with pytest.raises(InfrastructureError, match="are left: xenscrub-12ab34-victim-1") as caught:
+        xl.close()
+    assert "xl destroy" in caught.value.todo
+
+
+def test_a_destroy_that_hangs_ends_the_clean_up(xl: Xl, dom0: FakeDom0) -> None:
+    dom0.lists = [listed("Domain-0", "xenscrub-12ab34-a-1", "xenscrub-12ab34-b-2")]
+
+    def hang(_: str) -> int:
+        raise soon().error()
+
+    dom0.answer = hang
+    with pytest.raises(DeadlineExceededError):
+        xl.close()
+    assert dom0.ran == ["xl list", "xl destroy 1"]
+
+
+# -- its console -------------------------------------------------------------------------------
+
+
+def test_console_runs_xl_in_a_terminal_of_dom0s(xl: Xl) -> None:
+    console = xl.console(5)
+    assert read_all(console) == b"in dom0: xl console -t pv 5\r\n"
+    console.close()
+    console.close()
+
+
+def test_a_console_that_says_nothing_is_empty_and_not_ended() -> None:
+    console = XlConsole(["cat"])
+    assert console.read(0.01) == b""
+    console.write(b"fill\n")
+    assert console.read(5) == b"fill\r\n"
+    console.close()
+
+
+def read_all(console: XlConsole) -> bytes:
+    data = b""
+    while True:
+        try:
+            data += console.read(5)
+        except EOFError:
+            return data
