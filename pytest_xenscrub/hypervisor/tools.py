@@ -255,8 +255,6 @@ class _Step:
         arguments = [
             f"DESTDIR={root}",
             f"PYTHON_PREFIX_ARG=--prefix={prefix}",
-            # The bindings too must find our libraries: RUNPATH is of no use to what is loaded.
-            f"APPEND_LDFLAGS=-Wl,-rpath,{prefix}/lib",
             # A tree may be older than the compiler, whose new warnings are no errors of its.
             "APPEND_CFLAGS=-Wno-error",
         ]
@@ -265,6 +263,10 @@ class _Step:
                 continue
             self.builder.progress(f"building tools: {folder}")
             make = ["make", "-C", str(self.tree / "tools" / folder), *arguments]
+            if folder == "python":
+                # configure's rpath does not get there, and a RUNPATH is not handed on. Nowhere
+                # else: it would take the place of what the makefiles of libraries add to it.
+                make.append(f"APPEND_LDFLAGS=-Wl,-rpath,{prefix}/lib")
             self._run([*make, jobs, "all"], "the tools do not compile")
             if folder != "include":
                 self._run([*make, "install"], "the tools cannot be installed")

@@ -39,21 +39,29 @@ echo "$PYTHON $PKG_CONFIG $*" > configured
 for option; do case $option in --prefix=*) echo "P = ${option#--prefix=}" > paths.mk;; esac; done
 """
 INCLUDE = "all:\n\techo headers > made\n"
+PYTHON = """\
+include ../../paths.mk
+D = $(DESTDIR)$(P)/local/lib/xen
+all:
+install:
+\tmkdir -p $(D)/lowlevel; touch $(D)/__init__.py
+\techo "$(APPEND_LDFLAGS)" > $(D)/lowlevel/xc.cpython-311.so
+"""
 LIBS = """\
 include ../../paths.mk
 D = $(DESTDIR)$(P)
+APPEND_LDFLAGS += -lz
 all:
 \t@grep -q headers ../include/made
 \t@! grep -n BROKEN *.c || { echo "light.c:3:1: error: broken"; exit 1; }
 \t@echo run >> ../../builds
 install:
-\tmkdir -p $(D)/lib/xen/bin $(D)/sbin $(D)/bin $(D)/include $(D)/local/lib/xen/lowlevel
+\tmkdir -p $(D)/lib/xen/bin $(D)/sbin $(D)/bin $(D)/include
 \techo "$(APPEND_LDFLAGS)" > $(D)/lib/libxenctrl.so.4.17
 \ttouch $(D)/lib/libxenctrl.a $(D)/include/xenctrl.h
 \tcd $(D)/lib/xen/bin; touch xenconsole libxl-save-helper xen-init-dom0 init-xenstore-domain
 \tcd $(D)/sbin; touch xl xenstored xenconsoled
-\ttouch $(D)/bin/xenstore-ls $(D)/local/lib/xen/__init__.py
-\ttouch $(D)/local/lib/xen/lowlevel/xc.cpython-311.so
+\ttouch $(D)/bin/xenstore-ls
 """
 
 
@@ -65,6 +73,7 @@ def tools_tree(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "tools/include/Makefile": INCLUDE,
         "tools/libs/Makefile": LIBS,
         "tools/libs/light.c": "int nothing;\n",
+        "tools/python/Makefile": PYTHON,
         "tools/ocaml/Makefile": "all:\n\tfalse\n",
     }.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -108,9 +117,15 @@ def test_tarball_has_what_runs_and_no_more(
     tools = builder(tools_tree, cache).build(deadline=deadline)
     with tarfile.open(tools.tarball) as tar:
         members = {"/" + member.name: member for member in tar.getmembers()}
-        library = tar.extractfile(f"{tools.prefix[1:]}/lib/libxenctrl.so.4.17")
-        assert library is not None
-        assert library.read().decode().strip() == f"-Wl,-rpath,{tools.prefix}/lib"
+
+        def linked(name: str) -> str:
+            file = tar.extractfile(f"{tools.prefix[1:]}/lib/{name}")
+            assert file is not None
+            return file.read().decode().strip()
+
+        assert linked("libxenctrl.so.4.17") == "-lz"
+        bindings = linked("python/xen/lowlevel/xc.cpython-311.so")
+        assert bindings == f"-Wl,-rpath,{tools.prefix}/lib"
     assert {name.removeprefix(tools.prefix) for name in members} == {
         "/sbin/xl", "/sbin/xenstored", "/sbin/xenconsoled", "/bin/xenstore-ls",
         "/lib/libxenctrl.so.4.17", "/lib/xen/bin/xenconsole", "/lib/xen/bin/libxl-save-helper",
