@@ -148,7 +148,7 @@ class Guest:
         """What a live guest gives back stays dirty, until a guest owns it and dies with it."""
         if ranges.kind == "ballooned":
             self._given_back.update(ranges.frames)
-        elif ranges.kind == "frames":
+        else:
             self._given_back.difference_update(ranges.frames)
 
     def ready(self, *, seconds: float | None = None) -> None:

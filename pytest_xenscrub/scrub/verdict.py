@@ -83,8 +83,10 @@ class Verdict:
         victim's (what dom0 or another guest ballooned out, or Xen's own) is counted and told, and
         condemns nobody.
         """
-        excused = len(self.dirty_by_contract)
-        return bool(self.residue_in_victim) or self.pattern_pages > excused
+        if self.residue_in_victim or self.pattern_pages > len(self.dirty_by_contract):
+            return True
+        # What was given back may hold anything by now, so their number alone excuses too much.
+        return any(page.pattern and page.mfn not in self.given_back for page in self.dirty)
 
     @property
     def state(self) -> State:
@@ -141,6 +143,11 @@ class Verdict:
             return f"CLEAN: {gib(len(self.read_frames) * PAGE)} read at {rate}, no byte of residue"
         if self.state == "unproven":
             return "UNPROVEN: no residue was seen, but too little was read to call it clean"
+        if not self.residue_in_victim:
+            return (
+                "RESIDUE: a guest's pattern was found in frames that were not the victim's when it"
+                " died"
+            )
         return (
             f"RESIDUE: {len(self.residue_in_victim)} frames of the victim still held data when"
             " another guest got them"
@@ -159,6 +166,6 @@ class Verdict:
             by = f"guest {pattern.guest} of run {pattern.run or 0:06x}"
         else:
             by = self.names.get(pattern.guest, f"guest {pattern.guest} of this run")
-        place = f"page {pattern.pfn}" if pattern.pfn is not None else "some page"
+        place = f"its page {pattern.pfn}" if pattern.pfn is not None else "some page"
         was = f", written to MFN {pattern.mfn:#x}" if pattern.mfn not in (None, page.mfn) else ""
-        return f"{where}: {owner}, {by} wrote it to its {place}{was}: {page.data[:16].hex(' ')}"
+        return f"{where}: {owner}, {by} wrote it to {place}{was}: {page.data[:16].hex(' ')}"

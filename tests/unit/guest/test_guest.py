@@ -250,6 +250,18 @@ def test_a_frame_that_a_guest_owns_again_is_off_the_account() -> None:
     assert started.guest.given_back_before == BitMap64([mfn, 0x7FFFFFFF])
 
 
+def test_a_frame_that_a_probe_got_is_excused_for_that_probe_only() -> None:
+    filler = playing("filler")
+    filler.guest.ready()
+    given = filler.guest.ballooned
+    account = given.copy()
+    probe = Started(FakeConsole(recorded("probe")), given_back=account).guest
+    probe.ready()
+    dirty = probe.frames_of("residue")
+    assert dirty <= probe.given_back_before == given
+    assert not dirty & account
+
+
 def test_sets_that_were_not_told_are_empty() -> None:
     guest = Started(FakeConsole(said(HELLO, "ready"))).guest
     guest.ready()
