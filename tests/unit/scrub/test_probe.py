@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""A probe's work, over guests that are faked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.errors import CommandError, GuestFailedError
+from pytest_xenscrub.guest.console import DirtyPage, Scanned
+from pytest_xenscrub.scrub.probe import Probe
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.scrub.verdict import Verdict
+
+VICTIM = BitMap64(range(1000))
+E = TypeVar("E")
+
+
+class FakeGuest:
+    """A guest that has read some frames, and then does what `ready` does."""
+
+    def __init__(
+        self,
+        clean: range = range(0),
+        residue: range = range(0),
+        *,
+        given_back: range = range(0),
+        unjudged: int = 0,
+    ) -> None:
+        self.sets = {"clean": BitMap64(clean), "residue": BitMap64(residue)}
+        self.given_back_before = BitMap64(given_back)
+        pages = len(clean) + len(residue) + unjudged
+        self.scanned = Scanned(
+            pages, len(clean), len(residue), unjudged, pattern=len(residue), other=0,
+            ns=500_000_000, vcpus=2,
+        )  # fmt: skip
+        self.dirty = [DirtyPage(0, mfn, 0, 4095, 512) for mfn in residue[:2]]
+        self.destroyed = ""
+
+    def frames_of(self, kind: str) -> BitMap64:
+        return self.sets[kind]
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [e for e in (self.scanned, *self.dirty) if isinstance(e, kind)]
+
+    def ready(self) -> None:
+        pass
+
+    def destroy(self, *, until: str) -> None:
+        assert not self.destroyed
+        self.destroyed = until
+
+
+class FakeFactory:
+    """Creates the guests given, one after the other, as long as there is memory.
+
+    Attributes:
+        sizes: what `most_bytes` says; 0 after that.
+    """
+
+    run = 0x12AB34
+
+    def __init__(self, *guests: FakeGuest, sizes: list[int] | None = None) -> None:
+        self.names = {1: "victim-1"}
+        self.sizes = [64 << 20] * len(guests) if sizes is None else sizes
+        self.guests = list(guests)
+        self.created: list[tuple[str, int, str]] = []
+
+    def most_bytes(self) -> int:
+        return self.sizes.pop(0) if self.sizes else 0
+
+    def create(self, role: str, memory_bytes: int, actions: str) -> FakeGuest:
+        self.created.append((role, memory_bytes, actions))
+        return self.guests[len(self.created) - 1]
+
+
+def probe_of(factory: FakeFactory, **more: Any) -> Probe:
+    fake: Any = factory
+    return Probe(fake, **more)
+
+
+def test_one_probe_that_got_all_is_enough() -> None:
+    guest = FakeGuest(range(2000))
+    factory = FakeFactory(guest, FakeGuest())
+    verdict = probe_of(factory).read(VICTIM)
+    assert verdict.clean
+    assert factory.created == [("probe", 64 << 20, "scan")]
+    assert guest.destroyed == "free"
+
+
+def test_what_one_probe_left_is_read_by_another() -> None:
+    guests = FakeGuest(range(900)), FakeGuest(range(900, 990))
+    factory = FakeFactory(*guests, FakeGuest(), sizes=[512 << 20, 64 << 20, 8 << 20])
+    verdict = probe_of(factory).read(VICTIM)
+    assert (verdict.state, verdict.coverage) == ("clean", 0.99)
+    assert [size >> 20 for _, size, _ in factory.created] == [512, 64]
+    assert [guest.destroyed for guest in guests] == ["free", "free"]
+
+
+def test_three_probes_are_all_there_are() -> None:
+    factory = FakeFactory(*(FakeGuest(range(n * 10, n * 10 + 10)) for n in range(5)))
+    verdict = probe_of(factory).read(VICTIM)
+    assert (verdict.state, verdict.coverage) == ("unproven", 0.03)
+    assert len(factory.created) == 3
+    assert [guest.destroyed for guest in factory.guests] == ["free"] * 3 + [""] * 2
+
+
+def test_no_memory_left_ends_the_reading() -> None:
+    factory = FakeFactory(FakeGuest(range(500)))
+    assert probe_of(factory).read(VICTIM).state == "unproven"
+    assert len(factory.created) == 1
+
+
+def test_no_memory_at_all_proves_nothing() -> None:
+    factory = FakeFactory()
+    verdict = probe_of(factory).read(VICTIM)
+    assert (verdict.state, verdict.coverage, verdict.bytes_per_second) == ("unproven", 0.0, 0.0)
+
+
+def test_residue_ends_the_reading_at_once() -> None:
+    factory = FakeFactory(FakeGuest(range(500), range(500, 510)), FakeGuest(range(510, 1000)))
+    verdict = probe_of(factory).read(VICTIM)
+    assert verdict.residue_frames == BitMap64(range(500, 510))
+    assert len(factory.created) == 1
+    assert factory.guests[0].destroyed
+
+
+def test_the_share_that_must_be_read_is_the_users() -> None:
+    factory = FakeFactory(FakeGuest(range(500)), FakeGuest(range(500, 1000)))
+    assert probe_of(factory, min_coverage=0.5).read(VICTIM).clean
+    assert len(factory.created) == 1
+
+
+def test_a_verdict_is_told_before_anything_else_can_fail() -> None:
+    told: list[Verdict] = []
+
+    class Stubborn(FakeGuest):
+        def destroy(self, *, until: str) -> None:
+            raise CommandError("xl destroy: ended with 1")
+
+    factory = FakeFactory(Stubborn(range(1000)))
+    with pytest.raises(CommandError):
+        probe_of(factory, judged=told.append).read(VICTIM)
+    assert [verdict.state for verdict in told] == ["clean"]
+
+
+def test_a_probe_that_fails_is_no_verdict() -> None:
+    told: list[Verdict] = []
+
+    class Crashing(FakeGuest):
+        def ready(self) -> None:
+            raise GuestFailedError("probe-1: its console was closed")
+
+    with pytest.raises(GuestFailedError):
+        probe_of(FakeFactory(Crashing()), judged=told.append).read(VICTIM)
+    assert told == []
+
+
+def test_a_verdict_over_several_probes_adds_up() -> None:
+    first = FakeGuest(range(600), range(600, 610), given_back=range(600, 610), unjudged=5)
+    second = FakeGuest(range(590, 1000), unjudged=7)
+    fakes: Any = [first, second]
+    verdict = probe_of(FakeFactory()).verdict(VICTIM, fakes)
+    assert verdict.clean_frames == BitMap64([*range(600), *range(610, 1000)])
+    assert verdict.residue_frames == BitMap64(range(600, 610))
+    assert verdict.given_back == BitMap64(range(600, 610))
+    assert (verdict.unjudged_pages, verdict.pattern_pages, verdict.seconds) == (12, 10, 1.0)
+    assert [page.mfn for page in verdict.dirty] == [600, 601]
+    assert (verdict.names, verdict.run) == ({1: "victim-1"}, 0x12AB34)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Rows: from moments to figures, and there and back again."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.dom0.client import Reclaim
+from pytest_xenscrub.guest.console import Filled
+from pytest_xenscrub.guest.guest import Ended
+from pytest_xenscrub.report.results import as_properties, rows_of
+from pytest_xenscrub.scrub.timing import Row, Setting, Timings, row_from
+from pytest_xenscrub.scrub.verdict import Verdict
+
+SETTING = Setting(
+    "tests/test_x.py::test_it[stock-repeat1]", "emulated", "emulated (TCG)", "xl", "stock",
+    "4.17.5", debug=False, build_id="c0ffee",
+)  # fmt: skip
+
+
+def ended(how: str = "destroy", *, filled: bool = True, **moments: Any) -> Ended:
+    """A guest that was asked to end at 100 s, on dom0's clock."""
+    known: dict[str, Any] = {
+        "issued": 100.0, "returned": 101.0, "gone": 102.5, "free": 103.0, "clean": 104.0,
+        "command": None, "samples": [], "backlog": [(103.1, 4096), (104.0, 0)],
+    }  # fmt: skip
+    last = Filled(pages=9, own=1, ns=1_500_000_000, vcpus=2) if filled else None
+    guest: Any = SimpleNamespace(
+        memory_bytes=1 << 30,
+        config=SimpleNamespace(vcpus=2),
+        created=SimpleNamespace(seconds=0.5, returned=110.0),
+        last=lambda kind: last if kind is Filled else None,
+    )
+    return Ended(guest, how, Reclaim(**{**known, **moments}))
+
+
+def test_moments_become_times_since_the_end_was_asked_for() -> None:
+    row = Timings(SETTING).record(ended())
+    assert (row.create, row.fill) == (0.5, 1.5)
+    assert (row.destroy, row.gone, row.free, row.clean) == (1.0, 2.5, 3.0, 4.0)
+    assert (row.how, row.memory_bytes, row.vcpus, row.backlog_pages) == (
+        "destroy",
+        1 << 30,
+        2,
+        4096,
+    )
+
+
+def test_what_was_not_seen_has_no_time() -> None:
+    row = Timings(SETTING).record(
+        ended("crash", filled=False, returned=None, clean=None, backlog=[])
+    )
+    assert row.fill is row.destroy is row.clean is row.backlog_pages is None
+    assert (row.how, row.gone) == ("crash", 2.5)
+
+
+def test_recreate_counts_from_the_toolstacks_return() -> None:
+    timings = Timings(SETTING)
+    end = ended()
+    row = timings.record(end)
+    timings.recreated(end, ended().guest)
+    assert row.recreate == 9.0
+
+
+def test_a_verdict_belongs_to_the_last_row() -> None:
+    timings = Timings(SETTING)
+    first, second = timings.record(ended()), timings.record(ended())
+    frames = BitMap64(range(1000))
+    dirty = BitMap64([5, 6, 5000])
+    timings.judge(Verdict(frames, frames - dirty, dirty, pattern_pages=3, seconds=1.0))
+    assert first.verdict is None
+    assert (second.verdict, second.coverage) == ("residue", 1.0)
+    assert (second.residue_frames, second.pattern_pages) == (2, 3)
+    assert second.probe_bytes_per_second == 1001 * 4096
+
+
+def test_a_verdict_without_a_row_is_nobodys() -> None:
+    timings = Timings(SETTING)
+    timings.judge(Verdict(BitMap64(), BitMap64(), BitMap64()))
+    assert timings.rows == []
+
+
+def test_each_change_of_a_row_is_told() -> None:
+    told: list[tuple[str, str | None]] = []
+    timings = Timings(SETTING, lambda row: told.append((row.id, row.verdict)))
+    end = ended()
+    timings.record(end)
+    timings.recreated(end, end.guest)
+    timings.judge(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()))
+    timings.record(ended())
+    first = f"{SETTING.test}#0"
+    assert told == [(first, None), (first, None), (first, "clean"), (f"{SETTING.test}#1", None)]
+
+
+def two_rows() -> list[Row]:
+    timings = Timings(SETTING)
+    timings.record(ended())
+    timings.judge(Verdict(BitMap64([1]), BitMap64([1]), BitMap64(), seconds=0.25))
+    timings.record(ended("crash", filled=False, returned=None, clean=None))
+    return timings.rows
+
+
+def test_rows_survive_the_way_through_properties() -> None:
+    rows = two_rows()
+    assert rows_of(SETTING.test, as_properties(rows)) == rows
+
+
+def test_rows_survive_the_way_through_another_process() -> None:
+    rows = two_rows()
+    carried = json.loads(json.dumps(as_properties(rows)))
+    assert rows_of(SETTING.test, carried) == rows
+
+
+def test_rows_survive_the_way_through_a_file() -> None:
+    for row in two_rows():
+        assert row_from(json.loads(json.dumps({"at": 1.0, **row.as_dict()}))) == row
+
+
+def test_other_properties_are_passed_over() -> None:
+    others = [("seed", 1), ("xen[x].destroy", 1), ("xen[0].destroy.more", 1)]
+    assert rows_of(SETTING.test, [*others, *as_properties(two_rows())]) == two_rows()
+    assert rows_of(SETTING.test, others) == []
+
+
+def test_what_was_not_measured_is_no_property() -> None:
+    names = [name for name, _ in as_properties(two_rows())]
+    assert "xen[0].destroy" in names
+    assert "xen[1].destroy" not in names
+    assert not any(name.endswith((".test", ".number")) for name in names)
+
+
+@pytest.mark.parametrize("key", ["test", "host", "variant", "destroy", "memory_bytes", "verdict"])
+def test_a_row_is_flat(key: str) -> None:
+    assert key in two_rows()[0].as_dict()
