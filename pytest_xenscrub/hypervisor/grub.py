@@ -66,6 +66,8 @@ _WITH_PATH = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; "
 _NOT_WRITTEN = {"btrfs", "zfs", "squashfs", "overlay", "tmpfs", "nfs", "nfs4"}
 _NOT_WRITTEN_DEVICES = re.compile(r"/dev/(mapper/|dm-|md)")
 
+_END = re.compile(r"Panic on CPU|Kernel panic|GRUB cannot load|^error: ")
+
 
 class Bootable(Protocol):
     """What is needed of a hypervisor that was built; `build.Artefact` is one."""
@@ -203,7 +205,7 @@ class OneShotBoot:
         """Boot the hypervisor once, and see that it is the one that runs.
 
         The machine's own configuration stays the default throughout. Whatever fails, `restore`
-        removes what was put there.
+        removes what was put there. When it returns, dom0's services may still be starting.
 
         Returns:
             The boot it is in.
@@ -456,7 +458,7 @@ class OneShotBoot:
             return now
         has = f"build id {now.build_id}" if now.build_id else "no Xen that says its build id"
         what = f"{self._host.name} runs {has}, not {wanted}, which was built and booted"
-        evidence = {"serial log": self._host.serial_tail(40)}
+        evidence = {"serial log": last_words(self._host.serial_tail(2000), self.file_name)}
         if self._environment(grub, deadline).get("next_entry") == self.identifier:
             raise InfrastructureError(
                 f"{what}: GRUB did not use its one-shot entry",
@@ -470,6 +472,21 @@ class OneShotBoot:
                 evidence=evidence,
             )
         raise InfrastructureError(what, evidence=evidence)
+
+
+def last_words(serial: str, file_name: str) -> str:
+    """What a hypervisor said before it went down, out of a log that goes on with another boot.
+
+    Args:
+        serial: the log's end.
+        file_name: what GRUB said it loads; where GRUB has no serial console, all is looked at.
+
+    Returns:
+        The lines around the first that tells of an end, or the last ones where none does.
+    """
+    lines = serial.rpartition(file_name)[2].splitlines()
+    end = next((at for at, line in enumerate(lines) if _END.search(line)), None)
+    return "\n".join(lines[-40:] if end is None else lines[max(0, end - 20) : end + 8])
 
 
 def _folders_of(entry: XenEntry) -> list[str]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-BOOT_SECONDS = 120.0
+BOOT_SECONDS = 200.0
 # All that a deploy may touch: names, owners, modes and content, GRUB's environment among them.
 STATE = """
 cd /boot; find . -printf '%p %m %u %g %s\\n' | sort; find . -type f | sort | xargs sha256sum
@@ -174,8 +174,9 @@ def test_what_grub_cannot_load_brings_the_own_xen_back(
     broken = with_file(built, gzip.compress(content), tmp_path)
     before = lab.state()
     one_shot = OneShotBoot(lab.host, broken, tag="broken")
-    with pytest.raises(XenFaultError, match=f"{lab.own}, not {built.build_id}"):
+    with pytest.raises(XenFaultError, match=f"{lab.own}, not {built.build_id}") as caught:
         one_shot.boot(deadline("boot"))
+    assert "GRUB cannot load this hypervisor" in str(caught.value)
     assert one_shot.restore(deadline("restore")).build_id == lab.own
     assert lab.state() == before
 
@@ -183,9 +184,9 @@ def test_what_grub_cannot_load_brings_the_own_xen_back(
 def test_a_panic_is_an_error_with_both_build_ids(lab: Lab, panicking: Artefact) -> None:
     before = lab.state()
     one_shot = OneShotBoot(lab.host, panicking, tag="panic")
-    with pytest.raises(XenFaultError, match=f"{lab.own}, not {panicking.build_id}"):
+    with pytest.raises(XenFaultError, match=f"{lab.own}, not {panicking.build_id}") as caught:
         one_shot.boot(deadline("boot"))
-    assert "this hypervisor is not to come up" in lab.machine.serial_tail(1000)
+    assert "this hypervisor is not to come up" in str(caught.value)
     assert one_shot.restore(deadline("restore")).build_id == lab.own
     assert lab.state() == before
 

@@ -26,7 +26,7 @@ from pytest_xenscrub.errors import (
 )
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.hypervisor import grub
-from pytest_xenscrub.hypervisor.grub import OneShotBoot, wait_for_boot
+from pytest_xenscrub.hypervisor.grub import OneShotBoot, last_words, wait_for_boot
 from pytest_xenscrub.hypervisor.grub_config import (
     Block,
     check_config,
@@ -440,6 +440,16 @@ def test_a_reboot_that_fails_is_an_error(host: FolderHost, hypervisor: Hyperviso
     assert "not allowed" in str(caught.value)
     one_shot.restore(soon())
     assert host.files() == before
+
+
+def test_the_last_words_are_those_of_our_boot() -> None:
+    log = "Panic on CPU 7\nLoading a.gz ...\n(XEN) hello\nPanic on CPU 0\nwhy\nLoading xen.gz\n"
+    assert last_words(log + "own\n" * 50, "a.gz").splitlines()[1:4] == [
+        "(XEN) hello",
+        "Panic on CPU 0",
+        "why",
+    ]
+    assert last_words("own\n" * 50, "a.gz") == "\n".join(["own"] * 40)
 
 
 def test_a_host_that_was_given_up_is_not_waited_for(
