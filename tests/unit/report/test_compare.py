@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.report.compare import render_comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_xenscrub.scrub.timing import Row
+
+    MakeRow = Callable[..., Row]
+
+
+def lines_of(text: str) -> list[list[str]]:
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()[2:]]
+
+
+def test_speed_up_is_against_the_first_variant(a_row: MakeRow) -> None:
+    rows = [
+        a_row(8.0, variant="sync"),
+        a_row(1.0, variant="stock"),
+        a_row(10.0, variant="sync"),
+        a_row(12.0, variant="sync"),
+        a_row(4.0, variant="tasklet", free=5.0, clean=6.0),
+    ]
+    assert lines_of(render_comparison(rows, "sync")) == [
+        ["destroyed_guest", "1024", "xl", "sync", "3", "10.00 (8.00-12.00)", "1.00x", "clean"],
+        ["destroyed_guest", "1024", "xl", "stock", "1", "1.00", "10.00x", "clean"],
+        ["destroyed_guest", "1024", "xl", "tasklet", "1", "4.00", "2.50x", "5.00", "6.00", "clean"],
+    ]
+
+
+def test_one_variant_is_no_comparison(a_row: MakeRow) -> None:
+    assert render_comparison([a_row(1.0), a_row(2.0)], "stock") == ""
+    assert render_comparison([], "stock") == ""
+
+
+def test_tests_that_ran_on_one_variant_only_are_left_out(a_row: MakeRow) -> None:
+    rows = [
+        a_row(1.0, variant="stock"),
+        a_row(2.0, variant="sync"),
+        a_row(3.0, variant="sync", test="x.py::test_alone"),
+    ]
+    assert "alone" not in render_comparison(rows, "stock")
+
+
+def test_only_the_same_is_compared(a_row: MakeRow) -> None:
+    rows = [
+        a_row(1.0, variant="stock"),
+        a_row(2.0, variant="sync", memory_bytes=8 << 30),
+        a_row(2.0, variant="sync", toolstack="libvirt"),
+        a_row(2.0, variant="sync", how="crash"),
+    ]
+    assert render_comparison(rows, "stock") == ""
+
+
+def test_ends_without_a_destroy_are_not_compared(a_row: MakeRow) -> None:
+    rows = [a_row(None, variant="stock"), a_row(None, variant="sync")]
+    assert render_comparison(rows, "stock") == ""
+
+
+def test_without_the_first_variant_there_is_no_speed_up(a_row: MakeRow) -> None:
+    rows = [a_row(1.0, variant="sync"), a_row(2.0, variant="tasklet")]
+    text = render_comparison(rows, "stock")
+    assert "x " not in text
+    assert [line[5] for line in lines_of(text)] == ["1.00", "2.00"]
+
+
+def test_a_destroy_in_no_time_is_no_division_by_it(a_row: MakeRow) -> None:
+    text = render_comparison([a_row(0.0, variant="sync"), a_row(1.0, variant="stock")], "stock")
+    assert "1.00x" in text
+
+
+def test_one_leak_of_many_is_a_leak(a_row: MakeRow) -> None:
+    rows = [
+        a_row(1.0, variant="stock"),
+        a_row(1.0, variant="noscrub"),
+        a_row(1.0, variant="noscrub", verdict="residue"),
+    ]
+    assert [line[-1] for line in lines_of(render_comparison(rows, "stock"))] == ["clean", "RESIDUE"]
