@@ -49,6 +49,28 @@ def _file(text: str) -> Path:
     return path
 
 
+def _variant(text: str) -> str:
+    from pytest_xenscrub.hypervisor.variant import load_variant  # noqa: PLC0415 - as above
+
+    load_variant(text)
+    return text
+
+
+def _kconfig(text: str) -> str:
+    from pytest_xenscrub.hypervisor.kconfig import parse_option  # noqa: PLC0415 - as above
+
+    parse_option(text)
+    return text
+
+
+def _results(text: str) -> Path:
+    from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415 - as above
+
+    path = Path(text)
+    ResultsFile(path).check()
+    return path
+
+
 def _share(text: str) -> float:
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -137,7 +159,7 @@ OPTIONS = (
         "SHARE", 0.99,
     ),
     Option(
-        "variant", str,
+        "variant", _variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
         " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
         "NAME|FILE", ("as-is",), many=True,
@@ -147,7 +169,7 @@ OPTIONS = (
         "where variants are built from: debian (default), a folder, a git repository PATH#REV or"
         " URL#REV, a tarball", "SPEC", "debian",
     ),
-    Option("config", str, "Kconfig option for variants, may be repeated", "KEY=VALUE", (),
+    Option("config", _kconfig, "Kconfig option for variants, may be repeated", "KEY=VALUE", (),
            many=True),
     Option("cmdline", str, "boot options for the Xen that is tested", "OPTIONS", ""),
     Option(
@@ -155,7 +177,7 @@ OPTIONS = (
         "first run the tests that must fail on a Xen that does not scrub, on one that does not:"
         " the session stops if one passes", flag=True, default=False,
     ),
-    Option("results", Path, "append each result to FILE as it happens, as JSON lines", "FILE"),
+    Option("results", _results, "append each result to FILE as it happens, as JSON lines", "FILE"),
     Option("repeat", _repeat, "run each measured test N times", "N", 1),
     Option(
         "show_residue", _flag,
