@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MIT
+"""What the user asked for, and what cannot be meant."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.options import OPTIONS, HostChoice, Settings, read_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BAD = [
+    ("host", "lab 7", "'lab 7' is no host"),
+    ("host_memory", "big", "'big' is no size"),
+    ("suite", "sid", "'sid' is not one of: bookworm, trixie"),
+    ("ssh_config", "/no/such/file", "/no/such/file: there is no such file"),
+    ("guest_memory", "0", "'0' is no size"),
+    ("min_coverage", "101%", "'101%' is no share"),
+    ("min_coverage", "nan", "'nan' is no share"),
+    ("variant", "no-such", "neither a variant's name nor a file"),
+    ("config", "DEBUG", "not KEY=VALUE"),
+    ("results", "/no/such/folder/file", "cannot be written: No such file or directory"),
+    ("repeat", "0", "'0' is no number of repeats"),
+    ("repeat", "two", "'two' is no number of repeats"),
+]
+BAD_FLAGS = [
+    ("control", "maybe", "neither yes nor no"),
+    ("show_residue", "2", "neither yes nor no"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PYTEST_XEN_"):
+            monkeypatch.delenv(name)
+
+
+def settings(pytester: pytest.Pytester, *arguments: str, ini: str = "") -> Settings:
+    pytester.makeini(f"[pytest]\n{ini}")
+    return read_settings(pytester.parseconfig(*arguments))
+
+
+def argument(key: str) -> str:
+    return "--xen-" + key.replace("_", "-")
+
+
+def variable(key: str) -> str:
+    return "PYTEST_XEN_" + key.upper()
+
+
+# -- who wins ----------------------------------------------------------------------------------
+
+
+def test_defaults(pytester: pytest.Pytester) -> None:
+    assert settings(pytester) == Settings(
+        host=None,
+        host_memory=None,
+        suite="bookworm",
+        ssh_config=None,
+        guest_memory=None,
+        min_coverage=0.99,
+        variant=("as-is",),
+        source="debian",
+        config=(),
+        cmdline="",
+        control=False,
+        results=None,
+        repeat=1,
+        show_residue=False,
+    )
+
+
+def test_command_line_before_environment_before_ini(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini = "xen_repeat = 3"
+    assert settings(pytester, ini=ini).repeat == 3
+    monkeypatch.setenv("PYTEST_XEN_REPEAT", "2")
+    assert settings(pytester, ini=ini).repeat == 2
+    assert settings(pytester, "--xen-repeat=4", ini=ini).repeat == 4
+
+
+def test_lists_replace_each_other_as_a_whole(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini = "xen_variant =\n  stock\n  sync\n"
+    assert settings(pytester, ini=ini).variant == ("stock", "sync")
+    monkeypatch.setenv("PYTEST_XEN_VARIANT", "tasklet stock")
+    assert settings(pytester, ini=ini).variant == ("tasklet", "stock")
+    given = ("--xen-variant=sync", "--xen-variant=noscrub")
+    assert settings(pytester, *given, ini=ini).variant == ("sync", "noscrub")
+
+
+def test_an_empty_variable_says_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_XEN_HOST", "")
+    assert settings(pytester, ini="xen_host = emulated").host == HostChoice("emulated", None)
+
+
+def test_a_flag_may_be_taken_back(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings(pytester, "--xen-control").control
+    assert settings(pytester, ini="xen_control = true").control
+    monkeypatch.setenv("PYTEST_XEN_CONTROL", "no")
+    assert not settings(pytester, ini="xen_control = true").control
+
+
+def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    ssh_config = tmp_path / "ssh"
+    ssh_config.touch()
+    given = settings(
+        pytester,
+        "--xen-host=root@lab7:2222",
+        "--xen-host-memory=4G",
+        "--xen-guest-memory=1.5GiB",
+        "--xen-min-coverage=99.9%",
+        "--xen-config=DEBUG=y",
+        "--xen-config=NR_CPUS=8",
+        "--xen-cmdline=sched=credit dom0_mem=1G",
+        f"--xen-results={tmp_path / 'results'}",
+        f"--xen-ssh-config={ssh_config}",
+        "--xen-show-residue",
+    )
+    assert given.host is not None
+    assert given.host.target is not None
+    assert not given.host.emulated
+    assert (given.host.target.user, given.host.target.host, given.host.target.port) == (
+        "root", "lab7", 2222,
+    )  # fmt: skip
+    assert (given.host_memory, given.guest_memory) == (4 << 30, 3 << 29)
+    assert given.min_coverage == pytest.approx(0.999)
+    assert given.config == ("DEBUG=y", "NR_CPUS=8")
+    assert given.cmdline == "sched=credit dom0_mem=1G"
+    assert given.results == tmp_path / "results"
+    assert given.ssh_config == ssh_config
+    assert given.show_residue
+
+
+def test_another_xen_than_the_hosts_own_is_a_comparison(pytester: pytest.Pytester) -> None:
+    assert not settings(pytester).compares
+    assert not settings(pytester, "--xen-variant=as-is").compares
+    assert settings(pytester, "--xen-variant=stock").compares
+    assert settings(pytester, "--xen-control").compares
+
+
+# -- what cannot be meant ----------------------------------------------------------------------
+
+
+def usage_error(pytester: pytest.Pytester, *arguments: str, ini: str = "") -> str:
+    """The one line that tells it."""
+    pytester.makeini(f"[pytest]\n{ini}")
+    result = pytester.runpytest_inprocess(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    line: str = next(line for line in result.errlines if line.startswith("ERROR: "))
+    return line
+
+
+@pytest.mark.parametrize(("key", "value", "why"), BAD)
+def test_a_bad_value_on_the_command_line(
+    pytester: pytest.Pytester, key: str, value: str, why: str
+) -> None:
+    line = usage_error(pytester, f"{argument(key)}={value}")
+    assert line.startswith(f"ERROR: {argument(key)}: ")
+    assert why in line
+
+
+@pytest.mark.parametrize(("key", "value", "why"), [*BAD, *BAD_FLAGS])
+def test_a_bad_value_in_the_environment(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, key: str, value: str, why: str
+) -> None:
+    monkeypatch.setenv(variable(key), value)
+    line = usage_error(pytester)
+    assert line.startswith(f"ERROR: environment variable {variable(key)}: ")
+    assert why in line
+
+
+@pytest.mark.parametrize(("key", "value", "why"), [*BAD, *BAD_FLAGS])
+def test_a_bad_value_in_the_ini_file(
+    pytester: pytest.Pytester, key: str, value: str, why: str
+) -> None:
+    line = usage_error(pytester, ini=f"xen_{key} = {value}")
+    assert line.startswith(f"ERROR: ini option xen_{key}: ")
+    assert why in line
+
+
+def test_a_bad_value_that_another_one_covers_is_never_looked_at(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_XEN_REPEAT", "many")
+    assert settings(pytester, "--xen-repeat=2").repeat == 2
+
+
+def test_options_of_a_xen_that_nobody_builds(pytester: pytest.Pytester) -> None:
+    line = usage_error(pytester, "--xen-config=DEBUG=y")
+    assert "--xen-config is for a Xen that is built, and none is" in line
+
+
+def test_two_variants_of_one_name(pytester: pytest.Pytester) -> None:
+    line = usage_error(pytester, "--xen-variant=stock", "--xen-variant=stock")
+    assert "two variants of the name 'stock'" in line
+
+
+def test_each_option_tells_its_three_places_in_the_help(pytester: pytest.Pytester) -> None:
+    text = " ".join(pytester.runpytest_inprocess("--help").outlines)
+    words = text.split()
+    for option in OPTIONS:
+        assert any(word.startswith(option.argument) for word in words), option.key
+        assert f"{option.variable}," in words, option.key
+        assert f"{option.ini}]" in words, option.key
