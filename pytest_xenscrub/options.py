@@ -224,7 +224,8 @@ def add_options(parser: pytest.Parser) -> None:
         shown = f"{option.help} [env {option.variable}, ini {option.ini}]"
         group.addoption(option.argument, dest=option.ini, default=None, help=shown, **extra)
         kind: Literal["linelist", "string"] = "linelist" if option.many else "string"
-        parser.addini(option.ini, option.help, kind)
+        # Here pytest does not format it, as argparse does above.
+        parser.addini(option.ini, option.help.replace("%%", "%"), kind)
 
 
 def read_settings(config: pytest.Config) -> Settings:
