@@ -209,6 +209,7 @@ def test_two_variants_of_one_name(pytester: pytest.Pytester) -> None:
 
 def test_each_option_tells_its_three_places_in_the_help(pytester: pytest.Pytester) -> None:
     text = " ".join(pytester.runpytest_inprocess("--help").outlines)
+    assert "%%" not in text
     words = text.split()
     for option in OPTIONS:
         assert any(word.startswith(option.argument) for word in words), option.key

@@ -1,0 +1,596 @@
+# SPDX-License-Identifier: MIT
+"""Runs of pytest in pytest: what users see, over a host that is faked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from pytest_xenscrub.hypervisor.choice import ChosenXen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_xenscrub.hypervisor.choice import Xens
+
+HOST = "--xen-host=emulated"
+
+# A host that is made of nothing, and what tests on it may ask for.
+CONFTEST = """
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_xenscrub.dom0.client import Reclaim, XenInfo
+from pytest_xenscrub.errors import HostStalledError
+from pytest_xenscrub.guest.guest import Ended
+from pytest_xenscrub.rig import Rig
+
+
+class Dom0:
+    alive = True
+
+    def __init__(self, host):
+        self.host = host
+        self.stall = 0.0
+        self.answers = True
+
+    def watch_stalls(self):
+        self.stall = 0.0
+
+    def worst_stall(self):
+        return self.stall
+
+    def ping(self, deadline):
+        if not self.answers:
+            raise HostStalledError("dom0 stopped responding")
+
+    def evidence(self):
+        return {"Xen's log": "(XEN) last words"}
+
+    def close(self, **_):
+        pass
+
+
+class FakeRig(Rig):
+    def _start(self):
+        with Path("started").open("a") as file:
+            file.write(self.xen.name + chr(10))
+        self._host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
+        self._dom0 = Dom0(self._host)
+        self._info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1)
+
+
+@pytest.fixture(scope="session")
+def _guest_kernel():
+    return None
+
+
+@pytest.fixture(scope="session")
+def xen_rig(_xen_session, xen_variant):
+    deployment = SimpleNamespace(stop=lambda *, broken: None)
+    rig = _xen_session.rig = FakeRig("emulated", xen_variant, deployment, _xen_session.say)
+    yield rig
+    _xen_session.rig = None
+
+
+@pytest.fixture
+def toolstack(xen_host):
+    return SimpleNamespace(name="xl")
+
+
+@pytest.fixture
+def measure(timings):
+    def measure(destroy=1.0, verdict="clean"):
+        guest = SimpleNamespace(
+            memory_bytes=1 << 30,
+            config=SimpleNamespace(vcpus=2),
+            created=SimpleNamespace(seconds=0.5),
+            last=lambda kind: None,
+        )
+        moments = Reclaim(10.0, 10.0 + destroy, 12.0, 13.0, 14.0, None, [], [])
+        row = timings.record(Ended(guest, "destroy", moments))
+        row.verdict = verdict
+
+    return measure
+"""
+MEASURES = """
+import pytest
+
+@pytest.mark.quick
+def test_measured(measure):
+    measure(1.25)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PYTEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_real_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("a host was started")
+
+    def get(xens: Xens, name: str) -> ChosenXen:
+        return ChosenXen(xens.variants[name])
+
+    monkeypatch.setattr("pytest_xenscrub.host.emulated.EmulatedHost.start", start)
+    monkeypatch.setattr("pytest_xenscrub.host.emulated.prepare_image", start)
+    monkeypatch.setattr("pytest_xenscrub.hypervisor.choice.Xens.get", get)
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder with a faked host; strict about warnings, as the project's own tests are."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makeini("[pytest]\naddopts = --strict-markers\nfilterwarnings = error")
+    return pytester
+
+
+def run(project: pytest.Pytester, test: str, *arguments: str) -> pytest.RunResult:
+    """Run a test file on the faked host."""
+    project.makepyfile(test_it=test)
+    return project.runpytest_inprocess("-p", "no:cacheprovider", HOST, *arguments)
+
+
+def starts(project: pytest.Pytester) -> list[str]:
+    """The Xens that were started, in that order."""
+    path = project.path / "started"
+    return path.read_text().split() if path.exists() else []
+
+
+# -- before any host ---------------------------------------------------------------------------
+
+
+def test_help_starts_nothing(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess(HOST, "--help")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["memory scrubbing of *:", "*--xen-host=HOST*"])
+
+
+def test_collecting_starts_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(victim, probe, timings): pass")
+    result = pytester.runpytest_inprocess(HOST, "--xen-variant=sync", "--collect-only", "-q")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*::test_it?sync?"])
+
+
+def test_without_a_host_tests_are_skipped_and_say_why(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(victim, probe, timings): pass")
+    result = pytester.runpytest_inprocess("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*no host: say --xen-host=emulated or --xen-host=*"])
+
+
+def test_tests_that_need_no_host_know_nothing_of_one(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*xen host:*")
+
+
+@pytest.mark.parametrize(
+    ("host", "header"),
+    [
+        ("emulated", "xen host: emulated (a real Xen in QEMU on this machine)"),
+        ("root@lab7", "xen host: root@lab7 (over ssh)"),
+    ],
+)
+def test_the_header_names_the_host(pytester: pytest.Pytester, host: str, header: str) -> None:
+    result = pytester.runpytest_inprocess(f"--xen-host={host}")
+    result.stdout.fnmatch_lines([header])
+
+
+def test_a_variant_that_does_not_apply_ends_the_run_before_any_host(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pytest_xenscrub.errors import ConfigurationError  # noqa: PLC0415 - as plugins do
+
+    def get(_: object, name: str) -> NoReturn:
+        raise ConfigurationError(f"{name}: hunk 1 does not apply")
+
+    monkeypatch.setattr("pytest_xenscrub.hypervisor.choice.Xens.get", get)
+    result = run(project, MEASURES, "--xen-variant=sync")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: sync: hunk 1 does not apply"])
+    assert starts(project) == []
+
+
+def test_tests_on_a_host_have_a_limit(project: pytest.Pytester) -> None:
+    test = """
+        import pytest
+
+        def limits(request):
+            return [mark.args[0] for mark in request.node.iter_markers("timeout")]
+
+        def test_default(request, xen_host): assert limits(request) == [600]
+
+        @pytest.mark.timeout(30)
+        def test_own(request, xen_host): assert limits(request) == [30]
+
+        def test_elsewhere(request): assert limits(request) == []
+    """
+    run(project, test).assert_outcomes(passed=3)
+
+
+# -- who is at fault ---------------------------------------------------------------------------
+
+RAISES = """
+    import pytest
+    from pytest_xenscrub.errors import *
+
+    @pytest.fixture
+    def broken():
+        raise {error}
+
+    def test_in_fixture(broken): pass
+    def test_in_test(): raise {error}
+
+    def test_in_teardown(late): pass
+
+    @pytest.fixture
+    def late():
+        yield
+        raise {error}
+"""
+
+
+def test_a_missing_tool_is_a_skip_with_its_reason(project: pytest.Pytester) -> None:
+    error = "MissingToolError('qemu is not installed', todo='apt-get install qemu')"
+    result = run(project, RAISES.format(error=error), "-rs", "-k", "not teardown")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["SKIPPED*qemu is not installed (apt-get install qemu)"] * 2)
+    assert result.ret == 0
+
+
+def test_what_is_around_xen_is_an_error_wherever_it_is_raised(project: pytest.Pytester) -> None:
+    error = "InfrastructureError('no connection', todo='plug it in')"
+    result = run(project, RAISES.format(error=error))
+    result.assert_outcomes(errors=3, passed=1)
+    result.stdout.fnmatch_lines(["ERROR *test_in_fixture*no connection*"])
+    result.stdout.fnmatch_lines(["ERROR *test_in_test*no connection*"])
+
+
+def test_a_fault_of_xens_is_a_failure_wherever_it_is_raised(project: pytest.Pytester) -> None:
+    error = "XenFaultError('Xen panicked', evidence={'serial log': 'panic'})"
+    result = run(project, RAISES.format(error=error), "-k", "not teardown")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*Xen panicked", "*serial log:", "*| panic"])
+    result.stdout.fnmatch_lines(["FAILED *test_in_fixture*Xen panicked*"])
+
+
+def test_an_error_shows_the_tests_own_line_and_not_ours(project: pytest.Pytester) -> None:
+    test = """
+        def test_it(xen_host):
+            from pytest_xenscrub.units import parse_size
+            parse_size("nothing")  # this line
+    """
+    result = run(project, test)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*this line", "E *'nothing' is no size", "E *next: write it as*"])
+    result.stdout.no_fnmatch_line("*units.py*")
+
+
+@pytest.mark.parametrize("style", ["--tb=long", "--full-trace"])
+def test_all_of_a_traceback_for_who_asks(project: pytest.Pytester, style: str) -> None:
+    test = """
+        def test_it():
+            from pytest_xenscrub.units import parse_size
+            parse_size("nothing")
+    """
+    run(project, test, style).stdout.fnmatch_lines(["*units.py*"])
+
+
+def test_errors_count_under_xdist_as_they_do_without(project: pytest.Pytester) -> None:
+    test = """
+        from pytest_xenscrub.errors import *
+
+        def test_passed(xen_host): pass
+        def test_failed(xen_host): raise XenFaultError("Xen panicked")
+        def test_error(xen_host): raise InfrastructureError("no connection")
+        def test_skipped(xen_host): raise MissingToolError("no qemu")
+    """
+    project.makepyfile(test_it=test)
+    result = project.runpytest_subprocess(HOST, "-n2", "-rs")
+    result.assert_outcomes(passed=1, failed=1, errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*no qemu"])
+
+
+# -- a host that breaks ------------------------------------------------------------------------
+
+STALLS = """
+    def test_stalls(xen_host, xen_rig): xen_rig.dom0.stall = 7.5
+    def test_after(xen_host, xen_rig): assert xen_rig.dom0.stall == 0
+    def test_short(xen_host, xen_rig): xen_rig.dom0.stall = 4.5
+"""
+
+
+def test_a_stall_fails_the_test_that_did_it_and_the_host_is_made_anew(
+    project: pytest.Pytester,
+) -> None:
+    result = run(project, STALLS)
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(
+        ["*emulated: made anew, because: emulated: dom0 did not respond for 7.5 s*"]
+    )
+    assert len(starts(project)) == 2
+
+
+def test_a_dom0_that_does_not_answer_after_a_failure_is_made_anew(
+    project: pytest.Pytester,
+) -> None:
+    test = """
+        def test_hangs(xen_host, xen_rig):
+            xen_rig.dom0.answers = False
+            assert False
+        def test_after(xen_host): pass
+    """
+    run(project, test).assert_outcomes(failed=1, passed=1)
+    assert len(starts(project)) == 2
+
+
+def test_a_host_that_keeps_breaking_is_given_up(project: pytest.Pytester) -> None:
+    test = """
+        import pytest
+        @pytest.mark.parametrize("n", range(5))
+        def test_stalls(xen_host, xen_rig, n): xen_rig.dom0.stall = 7.5
+    """
+    result = run(project, test)
+    result.assert_outcomes(failed=2, errors=3)
+    result.stdout.fnmatch_lines(["*host unusable with Xen as-is: emulated: dom0 did not respond*"])
+
+
+def test_a_failed_assertion_shows_xens_log(project: pytest.Pytester) -> None:
+    result = run(project, "def test_it(xen_host): assert 1 == 2")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*assert 1 == 2*", "*xen host*", "emulated: emulated (TCG), Xen *"]
+    )
+    result.stdout.fnmatch_lines(["*Xen's log*", "(XEN) last words"])
+    assert len(starts(project)) == 1
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_title_and_units(project: pytest.Pytester) -> None:
+    result = run(project, MEASURES)
+    result.stdout.fnmatch_lines(
+        [
+            "*= memory of destroyed guests =*",
+            "emulated: emulated (TCG), Xen 4.17.5 debug=n (as-is), build id c0ffee",
+            "times in s*",
+            "test * destroy * verdict",
+            "measured * 1.25 * clean",
+        ]
+    )
+
+
+def test_q_is_the_table_without_its_title(project: pytest.Pytester) -> None:
+    result = run(project, MEASURES, "-q")
+    result.stdout.fnmatch_lines(["measured * 1.25 * clean"])
+    result.stdout.no_fnmatch_line("*memory of destroyed guests*")
+    result.stdout.no_fnmatch_line("times in s*")
+
+
+def test_qq_is_no_table(project: pytest.Pytester) -> None:
+    result = run(project, MEASURES, "-qq")
+    assert result.ret == 0
+    assert "1.25" not in result.stdout.str()
+
+
+def test_nothing_measured_is_no_table(project: pytest.Pytester) -> None:
+    result = run(project, "def test_it(timings): pass")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*memory of destroyed guests*")
+
+
+def test_rows_of_tests_that_fail_are_in_the_table(project: pytest.Pytester) -> None:
+    test = """
+        def test_leaks(measure):
+            measure(2.5, "residue")
+            assert False
+    """
+    result = run(project, test)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["leaks * 2.50 * RESIDUE"])
+
+
+def test_rows_reach_junit(project: pytest.Pytester) -> None:
+    run(project, MEASURES, "--junit-xml=junit.xml")
+    tree = ET.parse(project.path / "junit.xml")  # noqa: S314 - we have just written it
+    found = {p.get("name"): p.get("value") for p in tree.iter("property")}
+    assert found["xen[0].destroy"] == "1.25"
+    assert found["xen[0].verdict"] == "clean"
+    assert found["xen[0].host"] == "emulated"
+
+
+def test_rows_are_in_the_results_file(project: pytest.Pytester) -> None:
+    run(project, MEASURES, "--xen-results=results.jsonl")
+    lines = (project.path / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["destroy"] for line in lines] == [1.25]
+    assert json.loads(lines[0])["id"] == "test_it.py::test_measured#0"
+
+
+def test_rows_of_all_workers_are_in_the_table_junit_and_results(
+    project: pytest.Pytester,
+) -> None:
+    test = """
+        import os, time, pytest
+        from pathlib import Path
+
+        @pytest.mark.parametrize("n", range(2))
+        def test_measured(measure, n):
+            worker = os.environ["PYTEST_XDIST_WORKER"]
+            Path(worker).touch()
+            end = time.monotonic() + 20
+            while len(list(Path().glob("gw*"))) < 2 and time.monotonic() < end:
+                time.sleep(0.02)
+            measure(int(worker[2:]) + 1.25)
+    """
+    project.makepyfile(test_it=test)
+    result = project.runpytest_subprocess(
+        HOST, "-n2", "--junit-xml=junit.xml", "--xen-results=results.jsonl"
+    )
+    result.assert_outcomes(passed=2)
+    text = result.stdout.str()
+    for destroy in ("1.25", "2.25"):
+        assert re.search(rf"^measured\[\d\] .* {destroy} ", text, re.MULTILINE)
+        assert (
+            f'name="xen[0].destroy" value="{destroy}"' in (project.path / "junit.xml").read_text()
+        )
+        assert f'"destroy": {destroy}' in (project.path / "results.jsonl").read_text()
+    assert text.count("memory of destroyed guests") == 1
+
+
+# -- repeats and variants ----------------------------------------------------------------------
+
+
+def test_repeats_have_ids_and_one_line_in_the_table(project: pytest.Pytester) -> None:
+    test = """
+        def test_measured(measure, xen_repeat): measure(float(xen_repeat))
+        def test_other(): pass
+    """
+    result = run(project, test, "--xen-repeat=3", "-v")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines([f"*::test_measured?repeat{n}? PASSED*" for n in (1, 2, 3)])
+    result.stdout.fnmatch_lines(["measured * 3 * 2.00 (1.00-3.00) *"])
+
+
+def test_one_repeat_is_no_parameter(project: pytest.Pytester) -> None:
+    result = run(project, MEASURES, "-v")
+    result.stdout.fnmatch_lines(["*::test_measured PASSED*"])
+
+
+def test_each_variant_runs_the_tests_that_use_a_host(project: pytest.Pytester) -> None:
+    test = """
+        def test_measured(measure, xen_rig): measure(1.0 if xen_rig.xen.name == "stock" else 4.0)
+        def test_again(xen_host): pass
+        def test_other(): pass
+    """
+    result = run(project, test, "--xen-variant=sync", "--xen-variant=stock", "-v")
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(
+        ["*::test_measured?sync? PASSED*", "*::test_measured?stock? PASSED*"]
+    )
+    result.stdout.fnmatch_lines(["*compared with sync*", "measured * stock * 1.00 * 4.00x *"])
+    assert starts(project) == ["sync", "stock"]
+
+
+def test_one_variant_that_was_asked_for_is_a_parameter_too(project: pytest.Pytester) -> None:
+    result = run(project, MEASURES, "--xen-variant=tasklet", "-v")
+    result.stdout.fnmatch_lines(["*::test_measured?tasklet? PASSED*"])
+    result.stdout.no_fnmatch_line("*compared with*")
+
+
+# -- the control -------------------------------------------------------------------------------
+
+CONTROLLED = """
+    import pytest
+
+    @pytest.mark.control
+    def test_leaves_nothing(xen_host, xen_rig):
+        if xen_rig.xen.name == "noscrub":
+            {on_control}
+
+    def test_no_control(xen_host, xen_rig):
+        assert xen_rig.xen.name != "noscrub"
+"""
+
+
+def test_a_control_that_fails_with_residue_is_as_expected(project: pytest.Pytester) -> None:
+    test = CONTROLLED.format(on_control="assert False, 'RESIDUE: 7 frames'")
+    result = run(project, test, "--xen-control", "-v")
+    result.assert_outcomes(xfailed=1, passed=2)
+    result.stdout.fnmatch_lines(["*::test_leaves_nothing?control? XFAIL*"])
+    assert result.ret == 0
+    assert starts(project)[0] == "noscrub"
+
+
+def test_a_control_that_passes_stops_the_session(project: pytest.Pytester) -> None:
+    result = run(project, CONTROLLED.format(on_control="pass"), "--xen-control")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*passed on a Xen that does not scrub*"])
+    assert starts(project) == ["noscrub"]
+
+
+def test_a_control_that_fails_without_residue_is_a_failure(project: pytest.Pytester) -> None:
+    test = CONTROLLED.format(on_control="assert False, 'UNPROVEN'")
+    result = run(project, test, "--xen-control")
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(["*it failed on the control, but saw no residue*"])
+
+
+def test_a_control_whose_host_breaks_has_proven_nothing(project: pytest.Pytester) -> None:
+    error = "raise __import__('pytest_xenscrub.errors').errors.InfrastructureError('no RESIDUE')"
+    result = run(project, CONTROLLED.format(on_control=error), "--xen-control")
+    result.assert_outcomes(errors=1, passed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_noscrub_as_any_other_variant_is_no_control(project: pytest.Pytester) -> None:
+    test = CONTROLLED.format(on_control="assert False, 'RESIDUE'")
+    result = run(project, test, "--xen-variant=noscrub", "-k", "leaves")
+    result.assert_outcomes(failed=1)
+
+
+# -- its end -----------------------------------------------------------------------------------
+
+
+def test_sigterm_tears_down_and_prints_the_summary(project: pytest.Pytester) -> None:
+    test = """
+        import time, pytest
+        from pathlib import Path
+
+        @pytest.fixture
+        def guest():
+            yield
+            time.sleep(0.3)
+            Path("torn-down").touch()
+
+        def test_measured(measure): measure(1.25)
+
+        def test_hangs(guest):
+            Path("hangs").touch()
+            time.sleep(60)
+
+        def test_never(): Path("never").touch()
+    """
+    project.makepyfile(test_it=test)
+    process = project.popen(
+        [sys.executable, "-m", "pytest", HOST],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    wait_for(project.path / "hangs", process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)  # must not interrupt the clean-up
+    output = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert (project.path / "torn-down").exists()
+    assert not (project.path / "never").exists()
+    assert "measured" in output
+    assert "1.25" in output
+    assert "SIGTERM" in output
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
