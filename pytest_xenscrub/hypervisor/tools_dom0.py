@@ -149,9 +149,9 @@ class HostWithTools:
         """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
         return self.inner.popen([*self._env, *argv])
 
-    def ssh_command(self, argv: Sequence[str]) -> list[str]:
+    def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         """The local command line that runs `argv` in dom0."""
-        return self.inner.ssh_command([*self._env, *argv])
+        return self.inner.ssh_command([*self._env, *argv], tty=tty)
 
     def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
         """Copy a file into dom0. Atomic: never seen half-written."""
@@ -160,6 +160,10 @@ class HostWithTools:
     def settle(self, deadline: Deadline) -> None:
         """Wait until it is as fast as it will be."""
         self.inner.settle(deadline)
+
+    def where_cpus_are(self) -> str:
+        """What each CPU executes, seen from outside; empty where that cannot be seen."""
+        return self.inner.where_cpus_are()
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log."""

@@ -277,8 +277,8 @@ class FakeHost:
     def put(self, _local: Path, remote: str, *, deadline: Deadline) -> None:
         self.copied.append(remote)
 
-    def ssh_command(self, argv: Sequence[str]) -> list[str]:
-        return ["ssh", *argv]
+    def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        return ["ssh", *(["-t"] if tty else []), *argv]
 
     def serial_tail(self, lines: int = 20) -> str:
         return "(XEN) said something"
@@ -322,8 +322,8 @@ def test_activate_returns_what_commands_need(deadline: Deadline) -> None:
     }
     assert host.ran[-1][:2] == ("env", f"PATH={path}")
     ours = HostWithTools(as_host(host), environment)
-    assert ours.ssh_command(["xl", "list"]) == [
-        "ssh", "env", f"PATH={path}", "PYTHONPATH=/opt/xenscrub-tools-c0ffee/lib/python",
+    assert ours.ssh_command(["xl", "list"], tty=True) == [
+        "ssh", "-t", "env", f"PATH={path}", "PYTHONPATH=/opt/xenscrub-tools-c0ffee/lib/python",
         "xl", "list",
     ]  # fmt: skip
 
