@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 pytest_plugins = ["pytest_xenscrub.fixtures"]
+
+_WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
 
 TIMEOUT_SECONDS = 600.0
 """pytest-timeout's limit for a test that uses a host and sets none: above the drivers' own."""
@@ -41,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
+    config.stash[_WORKERS] = []
     _end_on_sigterm(config)
 
 
@@ -54,6 +59,9 @@ def _end_on_sigterm(config: pytest.Config) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         # A second one must not interrupt the clean-up of the first.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for worker in config.stash[_WORKERS]:
+            with contextlib.suppress(OSError):
+                worker.send_signal(signal.SIGTERM)
         pytest.exit("SIGTERM")
 
     signal.signal(signal.SIGTERM, stop)
@@ -62,6 +70,14 @@ def _end_on_sigterm(config: pytest.Config) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     config.add_cleanup(restore)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """A worker of pytest-xdist's runs: it has hosts and guests of its own to clean up."""
+    worker = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    if isinstance(worker, subprocess.Popen):
+        node.config.stash[_WORKERS].append(worker)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -119,7 +135,7 @@ def pytest_runtest_makereport(
         _as_skip(item, report, error)
     elif isinstance(error, XenScrubError):
         assert call.excinfo is not None  # noqa: S101 - there is an error
-        session.explain(call.excinfo, report)
+        session.explain(error, call.excinfo, report)
         if report.when != "teardown":
             report.when = session.blame(error)
     session.after(item, call, report)

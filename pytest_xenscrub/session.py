@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from _pytest._code.code import ReprFileLocation
 
 from pytest_xenscrub.errors import (
     HostStalledError,
@@ -54,11 +55,9 @@ class Session:
         self.settings = settings
         self.config = config
         self.run = secrets.randbits(24) | 1
-        names = settings.variant
-        if settings.control and CONTROL not in names:
-            names = (CONTROL, *names)
         self.xens = Xens(
-            names,
+            settings.variant,
+            also=(CONTROL,) if settings.control else (),
             source=settings.source,
             config=settings.config,
             cmdline=settings.cmdline,
@@ -123,7 +122,7 @@ class Session:
 
         Only a failed assertion counts: a control whose host broke has proven nothing.
         """
-        xens = [pytest.param(name, id=name) for name in self.settings.variant]
+        xens = [pytest.param(name, id=name) for name in self.xens.names]
         if self.settings.control and definition.get_closest_marker("control") is not None:
             must_fail = pytest.mark.xfail(
                 reason="must fail: this Xen does not scrub", raises=AssertionError, strict=True
@@ -140,7 +139,7 @@ class Session:
         wanted: dict[str, None] = {}
         for item in items:
             if "xen_host" in getattr(item, "fixturenames", ()) and self.settings.host is not None:
-                wanted[parameter(item, "xen_variant") or self.settings.variant[0]] = None
+                wanted[parameter(item, "xen_variant") or self.xens.names[0]] = None
         for name in wanted:
             # Anything else than a mistake of the user's is told by the tests that need it.
             with contextlib.suppress(InfrastructureError, MissingToolError):
@@ -194,7 +193,10 @@ class Session:
         return "call" if isinstance(error, XenFaultError) else "setup"
 
     def explain(
-        self, excinfo: pytest.ExceptionInfo[BaseException], report: pytest.TestReport
+        self,
+        error: XenScrubError,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        report: pytest.TestReport,
     ) -> None:
         """Show the test's own lines and the error's text, not the way through this package."""
         if self.config.option.tbstyle in _FULL_TRACEBACKS or self.config.option.fulltrace:
@@ -209,7 +211,11 @@ class Session:
         )
         if own:
             excinfo.traceback = own
-        report.longrepr = excinfo.getrepr(style="short" if own else "value")
+        shown = excinfo.getrepr(style="short" if own else "value")
+        # What pytest's summary shows in its one line.
+        path, line, _ = report.location
+        shown.reprcrash = ReprFileLocation(path, line or 0, error.what)
+        report.longrepr = shown
 
     def after(
         self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
@@ -284,9 +290,9 @@ class Session:
                 reporter.write_line(host)
             reporter.write_line(UNITS)
         reporter.write_line(render(rows))
-        if comparison := render_comparison(rows, self.settings.variant[0]):
+        if comparison := render_comparison(rows, self.xens.names[0]):
             if verbosity >= 0:
-                reporter.section(f"compared with {self.settings.variant[0]}")
+                reporter.section(f"compared with {self.xens.names[0]}")
             reporter.write_line(comparison)
 
     def close(self) -> None:

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 20.0
 # A dom0 that has been silent for so long counts as dead, whatever else may still be waited for.
 DEAD_SECONDS = 20.0
+SETTLE_SECONDS = 0.5
+SETTLE_MOST_SECONDS = 10.0
 DRAIN_POLL_SECONDS = 0.05
 # From the end of a connection to that of the ssh that had it: what it complained is read then.
 _LAST_WORDS_SECONDS = 1.0
 
+SERIAL_LINES = 400
 HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
 
 Until = Literal["gone", "free", "clean"]
@@ -255,7 +258,7 @@ class Dom0:
             f"{self.host.name}: {self._end or 'dom0 does not answer'}",
             evidence={
                 "ssh": self._last_words.decode(errors="replace"),
-                "serial log": self.host.serial_tail(),
+                "serial log": self.serial_tail(),
             },
             todo="look at the serial log: did Xen crash, or dom0?",
         )
@@ -279,13 +282,12 @@ class Dom0:
 
     def _await(self, future: Future[Any], deadline: Deadline) -> Any:
         while True:
-            try:
+            with contextlib.suppress(FutureTimeoutError):
                 return future.result(min(deadline.remaining, DEAD_SECONDS / 8))
-            except FutureTimeoutError:
-                # An answer that comes later finds its future, which nobody looks at any more.
-                if deadline.passed:
-                    raise deadline.error(**{"serial log": self.host.serial_tail()}) from None
-                self.check_alive(deadline.step)
+            # An answer that comes later finds its future, which nobody looks at any more.
+            if deadline.passed:
+                raise deadline.error(**{"serial log": self.serial_tail()})
+            self.check_alive(deadline.step)
 
     def check_alive(self, step: str) -> None:
         """Raise `HostStalledError` if dom0 has been silent for so long that it will not return."""
@@ -295,7 +297,10 @@ class Dom0:
             raise HostStalledError(
                 f"{self.host.name}: dom0 stopped responding {silent:.0f} s ago, during: {step}",
                 todo="a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic",
-                evidence={"serial log": self.host.serial_tail()},
+                evidence={
+                    "CPUs": self.host.where_cpus_are(),
+                    "serial log": self.serial_tail(),
+                },
             )
 
     def _call(self, op: str, deadline: Deadline, **arguments: Any) -> Any:
@@ -329,6 +334,20 @@ class Dom0:
     def free_bytes(self) -> int:
         """Free memory as Xen counts it, bytes; pages that wait for their scrub are in it."""
         return int(self._look("memory", "reading free memory")["free_bytes"])
+
+    def settled_free_bytes(self) -> int:
+        """Free memory once it has not changed for a while, bytes.
+
+        Xen frees a dead domain's own structures only after all CPUs have passed a quiet state
+        (RCU), some time after its memory.
+        """
+        end = time.monotonic() + SETTLE_MOST_SECONDS
+        free, since = self.free_bytes(), time.monotonic()
+        while (now := time.monotonic()) < end and now - since < SETTLE_SECONDS:
+            time.sleep(DRAIN_POLL_SECONDS)
+            if (latest := self.free_bytes()) != free:
+                free, since = latest, time.monotonic()
+        return free
 
     def backlog_pages(self) -> int:
         """Pages that are free and not scrubbed yet, on all nodes (debug key H)."""
@@ -407,10 +426,13 @@ class Dom0:
                 self._call("log", Deadline.after(3, "reading Xen's log"), lines=15)
             )
         if not logs.get("Xen's log"):
-            serial = self.host.serial_tail(400).splitlines()
-            told = [line for line in serial if not HEAP_DUMP.search(line)]
-            logs["serial log"] = "\n".join(told[-15:])
+            logs["serial log"] = self.serial_tail()
         return logs
+
+    def serial_tail(self, lines: int = 20) -> str:
+        """Last lines of the serial log, without the heap dumps that we asked for ourselves."""
+        serial = self.host.serial_tail(SERIAL_LINES).splitlines()
+        return "\n".join([line for line in serial if not HEAP_DUMP.search(line)][-lines:])
 
     # -- its heartbeat ------------------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class Host(Protocol):
     def settle(self, deadline: Deadline) -> None:
         """Wait until it is as fast as it will be, so that the first timing is like the others."""
 
+    def where_cpus_are(self) -> str:
+        """What each CPU executes, seen from outside; empty where that cannot be seen."""
+
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where the host has none that we can read."""
 

@@ -267,6 +267,10 @@ class SshHost:
     def settle(self, deadline: Deadline) -> None:
         """Nothing to wait for: a real machine is as fast as it is."""
 
+    def where_cpus_are(self) -> str:
+        """Nothing: a real machine that hangs cannot be asked."""
+        return ""
+
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where there is none that we can read."""
         return "" if self._serial is None else self._serial(lines)

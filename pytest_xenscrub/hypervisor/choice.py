@@ -42,8 +42,13 @@ class ChosenXen:
 class Xens:
     """The Xens of a run, each built when it is first asked for.
 
+    Attributes:
+        names: of those that were asked for, in that order.
+        variants: by name, more of them than were asked for.
+
     Args:
         specs: names and files, as `--xen-variant` has them.
+        also: more names, of variants that are not among those asked for.
         source: as `--xen-source` has it.
         config: options for Kconfig, as `--xen-config` has them.
         cmdline: boot options for each.
@@ -58,6 +63,7 @@ class Xens:
         self,
         specs: Sequence[str],
         *,
+        also: Sequence[str] = (),
         source: str,
         config: Sequence[str],
         cmdline: str,
@@ -75,6 +81,8 @@ class Xens:
                     todo="rename the file, or name the variant once",
                 )
             self.variants[variant.name] = variant
+        self.names = tuple(self.variants)
+        self.variants |= {name: load_variant(name) for name in also}
         for option in config:
             parse_option(option)
         if config and not any(variant.builds for variant in self.variants.values()):

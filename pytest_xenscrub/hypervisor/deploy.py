@@ -87,6 +87,7 @@ class EmulatedDeployment:
             memory_bytes=memory,
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,
+            symbols=None if artefact is None else artefact.symbols,
         )
         prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
         deadline = Deadline.after(EMULATED_BOOT_SECONDS, f"emulated: booting Xen {self._xen.name}")

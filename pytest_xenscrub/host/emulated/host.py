@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
+from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
 from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
@@ -241,6 +242,16 @@ class EmulatedHost:
         ram = self._running.ram
         if ram is not None and not ram.wait_populated(deadline.remaining):
             raise deadline.error()
+
+    def where_cpus_are(self) -> str:
+        """A line for each CPU, from outside: what a machine that hangs can still tell."""
+        try:
+            registers = self._running.qmp(
+                "human-monitor-command", {"command-line": "info registers -a"}
+            )
+        except InfrastructureError as error:
+            return str(error)
+        return describe_cpus(registers, self._spec.symbols)
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log: Xen's and dom0's."""

@@ -44,6 +44,7 @@ class MachineSpec:
         cpus: its processors.
         hypervisor: the Xen it boots, an uncompressed ELF file; None for the image's own.
         xen_cmdline: options for Xen, appended to ours.
+        symbols: the hypervisor with its symbols, to say where a CPU hangs.
     """
 
     suite: str = "bookworm"
@@ -51,6 +52,7 @@ class MachineSpec:
     cpus: int = 2
     hypervisor: Path | None = None
     xen_cmdline: str = ""
+    symbols: Path | None = None
 
 
 class Machine:

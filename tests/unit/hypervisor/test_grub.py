@@ -286,6 +286,9 @@ class FolderHost:
     def settle(self, deadline: Deadline) -> None:
         pass
 
+    def where_cpus_are(self) -> str:
+        return ""
+
     def serial_tail(self, lines: int = 20) -> str:
         return "(XEN) Panic on CPU 0"
 

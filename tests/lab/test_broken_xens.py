@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Broken hypervisors are called what they are, and the next one gets a host that works."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+VARIANTS = Path(__file__).parent / "variants"
+RUN_SECONDS = 540
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 30)]
+
+
+def run_suite(*arguments: str | Path) -> tuple[int, str]:
+    """The suite proper on the emulated host: exit code and output."""
+    command = [sys.executable, "-m", "pytest", "tests/scrub", "--xen-host=emulated"]
+    command += ["--xen-host-memory=3G", "-p", "no:cacheprovider", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=TOP, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_tasklet_that_never_returns_is_a_host_that_stopped_responding() -> None:
+    """The defect of the first patch: every CPU is lost; the next Xen must not suffer for it."""
+    status, output = run_suite(
+        "-k", "destroyed_guest_leaves_nothing",
+        "--xen-variant", VARIANTS / "endless_tasklet.cocci", "--xen-variant", "stock",
+    )  # fmt: skip
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    assert "dom0 stopped responding" in output, output
+    assert "CPU0: in Xen" in output, output
+    assert "(endless_scrub)" in output, output
+    assert "1 failed, 1 passed" in output, output
+
+
+def test_xen_that_does_not_boot_is_its_own_failure() -> None:
+    status, output = run_suite(
+        "-k", "destroyed_guest_leaves_nothing or conserved",
+        "--xen-variant", VARIANTS / "no_boot.cocci", "--xen-variant", "stock",
+    )  # fmt: skip
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    assert "Xen no_boot does not come up" in output, output
+    assert "planted: this Xen does not boot" in output, output
+    assert "host unusable with Xen no_boot" in output, output
+    assert "1 failed, 2 passed" in output, output
+    assert "1 error" in output, output
+
+
+def test_xen_that_does_not_compile_ends_the_run_before_any_host_is_touched() -> None:
+    status, output = run_suite(
+        "-m", "quick",
+        "--xen-variant", "stock", "--xen-variant", VARIANTS / "does_not_compile.cocci",
+    )  # fmt: skip
+    assert status == pytest.ExitCode.USAGE_ERROR, output
+    assert "this_is_not_declared" in output, output
+    assert "build.log" in output, output
+    assert "emulated: " not in output.split("collected")[-1], output
