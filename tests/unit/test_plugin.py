@@ -104,6 +104,12 @@ def measure(timings):
 
     return measure
 """
+# For a process of its own, where `_no_real_host` does not reach.
+NOTHING_IS_BUILT = """
+from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
+
+Xens.get = lambda xens, name: ChosenXen(xens.variants[name])
+"""
 MEASURES = """
 import pytest
 
@@ -528,6 +534,14 @@ def test_a_control_that_passes_stops_the_session(project: pytest.Pytester) -> No
     assert starts(project) == ["noscrub"]
 
 
+def test_a_control_that_passes_stops_all_workers(project: pytest.Pytester) -> None:
+    project.makeconftest(CONFTEST + NOTHING_IS_BUILT)
+    project.makepyfile(test_it=CONTROLLED.format(on_control="pass"))
+    result = project.runpytest_subprocess(HOST, "--xen-control", "-n2")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*passed on a Xen that does not scrub*"])
+
+
 def test_a_control_that_fails_without_residue_is_a_failure(project: pytest.Pytester) -> None:
     test = CONTROLLED.format(on_control="assert False, 'UNPROVEN'")
     result = run(project, test, "--xen-control")
@@ -586,6 +600,38 @@ def test_sigterm_tears_down_and_prints_the_summary(project: pytest.Pytester) -> 
     assert "measured" in output
     assert "1.25" in output
     assert "SIGTERM" in output
+
+
+def test_sigterm_reaches_the_workers(project: pytest.Pytester) -> None:
+    test = """
+        import os, time, pytest
+        from pathlib import Path
+
+        @pytest.fixture
+        def guest():
+            yield
+            time.sleep(0.3)
+            Path("torn-down-" + os.environ["PYTEST_XDIST_WORKER"]).touch()
+
+        @pytest.mark.parametrize("n", range(2))
+        def test_hangs(guest, n):
+            Path("hangs-" + os.environ["PYTEST_XDIST_WORKER"]).touch()
+            time.sleep(60)
+    """
+    project.makepyfile(test_it=test)
+    process = project.popen(
+        [sys.executable, "-m", "pytest", HOST, "-n2"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    for worker in ("gw0", "gw1"):
+        wait_for(project.path / f"hangs-{worker}", process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert {path.name for path in project.path.glob("torn-down-*")} == {
+        "torn-down-gw0",
+        "torn-down-gw1",
+    }
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
