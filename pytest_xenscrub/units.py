@@ -9,6 +9,7 @@ from typing import Final
 from pytest_xenscrub.errors import ConfigurationError
 
 PAGE: Final = 4096
+KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.units import gib
+from pytest_xenscrub.units import KIB
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 CYCLES = 3
+MOST_CYCLES = 10
+XEN_HEAP_BYTES = 64 * KIB
+"""By so much Xen's own heap may grow with the first guests of a host: 20 KiB were seen, in steps of
+a page or two over six guests, and none after that."""
 
 
 @pytest.mark.quick
@@ -24,13 +28,9 @@ def test_memory_is_conserved(
 ) -> None:
     """Queues of pages that wait for their scrub lose some when they race, are full, or forgotten.
 
-    The very first guest of a host leaves some pages in use for all that follow, as tables of Xen
-    and dom0 grow: so one comes before the count. Each victim follows the one before at once: that
-    is what `recreate` times.
+    Each victim follows the one before at once: that is what `recreate` times. A page lost with
+    each guest, or more than a few in all, is a leak; so the last guest must cost nothing.
     """
-    first = guests.create("first", victim.memory_bytes, "fill")
-    first.ready()
-    first.destroy(until="free")
     before = dom0.settled_free_bytes()
     victim.fill()
     ended = victim.destroy(until="free")
@@ -42,7 +42,15 @@ def test_memory_is_conserved(
         ended = again.destroy(until="free")
         timings.record(ended)
     after = dom0.settled_free_bytes()
-    assert after == before, (
-        f"{gib(before)} were free before {CYCLES} guests and {gib(after)} after them:"
-        f" {before - after:+d} bytes are missing"
+    cycles, lost = CYCLES, before - after
+    while lost and cycles < MOST_CYCLES:
+        guest = guests.create("victim", victim.memory_bytes, "fill")
+        guest.ready()
+        guest.destroy(until="free")
+        after, earlier = dom0.settled_free_bytes(), after
+        cycles, lost = cycles + 1, earlier - after
+    assert lost == 0, f"after {cycles} guests each one still costs memory, the last {lost} bytes"
+    assert abs(before - after) <= XEN_HEAP_BYTES, (
+        f"{before} bytes were free before {cycles} guests and {after} after them:"
+        f" {before - after:+d} are missing, and {XEN_HEAP_BYTES} are allowed for"
     )
