@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_xenscrub.dom0 import agent as agent_module
 from pytest_xenscrub.dom0.agent import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 GIB_IN_KIB = 1 << 20
 HANDLE = list(range(16))
@@ -169,6 +171,16 @@ def gone(pid: int, seconds: float = 5.0) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_it_is_plain_python_3_7() -> None:
+    text = Path(agent_module.__file__).read_text()
+    nodes = list(ast.walk(ast.parse(text, feature_version=(3, 7))))
+    generics = [node.value.id for node in nodes if isinstance(node, ast.Subscript)
+                and isinstance(node.value, ast.Name)]  # fmt: skip
+    assert not {"list", "dict", "set", "tuple", "type"} & set(generics)
+    unions = [node.annotation for node in nodes if isinstance(node, (ast.AnnAssign, ast.arg))]
+    assert not any(isinstance(annotation, ast.BinOp) for annotation in unions)
 
 
 # -- what it tells -----------------------------------------------------------------------------

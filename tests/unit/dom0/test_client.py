@@ -104,6 +104,9 @@ class FakeHost:
     def signal(self, number: int) -> None:
         self.processes[-1].send_signal(number)
 
+    def where_cpus_are(self) -> str:
+        return "CPU 0: free_heap_pages"
+
     def serial_tail(self, lines: int = 20) -> str:
         return f"(XEN) last words\n'H' pressed -> dumping heap info (now = {lines})"
 
@@ -191,6 +194,23 @@ def test_free_memory_backlog_and_domains(connect: Connected) -> None:
     assert (domain.domid, domain.memory_bytes, domain.cpu_seconds) == (0, 512 << 10, 1.0)
 
 
+def test_free_memory_settles(connect: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    dom0 = connect()
+    seen = iter([100, 100, 101, 101, 104])
+    monkeypatch.setattr(dom0, "free_bytes", lambda: next(seen, 104))
+    monkeypatch.setattr(client, "SETTLE_SECONDS", 0.2)
+    assert dom0.settled_free_bytes() == 104
+
+
+def test_free_memory_that_never_settles_is_not_waited_for(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect()
+    monkeypatch.setattr(dom0, "free_bytes", time.monotonic_ns)
+    monkeypatch.setattr(client, "SETTLE_MOST_SECONDS", 0.2)
+    dom0.settled_free_bytes()
+
+
 def test_a_backlog_is_waited_for(connect: Connected) -> None:
     dom0 = connect()
     dom0.wait_drained(soon())
@@ -251,13 +271,13 @@ def test_a_pause_of_its_heartbeat_is_a_stall(connect: Connected) -> None:
     assert connect.host is not None
     dom0.watch_stalls()
     connect.host.signal(signal.SIGSTOP)
-    time.sleep(0.8)
+    time.sleep(1.0)
     connect.host.signal(signal.SIGCONT)
     dom0.ping(soon())
     assert 0.5 < dom0.worst_stall() < 5
     time.sleep(0.3)  # the beat after the pause
     dom0.watch_stalls()
-    assert dom0.worst_stall() < 0.5
+    assert dom0.worst_stall() < 0.9
 
 
 def test_silence_is_a_stall_before_it_ends(connect: Connected) -> None:
@@ -275,18 +295,19 @@ def test_a_silent_dom0_is_not_waited_for(
     monkeypatch.setattr(client, "DEAD_SECONDS", 1.0)
     started = time.monotonic()
     with pytest.raises(
-        HostStalledError, match="stopped responding 1 s ago, during: lab7: crash"
+        HostStalledError, match=r"stopped responding . s ago, during: lab7: crash"
     ) as e:
         dom0.crash(FREEZE)
     assert time.monotonic() - started < 5
-    assert "last words" in e.value.evidence["serial log"]
+    assert e.value.evidence["serial log"] == "(XEN) last words"
+    assert e.value.evidence["CPUs"] == "CPU 0: free_heap_pages"
     assert dom0.alive
 
 
 def test_a_slow_answer_is_not_silence(connect: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
     dom0 = connect()
-    monkeypatch.setattr(client, "DEAD_SECONDS", 1.0)
-    dom0.run(["sleep", "1.3"], deadline=soon()).check()
+    monkeypatch.setattr(client, "DEAD_SECONDS", 1.5)
+    dom0.run(["sleep", "1.8"], deadline=soon()).check()
 
 
 def test_an_answer_that_does_not_come_is_a_deadline(connect: Connected) -> None:
