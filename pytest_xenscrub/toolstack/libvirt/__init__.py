@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""The libvirt toolstack: libvirt-python here, libvirt's own daemon in dom0, ssh in between.
+
+Nothing here needs libvirt's library before `LibvirtRun.toolstack` is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import MissingToolError
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.toolstack.libvirt.connection import Keeper
+    from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
+
+
+class LibvirtRun:
+    """libvirt for a whole run: the connection outlives a test, its drivers do not.
+
+    Args:
+        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+    """
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag
+        self._keeper: Keeper | None = None
+
+    def toolstack(self, dom0: Dom0) -> Libvirt:
+        """A driver for the libvirt of this dom0.
+
+        Raises:
+            MissingToolError: libvirt's library is not installed on this machine.
+        """
+        try:
+            # Compiled against libvirt's C library, so it may be absent where xl is enough.
+            from pytest_xenscrub.toolstack.libvirt import connection, driver  # noqa: PLC0415
+        except ImportError as error:
+            raise MissingToolError(
+                f"libvirt's Python library cannot be loaded: {error}",
+                todo="apt-get install libvirt-dev pkg-config python3-dev gcc,"
+                " and then: pip install libvirt-python",
+            ) from None
+        if self._keeper is None:
+            self._keeper = connection.Keeper(self._tag)
+        return driver.Libvirt(dom0, self._tag, self._keeper)
+
+    def close(self) -> None:
+        """Close the connection. Never raises, may be called twice."""
+        if self._keeper is not None:
+            self._keeper.close()

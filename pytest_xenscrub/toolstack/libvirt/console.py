@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""A guest's console over one of libvirt's streams."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.toolstack.libvirt import api
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.toolstack.libvirt.connection import Connection
+
+_CHUNK = 1 << 16
+_SEND_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
+_WOULD_BLOCK = -2
+
+
+class LibvirtConsole:
+    """Fed by libvirt's event loop; implements `Console`."""
+
+    def __init__(
+        self, connection: Connection, domain: libvirt.virDomain, deadline: Deadline
+    ) -> None:
+        self._connection = connection
+        # None: the console was closed.
+        self._arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._ended = False
+        self._stream = connection.call(
+            deadline, connection.virt.newStream, libvirt.VIR_STREAM_NONBLOCK
+        )
+        # Who listened before, a run that was killed perhaps, must not keep us from it.
+        connection.call(
+            deadline, domain.openConsole, None, self._stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE
+        )
+        events = (
+            libvirt.VIR_STREAM_EVENT_READABLE
+            | libvirt.VIR_STREAM_EVENT_ERROR
+            | libvirt.VIR_STREAM_EVENT_HANGUP
+        )
+        connection.call(deadline, self._stream.eventAddCallback, events, self._ready, None)
+
+    def _ready(self, stream: libvirt.virStream, _events: int, _: object) -> None:
+        """Called by libvirt's event loop: take all that is there."""
+        try:
+            while data := stream.recv(_CHUNK):
+                if data == _WOULD_BLOCK:
+                    return
+                self._arrived.put(data)
+        except libvirt.libvirtError:
+            pass  # the domain, or the connection, is gone
+        with contextlib.suppress(libvirt.libvirtError):
+            stream.eventRemoveCallback()
+        self._arrived.put(None)
+
+    def read(self, timeout: float) -> bytes:
+        """What has come; see `Console.read`."""
+        if self._ended:
+            raise EOFError
+        try:
+            data = self._arrived.get(timeout=max(0.0, timeout))
+        except queue.Empty:
+            return b""
+        if data is None:
+            self._ended = True
+            raise EOFError
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Type something.
+
+        Raises:
+            CommandError: libvirt refused.
+            DeadlineExceededError: it took nothing.
+        """
+        deadline = Deadline.after(_SEND_SECONDS, "typing on a console")
+        while data:
+            sent = self._connection.call(deadline, self._stream.send, data)
+            if sent == _WOULD_BLOCK:
+                deadline.check()
+            else:
+                data = data[sent:]
+
+    def close(self) -> None:
+        """Let go of it."""
+        ended, self._ended = self._ended, True
+        if ended or not self._connection.alive:
+            return
+        deadline = Deadline.after(_CLOSE_SECONDS, "closing a console")
+        with contextlib.suppress(Exception):
+            api.call(self._connection.dom0, deadline, self._let_go)
+
+    def _let_go(self) -> None:
+        with contextlib.suppress(libvirt.libvirtError):
+            self._stream.eventRemoveCallback()
+        self._stream.abort()

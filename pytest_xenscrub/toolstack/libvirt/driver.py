@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""The libvirt toolstack: its calls timed where its daemon gets them, in dom0."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.client import TimedResult
+from pytest_xenscrub.errors import (
+    CommandError,
+    DeadlineExceededError,
+    InfrastructureError,
+    XenScrubError,
+)
+from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
+from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
+from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
+    from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
+
+_CONSOLE_SECONDS = 60.0
+_CLOSE_SECONDS = 60.0
+_TIMING_SECONDS = 5.0
+_LOGS = "/var/log/libvirt/libxl"
+_STATES = {
+    libvirt.VIR_DOMAIN_RUNNING: "r-----",
+    libvirt.VIR_DOMAIN_BLOCKED: "-b----",
+    libvirt.VIR_DOMAIN_PAUSED: "--p---",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "---s--",
+    libvirt.VIR_DOMAIN_SHUTOFF: "---s--",
+    libvirt.VIR_DOMAIN_CRASHED: "----c-",
+}
+
+
+@dataclass(frozen=True)
+class LibvirtCall(TimedResult):
+    """A call of libvirt's: `issued` and `returned` are when its daemon got it and answered.
+
+    Attributes:
+        client_seconds: what it took as the client sees it: with the network, and on this
+            machine's clock.
+    """
+
+    client_seconds: float = 0.0
+
+
+class Libvirt:
+    """Drives libvirt; implements `Toolstack`.
+
+    Args:
+        dom0: the agent that watches.
+        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+        keeper: has the connection.
+    """
+
+    name = "libvirt"
+
+    def __init__(self, dom0: Dom0, tag: str, keeper: Keeper) -> None:
+        self.dom0 = dom0
+        self.tag = tag
+        self.folder = f"/run/{tag}"
+        self._keeper = keeper
+
+    @property
+    def _connection(self) -> Connection:
+        return self._keeper.get(self.dom0)
+
+    def _deadline(self, seconds: float, what: str) -> Deadline:
+        return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
+
+    def install(self, kernel: Path) -> None:
+        """Copy a guest kernel into this run's folder in dom0."""
+        deadline = self._deadline(30, "copying the guest kernel")
+        self.dom0.host.run(["mkdir", "-p", self.folder], deadline=deadline)
+        self.dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
+
+    def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
+        """`virDomainCreateXML`."""
+        connection = self._connection
+        xml = domain_xml(config, f"{self.folder}/kernel.elf")
+        try:
+            domain = connection.call(deadline, connection.virt.createXML, xml)
+        except CommandError as error:
+            # "libxenlight failed to create new domain" is all that libvirt itself knows.
+            error.evidence["libxl's log"] = self._libxl_log(config.name)
+            raise
+        took = connection.transport.timing(
+            "create", config.name, Deadline.after(_TIMING_SECONDS, deadline.step)
+        )
+        return Created(domain.ID(), took.issued, took.returned)
+
+    def _libxl_log(self, name: str) -> str:
+        script = f"grep -hE ' (xc|libxl|xl): ' {_LOGS}/{name}.log | tail -n 10"
+        with contextlib.suppress(XenScrubError):
+            deadline = self._deadline(5, "reading libxl's log")
+            return self.dom0.run(["sh", "-c", script], deadline=deadline).stdout
+        return ""
+
+    def console(self, domid: int) -> LibvirtConsole:
+        """`virDomainOpenConsole`."""
+        deadline = self._deadline(_CONSOLE_SECONDS, f"opening the console of domain {domid}")
+        connection = self._connection
+        return LibvirtConsole(connection, connection.find(domid, deadline), deadline)
+
+    def list(self, deadline: Deadline) -> list[Listed]:
+        """`virConnectListAllDomains`."""
+        connection = self._connection
+        return connection.call(deadline, _list, connection.virt)
+
+    def destroy(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
+        """`virDomainDestroy`, watched in dom0."""
+        connection = self._connection
+        domain = connection.find(domid, deadline)
+        watch = self.dom0.watch(domid, None, until=until, deadline=deadline)
+        # Answered after the watch has begun: what the domain has must be seen before it dies.
+        self.dom0.ping(deadline)
+        begin = time.monotonic()
+        connection.call(deadline, domain.destroy)
+        end = time.monotonic()
+        connection.lifecycle.wait_stopped(domid, deadline)
+        reclaim = watch.result()
+        took = connection.transport.timing(
+            "destroy", domain.name(), Deadline.after(_TIMING_SECONDS, deadline.step)
+        )
+        command = LibvirtCall(
+            argv=("virDomainDestroy", domain.name()),
+            returncode=0,
+            stdout="",
+            stderr="",
+            issued=took.issued,
+            returned=took.returned,
+            client_seconds=end - begin,
+        )
+        return dataclasses.replace(
+            reclaim, issued=took.issued, returned=took.returned, command=command
+        )
+
+    def shutdown(self, domid: int, deadline: Deadline) -> None:
+        """`virDomainShutdown`."""
+        connection = self._connection
+        connection.call(deadline, connection.find(domid, deadline).shutdown)
+
+    def reboot(self, domid: int, deadline: Deadline) -> None:
+        """`virDomainReboot`."""
+        connection = self._connection
+        connection.call(deadline, connection.find(domid, deadline).reboot)
+
+    def close(self) -> None:
+        """Destroy every domain that carries this run's tag, and remove its folder and logs."""
+        deadline = self._deadline(_CLOSE_SECONDS, "removing this run's guests")
+        connection = self._connection
+        for domain in self._ours(deadline):
+            try:
+                connection.call(deadline, connection.find(domain.domid, deadline).destroy)
+            except DeadlineExceededError:
+                raise
+            except InfrastructureError:
+                # It may have ended by itself in between: what counts is what is left.
+                continue
+        left = [domain.name for domain in self._ours(deadline)]
+        script = f"rm -rf {self.folder} {_LOGS}/{self.tag}-*"
+        self.dom0.run(["sh", "-c", script], deadline=deadline).check()
+        if left:
+            raise InfrastructureError(
+                f"{self.dom0.host.name}: guests of this run are left: {', '.join(left)}",
+                todo="destroy them by hand: virsh -c xen:///system destroy NAME",
+                evidence=self.dom0.evidence(),
+            )
+
+    def _ours(self, deadline: Deadline) -> Sequence[Listed]:
+        return [d for d in self.list(deadline) if d.name.startswith(f"{self.tag}-")]
+
+
+def _list(virt: libvirt.virConnect) -> list[Listed]:
+    found = []
+    for domain in virt.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        # One that ends in between is not there any more.
+        with contextlib.suppress(libvirt.libvirtError):
+            state, _, kibibytes, vcpus, _ = domain.info()
+            listed = Listed(
+                domain.name(), domain.ID(), kibibytes << 10, vcpus, _STATES.get(state, "------")
+            )
+            found.append(listed)
+    return found

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""The XML that libvirt wants for a domain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.toolstack.protocol import DomainConfig
+
+
+def domain_xml(config: DomainConfig, kernel: str) -> str:
+    """A PV domain with a kernel, a console, and nothing else.
+
+    Args:
+        config: what is wanted.
+        kernel: path of its kernel in dom0.
+    """
+    domain = ElementTree.Element("domain", type="xen")
+
+    def add(parent: ElementTree.Element, tag: str, text: str = "", **attributes: str) -> None:
+        element = ElementTree.SubElement(parent, tag, attributes)
+        element.text = text or None
+
+    add(domain, "name", config.name)
+    add(domain, "uuid", str(config.uuid))
+    add(domain, "memory", str(config.memory_bytes), unit="bytes")
+    add(domain, "vcpu", str(config.vcpus))
+    boot = ElementTree.SubElement(domain, "os")
+    add(boot, "type", "linux", arch="x86_64", machine="xenpv")
+    add(boot, "kernel", kernel)
+    add(boot, "cmdline", config.command_line)
+    add(domain, "on_poweroff", "destroy")
+    add(domain, "on_reboot", "restart")
+    add(domain, "on_crash", config.on_crash)
+    devices = ElementTree.SubElement(domain, "devices")
+    console = ElementTree.SubElement(devices, "console", type="pty")
+    add(console, "target", type="xen")
+    return ElementTree.tostring(domain, encoding="unicode")
