@@ -168,7 +168,13 @@ def test_help_starts_nothing(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["memory scrubbing of *:", "*--xen-host=HOST*"])
 
 
-def test_collecting_starts_nothing(pytester: pytest.Pytester) -> None:
+def test_collecting_starts_and_builds_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(*_: object) -> NoReturn:
+        raise AssertionError("a Xen was built")
+
+    monkeypatch.setattr("pytest_xenscrub.hypervisor.choice.Xens.get", get)
     pytester.makepyfile("def test_it(victim, probe, timings): pass")
     result = pytester.runpytest_inprocess(HOST, "--xen-variant=sync", "--collect-only", "-q")
     assert result.ret == 0
@@ -273,8 +279,8 @@ def test_what_is_around_xen_is_an_error_wherever_it_is_raised(project: pytest.Py
 
 def test_a_fault_of_xens_is_a_failure_wherever_it_is_raised(project: pytest.Pytester) -> None:
     error = "XenFaultError('Xen panicked', evidence={'serial log': 'panic'})"
-    result = run(project, RAISES.format(error=error), "-k", "not teardown")
-    result.assert_outcomes(failed=2)
+    result = run(project, RAISES.format(error=error))
+    result.assert_outcomes(failed=2, passed=1, errors=1)  # as pytest has it after a test
     result.stdout.fnmatch_lines(["*Xen panicked", "*serial log:", "*| panic"])
     result.stdout.fnmatch_lines(["FAILED *test_in_fixture*Xen panicked*"])
 
@@ -347,6 +353,16 @@ def test_a_dom0_that_does_not_answer_after_a_failure_is_made_anew(
     """
     run(project, test).assert_outcomes(failed=1, passed=1)
     assert len(starts(project)) == 2
+
+
+def test_a_host_that_breaks_now_and_then_is_not_given_up(project: pytest.Pytester) -> None:
+    test = """
+        import pytest
+        @pytest.mark.parametrize("stall", [7.5, 0, 7.5, 0, 7.5, 0])
+        def test_stalls(xen_host, xen_rig, stall): xen_rig.dom0.stall = stall
+    """
+    run(project, test).assert_outcomes(failed=3, passed=3)
+    assert len(starts(project)) == 4
 
 
 def test_a_host_that_keeps_breaking_is_given_up(project: pytest.Pytester) -> None:
@@ -625,8 +641,10 @@ def test_sigterm_reaches_the_workers(project: pytest.Pytester) -> None:
     )  # fmt: skip
     for worker in ("gw0", "gw1"):
         wait_for(project.path / f"hangs-{worker}", process)
+    sent = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
+    assert time.monotonic() - sent < 5  # after that execnet interrupts them, and then kills
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert {path.name for path in project.path.glob("torn-down-*")} == {
         "torn-down-gw0",

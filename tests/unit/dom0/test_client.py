@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BINDINGS = """
-import errno, os, signal, sys
+import errno, os, signal, sys, time
 from pathlib import Path
 
 class xc:
@@ -59,6 +59,7 @@ class xc:
     def domain_shutdown(self, domid, reason):
         if domid == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(60)  # which of its threads stops first is anyone's guess
         if domid == 2:
             sys.stderr.write("Connection reset by peer")
             os._exit(255)
@@ -278,6 +279,14 @@ def test_a_pause_of_its_heartbeat_is_a_stall(connect: Connected) -> None:
     time.sleep(0.3)  # the beat after the pause
     dom0.watch_stalls()
     assert dom0.worst_stall() < 0.9
+
+
+def test_a_pause_of_the_connection_is_a_stall_whatever_dom0_says(connect: Connected) -> None:
+    dom0 = connect()
+    dom0.watch_stalls()
+    dom0._latest_beat -= 7
+    dom0._beat(0.0)
+    assert dom0.worst_stall() > 6
 
 
 def test_silence_is_a_stall_before_it_ends(connect: Connected) -> None:
