@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.session import Session
+    from pytest_xenscrub.toolstack.libvirt import LibvirtRun
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
@@ -79,18 +80,40 @@ def dom0(xen_rig: Rig, xen_host: Host) -> Dom0:
 
 
 @pytest.fixture
+def xen_toolstack(request: pytest.FixtureRequest, _xen_session: Session) -> str:
+    """Which of `--xen-toolstack`'s drives the guests: xl or libvirt."""
+    return str(getattr(request, "param", _xen_session.settings.toolstack[0]))
+
+
+@pytest.fixture(scope="session")
+def _libvirt(_xen_session: Session, xen_rig: Rig) -> Iterator[LibvirtRun]:
+    """Connected when it is first used; let go of before the host is."""
+    from pytest_xenscrub.toolstack.libvirt import LibvirtRun  # noqa: PLC0415 - only with a host
+
+    run = LibvirtRun(_xen_session.tag)
+    yield run
+    run.close()
+
+
+@pytest.fixture
 def toolstack(
-    _xen_session: Session, xen_rig: Rig, dom0: Dom0, _guest_kernel: Path
+    _xen_session: Session,
+    xen_rig: Rig,
+    dom0: Dom0,
+    _guest_kernel: Path,
+    xen_toolstack: str,
+    _libvirt: LibvirtRun,
 ) -> Iterator[Toolstack]:
     """The toolstack; guests that a test leaves behind are destroyed after it."""
     from pytest_xenscrub.toolstack.xl import Xl  # noqa: PLC0415 - only with a host
 
-    xl = Xl(dom0, _xen_session.tag)
-    xl.install(_guest_kernel)
-    yield xl
+    tag = _xen_session.tag
+    driver = _libvirt.toolstack(dom0) if xen_toolstack == "libvirt" else Xl(dom0, tag)
+    driver.install(_guest_kernel)
+    yield driver
     # A host that hangs is made anew, and its guests with it; waiting for it would help nobody.
     if xen_rig.healthy():
-        xl.close()
+        driver.close()
 
 
 @pytest.fixture

@@ -151,6 +151,11 @@ OPTIONS = (
         "ssh_config", _file, "ssh configuration file to use in place of your own", "FILE"
     ),
     Option(
+        "toolstack", _choice("xl", "libvirt"),
+        "what drives the guests, may be given several times: xl (default) or libvirt",
+        "xl|libvirt", ("xl",), many=True,
+    ),
+    Option(
         "guest_memory", parse_size, "memory of a victim (default: a third of what is free)", "SIZE"
     ),
     Option(
@@ -171,6 +176,11 @@ OPTIONS = (
     ),
     Option("config", _kconfig, "Kconfig option for variants, may be repeated", "KEY=VALUE", (),
            many=True),
+    Option(
+        "tools", _choice("host", "build"),
+        "tools that drive the Xen: the host's own (default), or, where those do not match it,"
+        " build the tree's", "host|build", "host",
+    ),
     Option("cmdline", str, "boot options for the Xen that is tested", "OPTIONS", ""),
     Option(
         "control", _flag,
@@ -195,11 +205,13 @@ class Settings:
     host_memory: int | None
     suite: str
     ssh_config: Path | None
+    toolstack: tuple[str, ...]
     guest_memory: int | None
     min_coverage: float
     variant: tuple[str, ...]
     source: str
     config: tuple[str, ...]
+    tools: str
     cmdline: str
     control: bool
     results: Path | None

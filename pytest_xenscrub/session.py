@@ -61,6 +61,7 @@ class Session:
             source=settings.source,
             config=settings.config,
             cmdline=settings.cmdline,
+            build_tools=settings.tools == "build",
             say=self.say,
             update=self.update,
         )
@@ -107,11 +108,15 @@ class Session:
             ResultsFile(self.settings.results).check()
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Run tests on each Xen, and repeat those that measure as often as was asked for."""
+        """Run tests on each Xen with each toolstack, and as often as was asked for."""
         if "xen_variant" in metafunc.fixturenames and self.settings.compares:
             metafunc.parametrize(
                 "xen_variant", self._xens_for(metafunc.definition), indirect=True, scope="session"
             )
+        # In whatever order they were given, each once.
+        toolstacks = dict.fromkeys(self.settings.toolstack)
+        if "xen_toolstack" in metafunc.fixturenames and len(toolstacks) > 1:
+            metafunc.parametrize("xen_toolstack", toolstacks, indirect=True)
         count = self.settings.repeat
         if count > 1 and "xen_repeat" in metafunc.fixturenames:
             ids = [f"repeat{number}" for number in range(1, count + 1)]
@@ -157,9 +162,16 @@ class Session:
         settings = self.settings
         if settings.host is None or settings.host.target is None:
             wanted = deploy.EmulatedChoice(settings.suite, settings.host_memory)
-            return deploy.EmulatedDeployment(xen, wanted, self.say)
+            return deploy.EmulatedDeployment(
+                xen, wanted, tools_for=self.xens.tools_for, say=self.say
+            )
         return deploy.SshDeployment(
-            xen, settings.host.target, config=settings.ssh_config, tag=self.tag, say=self.say
+            xen,
+            settings.host.target,
+            config=settings.ssh_config,
+            tag=self.tag,
+            tools_for=self.xens.tools_for,
+            say=self.say,
         )
 
     # -- while a test runs ----------------------------------------------------------------------

@@ -42,7 +42,8 @@ UNSCRUBBED = re.compile(r"Node (\d+) has (\d+) unscrubbed pages")
 
 def load_bindings() -> Any:
     """Xen's control library, wherever this dom0's tools put its Python bindings."""
-    sys.path[:0] = glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
+    # At the end: tools that were built for this Xen come first, by PYTHONPATH.
+    sys.path += glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
     import xen.lowlevel.xc  # type: ignore[import-not-found]
 
     return xen.lowlevel.xc.xc()

@@ -21,6 +21,7 @@ from pytest_xenscrub.hypervisor import kconfig
 from pytest_xenscrub.hypervisor.apply import apply_variant
 from pytest_xenscrub.hypervisor.elf import build_id
 from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
+from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
 
 if TYPE_CHECKING:
@@ -261,14 +262,18 @@ class Builder:
             shutil.copy2(xen / origin, ready / name)
         shutil.copy2(xen / ".config", ready / "config")
         shutil.copy2(log, ready / "build.log")
+        # A patch may have changed the interface: what was built is asked, not where it came from.
+        built = describe_tree(
+            tree, spec=self.source.spec, origin=self.source.origin, digest=self.source.digest
+        )
         config = (ready / "config").read_text(encoding="utf-8")
         record = {
             "build_id": build_id(ready / "xen-syms"),
             "version": self.source.version,
             "debug": "CONFIG_DEBUG=y\n" in config,
             "variant": variant.name,
-            "domctl": self.source.domctl,
-            "sysctl": self.source.sysctl,
+            "domctl": built.domctl,
+            "sysctl": built.sysctl,
             "origin": self.source.origin,
             "options": [asdict(option) for option in self.options],
         }

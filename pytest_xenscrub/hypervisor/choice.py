@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_xenscrub.hypervisor.build import Artefact
+    from pytest_xenscrub.hypervisor.interface import Interfaces
+    from pytest_xenscrub.hypervisor.tools import ToolsArtefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 BUILD_SECONDS = 900.0
@@ -52,6 +54,7 @@ class Xens:
         source: as `--xen-source` has it.
         config: options for Kconfig, as `--xen-config` has them.
         cmdline: boot options for each.
+        build_tools: whether the tree's own tools are built where the host's do not match.
         say: prints a line for the user that stays.
         update: shows a line that comes and goes.
 
@@ -67,6 +70,7 @@ class Xens:
         source: str,
         config: Sequence[str],
         cmdline: str,
+        build_tools: bool,
         say: Callable[[str], None],
         update: Callable[[str], None],
     ) -> None:
@@ -93,6 +97,7 @@ class Xens:
         self._source = source
         self._config = tuple(config)
         self._cmdline = cmdline
+        self._build_tools = build_tools
         self._say = say
         self._update = update
         self._tree: SourceTree | None = None
@@ -112,20 +117,55 @@ class Xens:
             self._built[name] = ChosenXen(variant, artefact, self._cmdline)
         return self._built[name]
 
-    def _build(self, variant: Variant) -> Artefact:
-        from pytest_xenscrub.hypervisor.build import Builder  # noqa: PLC0415 - only where one is
-        from pytest_xenscrub.hypervisor.cache import Cache  # noqa: PLC0415
-        from pytest_xenscrub.hypervisor.source import resolve_source  # noqa: PLC0415
+    def tools_for(self, xen: ChosenXen, spoken: Interfaces, suite: str) -> ToolsArtefact | None:
+        """The tools that must be put into dom0 to drive a Xen; None if dom0's own do.
 
-        deadline = Deadline.after(BUILD_SECONDS, f"building Xen {variant.name}")
-        cache = Cache()
+        Args:
+            xen: the Xen.
+            spoken: what dom0's own tools speak.
+            suite: the Debian release of an emulated host; empty for a real one.
+
+        Raises:
+            ConfigurationError: dom0's tools do not match, and none are to be built.
+        """
+        from pytest_xenscrub.hypervisor.interface import (  # noqa: PLC0415 - only where one is
+            check_interfaces,
+            matches,
+        )
+
+        if xen.artefact is None or matches(xen.artefact, spoken):
+            return None
+        if not self._build_tools:
+            check_interfaces(xen.artefact, spoken, suite=suite)
+        from pytest_xenscrub.hypervisor.cache import Cache  # noqa: PLC0415
+        from pytest_xenscrub.hypervisor.tools import ToolsBuilder  # noqa: PLC0415
+
+        deadline = Deadline.after(BUILD_SECONDS, f"building the tools of Xen {xen.name}")
+        builder = ToolsBuilder(self._resolved(deadline), cache=Cache(), progress=self._update)
+        tools = builder.build(xen.variant, deadline=deadline)
+        self._say(f"built the tools of Xen {tools.version} for {xen.name}")
+        return tools
+
+    def _resolved(self, deadline: Deadline) -> SourceTree:
+        """The source, fetched when it is first needed."""
         if self._tree is None:
+            from pytest_xenscrub.hypervisor.cache import Cache  # noqa: PLC0415 - only where one is
+            from pytest_xenscrub.hypervisor.source import resolve_source  # noqa: PLC0415
+
             self._tree = resolve_source(
-                self._source, cache=cache, deadline=deadline, progress=self._update
+                self._source, cache=Cache(), deadline=deadline, progress=self._update
             )
             for note in self._tree.notes:
                 self._say(note)
-        builder = Builder(self._tree, cache=cache, options=self._config, progress=self._update)
+        return self._tree
+
+    def _build(self, variant: Variant) -> Artefact:
+        from pytest_xenscrub.hypervisor.build import Builder  # noqa: PLC0415 - only where one is
+        from pytest_xenscrub.hypervisor.cache import Cache  # noqa: PLC0415
+
+        deadline = Deadline.after(BUILD_SECONDS, f"building Xen {variant.name}")
+        tree, cache = self._resolved(deadline), Cache()
+        builder = Builder(tree, cache=cache, options=self._config, progress=self._update)
         artefact = builder.build(variant, deadline=deadline)
         self._say(
             f"built {variant.name}: Xen {artefact.version} debug="

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
+from pytest_xenscrub.hypervisor.interface import tools_of_suite
+from pytest_xenscrub.hypervisor.tools_dom0 import HostWithTools, activate, install, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +21,18 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.target import Target
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.grub import OneShotBoot
+    from pytest_xenscrub.hypervisor.interface import Interfaces
+    from pytest_xenscrub.hypervisor.tools import ToolsArtefact
+
+    ToolsFor = Callable[[ChosenXen, Interfaces, str], ToolsArtefact | None]
 
 IMAGE_SECONDS = 570.0
 EMULATED_BOOT_SECONDS = 150.0
 """To boot the emulated host and save it, s: a cold boot takes ten."""
 REBOOT_SECONDS = 600.0
 """For a real machine's firmware, boot loader, Xen and dom0, s."""
+ASK_SECONDS = 60.0
+TOOLS_SECONDS = 120.0
 _GIVE_BACK_BROKEN_SECONDS = 60.0
 
 
@@ -63,9 +71,17 @@ class EmulatedChoice:
 class EmulatedDeployment:
     """The emulated host boots the chosen Xen itself; a saved machine for each makes that fast."""
 
-    def __init__(self, xen: ChosenXen, choice: EmulatedChoice, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        xen: ChosenXen,
+        choice: EmulatedChoice,
+        *,
+        tools_for: ToolsFor,
+        say: Callable[[str], None],
+    ) -> None:
         self._xen = xen
         self._choice = choice
+        self._tools_for = tools_for
         self._say = say
         self._host: Host | None = None
 
@@ -82,8 +98,10 @@ class EmulatedDeployment:
         if memory is None:
             memory = default_memory_bytes(share_with=_workers())
         artefact = self._xen.artefact
+        suite = self._choice.suite
+        tools = self._tools_for(self._xen, tools_of_suite(suite), suite)
         spec = MachineSpec(
-            suite=self._choice.suite,
+            suite=suite,
             memory_bytes=memory,
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,
@@ -94,7 +112,7 @@ class EmulatedDeployment:
         host = EmulatedHost.start(spec, progress=self._say, deadline=deadline)
         self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
         self._host = host
-        return host
+        return with_tools(host, tools)
 
     def stop(self, *, broken: bool) -> None:
         """Power it off."""
@@ -110,6 +128,7 @@ class SshDeployment:
         target: the machine.
         config: an ssh configuration in place of the user's own.
         tag: marks what is put on the machine.
+        tools_for: the tools that drive the Xen.
         say: prints a line for the user.
     """
 
@@ -120,6 +139,7 @@ class SshDeployment:
         *,
         config: Path | None,
         tag: str,
+        tools_for: ToolsFor,
         say: Callable[[str], None],
     ) -> None:
         if xen.artefact is None and xen.cmdline:
@@ -131,6 +151,8 @@ class SshDeployment:
         self._target = target
         self._config = config
         self._tag = tag
+        self._tools_for = tools_for
+        self._tools: ToolsArtefact | None = None
         self._say = say
         self._host: SshHost | None = None
         self._once: OneShotBoot | None = None
@@ -143,13 +165,16 @@ class SshDeployment:
         artefact = self._xen.artefact
         if artefact is not None:
             from pytest_xenscrub.hypervisor.grub import OneShotBoot  # noqa: PLC0415
+            from pytest_xenscrub.hypervisor.interface import ask_tools  # noqa: PLC0415
 
+            spoken = ask_tools(host, deadline=Deadline.after(ASK_SECONDS, "dom0's interfaces"))
+            self._tools = self._tools_for(self._xen, spoken, "")
             self._say(f"{host.name}: booting Xen {self._xen.name} once")
             self._once = OneShotBoot(host, artefact, xen_cmdline=self._xen.cmdline, tag=self._tag)
             self._once.boot(
                 Deadline.after(REBOOT_SECONDS, f"{host.name}: booting Xen {self._xen.name}")
             )
-        return host
+        return with_tools(host, self._tools)
 
     def stop(self, *, broken: bool) -> None:
         """Boot its own Xen again, remove what is ours, and let go of it."""
@@ -159,12 +184,23 @@ class SshDeployment:
             limit = _GIVE_BACK_BROKEN_SECONDS if broken else REBOOT_SECONDS
             self._say(f"{host.name}: booting its own Xen again")
             try:
+                if self._tools is not None:
+                    remove(host, self._tools, deadline=Deadline.after(limit, "removing our tools"))
                 once.restore(Deadline.after(limit, f"{host.name}: booting its own Xen again"))
             except XenScrubError as error:
                 # It boots its own Xen by default: what is left is a file and an entry.
                 self._say(f"{host.name}: was not put back: {error}")
         if host is not None:
             host.close()
+
+
+def with_tools(host: Host, tools: ToolsArtefact | None) -> Host:
+    """The host, driven with tools of our own if there are any to be put there."""
+    if tools is None:
+        return host
+    deadline = Deadline.after(TOOLS_SECONDS, f"{host.name}: putting tools into dom0")
+    install(host, tools, deadline=deadline)
+    return HostWithTools(host, activate(host, tools, deadline=deadline))
 
 
 def _workers() -> int:

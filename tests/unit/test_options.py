@@ -67,6 +67,7 @@ def test_defaults(pytester: pytest.Pytester) -> None:
         variant=("as-is",),
         source="debian",
         config=(),
+        tools="host",
         cmdline="",
         control=False,
         results=None,
