@@ -40,6 +40,7 @@ HEADER = struct.Struct(">7I")  # length, program, version, procedure, type, seri
 REMOTE_PROGRAM = 0x20008086
 CALL, REPLY = 0, 1
 TIMED = {10: "create", 12: "destroy"}
+SIZE = struct.Struct(">I")
 
 
 def tell(fact: Dict[str, Any]) -> None:
@@ -63,6 +64,14 @@ class Frames:
             del self.buffer[:length]
 
 
+def first_argument(frame: bytes) -> bytes:
+    """A domain's XML where it is created, its name where it is destroyed: both are strings."""
+    if len(frame) < HEADER.size + SIZE.size:
+        return b""
+    start = HEADER.size + SIZE.size
+    return frame[start : start + SIZE.unpack_from(frame, HEADER.size)[0]]
+
+
 class Stopwatch:
     """Times the calls of interest on their way through."""
 
@@ -78,7 +87,7 @@ class Stopwatch:
         for frame in self.requests.feed(data):
             _, program, _, procedure, kind, serial, _ = HEADER.unpack_from(frame)
             if program == REMOTE_PROGRAM and kind == CALL and procedure in TIMED:
-                found = self.domain.search(frame)
+                found = self.domain.search(first_argument(frame))
                 name = found.group().decode() if found else ""
                 self.running[serial] = (TIMED[procedure], name, time.monotonic())
 
