@@ -17,6 +17,8 @@ BAD = [
     ("host", "lab 7", "'lab 7' is no host"),
     ("host_memory", "big", "'big' is no size"),
     ("suite", "sid", "'sid' is not one of: bookworm, trixie"),
+    ("toolstack", "xapi", "'xapi' is not one of: xl, libvirt"),
+    ("tools", "some", "'some' is not one of: host, build"),
     ("ssh_config", "/no/such/file", "/no/such/file: there is no such file"),
     ("guest_memory", "0", "'0' is no size"),
     ("min_coverage", "101%", "'101%' is no share"),
@@ -57,23 +59,14 @@ def variable(key: str) -> str:
 
 
 def test_defaults(pytester: pytest.Pytester) -> None:
-    assert settings(pytester) == Settings(
-        host=None,
-        host_memory=None,
-        suite="bookworm",
-        ssh_config=None,
-        guest_memory=None,
-        min_coverage=0.99,
-        variant=("as-is",),
-        source="debian",
-        config=(),
-        tools="host",
-        cmdline="",
-        control=False,
-        results=None,
-        repeat=1,
-        show_residue=False,
-    )
+    given = settings(pytester)
+    assert (given.host, given.results, given.ssh_config) == (None, None, None)
+    assert (given.host_memory, given.guest_memory) == (None, None)
+    assert (given.variant, given.toolstack) == (("as-is",), ("xl",))
+    assert (given.source, given.tools, given.suite) == ("debian", "host", "bookworm")
+    assert (given.min_coverage, given.repeat) == (0.99, 1)
+    assert not given.control
+    assert not given.show_residue
 
 
 def test_command_line_before_environment_before_ini(

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_xenscrub.hypervisor.choice import ChosenXen
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.host import emulated
+from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pytest_xenscrub.hypervisor.choice import Xens
 
 HOST = "--xen-host=emulated"
 
@@ -85,8 +85,8 @@ def xen_rig(_xen_session, xen_variant):
 
 
 @pytest.fixture
-def toolstack(xen_host):
-    return SimpleNamespace(name="xl")
+def toolstack(xen_host, xen_toolstack):
+    return SimpleNamespace(name=xen_toolstack)
 
 
 @pytest.fixture
@@ -134,9 +134,9 @@ def _no_real_host(monkeypatch: pytest.MonkeyPatch) -> None:
     def get(xens: Xens, name: str) -> ChosenXen:
         return ChosenXen(xens.variants[name])
 
-    monkeypatch.setattr("pytest_xenscrub.host.emulated.EmulatedHost.start", start)
-    monkeypatch.setattr("pytest_xenscrub.host.emulated.prepare_image", start)
-    monkeypatch.setattr("pytest_xenscrub.hypervisor.choice.Xens.get", get)
+    monkeypatch.setattr(emulated.EmulatedHost, "start", start)
+    monkeypatch.setattr(emulated, "prepare_image", start)
+    monkeypatch.setattr(Xens, "get", get)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_collecting_starts_and_builds_nothing(
     def get(*_: object) -> NoReturn:
         raise AssertionError("a Xen was built")
 
-    monkeypatch.setattr("pytest_xenscrub.hypervisor.choice.Xens.get", get)
+    monkeypatch.setattr(Xens, "get", get)
     pytester.makepyfile("def test_it(victim, probe, timings): pass")
     result = pytester.runpytest_inprocess(HOST, "--xen-variant=sync", "--collect-only", "-q")
     assert result.ret == 0
@@ -210,12 +210,10 @@ def test_the_header_names_the_host(pytester: pytest.Pytester, host: str, header:
 def test_a_variant_that_does_not_apply_ends_the_run_before_any_host(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_xenscrub.errors import ConfigurationError  # noqa: PLC0415 - as plugins do
-
     def get(_: object, name: str) -> NoReturn:
         raise ConfigurationError(f"{name}: hunk 1 does not apply")
 
-    monkeypatch.setattr("pytest_xenscrub.hypervisor.choice.Xens.get", get)
+    monkeypatch.setattr(Xens, "get", get)
     result = run(project, MEASURES, "--xen-variant=sync")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: sync: hunk 1 does not apply"])
@@ -517,6 +515,22 @@ def test_one_variant_that_was_asked_for_is_a_parameter_too(project: pytest.Pytes
     result = run(project, MEASURES, "--xen-variant=tasklet", "-v")
     result.stdout.fnmatch_lines(["*::test_measured?tasklet? PASSED*"])
     result.stdout.no_fnmatch_line("*compared with*")
+
+
+def test_toolstacks_are_parameters_where_there_are_several(project: pytest.Pytester) -> None:
+    test = """
+        def test_measured(measure, xen_toolstack): measure(1.0 if xen_toolstack == "xl" else 2.0)
+        def test_other(xen_host): pass
+    """
+    result = run(project, test, "--xen-toolstack=xl", "--xen-toolstack=libvirt", "-v")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*::test_measured?xl? PASSED*", "*::test_measured?libvirt? *"])
+    result.stdout.fnmatch_lines(["measured * xl * 1.00 *", "measured * libvirt * 2.00 *"])
+
+
+def test_one_toolstack_is_no_parameter(project: pytest.Pytester) -> None:
+    result = run(project, MEASURES, "--xen-toolstack=libvirt", "-v")
+    result.stdout.fnmatch_lines(["*::test_measured PASSED*", "measured * libvirt *"])
 
 
 # -- the control -------------------------------------------------------------------------------
