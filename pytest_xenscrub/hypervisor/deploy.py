@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,7 @@ REBOOT_SECONDS = 600.0
 """For a real machine's firmware, boot loader, Xen and dom0, s."""
 ASK_SECONDS = 60.0
 TOOLS_SECONDS = 120.0
+SERVICES_SECONDS = 120.0
 _GIVE_BACK_BROKEN_SECONDS = 60.0
 
 
@@ -174,6 +176,7 @@ class SshDeployment:
             self._once.boot(
                 Deadline.after(REBOOT_SECONDS, f"{host.name}: booting Xen {self._xen.name}")
             )
+            wait_for_xenstore(host)
         return with_tools(host, self._tools)
 
     def stop(self, *, broken: bool) -> None:
@@ -192,6 +195,21 @@ class SshDeployment:
                 self._say(f"{host.name}: was not put back: {error}")
         if host is not None:
             host.close()
+
+
+def wait_for_xenstore(host: Host) -> None:
+    """Wait until dom0's services are up: sshd answers earlier.
+
+    Raises:
+        DeadlineExceededError: they do not come up.
+    """
+    deadline = Deadline.after(SERVICES_SECONDS, f"{host.name}: dom0's services")
+    while True:
+        asked = host.run(["xenstore-read", "/local/domain/0/name"], deadline=deadline, check=False)
+        if asked.returncode == 0:
+            return
+        deadline.check(**{"xenstore-read": asked.stderr, "serial log": host.serial_tail()})
+        time.sleep(0.5)
 
 
 def with_tools(host: Host, tools: ToolsArtefact | None) -> Host:
