@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import libvirt
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import DeadlineExceededError, HostStalledError, InfrastructureError
+from pytest_xenscrub.errors import (
+    CommandError,
+    DeadlineExceededError,
+    HostStalledError,
+    InfrastructureError,
+)
 from pytest_xenscrub.toolstack.libvirt import api
 from pytest_xenscrub.toolstack.libvirt.diagnosis import DAEMON_LOG, why_not
 from pytest_xenscrub.toolstack.libvirt.lifecycle import Lifecycle
@@ -124,32 +129,40 @@ class Connection:
             raise
 
     def find(self, domid: int, deadline: Deadline) -> libvirt.virDomain:
-        """A domain by its number. One that libvirt is still building is waited for."""
+        """A domain by its number; raises as `call` does.
+
+        One that Xen has and libvirt does not is still being built, after a reboot: it is waited
+        for.
+        """
         try:
-            return api.call(self.dom0, deadline, self.virt.lookupByID, domid)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-                raise api.as_ours(error, deadline.step, {}) from None
+            return self.call(deadline, self.virt.lookupByID, domid)
+        except CommandError:
+            if not any(d.domid == domid and not d.dying for d in self.dom0.domains()):
+                raise
         self.lifecycle.wait_started(domid, deadline)
         return self.call(deadline, self.virt.lookupByID, domid)
 
     def close(self) -> None:
         """Let go of it. Never raises, may be called twice."""
-        if self.alive:
-            deadline = Deadline.after(_CLOSE_SECONDS, "closing libvirt's connection")
-            with contextlib.suppress(Exception):
-                api.call(self.dom0, deadline, self._say_goodbye)
+        if not self.alive:
+            # What is still under way on it, and what follows here, fails at once then.
+            self.transport.kill()
         self._lost = True
+        deadline = Deadline.after(_CLOSE_SECONDS, "closing libvirt's connection")
+        with contextlib.suppress(Exception):
+            api.call(self.dom0, deadline, self._say_goodbye)
         self.lifecycle.closed()
-        # Also of a daemon that does not answer: whoever waits for it gets an error now.
         self.transport.kill()
         self.transport.close()
 
     def _say_goodbye(self) -> None:
+        # Each for itself: what is registered keeps libvirt's object, and with it the connection.
         with contextlib.suppress(libvirt.libvirtError):
             self.virt.unregisterCloseCallback()
-            if self._events is not None:
-                self.virt.domainEventDeregisterAny(self._events)
+        events, self._events = self._events, None
+        if events is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                self.virt.domainEventDeregisterAny(events)
         self.virt.close()
 
 

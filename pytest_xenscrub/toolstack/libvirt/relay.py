@@ -117,7 +117,7 @@ def connect(daemons: bool) -> Tuple[Optional[socket.socket], str, str]:
                 if not isinstance(reason, FileNotFoundError):
                     error = f"{path}: {reason.strerror}"
         # Who may not, may not later either.
-        if "Permission" in error or time.monotonic() >= end:
+        if "denied" in error or time.monotonic() >= end:
             return None, "", error
         time.sleep(POLL_SECONDS)
 
