@@ -81,7 +81,11 @@ class Libvirt:
         return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
 
     def install(self, kernel: Path) -> None:
-        """Copy a guest kernel into this run's folder in dom0."""
+        """Copy a guest kernel into this run's folder in dom0.
+
+        A libvirt that cannot be used is told here, before any guest is wanted.
+        """
+        self._keeper.get(self.dom0)
         deadline = self._deadline(30, "copying the guest kernel")
         self.dom0.host.run(["mkdir", "-p", self.folder], deadline=deadline)
         self.dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
@@ -102,7 +106,9 @@ class Libvirt:
         return Created(domain.ID(), took.issued, took.returned)
 
     def _libxl_log(self, name: str) -> str:
-        script = f"grep -hE ' (xc|libxl|xl): ' {_LOGS}/{name}.log | tail -n 10"
+        # Without the domain's configuration, which is in there too and long.
+        logs = f"{_LOGS}/libxl-driver.log {_LOGS}/{name}.log"
+        script = f"grep -shE ' (xc|libxl|xl): ' {logs} | tail -n 10"
         with contextlib.suppress(XenScrubError):
             deadline = self._deadline(5, "reading libxl's log")
             return self.dom0.run(["sh", "-c", script], deadline=deadline).stdout
