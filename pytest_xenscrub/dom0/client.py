@@ -88,7 +88,15 @@ class DomainInfo:
 
 @dataclass(frozen=True)
 class TimedResult:
-    """A command that was run in dom0, with dom0's monotonic clock around it, s."""
+    """A command that was run in dom0, with dom0's monotonic clock around it, s.
+
+    Attributes:
+        issued: when it was started; for a call of libvirt's, when its daemon got it.
+        returned: when it ended; for a call, when its daemon answered.
+        hung: whether it was killed because its time was over.
+        client_seconds: what a call took as its client here saw it, network and all, on this
+            machine's clock; None for a command.
+    """
 
     argv: tuple[str, ...]
     returncode: int
@@ -97,6 +105,7 @@ class TimedResult:
     issued: float
     returned: float
     hung: bool = False
+    client_seconds: float | None = None
 
     @property
     def seconds(self) -> float:

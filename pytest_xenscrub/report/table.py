@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.scrub.timing import Row
 
-METRICS = ("create", "fill", "destroy", "gone", "free", "clean", "recreate")
+METRICS = ("create", "fill", "destroy", "client", "gone", "free", "clean", "recreate")
 
 
 def render(rows: Sequence[Row]) -> str:

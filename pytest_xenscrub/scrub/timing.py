@@ -6,6 +6,7 @@ All moments are dom0's monotonic clock, but fill and probe, which are the guest'
 | create   | create issued → the toolstack returns |
 | fill     | the filler starts writing → every page written |
 | destroy  | destroy issued → the toolstack returns: what `time xl destroy` shows |
+| client   | the same as the client of a toolstack that is a library sees it, on its own clock |
 | gone     | destroy issued → the domain is out of the list, dying ones included |
 | free     | destroy issued → all of its memory is free again |
 | clean    | destroy issued → the backlog is 0 |
@@ -78,6 +79,7 @@ class Row:
     create: float | None = None
     fill: float | None = None
     destroy: float | None = None
+    client: float | None = None
     gone: float | None = None
     free: float | None = None
     clean: float | None = None
@@ -138,6 +140,7 @@ class Timings:
             create=guest.created.seconds,
             fill=None if filled is None else filled.ns / 1e9,
             destroy=since_issued(reclaim.returned),
+            client=None if reclaim.command is None else reclaim.command.client_seconds,
             gone=since_issued(reclaim.gone),
             free=since_issued(reclaim.free),
             clean=since_issued(reclaim.clean),

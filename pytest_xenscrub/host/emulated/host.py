@@ -247,7 +247,7 @@ class EmulatedHost:
         """A line for each CPU, from outside: what a machine that hangs can still tell."""
         try:
             registers = self._running.qmp(
-                "human-monitor-command", {"command-line": "info registers -a"}
+                "human-monitor-command", {"command-line": "info registers -a"}, seconds=5
             )
         except InfrastructureError as error:
             return str(error)

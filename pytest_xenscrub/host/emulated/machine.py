@@ -164,12 +164,14 @@ class Machine:
             self.check_alive()
             raise
 
-    def qmp(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
+    def qmp(
+        self, command: str, arguments: dict[str, Any] | None = None, *, seconds: float = 120
+    ) -> Any:
         """Run a QMP command; if QEMU is gone, say that in place of the broken pipe."""
         if self._qmp is None:
             raise InfrastructureError("the emulated host has been closed")
         try:
-            return self._qmp.execute(command, arguments)
+            return self._qmp.execute(command, arguments, seconds=seconds)
         except InfrastructureError:
             self.check_alive()
             raise

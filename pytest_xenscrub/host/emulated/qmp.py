@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ class Qmp:
             InfrastructureError: QEMU's socket did not accept us in time.
         """
         self._runner = asyncio.Runner()
+        # A thread that destroys a guest may ask where the CPUs are, while another asks too.
+        self._lock = threading.Lock()
         self._client = QMPClient("xenscrub")
         try:
             self._connect(socket, deadline)
@@ -53,14 +56,18 @@ class Qmp:
                     ) from error
                 time.sleep(0.05)
 
-    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
-        """Run a QMP command and return what it returns.
+    def execute(
+        self, command: str, arguments: dict[str, Any] | None = None, *, seconds: float = 120
+    ) -> Any:
+        """Run a QMP command and return what it returns, within so many seconds.
 
         Raises:
             InfrastructureError: QEMU refused it, or is gone.
         """
         try:
-            return self._runner.run(asyncio.wait_for(self._client.execute(command, arguments), 120))
+            with self._lock:
+                reply = self._client.execute(command, arguments)
+                return self._runner.run(asyncio.wait_for(reply, seconds))
         except (QMPError, OSError, TimeoutError) as error:
             raise InfrastructureError(
                 f"QEMU refused {command}", tried=str(arguments or ""), evidence={"qmp": str(error)}

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -42,18 +41,6 @@ _STATES = {
     libvirt.VIR_DOMAIN_SHUTOFF: "---s--",
     libvirt.VIR_DOMAIN_CRASHED: "----c-",
 }
-
-
-@dataclass(frozen=True)
-class LibvirtCall(TimedResult):
-    """A call of libvirt's: `issued` and `returned` are when its daemon got it and answered.
-
-    Attributes:
-        client_seconds: what it took as the client sees it: with the network, and on this
-            machine's clock.
-    """
-
-    client_seconds: float = 0.0
 
 
 class Libvirt:
@@ -140,7 +127,7 @@ class Libvirt:
         took = connection.transport.timing(
             "destroy", domain.name(), Deadline.after(_TIMING_SECONDS, deadline.step)
         )
-        command = LibvirtCall(
+        command = TimedResult(
             argv=("virDomainDestroy", domain.name()),
             returncode=0,
             stdout="",

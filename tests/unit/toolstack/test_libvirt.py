@@ -29,7 +29,7 @@ from pytest_xenscrub.toolstack.libvirt import LibvirtRun, api, connection, drive
 from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.diagnosis import why_not
-from pytest_xenscrub.toolstack.libvirt.driver import Libvirt, LibvirtCall
+from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
 from pytest_xenscrub.toolstack.libvirt.transport import Daemon, Transport
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
 from pytest_xenscrub.toolstack.protocol import DomainConfig
@@ -397,9 +397,9 @@ def test_create_list_destroy(virt: Libvirt, dom0: FakeDom0, timed: list[tuple[st
     reclaim = virt.destroy(created.domid, until="free", deadline=soon())
     assert dom0.watched == [(created.domid, None, "free"), ("ping",)]
     assert (reclaim.issued, reclaim.returned, reclaim.free) == (10.0, 11.25, 11.6)
-    assert isinstance(reclaim.command, LibvirtCall)
+    assert reclaim.command is not None
     assert reclaim.command.seconds == 1.25
-    assert reclaim.command.client_seconds > 0
+    assert (reclaim.command.client_seconds or 0) > 0
     assert timed == [("create", CONFIG.name), ("destroy", CONFIG.name)]
     assert CONFIG.name not in [d.name for d in virt.list(soon())]
 
