@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 

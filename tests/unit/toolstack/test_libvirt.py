@@ -29,7 +29,6 @@ from pytest_xenscrub.toolstack.libvirt import LibvirtRun, api, connection, drive
 from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.diagnosis import why_not
-from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
 from pytest_xenscrub.toolstack.libvirt.transport import Daemon, Transport
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
 from pytest_xenscrub.toolstack.protocol import DomainConfig
@@ -38,6 +37,8 @@ from pytest_xenscrub.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
 
 TAG = "xenscrub-12ab34"
 CONFIG = DomainConfig(
