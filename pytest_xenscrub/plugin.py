@@ -41,7 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
     try:
         session = Session(config, options.read_settings(config))
-        session.check()
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session

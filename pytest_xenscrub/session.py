@@ -96,17 +96,6 @@ class Session:
         what = "a real Xen in QEMU on this machine" if choice.emulated else "over ssh"
         return f"xen host: {choice.name} ({what})"
 
-    def check(self) -> None:
-        """Find out now what would otherwise be found out after an hour.
-
-        Raises:
-            ConfigurationError: results cannot be written.
-        """
-        if self.settings.results is not None:
-            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
-
-            ResultsFile(self.settings.results).check()
-
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Run tests on each Xen with each toolstack, and as often as was asked for."""
         if "xen_variant" in metafunc.fixturenames and self.settings.compares:

@@ -13,6 +13,7 @@ from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
 from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
+from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target
 
@@ -161,7 +162,7 @@ class EmulatedHost:
                 snapshot=snapshot, deadline=deadline,
             )  # fmt: skip
             self._machine.wait_banner(deadline)
-            config = self._write_ssh_config(self._machine)
+            config = write_ssh_config(self._machine.folder, _ALIAS, self._machine.port, self.image)
             self._ssh = SshHost(
                 Target(_ALIAS), config=config, serial=self._machine.serial_tail,
                 name=self.name, kind=self.kind,
@@ -174,25 +175,6 @@ class EmulatedHost:
             raise
         self.boot_seconds = time.monotonic() - begin
         self.started = "cold" if snapshot is None else "warm"
-
-    def _write_ssh_config(self, machine: Machine) -> Path:
-        known = machine.folder / "known_hosts"
-        known.write_text(f"{_ALIAS} {self.image.host_key}\n")
-        config = machine.folder / "ssh_config"
-        config.write_text(
-            f"Host {_ALIAS}\n"
-            "  HostName 127.0.0.1\n"
-            f"  Port {machine.port}\n"
-            "  User root\n"
-            f"  HostKeyAlias {_ALIAS}\n"
-            f'  UserKnownHostsFile "{known}"\n'
-            "  GlobalKnownHostsFile /dev/null\n"
-            "  StrictHostKeyChecking yes\n"
-            f'  IdentityFile "{self.image.key}"\n'
-            "  IdentitiesOnly yes\n"
-            "  IdentityAgent none\n"
-        )
-        return config
 
     def _save(self, deadline: Deadline) -> None:
         """Save the machine that has just booted, idle and alone; it is no error if that fails."""

@@ -14,12 +14,11 @@ from pytest_xenscrub.host.emulated.accel import Accel, best_accel, qemu_path
 from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image
 from pytest_xenscrub.host.emulated.lab_disk import ensure_lab_disk
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_xenscrub.deadline import Deadline
 
 ALIAS = "xenscrub-lab"
@@ -49,7 +48,7 @@ class LabMachine:
 
     def __init__(self, image: Image, machine: Machine) -> None:
         self._machine = machine
-        self.ssh_config = _write_ssh_config(image, machine)
+        self.ssh_config = write_ssh_config(machine.folder, ALIAS, machine.port, image)
         # Who holds it closes it; this is for the ways out of Python that skip that.
         atexit.register(self.close)
 
@@ -115,23 +114,3 @@ class LabMachine:
         """Switch it off and remove all that belonged to it. Never raises, may be called twice."""
         atexit.unregister(self.close)
         self._machine.close()
-
-
-def _write_ssh_config(image: Image, machine: Machine) -> Path:
-    known = machine.folder / "known_hosts"
-    known.write_text(f"{ALIAS} {image.host_key}\n")
-    config = machine.folder / "ssh_config"
-    config.write_text(
-        f"Host {ALIAS}\n"
-        "  HostName 127.0.0.1\n"
-        f"  Port {machine.port}\n"
-        "  User root\n"
-        f"  HostKeyAlias {ALIAS}\n"
-        f'  UserKnownHostsFile "{known}"\n'
-        "  GlobalKnownHostsFile /dev/null\n"
-        "  StrictHostKeyChecking yes\n"
-        f'  IdentityFile "{image.key}"\n'
-        "  IdentitiesOnly yes\n"
-        "  IdentityAgent none\n"
-    )
-    return config
