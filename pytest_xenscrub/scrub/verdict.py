@@ -124,7 +124,9 @@ class Verdict:
                 f" frames, and {excused} that a live guest had given back;"
                 f" {self.pattern_pages} hold a pattern of ours, {self.other_pages} not"
             )
-        lines += [f"    {self._describe(page)}" for page in self.dirty[:_SHOWN]]
+        # Pages that name their writer first: they tell most.
+        told = sorted(self.dirty, key=lambda page: page.pattern is None)[:_SHOWN]
+        lines += [f"    {self._describe(page)}" for page in told]
         if self.state == "residue":
             lines.append(
                 "  next: this Xen handed out memory that it had not scrubbed; see which frames they"

@@ -36,8 +36,10 @@ def test_ballooned_pages_are_found(
         assert verdict.clean, str(verdict)
     else:
         assert verdict.coverage >= LEAST_READ, str(verdict)
-        assert verdict.residue_frames == given_back & verdict.read_frames, str(verdict)
-        assert verdict.pattern_pages == len(verdict.residue_frames), str(verdict)
+        # All of them, and no pattern anywhere else; what dom0 or Xen left is not ours to judge.
+        expected = given_back & verdict.read_frames
+        assert verdict.residue_frames & given_back == expected, str(verdict)
+        assert verdict.pattern_pages == len(expected), str(verdict)
     assert victim.verify().mismatched == 0, "the live guest's own memory was touched"
     frames = victim.frames
     timings.record(victim.destroy())
