@@ -37,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
     config.addinivalue_line("markers", "control: must fail on a Xen that does not scrub")
+    if config.option.help:
+        return  # also to someone whose settings are wrong
     from pytest_xenscrub.session import Session  # noqa: PLC0415 - after --help
 
     try:
