@@ -27,6 +27,7 @@ class DomainConfig:
         memory_bytes: bytes, a multiple of 1 MiB.
         vcpus: how many.
         on_crash: what becomes of it when it crashes.
+        paused: whether it is left paused, built and never run.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DomainConfig:
     memory_bytes: int
     vcpus: int
     on_crash: OnCrash = "destroy"
+    paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Toolstack(Protocol):
         """Make a guest kernel available to the domains to come."""
 
     def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
-        """Create a domain from the kernel installed, and start it.
+        """Create a domain from the kernel installed, and start it unless it is wanted paused.
 
         Raises:
             CommandError: the toolstack refused.
@@ -111,6 +113,9 @@ class Toolstack(Protocol):
 
     def destroy(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
         """Destroy a domain, watched in dom0."""
+
+    def pause(self, domid: int, deadline: Deadline) -> None:
+        """Stop a domain's vCPUs where they are."""
 
     def shutdown(self, domid: int, deadline: Deadline) -> None:
         """Ask a guest to power itself off; returns at once."""

@@ -76,8 +76,8 @@ class Xl:
         self.dom0.host.run(["mkdir", "-p", self.folder], deadline=deadline)
         self.dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
 
-    def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
-        """`xl create`."""
+    def create_command(self, config: DomainConfig) -> list[str]:
+        """The `xl create` of a domain; writes the file that it reads."""
         settings = {
             "type": "pv",
             "name": config.name,
@@ -91,13 +91,18 @@ class Xl:
         path = f"{self.folder}/{config.name}.cfg"
         # xl's configuration syntax takes JSON's strings and numbers as they are.
         self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
-        created = self._run(["xl", "create", path], deadline)
+        return ["xl", "create", *(["-p"] if config.paused else []), path]
+
+    def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
+        """`xl create`."""
+        command = self.create_command(config)
+        created = self._run(command, deadline)
         for domain in self.dom0.domains():
             if domain.uuid == config.uuid:
                 return Created(domain.domid, created.issued, created.returned)
         raise InfrastructureError(
             f"{config.name}: xl created it, and it is not among the domains",
-            tried=f"xl create {path}",
+            tried=" ".join(command),
             evidence=self.dom0.evidence(),
         )
 
@@ -116,6 +121,10 @@ class Xl:
         return self.dom0.reclaim(
             domid, ["xl", "destroy", str(domid)], until=until, deadline=deadline
         )
+
+    def pause(self, domid: int, deadline: Deadline) -> None:
+        """`xl pause`."""
+        self._run(["xl", "pause", str(domid)], deadline)
 
     def shutdown(self, domid: int, deadline: Deadline) -> None:
         """`xl shutdown`."""

@@ -81,8 +81,9 @@ class Libvirt:
         """`virDomainCreateXML`."""
         connection = self._connection
         xml = domain_xml(config, f"{self.folder}/kernel.elf")
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if config.paused else 0
         try:
-            domain = connection.call(deadline, connection.virt.createXML, xml)
+            domain = connection.call(deadline, connection.virt.createXML, xml, flags)
         except CommandError as error:
             # "libxenlight failed to create new domain" is all that libvirt itself knows.
             error.evidence["libxl's log"] = self._libxl_log(config.name)
@@ -139,6 +140,11 @@ class Libvirt:
         return dataclasses.replace(
             reclaim, issued=took.issued, returned=took.returned, command=command
         )
+
+    def pause(self, domid: int, deadline: Deadline) -> None:
+        """`virDomainSuspend`."""
+        connection = self._connection
+        connection.call(deadline, connection.find(domid, deadline).suspend)
 
     def shutdown(self, domid: int, deadline: Deadline) -> None:
         """`virDomainShutdown`."""

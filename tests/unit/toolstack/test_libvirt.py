@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -403,6 +404,20 @@ def test_create_list_destroy(virt: Libvirt, dom0: FakeDom0, timed: list[tuple[st
     assert (reclaim.command.client_seconds or 0) > 0
     assert timed == [("create", CONFIG.name), ("destroy", CONFIG.name)]
     assert CONFIG.name not in [d.name for d in virt.list(soon())]
+
+
+def test_a_pause(virt: Libvirt) -> None:
+    created = virt.create(CONFIG, deadline=soon())
+    virt.pause(created.domid, soon())
+    (found,) = [d for d in virt.list(soon()) if d.name == CONFIG.name]
+    assert found.state == "--p---"
+
+
+def test_a_domain_that_never_runs(virt: Libvirt) -> None:
+    """Libvirt's test driver cannot do that, and says by it what it was asked for."""
+    with pytest.raises(CommandError) as caught:
+        virt.create(dataclasses.replace(CONFIG, paused=True), deadline=soon())
+    assert f"flags ({libvirt.VIR_DOMAIN_START_PAUSED:#x})" in str(caught.value)
 
 
 def test_what_is_refused_carries_libvirts_words(virt: Libvirt, dom0: FakeDom0) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -174,6 +175,13 @@ def test_create_writes_a_config_and_finds_the_domain(
     ]
 
 
+def test_a_domain_that_never_runs(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
+    dom0.found = [domain(7, UUIDS[1])]
+    xl.create(dataclasses.replace(config, paused=True), deadline=soon())
+    (path,) = dom0.written
+    assert dom0.ran == [f"xl create -p {path}"]
+
+
 def test_a_create_that_is_refused(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
     dom0.answer = lambda _: 1
     with pytest.raises(CommandError, match="xl create") as caught:
@@ -203,10 +211,11 @@ def test_a_destroy_is_watched(xl: Xl) -> None:
     assert watched == (5, "xl destroy 5", "free")
 
 
-def test_shutdown_and_reboot(xl: Xl, dom0: FakeDom0) -> None:
+def test_pause_shutdown_and_reboot(xl: Xl, dom0: FakeDom0) -> None:
+    xl.pause(4, soon())
     xl.shutdown(5, soon())
     xl.reboot(6, soon())
-    assert dom0.ran == ["xl shutdown 5", "xl reboot 6"]
+    assert dom0.ran == ["xl pause 4", "xl shutdown 5", "xl reboot 6"]
 
 
 # -- close -------------------------------------------------------------------------------------

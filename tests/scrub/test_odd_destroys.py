@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Destroys that meet a guest in a state that it is not usually destroyed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
+from pytest_xenscrub.scrub.victim import in_background
+from pytest_xenscrub.toolstack.protocol import DomainConfig
+from pytest_xenscrub.units import KIB, MIB
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+    from pytest_xenscrub.toolstack.protocol import Toolstack
+
+XEN_HEAP_BYTES = 64 * KIB
+"""Xen's own heap may move by so much with the first guests of a host."""
+
+
+@pytest.mark.quick
+@pytest.mark.control
+def test_guest_destroyed_while_it_talks_leaves_nothing(
+    victim: Victim, probe: Probe, timings: Timings
+) -> None:
+    """Its console is read by dom0, which holds a page of it: that page comes free later."""
+    frames = victim.fill()
+    victim.guest.send("frames")
+    timings.record(victim.destroy(until="clean"))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.quick
+@pytest.mark.control
+def test_guest_destroyed_twice_leaves_nothing(
+    victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, dom0: Dom0
+) -> None:
+    """Two at once relinquish the same pages: each may be freed, and queued, only once.
+
+    One of them may be refused: the domain it is to end is gone by then.
+    """
+    before = dom0.settled_free_bytes()
+    frames = victim.fill()
+    domid = victim.guest.domid
+    deadline = Deadline.after(DESTROY_SECONDS, f"{toolstack.name}: two destroys at once")
+    watch = dom0.watch(domid, None, until="clean", deadline=deadline)
+    dom0.ping(deadline)
+    destroys = [
+        in_background(lambda: toolstack.destroy(domid, until="gone", deadline=deadline))
+        for _ in range(2)
+    ]
+    refused = [destroy.exception() for destroy in destroys]
+    timings.record(Ended(victim.guest, "destroy", watch.result()))
+    victim.guest.release()
+    for error in refused:
+        if error is not None and not isinstance(error, InfrastructureError):
+            raise error
+    assert not all(refused), "both were refused"
+    assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory was lost, or doubled"
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.quick
+@pytest.mark.control
+def test_paused_guest_leaves_nothing(
+    victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack
+) -> None:
+    """A guest whose vCPUs stand still somewhere in its kernel is destroyed all the same."""
+    frames = victim.fill()
+    toolstack.pause(victim.guest.domid, Deadline.after(20, "pausing the victim"))
+    timings.record(victim.destroy(until="clean"))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.quick
+@pytest.mark.control
+def test_guest_that_never_ran_leaves_nothing(
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
+) -> None:
+    """What it was given and never touched must still be clean, and all of it come back.
+
+    It is built at once from what a victim left: pages that are assigned before they are scrubbed,
+    and freed again before anyone looks, keep the victim's bytes. Its builder's own are in others.
+    """
+    before = dom0.settled_free_bytes()
+    frames = victim.fill()
+    timings.record(victim.destroy(until="free"))
+    unborn = DomainConfig(
+        name=f"{guests.tag}-unborn",
+        uuid=uuid4(),
+        command_line="",
+        memory_bytes=victim.memory_bytes // MIB * MIB,
+        vcpus=1,
+        paused=True,
+    )
+    deadline = Deadline.after(DESTROY_SECONDS, f"{guests.toolstack.name}: {unborn.name}")
+    created = guests.toolstack.create(unborn, deadline=deadline)
+    guests.toolstack.destroy(created.domid, until="clean", deadline=deadline)
+    assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)

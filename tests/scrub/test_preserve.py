@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""A guest that crashed and is kept for whoever looks into it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.units import KIB
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+    from pytest_xenscrub.toolstack.protocol import Toolstack
+
+XEN_HEAP_BYTES = 64 * KIB
+"""Xen's own heap may move by so much; the guest's memory is thousands of times as large."""
+
+
+def wait_crashed(toolstack: Toolstack, domid: int) -> None:
+    """Until the toolstack knows that a domain crashed, and has done with it what it will."""
+    deadline = Deadline.after(30, f"{toolstack.name}: noticing that domain {domid} crashed")
+    while not any(d.domid == domid and "c" in d.state for d in toolstack.list(deadline)):
+        deadline.check()
+        time.sleep(0.1)
+
+
+@pytest.mark.quick
+@pytest.mark.control
+def test_preserved_guest_is_scrubbed_when_destroyed(
+    victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, dom0: Dom0
+) -> None:
+    """A crash that is preserved is not yet a death: memory goes when the guest is destroyed.
+
+    Scrubbing that hangs on a domain's being shut down, and not on its dying, comes too early here,
+    under the eyes of a debugger, and not at all later.
+    """
+    victim.on_crash = "preserve"
+    frames = victim.fill()
+    domid = victim.guest.domid
+    (alive,) = [d for d in dom0.domains() if d.domid == domid]
+    free = dom0.settled_free_bytes()
+
+    dom0.crash(domid)
+    wait_crashed(toolstack, domid)
+    assert abs(dom0.settled_free_bytes() - free) <= XEN_HEAP_BYTES, "memory came free too early"
+    assert dom0.backlog_pages() == 0, "something is to be scrubbed, and nothing has died"
+    (preserved,) = [d for d in dom0.domains() if d.domid == domid]
+    assert not preserved.dying
+    assert preserved.memory_bytes == alive.memory_bytes
+
+    timings.record(victim.destroy(until="clean"))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
