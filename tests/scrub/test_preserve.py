@@ -25,7 +25,8 @@ XEN_HEAP_BYTES = 64 * KIB
 def wait_crashed(toolstack: Toolstack, domid: int) -> None:
     """Until the toolstack knows that a domain crashed, and has done with it what it will."""
     deadline = Deadline.after(30, f"{toolstack.name}: noticing that domain {domid} crashed")
-    while not any(d.domid == domid and "c" in d.state for d in toolstack.list(deadline)):
+    # xl says that it crashed (c), libvirt that it is shut off (s).
+    while not any(d.domid == domid and {*d.state} & {*"cs"} for d in toolstack.list(deadline)):
         deadline.check()
         time.sleep(0.1)
 
