@@ -23,13 +23,13 @@ from pytest_xenscrub.errors import GuestProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Version of the protocol that this module reads."""
 
 MAX_LINE: Final = 1002
 """Longest line of the protocol with its end, bytes."""
 
-Kind: TypeAlias = Literal["frames", "clean", "residue", "unjudged", "ballooned"]
+Kind: TypeAlias = Literal["frames", "clean", "residue", "pattern", "unjudged", "ballooned"]
 Operation: TypeAlias = Literal["scan", "fill"]
 Reason: TypeAlias = Literal["poweroff", "reboot", "crash"]
 
@@ -171,7 +171,8 @@ class Ranges:
     """A set of frames.
 
     Attributes:
-        kind: which set: all frames of the guest, or those with one verdict, or given back.
+        kind: which set: all frames of the guest, or those with one verdict, or given back;
+            "pattern" are those of "residue" that hold our pattern.
         frames: MFNs.
         pages: how many; equal to ``len(frames)``.
         map: page to frame, for kind ``frames`` only.
@@ -470,6 +471,8 @@ class LineDecoder:
             "residue": event.residue,
             "unjudged": event.unjudged,
         }
+        if event.pattern:
+            self._owed["pattern"] = event.pattern
         return event
 
     def _kind(self, v: _Values) -> Kind:

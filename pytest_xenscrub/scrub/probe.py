@@ -75,18 +75,18 @@ class Probe:
 
     def verdict(self, frames: BitMap64, probes: Iterable[Guest]) -> Verdict:
         """Judge `frames` by what these probes, or any guest that scanned, have read."""
-        clean, residue, given_back = BitMap64(), BitMap64(), BitMap64()
-        unjudged = pattern = other = 0
+        clean, residue, given_back, written = BitMap64(), BitMap64(), BitMap64(), BitMap64()
+        unjudged = other = 0
         seconds = 0.0
         dirty: list[DirtyPage] = []
         for guest in probes:
             clean |= guest.frames_of("clean")
             residue |= guest.frames_of("residue")
+            written |= guest.frames_of("pattern")
             given_back |= guest.given_back_before
             dirty += guest.all(DirtyPage)
             for scanned in guest.all(Scanned):
                 unjudged += scanned.unjudged
-                pattern += scanned.pattern
                 other += scanned.other
                 seconds += scanned.ns / 1e9
         # A frame that one probe found dirty is dirty, whatever it was after that probe had died.
@@ -95,8 +95,8 @@ class Probe:
             clean_frames=clean - residue,
             residue_frames=residue,
             given_back=given_back,
+            pattern_frames=written,
             unjudged_pages=unjudged,
-            pattern_pages=pattern,
             other_pages=other,
             dirty=tuple(dirty),
             names=dict(self._guests.names),

@@ -31,7 +31,7 @@ class Verdict:
         given_back: frames that live guests had given back before: they are dirty by contract.
         unjudged_pages: pages of probes that the domain builder had written to, so that nothing
             can be said of them.
-        pattern_pages: dirty pages that hold a pattern of ours: bytes of a guest of some run.
+        pattern_frames: frames of those that hold a pattern of ours: bytes of a guest of some run.
         other_pages: dirty pages that hold something else: of a guest's page tables, of Xen, or of
             a guest that is not ours.
         dirty: the first dirty pages, described.
@@ -45,8 +45,8 @@ class Verdict:
     clean_frames: BitMap64
     residue_frames: BitMap64
     given_back: BitMap64 = field(default_factory=BitMap64)
+    pattern_frames: BitMap64 = field(default_factory=BitMap64)
     unjudged_pages: int = 0
-    pattern_pages: int = 0
     other_pages: int = 0
     dirty: tuple[DirtyPage, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
@@ -63,6 +63,11 @@ class Verdict:
     def coverage(self) -> float:
         """Freed frames that a probe read ÷ freed frames."""
         return len(self.victim & self.read_frames) / len(self.victim) if self.victim else 0.0
+
+    @property
+    def pattern_pages(self) -> int:
+        """How many dirty pages hold a pattern of ours."""
+        return len(self.pattern_frames)
 
     @property
     def residue_in_victim(self) -> BitMap64:
@@ -83,10 +88,7 @@ class Verdict:
         victim's (what dom0 or another guest ballooned out, or Xen's own) is counted and told, and
         condemns nobody.
         """
-        if self.residue_in_victim or self.pattern_pages > len(self.dirty_by_contract):
-            return True
-        # What was given back may hold anything by now, so their number alone excuses too much.
-        return any(page.pattern and page.mfn not in self.given_back for page in self.dirty)
+        return bool(self.residue_in_victim or self.pattern_frames - self.given_back)
 
     @property
     def state(self) -> State:

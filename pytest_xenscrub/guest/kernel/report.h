@@ -13,7 +13,7 @@
 
 #include "lib.h"
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 
 /* A line belongs to the vCPU that began it until it has ended it. */
 void line_begin(const char *verb);

@@ -25,7 +25,7 @@ void reserve_layout(unsigned int nr_cpus)
     rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
-    if ( memory.pages < max(memory.image_end, memory.p2m_end) + rest + 2 * r->nr_early + 1 )
+    if ( memory.pages < max(memory.image_end, memory.p2m_end) + rest + 3 * r->nr_early + 1 )
         fail("not enough memory");
 
     r->l1 = memory.pages - r->nr_l1;
@@ -33,7 +33,7 @@ void reserve_layout(unsigned int nr_cpus)
     r->l3 = r->l2 - r->nr_l3;
     r->bitmaps = r->l3 - 2 * r->nr_bitmap;
     r->stacks = r->bitmaps - r->nr_stacks;
-    r->early = r->stacks - 2 * r->nr_early;
+    r->early = r->stacks - 3 * r->nr_early;
 
     memory.reserved = memory.data_end = r->early;
 }
@@ -41,8 +41,8 @@ void reserve_layout(unsigned int nr_cpus)
 /* Where the verdicts on the early bitmaps' own pages wait until there is a bitmap. */
 void reserve_early(void)
 {
-    unsigned long *bitmap = NULL, i, nr = 2 * reserved.nr_early;
-    bool clean[KEPT_PAGES];
+    unsigned long *bitmap = NULL, i, nr = 3 * reserved.nr_early;
+    unsigned char verdict[KEPT_PAGES];  /* enum verdict; the stack is small */
 
     if ( nr > KEPT_PAGES )
         fail("too much memory");
@@ -52,16 +52,17 @@ void reserve_early(void)
         void *page = keep_mapped(reserved.early + i);
 
         bitmap = bitmap ?: page;
-        clean[i] = scan_page(&early_tally, reserved.early + i, page);
+        verdict[i] = scan_page(&early_tally, reserved.early + i, page);
         memset(page, 0, PAGE_SIZE);
     }
 
     early_verdicts.base = memory.reserved & -(unsigned long)BITS_PER_WORD;
     early_verdicts.clean = bitmap;
     early_verdicts.residue = bitmap + reserved.nr_early * WORDS_PER_PAGE;
+    early_verdicts.pattern = bitmap + 2 * reserved.nr_early * WORDS_PER_PAGE;
 
     for ( i = 0; i < nr; i++ )
-        verdict_set(&early_verdicts, reserved.early + i, clean[i]);
+        verdict_set(&early_verdicts, reserved.early + i, verdict[i]);
 }
 
 void reserve_judge(unsigned long pfn, const void *page)

@@ -67,17 +67,22 @@ static bool is_clean(const void *page)
     return clean ? is_filled_with_or8(page, clean) : is_zero_or8(page);
 }
 
-bool scan_page(struct tally *count, unsigned long pfn, const void *page)
+enum verdict scan_page(struct tally *count, unsigned long pfn, const void *page)
 {
     if ( is_clean(page) )
     {
         add_to(&count->clean, 1);
-        return true;
+        return VERDICT_CLEAN;
     }
 
-    add_to(residue_examine(pfn, page, NULL) ? &count->pattern : &count->other, 1);
+    if ( residue_examine(pfn, page, NULL) )
+    {
+        add_to(&count->pattern, 1);
+        return VERDICT_PATTERN;
+    }
 
-    return false;
+    add_to(&count->other, 1);
+    return VERDICT_OTHER;
 }
 
 /* A word of both bitmaps at a time; a unit is whole words, so nobody else writes to these. */
@@ -128,9 +133,9 @@ static void add_early_verdicts(void)
         unsigned long bit = pfn - early_verdicts.base;
 
         if ( bit_is_set(early_verdicts.clean, bit) )
-            verdict_set(&verdicts, pfn, true);
+            verdict_set(&verdicts, pfn, VERDICT_CLEAN);
         else if ( bit_is_set(early_verdicts.residue, bit) )
-            verdict_set(&verdicts, pfn, false);
+            verdict_set(&verdicts, pfn, VERDICT_OTHER);
     }
 
     tally.clean += early_tally.clean;
@@ -149,6 +154,30 @@ static void report_bitmap(const char *kind, const unsigned long *bitmap)
         if ( !bitmap[pfn / BITS_PER_WORD] )
             pfn |= BITS_PER_WORD - 1;
         else if ( bit_is_set(bitmap, pfn) )
+            frames_add(&list, pfn, p2m[pfn]);
+    }
+    frames_end(&list);
+}
+
+/* Did this dirty page hold our pattern? Data still does; an early page has been used since. */
+static bool held_pattern(unsigned long pfn)
+{
+    return is_data(pfn) ? residue_examine(pfn, direct_map(pfn), NULL)
+                        : bit_is_set(early_verdicts.pattern, pfn - early_verdicts.base);
+}
+
+static void report_pattern(void)
+{
+    struct frame_list list;
+    unsigned long pfn;
+
+    residue_show(0);
+    frames_begin(&list, "pattern", false);
+    for ( pfn = 0; pfn < memory.pages; pfn++ )
+    {
+        if ( !verdicts.residue[pfn / BITS_PER_WORD] )
+            pfn |= BITS_PER_WORD - 1;
+        else if ( bit_is_set(verdicts.residue, pfn) && held_pattern(pfn) )
             frames_add(&list, pfn, p2m[pfn]);
     }
     frames_end(&list);
@@ -199,6 +228,8 @@ void scan(void)
 
     report_bitmap("clean", verdicts.clean);
     report_bitmap("residue", verdicts.residue);
+    if ( tally.pattern )
+        report_pattern();
     report_unjudged();
     console_kick();
 }

@@ -6,8 +6,8 @@
 
 #include "verdict.h"
 
-/* Reads and counts one page; describes it if it is dirty. Returns whether it is clean. */
-bool scan_page(struct tally *tally, unsigned long pfn, const void *page);
+/* Reads and counts one page; describes it if it is dirty. */
+enum verdict scan_page(struct tally *tally, unsigned long pfn, const void *page);
 
 /* The verdict on every page of the domain. */
 void scan(void);

@@ -9,22 +9,32 @@
 
 #include "lib.h"
 
+enum verdict { VERDICT_CLEAN, VERDICT_PATTERN, VERDICT_OTHER };
+
 struct verdicts {
     unsigned long base;         /* pfn of the first bit; a multiple of 64 */
     unsigned long *clean, *residue;
+    unsigned long *pattern;     /* of residue, what holds our pattern; only of early pages */
 };
 
 struct tally {
     unsigned long clean, pattern, other;
 };
 
-static inline void verdict_set(const struct verdicts *v, unsigned long pfn, bool clean)
+static inline void bit_set(unsigned long *bitmap, unsigned long bit)
 {
-    unsigned long bit = pfn - v->base;
-    unsigned long *bitmap = clean ? v->clean : v->residue;
-
     __atomic_fetch_or(&bitmap[bit / BITS_PER_WORD], 1ul << (bit % BITS_PER_WORD),
                       __ATOMIC_RELAXED);
+}
+
+static inline void verdict_set(const struct verdicts *v, unsigned long pfn,
+                               enum verdict verdict)
+{
+    unsigned long bit = pfn - v->base;
+
+    bit_set(verdict == VERDICT_CLEAN ? v->clean : v->residue, bit);
+    if ( verdict == VERDICT_PATTERN && v->pattern )
+        bit_set(v->pattern, bit);
 }
 
 static inline bool bit_is_set(const unsigned long *bitmap, unsigned long bit)

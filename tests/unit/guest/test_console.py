@@ -50,7 +50,7 @@ def lines(*texts: str) -> bytes:
 
 
 def hello(pages: int) -> str:
-    return f"hello protocol=1 pages={pages} vcpus=1 run=1 guest=1 clean=0"
+    return f"hello protocol=2 pages={pages} vcpus=1 run=1 guest=1 clean=0"
 
 
 def peak_memory() -> int:
@@ -64,14 +64,14 @@ def ranges_of(events: list[Event]) -> dict[str, Ranges]:
 def scanned(clean: int, residue: int = 0, unjudged: int = 0, pages: int = 10) -> str:
     return (
         f"scanned pages={pages} clean={clean} residue={residue} unjudged={unjudged} "
-        f"pattern={residue} other=0 ns=1 vcpus=1"
+        f"pattern=0 other={residue} ns=1 vcpus=1"
     )
 
 
 def test_a_guest_from_hello_to_crash() -> None:
     events = events_of("life")
 
-    assert events[0] == Hello(1, 16384, 2, run=0x12AB34, guest=7, clean=0)
+    assert events[0] == Hello(2, 16384, 2, run=0x12AB34, guest=7, clean=0)
     assert [type(event) for event in events if not isinstance(event, Ranges)] == [
         Hello,
         Scanned,
@@ -148,7 +148,7 @@ def test_other_bytes_are_hashed_and_not_shown() -> None:
         assert page.hash is not None
         assert page.data == b""
         assert page.at is None
-    assert events[0] == Hello(1, 262144, 2, run=0x12AB34, guest=9, clean=0xC2)
+    assert events[0] == Hello(2, 262144, 2, run=0x12AB34, guest=9, clean=0xC2)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -298,8 +298,8 @@ def test_lines_that_cannot_be(texts: list[str], why: str) -> None:
 
 
 def test_another_protocol() -> None:
-    with pytest.raises(GuestProtocolError, match="protocol 2, and this reads 1"):
-        LineDecoder().feed(lines(hello(10).replace("protocol=1", "protocol=2")))
+    with pytest.raises(GuestProtocolError, match="protocol 3, and this reads 2"):
+        LineDecoder().feed(lines(hello(10).replace("protocol=2", "protocol=3")))
 
 
 def test_frames_without_hello() -> None:

@@ -30,7 +30,8 @@ class FakeGuest:
         given_back: range = range(0),
         unjudged: int = 0,
     ) -> None:
-        self.sets = {"clean": BitMap64(clean), "residue": BitMap64(residue)}
+        dirty = BitMap64(residue)
+        self.sets = {"clean": BitMap64(clean), "residue": dirty, "pattern": dirty}
         self.given_back_before = BitMap64(given_back)
         pages = len(clean) + len(residue) + unjudged
         self.scanned = Scanned(

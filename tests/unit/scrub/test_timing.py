@@ -72,7 +72,9 @@ def test_a_verdict_belongs_to_the_last_row() -> None:
     first, second = timings.record(ended()), timings.record(ended())
     frames = BitMap64(range(1000))
     dirty = BitMap64([5, 6, 5000])
-    timings.judge(Verdict(frames, frames - dirty, dirty, pattern_pages=3, seconds=1.0))
+    timings.judge(
+        Verdict(frames, frames - dirty, dirty, pattern_frames=BitMap64([1, 2, 3]), seconds=1.0)
+    )
     assert first.verdict is None
     assert (second.verdict, second.coverage) == ("residue", 1.0)
     assert (second.residue_frames, second.pattern_pages) == (2, 3)

@@ -28,7 +28,7 @@ def dirty_page(mfn: int, **changed: Any) -> DirtyPage:
 def found(mfns: list[int], **more: Any) -> Verdict:
     """All of the victim's frames were read, and those were dirty with a pattern of ours."""
     dirty = BitMap64(mfns)
-    return Verdict(VICTIM, VICTIM - dirty, dirty, pattern_pages=len(mfns), **more)
+    return Verdict(VICTIM, VICTIM - dirty, dirty, pattern_frames=dirty, **more)
 
 
 # -- its state ---------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_more_patterns_than_frames_given_back_condemn() -> None:
 def test_a_pattern_seen_elsewhere_is_not_excused_by_the_number_of_frames_given_back() -> None:
     verdict = Verdict(
         VICTIM, VICTIM, BitMap64([3000, 3001]), given_back=BitMap64([3000]),
-        pattern_pages=1, other_pages=1, dirty=(dirty_page(3001),),
+        pattern_frames=BitMap64([3001]), other_pages=1, dirty=(dirty_page(3001),),
     )  # fmt: skip
     assert verdict.state == "residue"
     assert "RESIDUE: a guest's pattern was found in frames that were not the victim's" in str(
