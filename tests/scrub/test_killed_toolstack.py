@@ -13,7 +13,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.guest.factory import CREATE_SECONDS
 from pytest_xenscrub.toolstack.protocol import DomainConfig
 from pytest_xenscrub.toolstack.xl import Xl
-from pytest_xenscrub.units import KIB, MIB
+from pytest_xenscrub.units import KIB
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0, DomainInfo
@@ -62,7 +62,7 @@ def test_half_built_guests_leave_nothing(
 ) -> None:
     """Its memory, and what was claimed for the rest of it, come back when it is cleaned up.
 
-    It is built at once from what a victim left, and never ran: pages that were assigned to it
+    It would get all memory, with what a victim left, and never ran: pages that were assigned to it
     before they were scrubbed must not keep the victim's bytes.
     """
     xl = guests.toolstack
@@ -76,7 +76,7 @@ def test_half_built_guests_leave_nothing(
             name=f"{guests.tag}-half-{share:.0%}",
             uuid=uuid4(),
             command_line="",
-            memory_bytes=victim.memory_bytes // MIB * MIB,
+            memory_bytes=guests.most_bytes(),
             vcpus=1,
         )
         left = build_part(xl, config, share)

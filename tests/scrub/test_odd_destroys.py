@@ -15,7 +15,7 @@ from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.toolstack.protocol import DomainConfig
-from pytest_xenscrub.units import KIB, MIB
+from pytest_xenscrub.units import KIB
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -94,8 +94,9 @@ def test_guest_that_never_ran_leaves_nothing(
 ) -> None:
     """What it was given and never touched must still be clean, and all of it come back.
 
-    It is built at once from what a victim left: pages that are assigned before they are scrubbed,
-    and freed again before anyone looks, keep the victim's bytes. Its builder's own are in others.
+    It is built at once of all memory, with what a victim left: pages that are assigned before they
+    are scrubbed, and freed again before anyone looks, keep the victim's bytes. In others there are
+    those of its builder.
     """
     before = dom0.settled_free_bytes()
     frames = victim.fill()
@@ -104,7 +105,7 @@ def test_guest_that_never_ran_leaves_nothing(
         name=f"{guests.tag}-unborn",
         uuid=uuid4(),
         command_line="",
-        memory_bytes=victim.memory_bytes // MIB * MIB,
+        memory_bytes=guests.most_bytes(),
         vcpus=1,
         paused=True,
     )
