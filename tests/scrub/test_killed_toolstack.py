@@ -13,7 +13,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.guest.factory import CREATE_SECONDS
 from pytest_xenscrub.toolstack.protocol import DomainConfig
 from pytest_xenscrub.toolstack.xl import Xl
-from pytest_xenscrub.units import KIB
+from pytest_xenscrub.units import GIB, KIB
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0, DomainInfo
@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 SHARES = (0.1, 0.5, 0.9)
+LARGEST_PART = 0.95
+KILLER = """
+import glob, signal, subprocess, sys
+sys.path += glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
+import xen.lowlevel.xc
+xc = xen.lowlevel.xc.xc()
+uuid, kib, command = bytes.fromhex(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+while not any(bytes(d["handle"]) == uuid and d["mem_kb"] >= kib for d in xc.domain_getinfo(0, 99)):
+    if child.poll() is not None:
+        break
+child.kill()
+sys.exit(child.wait() != -signal.SIGKILL)
+"""
+"""Runs in dom0, where a guest is built faster than anyone outside can look."""
 XEN_HEAP_BYTES = 64 * KIB
 """Xen's own heap may move by so much with the first guests of a host."""
 
@@ -36,21 +51,15 @@ def claimed_mib(dom0: Dom0) -> int:
 
 
 def build_part(xl: Xl, config: DomainConfig, share: float) -> DomainInfo:
-    """Kill `xl create` as soon as a guest has that share of its memory: what is left of it."""
+    """Kill `xl create` as soon as a guest has that share of its memory: what is left of it.
+
+    Whether it had more when xl was dead is Xen's choice: one hypercall gets up to 1 GiB.
+    """
     dom0 = xl.dom0
-    step = f"xl create {config.name}, up to {share:.0%} of its memory"
-    deadline = Deadline.after(CREATE_SECONDS, step)
-    create = dom0.host.popen(["sh", "-c", 'echo $$; exec "$@"', "sh", *xl.create_command(config)])
-    with create:
-        assert create.stdout is not None
-        pid = int(create.stdout.readline())
-        while True:
-            found = [d for d in dom0.domains() if d.uuid == config.uuid]
-            if found and found[0].memory_bytes >= share * config.memory_bytes:
-                break
-            assert create.poll() is None, "xl ended before it was killed"
-            deadline.check(**dom0.evidence())
-        dom0.run(["kill", "-9", str(pid)], deadline=deadline).check()
+    deadline = Deadline.after(CREATE_SECONDS, f"killing xl create {config.name} at {share:.0%}")
+    kib = str(int(share * config.memory_bytes) // KIB)
+    command = ["python3", "-c", KILLER, config.uuid.hex, kib, *xl.create_command(config)]
+    dom0.run(command, deadline=deadline).check()
     (left,) = [d for d in dom0.domains() if d.uuid == config.uuid]
     return left
 
@@ -68,9 +77,12 @@ def test_half_built_guests_leave_nothing(
     xl = guests.toolstack
     if not isinstance(xl, Xl):
         pytest.skip(f"{xl.name} builds guests in a daemon, which is not ours to kill")
+    if guests.most_bytes() <= GIB:
+        pytest.skip("one hypercall gives a guest up to 1 GiB, and no more than that is free")
     before = dom0.settled_free_bytes()
     frames = victim.fill()
     timings.record(victim.destroy(until="free"))
+    parts = []
     for share in SHARES:
         config = DomainConfig(
             name=f"{guests.tag}-half-{share:.0%}",
@@ -80,8 +92,9 @@ def test_half_built_guests_leave_nothing(
             vcpus=1,
         )
         left = build_part(xl, config, share)
-        assert left.paused
+        parts.append(left.memory_bytes / config.memory_bytes)
         xl.destroy(left.domid, until="clean", deadline=Deadline.after(60, f"xl destroy {config}"))
+    assert min(parts) < LARGEST_PART, f"xl was killed too late, guests had {parts}: nothing proven"
     assert claimed_mib(dom0) == 0, "memory is still promised to a guest that is gone"
     assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"
     verdict = probe.read(frames)

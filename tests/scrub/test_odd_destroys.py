@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
+TALK_LINES = 40
+"""Lines that a guest is told to work through: some seconds, where a destroy takes a fraction."""
 XEN_HEAP_BYTES = 64 * KIB
 """Xen's own heap may move by so much with the first guests of a host."""
 
@@ -34,9 +36,9 @@ XEN_HEAP_BYTES = 64 * KIB
 def test_guest_destroyed_while_it_talks_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings
 ) -> None:
-    """Its console is read by dom0, which holds a page of it: that page comes free later."""
+    """It writes into a page that dom0 has mapped and reads: that page comes free later."""
     frames = victim.fill()
-    victim.guest.send("frames")
+    victim.guest.send("\n".join([",".join(["frames"] * 16)] * TALK_LINES))
     timings.record(victim.destroy(until="clean"))
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
