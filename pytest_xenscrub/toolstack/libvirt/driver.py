@@ -74,7 +74,8 @@ class Libvirt:
         """
         self._keeper.get(self.dom0)
         deadline = self._deadline(30, "copying the guest kernel")
-        self.dom0.host.run(["mkdir", "-p", self.folder], deadline=deadline)
+        # The agent makes the folder with it, faster than a command would.
+        self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
         self.dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
 
     def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:

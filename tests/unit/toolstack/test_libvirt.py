@@ -80,6 +80,10 @@ class FakeDom0:
         self.printed = ""
         self.watched: list[tuple[object, ...]] = []
         self.found: list[DomainInfo] = []
+        self.written: dict[str, str] = {}
+
+    def write(self, path: str, text: str) -> None:
+        self.written[path] = text
 
     def domains(self) -> list[DomainInfo]:
         return self.found
@@ -486,7 +490,7 @@ def test_the_kernel_is_put_into_the_runs_own_folder(
     virt: Libvirt, dom0: FakeDom0, tmp_path: Path
 ) -> None:
     virt.install(tmp_path / "kernel")
-    assert dom0.host.ran == [["mkdir", "-p", f"/run/{TAG}"]]
+    assert f"/run/{TAG}/owner" in dom0.written
     assert dom0.host.put_files == [(tmp_path / "kernel", f"/run/{TAG}/kernel.elf")]
 
 
