@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, cast
 
 import pexpect
 
-from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import DeadlineExceededError, InfrastructureError
+from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
+from pytest_xenscrub.toolstack.tagged import TaggedDomains
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from pytest_xenscrub.dom0.client import Dom0, Reclaim, TimedResult, Until
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.dom0.client import Reclaim, TimedResult, Until
 
 _LIST_FIELDS = 6
-_CLOSE_SECONDS = 60.0
 
 
 class XlConsole:
@@ -49,33 +48,15 @@ class XlConsole:
         self._child.close(force=True)
 
 
-class Xl:
-    """Drives xl in dom0; implements `Toolstack`.
-
-    Args:
-        dom0: the agent that runs and times the commands.
-        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
-    """
+class Xl(TaggedDomains):
+    """Drives xl in dom0; implements `Toolstack`."""
 
     name = "xl"
-
-    def __init__(self, dom0: Dom0, tag: str) -> None:
-        self.dom0 = dom0
-        self.tag = tag
-        self.folder = f"/run/{tag}"
-
-    def _deadline(self, seconds: float, what: str) -> Deadline:
-        return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
+    logs = "/var/log/xen/xl-"
+    by_hand = "xl destroy"
 
     def _run(self, argv: list[str], deadline: Deadline) -> TimedResult:
         return self.dom0.run(argv, deadline=deadline).check()
-
-    def install(self, kernel: Path) -> None:
-        """Copy a guest kernel into this run's folder in dom0."""
-        deadline = self._deadline(30, "copying the guest kernel")
-        # The agent makes the folder with it, faster than a command would.
-        self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
-        self.dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
 
     def create_command(self, config: DomainConfig) -> list[str]:
         """The `xl create` of a domain; writes the file that it reads."""
@@ -83,7 +64,7 @@ class Xl:
             "type": "pv",
             "name": config.name,
             "uuid": str(config.uuid),
-            "kernel": f"{self.folder}/kernel.elf",
+            "kernel": self.kernel,
             "memory": config.memory_bytes // MIB,
             "vcpus": config.vcpus,
             "extra": config.command_line,
@@ -135,30 +116,8 @@ class Xl:
         """`xl reboot`."""
         self._run(["xl", "reboot", str(domid)], deadline)
 
-    def _ours(self, deadline: Deadline) -> Sequence[Listed]:
-        return [d for d in self.list(deadline) if d.name.startswith(f"{self.tag}-")]
-
-    def close(self) -> None:
-        """Destroy every domain that carries this run's tag, and remove its folder and logs."""
-        deadline = self._deadline(_CLOSE_SECONDS, "removing this run's guests")
-        ours = self._ours(deadline)
-        for domain in ours:
-            try:
-                self._run(["xl", "destroy", str(domain.domid)], deadline)
-            except DeadlineExceededError:
-                raise
-            except InfrastructureError:
-                # It may have ended by itself in between: what counts is what is left.
-                continue
-        left = [domain.name for domain in self._ours(deadline)] if ours else []
-        script = f"rm -rf {self.folder} /var/log/xen/xl-{self.tag}-*"
-        self._run(["sh", "-c", script], deadline)
-        if left:
-            raise InfrastructureError(
-                f"{self.dom0.host.name}: guests of this run are left: {', '.join(left)}",
-                todo="destroy them by hand: xl destroy NAME",
-                evidence=self.dom0.evidence(),
-            )
+    def _end(self, domid: int, deadline: Deadline) -> None:
+        self._run(["xl", "destroy", str(domid)], deadline)
 
 
 def parse_list(text: str) -> list[Listed]:

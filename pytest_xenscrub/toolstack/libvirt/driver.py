@@ -12,25 +12,19 @@ import libvirt
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import TimedResult
-from pytest_xenscrub.errors import (
-    CommandError,
-    DeadlineExceededError,
-    InfrastructureError,
-    XenScrubError,
-)
+from pytest_xenscrub.errors import CommandError, XenScrubError
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
+from pytest_xenscrub.toolstack.tagged import TaggedDomains
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
     from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
 
 _CONSOLE_SECONDS = 60.0
-_CLOSE_SECONDS = 60.0
 _TIMING_SECONDS = 5.0
 _LOGS = "/var/log/libvirt/libxl"
 _STATES = {
@@ -43,29 +37,26 @@ _STATES = {
 }
 
 
-class Libvirt:
+class Libvirt(TaggedDomains):
     """Drives libvirt; implements `Toolstack`.
 
     Args:
         dom0: the agent that watches.
-        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+        tag: as for every driver.
         keeper: has the connection.
     """
 
     name = "libvirt"
+    logs = f"{_LOGS}/"
+    by_hand = "virsh -c xen:///system destroy"
 
     def __init__(self, dom0: Dom0, tag: str, keeper: Keeper) -> None:
-        self.dom0 = dom0
-        self.tag = tag
-        self.folder = f"/run/{tag}"
+        super().__init__(dom0, tag)
         self._keeper = keeper
 
     @property
     def _connection(self) -> Connection:
         return self._keeper.get(self.dom0)
-
-    def _deadline(self, seconds: float, what: str) -> Deadline:
-        return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
 
     def install(self, kernel: Path) -> None:
         """Copy a guest kernel into this run's folder in dom0.
@@ -73,15 +64,12 @@ class Libvirt:
         A libvirt that cannot be used is told here, before any guest is wanted.
         """
         self._keeper.get(self.dom0)
-        deadline = self._deadline(30, "copying the guest kernel")
-        # The agent makes the folder with it, faster than a command would.
-        self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
-        self.dom0.host.put(kernel, f"{self.folder}/kernel.elf", deadline=deadline)
+        super().install(kernel)
 
     def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
         """`virDomainCreateXML`."""
         connection = self._connection
-        xml = domain_xml(config, f"{self.folder}/kernel.elf")
+        xml = domain_xml(config, self.kernel)
         flags = libvirt.VIR_DOMAIN_START_PAUSED if config.paused else 0
         try:
             domain = connection.call(deadline, connection.virt.createXML, xml, flags)
@@ -157,30 +145,9 @@ class Libvirt:
         connection = self._connection
         connection.call(deadline, connection.find(domid, deadline).reboot)
 
-    def close(self) -> None:
-        """Destroy every domain that carries this run's tag, and remove its folder and logs."""
-        deadline = self._deadline(_CLOSE_SECONDS, "removing this run's guests")
+    def _end(self, domid: int, deadline: Deadline) -> None:
         connection = self._connection
-        for domain in self._ours(deadline):
-            try:
-                connection.call(deadline, connection.find(domain.domid, deadline).destroy)
-            except DeadlineExceededError:
-                raise
-            except InfrastructureError:
-                # It may have ended by itself in between: what counts is what is left.
-                continue
-        left = [domain.name for domain in self._ours(deadline)]
-        script = f"rm -rf {self.folder} {_LOGS}/{self.tag}-*"
-        self.dom0.run(["sh", "-c", script], deadline=deadline).check()
-        if left:
-            raise InfrastructureError(
-                f"{self.dom0.host.name}: guests of this run are left: {', '.join(left)}",
-                todo="destroy them by hand: virsh -c xen:///system destroy NAME",
-                evidence=self.dom0.evidence(),
-            )
-
-    def _ours(self, deadline: Deadline) -> Sequence[Listed]:
-        return [d for d in self.list(deadline) if d.name.startswith(f"{self.tag}-")]
+        connection.call(deadline, connection.find(domid, deadline).destroy)
 
 
 def _list(virt: libvirt.virConnect) -> list[Listed]:

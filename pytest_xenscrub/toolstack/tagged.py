@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""What a run has in dom0, whatever drives its domains: a folder, and domains that bear its tag."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import DeadlineExceededError, InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.toolstack.protocol import Listed
+
+_INSTALL_SECONDS = 30.0
+_CLOSE_SECONDS = 60.0
+
+
+class TaggedDomains(ABC):
+    """The part of a toolstack's driver that is the same for all.
+
+    Attributes:
+        logs: where the toolstack keeps its logs in dom0; the rest of their names is the tag's.
+        by_hand: the command that destroys a domain, for someone who has to.
+
+    Args:
+        dom0: the agent that runs, times and watches.
+        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+    """
+
+    logs: ClassVar[str]
+    by_hand: ClassVar[str]
+
+    def __init__(self, dom0: Dom0, tag: str) -> None:
+        self.dom0 = dom0
+        self.tag = tag
+        self.folder = f"/run/{tag}"
+        self.kernel = f"{self.folder}/kernel.elf"
+
+    @abstractmethod
+    def list(self, deadline: Deadline) -> list[Listed]:
+        """All domains, dom0 too."""
+
+    @abstractmethod
+    def _end(self, domid: int, deadline: Deadline) -> None:
+        """Destroy a domain that is left, and do not watch it."""
+
+    def _deadline(self, seconds: float, what: str) -> Deadline:
+        return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
+
+    def _ours(self, deadline: Deadline) -> Sequence[Listed]:
+        return [d for d in self.list(deadline) if d.name.startswith(f"{self.tag}-")]
+
+    def install(self, kernel: Path) -> None:
+        """Copy a guest kernel into this run's folder in dom0."""
+        deadline = self._deadline(_INSTALL_SECONDS, "copying the guest kernel")
+        # The agent makes the folder with it, faster than a command would.
+        self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
+        self.dom0.host.put(kernel, self.kernel, deadline=deadline)
+
+    def close(self) -> None:
+        """Destroy every domain that bears this run's tag, and remove its folder and logs.
+
+        Raises:
+            InfrastructureError: some are left; says which, and what to do.
+            DeadlineExceededError: the toolstack hung.
+        """
+        deadline = self._deadline(_CLOSE_SECONDS, "removing this run's guests")
+        ours = self._ours(deadline)
+        for domain in ours:
+            try:
+                self._end(domain.domid, deadline)
+            except DeadlineExceededError:
+                raise
+            except InfrastructureError:
+                # It may have ended by itself in between: what counts is what is left.
+                continue
+        left = [domain.name for domain in self._ours(deadline)] if ours else []
+        script = f"rm -rf {self.folder} {self.logs}{self.tag}-*"
+        self.dom0.run(["sh", "-c", script], deadline=deadline).check()
+        if left:
+            raise InfrastructureError(
+                f"{self.dom0.host.name}: guests of this run are left: {', '.join(left)}",
+                todo=f"destroy them by hand: {self.by_hand} NAME",
+                evidence=self.dom0.evidence(),
+            )
