@@ -13,7 +13,7 @@ import pytest
 
 from pytest_xenscrub import options
 from pytest_xenscrub.errors import ConfigurationError, MissingToolError, XenScrubError
-from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.stash import SESSION, uses_host
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.pluginmanager.hasplugin("timeout") or config.getoption("timeout", None):
         return
     for item in items:
-        if _uses_host(item) and item.get_closest_marker("timeout") is None:
+        if uses_host(item) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
 
 
@@ -111,15 +111,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
-def _uses_host(item: pytest.Item) -> bool:
-    return "xen_host" in getattr(item, "fixturenames", ())
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A host that stopped responding fails the test that did it."""
     result = yield
-    if _uses_host(item):
+    if uses_host(item):
         item.config.stash[SESSION].check_responsive()
     return result
 

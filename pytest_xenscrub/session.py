@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import secrets
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_xenscrub.errors import (
 )
 from pytest_xenscrub.hypervisor.choice import Xens
 from pytest_xenscrub.report.live import Live
+from pytest_xenscrub.stash import uses_host
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -73,7 +75,7 @@ class Session:
         """Begins the name of all that this run makes on a host."""
         return f"xenscrub-{self.run:06x}"
 
-    @property
+    @functools.cached_property
     def live(self) -> Live:
         """Made when it is asked for: the terminal reporter comes after us."""
         return Live(self.config)
@@ -132,7 +134,7 @@ class Session:
         """
         wanted: dict[str, None] = {}
         for item in items:
-            if "xen_host" in getattr(item, "fixturenames", ()) and self.settings.host is not None:
+            if uses_host(item) and self.settings.host is not None:
                 wanted[parameter(item, "xen_variant") or self.xens.names[0]] = None
         for name in wanted:
             # Anything else than a mistake of the user's is told by the tests that need it.
@@ -223,7 +225,7 @@ class Session:
     ) -> None:
         """Look at the host after a failure, so that what comes next finds one it can trust."""
         rig = self.rig
-        if rig is None or "xen_host" not in getattr(item, "fixturenames", ()):
+        if rig is None or not uses_host(item):
             return
         if call.when == "call":
             self.live.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the run's state is kept: in pytest's own stash, under one key."""
+"""What pytest's own objects hold of ours: the run's state, and which tests are for a host."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.session import Session
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
+
+
+def uses_host(item: pytest.Item) -> bool:
+    """Whether a test has to do with a host."""
+    return "xen_host" in getattr(item, "fixturenames", ())

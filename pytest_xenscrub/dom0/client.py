@@ -13,11 +13,12 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.agent import HEAP_DUMP
+from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import CommandError, HostStalledError, InfrastructureError
 
 if TYPE_CHECKING:
@@ -31,17 +32,16 @@ LOOK_SECONDS = 20.0
 DEAD_SECONDS = 20.0
 SETTLE_SECONDS = 0.5
 SETTLE_MOST_SECONDS = 10.0
+XEN_HEAP_BYTES = 64 << 10
+"""By so much free memory may differ though no page is lost: Xen's own heap grows with the first
+guests of a host, by 20 KiB in steps of a page or two over six of them, and not after that."""
 DRAIN_POLL_SECONDS = 0.05
 # From the end of a connection to that of the ssh that had it: what it complained is read then.
 _LAST_WORDS_SECONDS = 1.0
 
 SERIAL_LINES = 400
-HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
 
 Until = Literal["gone", "free", "clean"]
-
-# Reads the agent itself from stdin, so that nothing has to be installed or cleaned up in dom0.
-BOOTSTRAP = "import sys; exec(compile(sys.stdin.buffer.read({size}), 'xenscrub-agent', 'exec'))"
 
 
 @dataclass(frozen=True)
@@ -197,14 +197,7 @@ class Dom0:
         self._worst_stall = 0.0
         self._end: str | None = None
         self._last_words = b""
-        source = (files(__package__) / "agent.py").read_bytes()
-        self._process: subprocess.Popen[bytes] = host.popen(
-            ["python3", "-u", "-c", BOOTSTRAP.format(size=len(source))]
-        )
-        assert self._process.stdin is not None  # noqa: S101 - host.popen promises pipes
-        with contextlib.suppress(OSError):  # the reader thread says why it went away
-            self._process.stdin.write(source)
-            self._process.stdin.flush()
+        self._process = start_program(host, "agent")
         self._reader = threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True)
         self._reader.start()
         try:
@@ -357,6 +350,17 @@ class Dom0:
             if (latest := self.free_bytes()) != free:
                 free, since = latest, time.monotonic()
         return free
+
+    def claimed_bytes(self) -> int:
+        """Memory that is promised to guests that are being built (claims), bytes."""
+        deadline = Deadline.after(LOOK_SECONDS, f"{self.host.name}: xl info")
+        info = self.run(["xl", "info"], deadline=deadline).check().stdout
+        found = re.search(r"^outstanding_claims\s*:\s*(\d+)", info, re.MULTILINE)
+        if found is None:
+            raise InfrastructureError(
+                f"{self.host.name}: xl info does not tell of claims", evidence={"xl info": info}
+            )
+        return int(found[1]) << 20
 
     def backlog_pages(self) -> int:
         """Pages that are free and not scrubbed yet, on all nodes (debug key H)."""

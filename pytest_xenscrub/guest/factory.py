@@ -74,6 +74,7 @@ class GuestFactory:
         *,
         vcpus: int | None = None,
         on_crash: OnCrash = "destroy",
+        even_if_short: bool = False,
     ) -> Guest:
         """Create a guest and start it; it works through `actions` on its own.
 
@@ -83,6 +84,8 @@ class GuestFactory:
             actions: as the kernel's `do=` has it: "fill", "scan,fill".
             vcpus: how many; by default one for each of the host's CPUs.
             on_crash: what becomes of it when it crashes.
+            even_if_short: leave it to the toolstack whether there is so much memory: what waits
+                for its scrub need not count as free. A toolstack may take memory from dom0 then.
 
         Raises:
             ConfigurationError: there is not so much memory.
@@ -91,7 +94,7 @@ class GuestFactory:
         """
         memory_bytes = memory_bytes // MIB * MIB
         free = self.dom0.free_bytes()
-        if not LEAST_BYTES <= memory_bytes <= free:
+        if memory_bytes < LEAST_BYTES or (memory_bytes > free and not even_if_short):
             raise ConfigurationError(
                 f"{self.dom0.host.name}: a {role} of {gib(memory_bytes)} is not possible:"
                 f" {gib(free)} are free, and a guest needs {gib(LEAST_BYTES)}",

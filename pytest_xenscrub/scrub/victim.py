@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import XenScrubError
-from pytest_xenscrub.guest.console import Filled, Verified
+from pytest_xenscrub.guest.console import Verified
 from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
 
 if TYPE_CHECKING:
@@ -87,12 +87,6 @@ class Victim:
     def frames(self) -> BitMap64:
         """The frames that it has now (MFNs)."""
         return self.guest.frames
-
-    @property
-    def fill_seconds(self) -> float | None:
-        """How long filling took on the guest's own clock, s; None if it has not filled."""
-        filled = self.guest.last(Filled)
-        return None if filled is None else filled.ns / 1e9
 
     def destroy(self, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
         """Destroy it through the toolstack and watch its memory come back.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.units import KIB
+from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 CYCLES = 3
 MOST_CYCLES = 10
-XEN_HEAP_BYTES = 64 * KIB
-"""By so much Xen's own heap may grow with the first guests of a host: 20 KiB were seen, in steps of
-a page or two over six guests, and none after that."""
 
 
 @pytest.mark.quick

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.client import BOOTSTRAP
+from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.units import PAGE
 
@@ -32,11 +31,7 @@ class Holder:
     """A program in dom0 that maps pages of a guest; see `pytest_xenscrub.dom0.holder`."""
 
     def __init__(self, host: Host) -> None:
-        source = (files("pytest_xenscrub.dom0") / "holder.py").read_bytes()
-        self._process = host.popen(["python3", "-u", "-c", BOOTSTRAP.format(size=len(source))])
-        assert self._process.stdin is not None
-        self._process.stdin.write(source)
-        self._process.stdin.flush()
+        self._process = start_program(host, "holder")
 
     def _ask(self, line: str) -> str:
         stdin, stdout = self._process.stdin, self._process.stdout

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 from pytest_xenscrub.guest.factory import CREATE_SECONDS
 from pytest_xenscrub.toolstack.protocol import DomainConfig
 from pytest_xenscrub.toolstack.xl import Xl
@@ -38,16 +38,6 @@ child.kill()
 sys.exit(child.wait() != -signal.SIGKILL)
 """
 """Runs in dom0, where a guest is built faster than anyone outside can look."""
-XEN_HEAP_BYTES = 64 * KIB
-"""Xen's own heap may move by so much with the first guests of a host."""
-
-
-def claimed_mib(dom0: Dom0) -> int:
-    """Memory that is promised to guests that are being built, MiB."""
-    info = dom0.run(["xl", "info"], deadline=Deadline.after(20, "xl info")).check().stdout
-    found = re.search(r"^outstanding_claims\s*:\s*(\d+)", info, re.MULTILINE)
-    assert found is not None, "xl info does not tell of claims"
-    return int(found[1])
 
 
 def build_part(xl: Xl, config: DomainConfig, share: float) -> DomainInfo:
@@ -95,7 +85,7 @@ def test_half_built_guests_leave_nothing(
         parts.append(left.memory_bytes / config.memory_bytes)
         xl.destroy(left.domid, until="clean", deadline=Deadline.after(60, f"xl destroy {config}"))
     assert min(parts) < LARGEST_PART, f"xl was killed too late, guests had {parts}: nothing proven"
-    assert claimed_mib(dom0) == 0, "memory is still promised to a guest that is gone"
+    assert dom0.claimed_bytes() == 0, "memory is still promised to a guest that is gone"
     assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)

@@ -11,11 +11,11 @@ from uuid import uuid4
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.toolstack.protocol import DomainConfig
-from pytest_xenscrub.units import KIB
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 TALK_LINES = 40
 """Lines that a guest is told to work through: some seconds, where a destroy takes a fraction."""
-XEN_HEAP_BYTES = 64 * KIB
-"""Xen's own heap may move by so much with the first guests of a host."""
 
 
 @pytest.mark.quick

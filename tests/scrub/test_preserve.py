@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.units import KIB
+from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.toolstack.protocol import Toolstack
-
-XEN_HEAP_BYTES = 64 * KIB
-"""Xen's own heap may move by so much; the guest's memory is thousands of times as large."""
 
 
 def wait_crashed(toolstack: Toolstack, domid: int) -> None:

@@ -198,17 +198,36 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
                 f"{tool} is not installed, and the emulated host's image is built with it",
                 todo=f"apt-get install {package}",
             )
-    with locked(folder.parent / f"{name}.lock", deadline, progress):
-        if not folder.is_dir():
-            _sweep(folder.parent, f"{name}.tmp-")
-            work = Path(tempfile.mkdtemp(prefix=f"{name}.tmp-", dir=folder.parent))
-            try:
-                _build(suite, work, progress, deadline)
-                work.rename(folder)
-                _prune(folder.parent)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+    build_once(
+        folder,
+        lambda work: _build(suite, work, progress, deadline),
+        progress=progress,
+        deadline=deadline,
+    )
     return Image(folder)
+
+
+def build_once(
+    folder: Path, build: Callable[[Path], None], *, progress: Progress, deadline: Deadline
+) -> None:
+    """Have `build` fill a folder of the cache unless it is there: whole, or not at all.
+
+    Raises:
+        DeadlineExceededError: another run that builds it took too long.
+    """
+    with locked(folder.parent / f"{folder.name}.lock", deadline, progress):
+        if folder.is_dir():
+            with contextlib.suppress(OSError):
+                os.utime(folder)
+            return
+        _sweep(folder.parent, f"{folder.name}.tmp-")
+        work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
+        try:
+            build(work)
+            work.rename(folder)
+            _prune(folder.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _search_path() -> str:

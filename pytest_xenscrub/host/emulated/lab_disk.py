@@ -7,14 +7,12 @@ and debugfs adds the files.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import shutil
 import struct
 import subprocess
-import tempfile
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +22,10 @@ from pytest_xenscrub.host.emulated.image import (
     DISK_BYTES,
     Image,
     Progress,
-    _prune,
     _run,
     _search_path,
-    _sweep,
+    build_once,
     cache_root,
-    locked,
 )
 from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS
 
@@ -68,19 +64,12 @@ def ensure_lab_disk(image: Image, *, progress: Progress, deadline: Deadline) -> 
     _check_tools()
     name = f"{image.folder.name}-{_recipe_hash()}"
     folder = cache_root() / "lab" / name
-    with locked(folder.parent / f"{name}.lock", deadline, progress):
-        if folder.is_dir():
-            with contextlib.suppress(OSError):
-                os.utime(folder)
-        else:
-            _sweep(folder.parent, f"{name}.tmp-")
-            work = Path(tempfile.mkdtemp(prefix=f"{name}.tmp-", dir=folder.parent))
-            try:
-                _build(image, work, progress, deadline)
-                work.rename(folder)
-                _prune(folder.parent)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+    build_once(
+        folder,
+        lambda work: _build(image, work, progress, deadline),
+        progress=progress,
+        deadline=deadline,
+    )
     return folder / "disk.img"
 
 
