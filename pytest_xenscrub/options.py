@@ -17,29 +17,15 @@ from pytest_xenscrub.units import parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_xenscrub.host.target import Target
+    from pytest_xenscrub.host.pool import HostDescription
 
-EMULATED = "emulated"
 _MOST_REPEATS = 1000
 
 
-@dataclass(frozen=True)
-class HostChoice:
-    """`--xen-host`: the emulated host, or where ssh goes."""
+def _host(text: str) -> HostDescription:
+    from pytest_xenscrub.host.pool import parse_host  # noqa: PLC0415 - only if there is one
 
-    name: str
-    target: Target | None
-
-    @property
-    def emulated(self) -> bool:
-        """Whether we start it ourselves."""
-        return self.target is None
-
-
-def _host(text: str) -> HostChoice:
-    from pytest_xenscrub.host.target import parse_target  # noqa: PLC0415 - only if there is one
-
-    return HostChoice(text, None if text == EMULATED else parse_target(text))
+    return parse_host(text)
 
 
 def _file(text: str) -> Path:
@@ -201,7 +187,7 @@ OPTIONS = (
 class Settings:
     """What a run is to do; sizes in bytes."""
 
-    host: HostChoice | None
+    host: HostDescription | None
     host_memory: int | None
     suite: str
     ssh_config: Path | None

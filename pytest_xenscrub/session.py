@@ -151,14 +151,14 @@ class Session:
         from pytest_xenscrub.hypervisor import deploy  # noqa: PLC0415 - only with a host
 
         settings = self.settings
-        if settings.host is None or settings.host.target is None:
+        if settings.host is None or settings.host.emulated:
             wanted = deploy.EmulatedChoice(settings.suite, settings.host_memory)
             return deploy.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
             )
         return deploy.SshDeployment(
             xen,
-            settings.host.target,
+            settings.host,
             config=settings.ssh_config,
             tag=self.tag,
             tools_for=self.xens.tools_for,

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_xenscrub.host.pool import HostDescription
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
-    from pytest_xenscrub.host.target import Target
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.grub import OneShotBoot
     from pytest_xenscrub.hypervisor.interface import Interfaces
@@ -127,7 +127,7 @@ class SshDeployment:
 
     Args:
         xen: what is to run.
-        target: the machine.
+        described: the machine.
         config: an ssh configuration in place of the user's own.
         tag: marks what is put on the machine.
         tools_for: the tools that drive the Xen.
@@ -137,7 +137,7 @@ class SshDeployment:
     def __init__(
         self,
         xen: ChosenXen,
-        target: Target,
+        described: HostDescription,
         *,
         config: Path | None,
         tag: str,
@@ -146,11 +146,12 @@ class SshDeployment:
     ) -> None:
         if xen.artefact is None and xen.cmdline:
             raise ConfigurationError(
-                f"--xen-cmdline cannot change the boot options of the Xen that {target} runs",
+                "--xen-cmdline cannot change the boot options of the Xen that"
+                f" {described.name} runs",
                 todo="add --xen-variant=stock, or another one that is booted by us",
             )
         self._xen = xen
-        self._target = target
+        self._described = described
         self._config = config
         self._tag = tag
         self._tools_for = tools_for
@@ -163,7 +164,10 @@ class SshDeployment:
         """Connect; boot the chosen Xen if there is one to boot."""
         from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - only when it is used
 
-        host = self._host = SshHost(self._target, config=self._config)
+        described = self._described
+        if described.target is None:
+            raise TypeError(f"{described.name} is not reached over ssh")
+        host = self._host = SshHost(described.target, config=self._config, name=described.name)
         artefact = self._xen.artefact
         if artefact is not None:
             from pytest_xenscrub.hypervisor.grub import OneShotBoot  # noqa: PLC0415

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.options import OPTIONS, HostChoice, Settings, read_settings
+from pytest_xenscrub.host.pool import HostDescription
+from pytest_xenscrub.options import OPTIONS, Settings, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,7 @@ def test_an_empty_variable_says_nothing(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_XEN_HOST", "")
-    assert settings(pytester, ini="xen_host = emulated").host == HostChoice("emulated", None)
+    assert settings(pytester, ini="xen_host = emulated").host == HostDescription("emulated")
 
 
 def test_a_flag_may_be_taken_back(

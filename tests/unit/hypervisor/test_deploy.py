@@ -8,7 +8,7 @@ import pytest
 
 from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError
 from pytest_xenscrub.host.emulated import EmulatedHost
-from pytest_xenscrub.host.target import Target
+from pytest_xenscrub.host.pool import parse_host
 from pytest_xenscrub.hypervisor import deploy, grub
 from pytest_xenscrub.hypervisor.build import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
@@ -66,7 +66,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> type[FakeOnce]:
 def over_ssh(xen: ChosenXen, said: list[str]) -> deploy.SshDeployment:
     return deploy.SshDeployment(
         xen,
-        Target("lab7"),
+        parse_host("lab7"),
         config=None,
         tag="xenscrub-000001",
         tools_for=lambda *_: None,
