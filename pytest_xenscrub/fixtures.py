@@ -153,7 +153,8 @@ def timings(
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
     from pytest_xenscrub.report.results import as_properties  # noqa: PLC0415 - only with a host
-    from pytest_xenscrub.scrub.timing import Setting, Timings  # noqa: PLC0415
+    from pytest_xenscrub.scrub.row import Setting  # noqa: PLC0415
+    from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
     info = xen_rig.info
     setting = Setting(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.deploy import Deployment
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.rig import Rig
-    from pytest_xenscrub.scrub.timing import Row
+    from pytest_xenscrub.scrub.row import Row
 
 CONTROL = "noscrub"
 CONTROL_ID = "control"
@@ -285,13 +285,14 @@ class Session:
         if not rows:
             return
         from pytest_xenscrub.report.compare import render_comparison  # noqa: PLC0415
-        from pytest_xenscrub.report.table import UNITS, render  # noqa: PLC0415
+        from pytest_xenscrub.report.table import UNITS, legend, render  # noqa: PLC0415
 
         if verbosity >= 0:
             reporter.section("memory of destroyed guests")
             for host in sorted({describe(row) for row in rows}):
                 reporter.write_line(host)
-            reporter.write_line(UNITS)
+            for line in legend() if verbosity else [UNITS]:
+                reporter.write_line(line)
         reporter.write_line(render(rows))
         if comparison := render_comparison(rows, self.xens.names[0]):
             if verbosity >= 0:

@@ -14,7 +14,7 @@ from pytest_xenscrub.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_xenscrub.scrub.timing import Row
+    from pytest_xenscrub.scrub.row import Row
 
 _HEADER = ("test", "MiB", "toolstack", "variant", "n", "destroy", "speed-up", "free", "clean",
            "verdict")  # fmt: skip

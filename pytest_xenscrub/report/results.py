@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.scrub.timing import Row, row_from
+from pytest_xenscrub.scrub.row import Row, row_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

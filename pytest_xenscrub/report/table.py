@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import statistics
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from pytest_xenscrub.units import GIB, MIB
+from pytest_xenscrub.scrub.row import METRICS, SECONDS, SHARE
+from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from pytest_xenscrub.scrub.timing import Row
+    from pytest_xenscrub.scrub.row import Metric, Row, Unit
 
-METRICS = ("create", "fill", "destroy", "client", "gone", "free", "clean", "recreate")
+COLUMNS = tuple(metric for metric in METRICS if metric.column)
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -38,7 +38,15 @@ def render(rows: Sequence[Row]) -> str:
     )
 
 
-UNITS = "times in s (dom0's clock; fill and probe the guest's own), probe in GiB/s"
+def legend() -> list[str]:
+    """What each column of figures is, a line each."""
+    return [f"{metric.column}: {metric.definition} ({metric.unit.name})" for metric in COLUMNS]
+
+
+UNITS = ", ".join(
+    ["times in s (dom0's clock; fill and probe the guest's own)"]
+    + [f"{m.column} in {m.unit.name}" for m in COLUMNS if m.unit not in (SECONDS, SHARE)]
+)
 _LEFT = ("test", "toolstack", "variant", "Xen", "verdict")
 
 
@@ -69,15 +77,15 @@ def test_name(row: Row) -> str:
     return f"{base}[{'-'.join(left)}]" if bracket and left else base
 
 
-def spread(values: Iterable[float | None], digits: int = 2) -> str:
+def spread(values: Iterable[float | None], unit: Unit = SECONDS) -> str:
     """`1.03`, `1.03 (0.98-1.10)` of several, or nothing."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
-    middle = f"{statistics.median(known):.{digits}f}"
+    middle = unit.show(statistics.median(known))
     if len(known) == 1:
         return middle
-    return f"{middle} ({min(known):.{digits}f}-{max(known):.{digits}f})"
+    return f"{middle} ({unit.show(min(known))}-{unit.show(max(known))})"
 
 
 def worst_verdict(rows: Iterable[Row]) -> str:
@@ -92,24 +100,18 @@ def worst_verdict(rows: Iterable[Row]) -> str:
 def _line(group: list[Row]) -> dict[str, str]:
     row = group[0]
     setting = row.setting
-
-    def column(value: Callable[[Row], float | None], digits: int = 2) -> str:
-        return spread((value(each) for each in group), digits)
-
-    line = {
+    return {
         "test": test_name(row),
         "toolstack": setting.toolstack,
         "variant": setting.variant,
         "Xen": setting.xen + (" debug" if setting.debug else ""),
         "MiB": f"{row.memory_bytes // MIB}",
         "n": f"{len(group)}" if len(group) > 1 else "",
+        **{metric.column: _cell(metric, group) for metric in COLUMNS},
+        "verdict": worst_verdict(group),
     }
-    for metric in METRICS:
-        line[metric] = column(attrgetter(metric))
-    line["probe"] = column(
-        lambda each: each.probe_bytes_per_second and each.probe_bytes_per_second / GIB, 1
-    )
-    covered = [each.coverage for each in group if each.coverage is not None]
-    line["coverage"] = f"{min(covered):.2%}" if covered else ""
-    line["verdict"] = worst_verdict(group)
-    return line
+
+
+def _cell(metric: Metric, group: list[Row]) -> str:
+    known = [value for row in group if (value := getattr(row, metric.name)) is not None]
+    return spread([min(known)] if known and metric.least else known, metric.unit)

@@ -1,113 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What each destroy took, as a row: the timings' definitions are here, and nowhere else.
-
-All moments are dom0's monotonic clock, but fill and probe, which are the guest's own.
-
-| create   | create issued → the toolstack returns |
-| fill     | the filler starts writing → every page written |
-| destroy  | destroy issued → the toolstack returns: what `time xl destroy` shows |
-| client   | the same as the client of a toolstack that is a library sees it, on its own clock |
-| gone     | destroy issued → the domain is out of the list, dying ones included |
-| free     | destroy issued → all of its memory is free again |
-| clean    | destroy issued → the backlog is 0 |
-| recreate | destroy returned → a guest of the same size is built |
-| probe    | the probe starts reading → all read |
-"""
+"""From the moments of a guest's life and end to a row; what each figure is stands in `row`."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.guest.console import Filled
+from pytest_xenscrub.scrub.row import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_xenscrub.guest.guest import Ended, Guest
+    from pytest_xenscrub.scrub.row import Setting
     from pytest_xenscrub.scrub.verdict import Verdict
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """Where rows come from: the same for all rows of a test.
-
-    Attributes:
-        test: the test's node id.
-        host: how the user called the host.
-        kind: what it is made of: real, emulated (TCG).
-        toolstack: xl or libvirt.
-        variant: which way of scrubbing its Xen has.
-        xen: its version.
-        debug: whether it is a debug build.
-        build_id: which build it is.
-    """
-
-    test: str
-    host: str
-    kind: str
-    toolstack: str
-    variant: str
-    xen: str
-    debug: bool
-    build_id: str
-
-
-@dataclasses.dataclass
-class Row:
-    """One measured end of a guest. Times in s, sizes in bytes; None for what was not measured.
-
-    Attributes:
-        setting: where it was measured.
-        number: of this row in its test, from 0.
-        how: how the guest ended: destroy, crash, poweroff, reboot.
-        memory_bytes: the guest's memory.
-        vcpus: the guest's vCPUs.
-        backlog_pages: unscrubbed pages when its memory was free, as first seen.
-        probe_bytes_per_second: how fast what it left was read.
-        coverage: freed frames that were read ÷ freed frames.
-        residue_frames: of the victim's frames, how many held residue.
-        pattern_pages: dirty pages with a pattern of ours, wherever they were.
-        verdict: clean, residue or unproven; None where nothing was probed.
-    """
-
-    setting: Setting
-    number: int
-    how: str
-    memory_bytes: int
-    vcpus: int
-    create: float | None = None
-    fill: float | None = None
-    destroy: float | None = None
-    client: float | None = None
-    gone: float | None = None
-    free: float | None = None
-    clean: float | None = None
-    recreate: float | None = None
-    backlog_pages: int | None = None
-    probe_bytes_per_second: float | None = None
-    coverage: float | None = None
-    residue_frames: int | None = None
-    pattern_pages: int | None = None
-    verdict: str | None = None
-
-    @property
-    def id(self) -> str:
-        """Unique in a run: a later row of the same id is the same row, with more in it."""
-        return f"{self.setting.test}#{self.number}"
-
-    def as_dict(self) -> dict[str, object]:
-        """Flat, for JSON and properties: every key, units in the names' documentation."""
-        flat = dataclasses.asdict(self)
-        return {**flat.pop("setting"), **flat}
-
-
-def row_from(flat: dict[str, object]) -> Row:
-    """The row of which `as_dict` made `flat`; what it does not know is left out."""
-    known = {field.name for field in dataclasses.fields(Setting)}
-    fields = {field.name for field in dataclasses.fields(Row)} - {"setting"}
-    setting = Setting(**{k: v for k, v in flat.items() if k in known})  # type: ignore[arg-type]
-    return Row(setting, **{k: v for k, v in flat.items() if k in fields})  # type: ignore[arg-type]
 
 
 class Timings:

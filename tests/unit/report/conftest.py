@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_xenscrub.scrub.timing import Row, Setting
+from pytest_xenscrub.scrub.row import Row, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

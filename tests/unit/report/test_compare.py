@@ -9,7 +9,7 @@ from pytest_xenscrub.report.compare import render_comparison
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_xenscrub.scrub.timing import Row
+    from pytest_xenscrub.scrub.row import Row
 
     MakeRow = Callable[..., Row]
 

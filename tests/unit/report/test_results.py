@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_xenscrub.scrub.timing import Row
+    from pytest_xenscrub.scrub.row import Row
 
     MakeRow = Callable[..., Row]
 
@@ -25,7 +25,7 @@ APPEND = """
 import sys
 from pathlib import Path
 from pytest_xenscrub.report.results import ResultsFile
-from pytest_xenscrub.scrub.timing import Row, Setting
+from pytest_xenscrub.scrub.row import Row, Setting
 name, path = sys.argv[1:]
 setting = Setting(name, "h" * 9000, "real", "xl", "stock", "4.17", False, "c0ffee")
 print("ready", flush=True)

@@ -13,7 +13,7 @@ from pytest_xenscrub.units import GIB, MIB
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_xenscrub.scrub.timing import Row
+    from pytest_xenscrub.scrub.row import Row
 
     MakeRow = Callable[..., Row]
 
@@ -138,3 +138,10 @@ def test_the_least_coverage_is_shown(a_row: MakeRow) -> None:
     rows = [a_row(coverage=share) for share in (1.0, 0.991, None, 0.995)]
     (line,) = cells(render(rows))
     assert line["coverage"] == "99.10%"
+
+
+def test_the_legend_has_a_line_for_each_column_of_figures() -> None:
+    lines = table.legend()
+    assert "gone: destroy issued → the domain is out of the list, dying ones included (s)" in lines
+    assert [line.split(":")[0] for line in lines] == [metric.column for metric in table.COLUMNS]
+    assert table.UNITS.endswith(", probe in GiB/s")

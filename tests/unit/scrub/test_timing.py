@@ -14,7 +14,8 @@ from pytest_xenscrub.dom0.client import Reclaim
 from pytest_xenscrub.guest.console import Filled
 from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.report.results import as_properties, rows_of
-from pytest_xenscrub.scrub.timing import Row, Setting, Timings, row_from
+from pytest_xenscrub.scrub.row import Row, Setting, row_from
+from pytest_xenscrub.scrub.timing import Timings
 from pytest_xenscrub.scrub.verdict import Verdict
 
 SETTING = Setting(

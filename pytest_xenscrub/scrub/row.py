@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""What was measured of one guest's end: each figure, its unit and its definition, once, here.
+
+A figure is one line of `Row`; table, comparisons, results and properties all follow it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pytest_xenscrub.units import GIB
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """How a figure is shown.
+
+    Attributes:
+        name: as it stands behind a figure.
+        size: of one such, in the unit that rows have.
+        digits: behind the point.
+    """
+
+    name: str
+    size: float
+    digits: int
+
+    def show(self, value: float) -> str:
+        """A figure of a row without the unit's name, but for a share, where it stands for it."""
+        sign = "%" if self.name == "%" else ""
+        return f"{value / self.size:.{self.digits}f}{sign}"
+
+
+SECONDS = Unit("s", 1, 2)
+RATE = Unit("GiB/s", GIB, 1)
+SHARE = Unit("%", 0.01, 2)
+PAGES = Unit("pages", 1, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A figure of a row.
+
+    Attributes:
+        name: the field's.
+        unit: how it is shown.
+        definition: what it is: for a time, its two moments.
+        column: its heading in the table; empty: it is not in there.
+        more_is_better: whether a larger one is the better one.
+        least: whether of several the least alone is shown, and no spread.
+    """
+
+    name: str
+    unit: Unit
+    definition: str
+    column: str
+    more_is_better: bool
+    least: bool
+
+
+def metric(
+    unit: Unit,
+    definition: str,
+    *,
+    column: str | None = None,
+    more_is_better: bool = False,
+    least: bool = False,
+) -> Any:
+    """A field of `Row` that is a figure; None until it is measured. Arguments: see `Metric`.
+
+    A column's heading is the field's name unless another is given.
+    """
+    return dataclasses.field(
+        default=None,
+        metadata={
+            "unit": unit, "definition": definition, "column": column,
+            "more_is_better": more_is_better, "least": least,
+        },
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Where rows come from: the same for all rows of a test.
+
+    Attributes:
+        test: the test's node id.
+        host: how the user called the host.
+        kind: what it is made of: real, emulated (TCG).
+        toolstack: xl or libvirt.
+        variant: which way of scrubbing its Xen has.
+        xen: its version.
+        debug: whether it is a debug build.
+        build_id: which build it is.
+    """
+
+    test: str
+    host: str
+    kind: str
+    toolstack: str
+    variant: str
+    xen: str
+    debug: bool
+    build_id: str
+
+
+@dataclasses.dataclass
+class Row:
+    """One measured end of a guest. Times in s, sizes in bytes; None for what was not measured.
+
+    All moments are dom0's monotonic clock, but fill and probe, which are the guest's own.
+
+    Attributes:
+        setting: where it was measured.
+        number: of this row in its test, from 0.
+        how: how the guest ended: destroy, crash, poweroff, reboot.
+        memory_bytes: the guest's memory.
+        vcpus: the guest's vCPUs.
+        verdict: clean, residue or unproven; None where nothing was probed.
+    """
+
+    setting: Setting
+    number: int
+    how: str
+    memory_bytes: int
+    vcpus: int
+    create: float | None = metric(SECONDS, "create issued → the toolstack returns")
+    fill: float | None = metric(SECONDS, "the filler starts writing → every page is written")
+    destroy: float | None = metric(
+        SECONDS, "destroy issued → the toolstack returns: what `time xl destroy` shows"
+    )
+    client: float | None = metric(
+        SECONDS, "destroy as the client of a toolstack that is a library sees it, on its own clock"
+    )
+    gone: float | None = metric(
+        SECONDS, "destroy issued → the domain is out of the list, dying ones included"
+    )
+    free: float | None = metric(SECONDS, "destroy issued → all of its memory is free again")
+    clean: float | None = metric(SECONDS, "destroy issued → the backlog is 0")
+    recreate: float | None = metric(SECONDS, "destroy returned → a guest of the same size is built")
+    backlog_pages: int | None = metric(
+        PAGES, "unscrubbed pages when its memory was free, as first seen", column=""
+    )
+    probe_bytes_per_second: float | None = metric(
+        RATE, "how fast what it left was read", column="probe", more_is_better=True
+    )
+    coverage: float | None = metric(
+        SHARE, "freed frames that were read ÷ freed frames", more_is_better=True, least=True
+    )
+    residue_frames: int | None = metric(
+        PAGES, "of the victim's frames, those that held residue", column=""
+    )
+    pattern_pages: int | None = metric(
+        PAGES, "dirty pages with a pattern of ours, wherever they were", column=""
+    )
+    verdict: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Unique in a run: a later row of the same id is the same row, with more in it."""
+        return f"{self.setting.test}#{self.number}"
+
+    def as_dict(self) -> dict[str, object]:
+        """Flat, for JSON and properties: every key; units as `METRICS` has them."""
+        flat = dataclasses.asdict(self)
+        return {**flat.pop("setting"), **flat}
+
+
+def _metric_of(field: dataclasses.Field[Any]) -> Metric:
+    known = dict(field.metadata)
+    column = known.pop("column")
+    return Metric(field.name, column=field.name if column is None else column, **known)
+
+
+METRICS = tuple(_metric_of(field) for field in dataclasses.fields(Row) if field.metadata)
+"""Every figure of a row, in the order of the table's columns."""
+
+
+def row_from(flat: dict[str, object]) -> Row:
+    """The row of which `as_dict` made `flat`; what it does not know is left out."""
+    known = {field.name for field in dataclasses.fields(Setting)}
+    fields = {field.name for field in dataclasses.fields(Row)} - {"setting"}
+    setting = Setting(**{k: v for k, v in flat.items() if k in known})  # type: ignore[arg-type]
+    return Row(setting, **{k: v for k, v in flat.items() if k in fields})  # type: ignore[arg-type]
