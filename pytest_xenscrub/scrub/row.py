@@ -36,6 +36,7 @@ SECONDS = Unit("s", 1, 2)
 RATE = Unit("GiB/s", GIB, 1)
 SHARE = Unit("%", 0.01, 2)
 PAGES = Unit("pages", 1, 0)
+BYTE_SECONDS = Unit("GiB s", GIB, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +118,8 @@ class Row:
         how: how the guest ended: destroy, crash, poweroff, reboot.
         memory_bytes: the guest's memory.
         vcpus: the guest's vCPUs.
+        exposure_curve: [s since destroy was issued, share of its frames that still hold its bytes],
+            in the order of time; None where RAM cannot be seen from outside.
         verdict: clean, residue or unproven; None where nothing was probed.
     """
 
@@ -138,6 +141,24 @@ class Row:
     )
     free: float | None = metric(SECONDS, "destroy issued → all of its memory is free again")
     clean: float | None = metric(SECONDS, "destroy issued → the backlog is 0")
+    exposure: float | None = metric(
+        SECONDS, "destroy issued → its last byte is gone from RAM, seen from outside"
+    )
+    exposure_half: float | None = metric(
+        SECONDS, "destroy issued → half of its frames hold none of its bytes", column=""
+    )
+    exposure_over: float | None = metric(
+        SECONDS, "destroy issued → we stopped looking, and its bytes were still in RAM",
+        column="exposure >",
+    )  # fmt: skip
+    exposed_byte_seconds: float | None = metric(
+        BYTE_SECONDS,
+        "bytes that were still in RAM, summed over the time since destroy was issued",
+        column="exposed",
+    )
+    sampling_seconds: float | None = metric(
+        SECONDS, "what looking at its bytes took of a CPU of the machine that looks", column=""
+    )
     recreate: float | None = metric(SECONDS, "destroy returned → a guest of the same size is built")
     backlog_pages: int | None = metric(
         PAGES, "unscrubbed pages when its memory was free, as first seen", column=""
@@ -154,6 +175,11 @@ class Row:
     pattern_pages: int | None = metric(
         PAGES, "dirty pages with a pattern of ours, wherever they were", column=""
     )
+    judged: float | None = metric(
+        SHARE, "freed frames that were read, or seen from outside, ÷ freed frames", column="",
+        more_is_better=True, least=True,
+    )  # fmt: skip
+    exposure_curve: list[list[float]] | None = None
     verdict: str | None = None
 
     @property
