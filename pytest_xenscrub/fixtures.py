@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.session import Session
-    from pytest_xenscrub.toolstack.libvirt import LibvirtRun
+    from pytest_xenscrub.toolstack.drivers import Drivers
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
@@ -86,34 +86,26 @@ def xen_toolstack(request: pytest.FixtureRequest, _xen_session: Session) -> str:
 
 
 @pytest.fixture(scope="session")
-def _libvirt(_xen_session: Session, xen_rig: Rig) -> Iterator[LibvirtRun]:
-    """Connected when it is first used; let go of before the host is."""
-    from pytest_xenscrub.toolstack.libvirt import LibvirtRun  # noqa: PLC0415 - only with a host
+def _drivers(_xen_session: Session, xen_rig: Rig, _guest_kernel: Path) -> Iterator[Drivers]:
+    """Let go of before the host is."""
+    from pytest_xenscrub.toolstack.drivers import Drivers  # noqa: PLC0415 - only with a host
 
-    run = LibvirtRun(_xen_session.tag)
-    yield run
-    run.close()
+    drivers = Drivers(_xen_session.tag, _guest_kernel)
+    yield drivers
+    if xen_rig.healthy():
+        drivers.close()
 
 
 @pytest.fixture
 def toolstack(
-    _xen_session: Session,
-    xen_rig: Rig,
-    dom0: Dom0,
-    _guest_kernel: Path,
-    xen_toolstack: str,
-    _libvirt: LibvirtRun,
+    xen_rig: Rig, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
 ) -> Iterator[Toolstack]:
     """The toolstack; guests that a test leaves behind are destroyed after it."""
-    from pytest_xenscrub.toolstack.xl import Xl  # noqa: PLC0415 - only with a host
-
-    tag = _xen_session.tag
-    driver = _libvirt.toolstack(dom0) if xen_toolstack == "libvirt" else Xl(dom0, tag)
-    driver.install(_guest_kernel)
+    driver = _drivers.get(xen_toolstack, dom0)
     yield driver
     # A host that hangs is made anew, and its guests with it; waiting for it would help nobody.
     if xen_rig.healthy():
-        driver.close()
+        driver.clean()
 
 
 @pytest.fixture

@@ -123,5 +123,8 @@ class Toolstack(Protocol):
     def reboot(self, domid: int, deadline: Deadline) -> None:
         """Ask a guest to reboot itself; returns at once."""
 
+    def clean(self) -> None:
+        """Destroy every domain of this run's that is left."""
+
     def close(self) -> None:
-        """Destroy every domain of this toolstack's that is left, and all else that it made."""
+        """As `clean`, and remove all else that it made."""

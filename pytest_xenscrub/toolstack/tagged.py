@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import Listed
 
 _INSTALL_SECONDS = 30.0
-_CLOSE_SECONDS = 60.0
+_CLEAN_SECONDS = 60.0
+_CLOSE_SECONDS = 10.0
 
 
 class TaggedDomains(ABC):
@@ -40,6 +41,7 @@ class TaggedDomains(ABC):
         self.tag = tag
         self.folder = f"/run/{tag}"
         self.kernel = f"{self.folder}/kernel.elf"
+        self._before: set[int] = set()
 
     @abstractmethod
     def list(self, deadline: Deadline) -> list[Listed]:
@@ -56,22 +58,28 @@ class TaggedDomains(ABC):
         return [d for d in self.list(deadline) if d.name.startswith(f"{self.tag}-")]
 
     def install(self, kernel: Path) -> None:
-        """Copy a guest kernel into this run's folder in dom0."""
+        """Copy a guest kernel into this run's folder in dom0, before any guest is created."""
         deadline = self._deadline(_INSTALL_SECONDS, "copying the guest kernel")
+        self._before = self._domids()
         # The agent makes the folder with it, faster than a command would.
         self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
         self.dom0.host.put(kernel, self.kernel, deadline=deadline)
 
-    def close(self) -> None:
-        """Destroy every domain that bears this run's tag, and remove its folder and logs.
+    def _domids(self) -> set[int]:
+        return {domain.domid for domain in self.dom0.domains()}
+
+    def clean(self) -> None:
+        """Destroy every domain that bears this run's tag.
 
         Raises:
             InfrastructureError: some are left; says which, and what to do.
             DeadlineExceededError: the toolstack hung.
         """
-        deadline = self._deadline(_CLOSE_SECONDS, "removing this run's guests")
-        ours = self._ours(deadline)
-        for domain in ours:
+        # The agent sees in a millisecond that nothing is left, which a toolstack takes long for.
+        if self._domids() <= self._before:
+            return
+        deadline = self._deadline(_CLEAN_SECONDS, "removing this run's guests")
+        for domain in self._ours(deadline):
             try:
                 self._end(domain.domid, deadline)
             except DeadlineExceededError:
@@ -79,12 +87,18 @@ class TaggedDomains(ABC):
             except InfrastructureError:
                 # It may have ended by itself in between: what counts is what is left.
                 continue
-        left = [domain.name for domain in self._ours(deadline)] if ours else []
-        script = f"rm -rf {self.folder} {self.logs}{self.tag}-*"
-        self.dom0.run(["sh", "-c", script], deadline=deadline).check()
-        if left:
+        if left := [domain.name for domain in self._ours(deadline)]:
             raise InfrastructureError(
                 f"{self.dom0.host.name}: guests of this run are left: {', '.join(left)}",
                 todo=f"destroy them by hand: {self.by_hand} NAME",
                 evidence=self.dom0.evidence(),
             )
+
+    def close(self) -> None:
+        """Destroy what is left, and remove the folder and logs of this run; raises as `clean`."""
+        try:
+            self.clean()
+        finally:
+            script = f"rm -rf {self.folder} {self.logs}{self.tag}-*"
+            deadline = self._deadline(_CLOSE_SECONDS, "removing this run's files")
+            self.dom0.run(["sh", "-c", script], deadline=deadline).check()

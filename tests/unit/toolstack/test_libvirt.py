@@ -467,6 +467,7 @@ def test_close_destroys_this_runs_guests_only(virt: Libvirt, dom0: FakeDom0) -> 
     other = DomainConfig("xenscrub-12ab345-x-1", UUID(int=8), "", 8 * MIB, 1)
     virt.create(CONFIG, deadline=soon())
     virt.create(other, deadline=soon())
+    dom0.found = [in_xen(4711)]
     virt.close()
     names = [d.name for d in virt.list(soon())]
     assert CONFIG.name not in names
@@ -474,8 +475,11 @@ def test_close_destroys_this_runs_guests_only(virt: Libvirt, dom0: FakeDom0) -> 
     assert any(f"rm -rf /run/{TAG} " in line for line in dom0.ran)
 
 
-def test_a_guest_that_is_left_is_named(virt: Libvirt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_is_left_is_named(
+    virt: Libvirt, dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
     virt.create(CONFIG, deadline=soon())
+    dom0.found = [in_xen(4711)]
 
     def refuse(_: object) -> int:
         raise error_of(*REFUSED)

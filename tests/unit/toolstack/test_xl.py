@@ -231,6 +231,7 @@ def test_close_destroys_this_runs_guests_only(xl: Xl, dom0: FakeDom0) -> None:
         "xenscrub-12ab34-probe-2",
     ]
     dom0.lists = [listed(*names), listed("Domain-0")]
+    dom0.found = [domain(number, UUID(int=number)) for number in range(len(names))]
     xl.close()
     assert [line for line in dom0.ran if "destroy" in line] == ["xl destroy 1", "xl destroy 5"]
     assert any("rm -rf /run/xenscrub-12ab34 " in line for line in dom0.ran)
@@ -238,12 +239,14 @@ def test_close_destroys_this_runs_guests_only(xl: Xl, dom0: FakeDom0) -> None:
 
 def test_a_guest_that_ended_in_between_is_no_error(xl: Xl, dom0: FakeDom0) -> None:
     dom0.lists = [listed("Domain-0", "xenscrub-12ab34-victim-1"), listed("Domain-0")]
+    dom0.found = [domain(0, UUID(int=0)), domain(1, UUID(int=1))]
     dom0.answer = lambda line: 1 if "destroy" in line else 0
     xl.close()
 
 
 def test_a_guest_that_is_left_is_named(xl: Xl, dom0: FakeDom0) -> None:
     dom0.lists = [listed("Domain-0", "xenscrub-12ab34-victim-1")]
+    dom0.found = [domain(0, UUID(int=0)), domain(1, UUID(int=1))]
     with pytest.raises(InfrastructureError, match="are left: xenscrub-12ab34-victim-1") as caught:
         xl.close()
     assert "xl destroy" in caught.value.todo
@@ -251,14 +254,24 @@ def test_a_guest_that_is_left_is_named(xl: Xl, dom0: FakeDom0) -> None:
 
 def test_a_destroy_that_hangs_ends_the_clean_up(xl: Xl, dom0: FakeDom0) -> None:
     dom0.lists = [listed("Domain-0", "xenscrub-12ab34-a-1", "xenscrub-12ab34-b-2")]
+    dom0.found = [domain(0, UUID(int=0)), domain(1, UUID(int=1)), domain(2, UUID(int=2))]
 
     def hang(_: str) -> int:
         raise soon().error()
 
     dom0.answer = hang
     with pytest.raises(DeadlineExceededError):
-        xl.close()
+        xl.clean()
     assert dom0.ran == ["xl list", "xl destroy 1"]
+
+
+def test_where_xen_has_no_new_domain_xl_is_not_asked(
+    xl: Xl, dom0: FakeDom0, tmp_path: Path
+) -> None:
+    dom0.found = [domain(0, UUID(int=0)), domain(3, UUID(int=3))]
+    xl.install(tmp_path / "kernel")
+    xl.clean()
+    assert dom0.ran == []
 
 
 # -- its console -------------------------------------------------------------------------------
