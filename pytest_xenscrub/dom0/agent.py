@@ -31,6 +31,8 @@ Facts = Dict[str, Any]
 
 BEAT_SECONDS = 0.25
 SHUTDOWN_CRASH = 3
+SCHEDULER_CREDIT = 5
+SCHEDULER_CREDIT2 = 6
 # How often a dying domain is looked at: 0.15 ms of work each, so about 1 % of dom0's one CPU.
 SAMPLE_SECONDS = 0.01
 # Debug key H prints some 2 KiB on the serial line, so the backlog is looked at less often.
@@ -215,6 +217,15 @@ class Agent:
     def do_crash(self, domid: int) -> Facts:
         """Crash a domain from outside, as `SHUTDOWN_crash` from inside would."""
         self.xc.domain_shutdown(domid, SHUTDOWN_CRASH)
+        return {}
+
+    def do_weigh(self, domid: int, weight: int) -> Facts:
+        """Set a domain's weight, where the scheduler has such."""
+        scheduler = self.xc.sched_id_get()
+        if scheduler == SCHEDULER_CREDIT:
+            self.xc.sched_credit_domain_set(domid, weight=weight)
+        elif scheduler == SCHEDULER_CREDIT2:
+            self.xc.sched_credit2_domain_set(domid, weight=weight)
         return {}
 
     def do_reclaim(

@@ -128,7 +128,11 @@ class GuestFactory:
         return most if most >= LEAST_BYTES else 0
 
     def spinners(self) -> Guest:
-        """A small guest whose vCPUs, one for each CPU, keep every CPU from being idle."""
+        """A small guest whose vCPUs, one for each CPU, keep every CPU from being idle.
+
+        It steps aside for all who have work: nobody is to wait for it longer than need be.
+        """
         guest = self.create("spinner", 2 * LEAST_BYTES, "spin")
         guest.ready()
+        self.dom0.yield_cpus(guest.domid)
         return guest
