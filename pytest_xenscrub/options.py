@@ -28,6 +28,18 @@ def _host(text: str) -> HostDescription:
     return parse_host(text)
 
 
+def _power(text: str) -> tuple[str, ...]:
+    from pytest_xenscrub.host.power import parse_power  # noqa: PLC0415 - as above
+
+    return parse_power(text)
+
+
+def _serial(text: str) -> tuple[str, ...]:
+    from pytest_xenscrub.host.power import parse_serial  # noqa: PLC0415 - as above
+
+    return parse_serial(text)
+
+
 def _file(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
@@ -137,6 +149,16 @@ OPTIONS = (
         "ssh_config", _file, "ssh configuration file to use in place of your own", "FILE"
     ),
     Option(
+        "power", _power,
+        "command that switches the host's power: {action} in it becomes on, off, cycle or status,"
+        " {host} the host's name; no shell runs it", "COMMAND", (),
+    ),
+    Option(
+        "serial", _serial,
+        "command that prints the host's serial log and ends; {host} in it becomes the host's name",
+        "COMMAND", (),
+    ),
+    Option(
         "toolstack", _choice("xl", "libvirt"),
         "what drives the guests, may be given several times: xl (default) or libvirt",
         "xl|libvirt", ("xl",), many=True,
@@ -191,6 +213,8 @@ class Settings:
     host_memory: int | None
     suite: str
     ssh_config: Path | None
+    power: tuple[str, ...]
+    serial: tuple[str, ...]
     toolstack: tuple[str, ...]
     guest_memory: int | None
     min_coverage: float
@@ -232,7 +256,12 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: one cannot be meant; says where it stands.
     """
-    return Settings(**{option.key: _read(config, option) for option in OPTIONS})
+    settings = Settings(**{option.key: _read(config, option) for option in OPTIONS})
+    if (settings.power or settings.serial) and (settings.host is None or settings.host.emulated):
+        raise pytest.UsageError(
+            "--xen-power and --xen-serial are for a machine of --xen-host=[user@]host[:port]"
+        )
+    return settings
 
 
 def _given(config: pytest.Config, option: Option) -> Iterator[tuple[str, list[str]]]:

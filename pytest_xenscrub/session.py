@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import secrets
@@ -158,7 +159,7 @@ class Session:
             )
         return deploy.SshDeployment(
             xen,
-            settings.host,
+            dataclasses.replace(settings.host, power=settings.power, serial=settings.serial),
             config=settings.ssh_config,
             tag=self.tag,
             tools_for=self.xens.tools_for,

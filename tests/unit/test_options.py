@@ -21,6 +21,8 @@ BAD = [
     ("toolstack", "xapi", "'xapi' is not one of: xl, libvirt"),
     ("tools", "some", "'some' is not one of: host, build"),
     ("ssh_config", "/no/such/file", "/no/such/file: there is no such file"),
+    ("power", "echo {host}", "is no power command: it lacks {action}"),
+    ("serial", "tail {console}", "is no serial log command: {console} means nothing here"),
     ("guest_memory", "0", "'0' is no size"),
     ("min_coverage", "101%", "'101%' is no share"),
     ("min_coverage", "nan", "'nan' is no share"),
@@ -62,6 +64,7 @@ def variable(key: str) -> str:
 def test_defaults(pytester: pytest.Pytester) -> None:
     given = settings(pytester)
     assert (given.host, given.results, given.ssh_config) == (None, None, None)
+    assert (given.power, given.serial) == ((), ())
     assert (given.host_memory, given.guest_memory) == (None, None)
     assert (given.variant, given.toolstack) == (("as-is",), ("xl",))
     assert (given.source, given.tools, given.suite) == ("debian", "host", "bookworm")
@@ -195,6 +198,11 @@ def test_a_bad_value_that_another_one_covers_is_never_looked_at(
 def test_options_of_a_xen_that_nobody_builds(pytester: pytest.Pytester) -> None:
     line = usage_error(pytester, "--xen-config=DEBUG=y")
     assert "--xen-config is for a Xen that is built, and none is" in line
+
+
+def test_a_power_command_of_no_machine(pytester: pytest.Pytester) -> None:
+    line = usage_error(pytester, "--xen-power=echo {action}", "--xen-host=emulated")
+    assert "--xen-power and --xen-serial are for a machine of --xen-host=" in line
 
 
 def test_two_variants_of_one_name(pytester: pytest.Pytester) -> None:

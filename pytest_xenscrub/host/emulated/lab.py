@@ -8,8 +8,10 @@ a reset button is left of the emulator.
 from __future__ import annotations
 
 import atexit
+import shlex
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.host.emulated import bmc
 from pytest_xenscrub.host.emulated.accel import Accel, best_accel, qemu_path
 from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image
 from pytest_xenscrub.host.emulated.lab_disk import ensure_lab_disk
@@ -36,7 +38,8 @@ class _DiskMachine(Machine):
             at = command.index(option)
             del command[at : at + 2]
         command.remove("-no-reboot")
-        return command
+        folder = str(self.folder).replace(",", ",,")
+        return [*command, "-qmp", f"unix:{folder}/{bmc.SOCKET},server=on,wait=off"]
 
 
 class LabMachine:
@@ -101,6 +104,32 @@ class LabMachine:
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log: GRUB's, Xen's and dom0's."""
         return self._machine.serial_tail(lines)
+
+    @property
+    def power(self) -> str:
+        """Its power command, as `--xen-power` has it."""
+        return shlex.join(bmc.command(self._machine.folder))
+
+    @property
+    def serial(self) -> str:
+        """Its serial log command, as `--xen-serial` has it."""
+        return shlex.join(["cat", str(self._machine.folder / "serial.log")])
+
+    def freeze(self) -> None:
+        """Hang it: processors, network and all stand still, until it is power-cycled.
+
+        Raises:
+            InfrastructureError: QEMU has ended.
+        """
+        self._machine.qmp("stop")
+
+    def cut_network(self, *, cut: bool) -> None:
+        """Pull its network cable, or put it back.
+
+        Raises:
+            InfrastructureError: QEMU has ended.
+        """
+        self._machine.qmp("set_link", {"name": "net", "up": not cut})
 
     def power_cycle(self) -> None:
         """Press the reset button. What was not written to the disk yet is lost.

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Commands of the user's, run on this machine for one of its hosts: power, serial log."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import string
+import subprocess
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_xenscrub.deadline import Deadline
+
+_SECRET_NAMES = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|_KEY\b", re.IGNORECASE)
+_LEAST_SECRET = 4
+"""Shorter values than this are on, yes and 1, and hiding those would hide everything."""
+_SHOWN = 2000
+
+
+def run_command(words: Sequence[str], values: Mapping[str, str], deadline: Deadline) -> str:
+    """Run a command with its placeholders filled in, and return what it printed.
+
+    No shell is involved. What a password variable of the environment holds is in no error.
+
+    Raises:
+        InfrastructureError: it failed, or cannot be run; its output is in the error.
+        DeadlineExceededError: it did not end in time.
+    """
+    argv = [word.format_map(values) for word in words]
+    shown = without_secrets(shlex.join(argv))
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=max(0.01, deadline.remaining),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise deadline.error(command=shown, output=_end_of(late.stdout or b"")) from None
+    except OSError as error:
+        raise InfrastructureError(
+            f"{deadline.step}: the command cannot be run: {error.strerror}", tried=shown
+        ) from None
+    if done.returncode != 0:
+        raise InfrastructureError(
+            f"{deadline.step}: the command returned {done.returncode}",
+            tried=shown,
+            todo="try it by hand",
+            evidence={"output": _end_of(done.stdout)},
+        )
+    return done.stdout.decode(errors="replace")
+
+
+def parse_command(
+    text: str, what: str, *, required: frozenset[str], optional: frozenset[str], example: str
+) -> tuple[str, ...]:
+    """Take a command line apart as a shell would, and check its placeholders.
+
+    Args:
+        text: the command line.
+        what: what it is, for the error: "power command".
+        required: names of placeholders without which it makes no sense.
+        optional: other placeholders that it may have.
+        example: one that is right.
+
+    Returns:
+        The program and its arguments, placeholders and all.
+
+    Raises:
+        ConfigurationError: it is none, its placeholders are others, or its program is not there.
+    """
+
+    def wrong(why: str) -> ConfigurationError:
+        shown = without_secrets(text)
+        return ConfigurationError(f"{shown!r} is no {what}: {why}", todo=f"as: {example}")
+
+    try:
+        words = tuple(shlex.split(text))
+        fields = set(_fields(words))
+    except ValueError as error:
+        raise wrong(str(error).lower()) from None
+    if not words:
+        raise wrong("it is empty")
+    if unknown := sorted(fields - required - optional):
+        names = ", ".join(f"{{{name}}}" for name in unknown)
+        raise wrong(f"{names} means nothing here; a brace of its own is written twice")
+    if missing := sorted(required - fields):
+        raise wrong(f"it lacks {', '.join(f'{{{name}}}' for name in missing)}")
+    if "{" not in words[0] and shutil.which(words[0]) is None:
+        raise wrong(f"there is no program {words[0]}")
+    return words
+
+
+def _fields(words: Iterable[str]) -> Iterable[str]:
+    """The placeholders of all words, with whatever Python's formatting adds to their names."""
+    for word in words:
+        for _, name, spec, conversion in string.Formatter().parse(word):
+            if name is not None:
+                yield name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+
+
+def without_secrets(text: str) -> str:
+    """A text without the values of the environment's passwords: a tool may print what it got."""
+    values = {
+        value
+        for name, value in os.environ.items()
+        if _SECRET_NAMES.search(name) and len(value) >= _LEAST_SECRET
+    }
+    # The longest first: one may be part of another.
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
+
+
+def _end_of(output: bytes) -> str:
+    return without_secrets(output.decode(errors="replace"))[-_SHOWN:]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""The power command: what it may look like, how it is run, and what its errors say."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pytest_xenscrub.errors import (
+    ConfigurationError,
+    DeadlineExceededError,
+    InfrastructureError,
+)
+from pytest_xenscrub.host import power
+from pytest_xenscrub.host.power import Action, PowerSwitch, SerialLog, parse_power, parse_serial
+
+
+def run(text: str, action: Action = "cycle") -> str:
+    return PowerSwitch(parse_power(text), "lab7").run(action)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        ("echo {host}", "it lacks {action}"),
+        ("echo {action} {bmc}", "{bmc} means nothing here"),
+        ("echo {action} {}", "{} means nothing here"),
+        ("echo {action!r}", "{action!r} means nothing here"),
+        ("echo {host:>9} {action}", "{host:>9} means nothing here"),
+        ("echo {action", "expected '}' before end of string"),
+        ("echo '{action}", "no closing quotation"),
+        ("no-such-tool {action}", "there is no program no-such-tool"),
+    ],
+)
+def test_what_is_no_power_command(text: str, why: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_power(text)
+    assert why in str(caught.value)
+
+
+def test_words_reach_the_program_as_they_are_and_no_shell_sees_them() -> None:
+    assert run("printf '%s|' {action} bmc-{host} '$HOME; a  b' '{{}}'", "status") == (
+        "status|bmc-lab7|$HOME; a  b|{}|"
+    )
+
+
+def test_failure_is_an_error_with_the_tools_output() -> None:
+    with pytest.raises(InfrastructureError) as caught:
+        run("sh -c 'echo BMC is not there >&2; exit 3' {action}")
+    error = str(caught.value)
+    assert "lab7: power cycle: the command returned 3" in error
+    assert "BMC is not there" in error
+
+
+def test_what_cannot_be_executed_is_an_error() -> None:
+    with pytest.raises(InfrastructureError, match="cannot be run: No such file"):
+        run("{host}/tool {action}")
+
+
+def test_a_tool_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "POWER_SECONDS", 0.1)
+    begin = time.monotonic()
+    with pytest.raises(DeadlineExceededError, match="lab7: power cycle: not done"):
+        run("sh -c 'exec sleep 60' {action}")
+    assert time.monotonic() - begin < 5
+
+
+def test_passwords_of_the_environment_are_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPMI_PASSWORD", "correct horse")
+    with pytest.raises(InfrastructureError) as caught:
+        run("""sh -c 'echo "login with $IPMI_PASSWORD"; exit 1' {action} 'correct horse'""")
+    assert "login with ***" in str(caught.value)
+    assert "correct horse" not in str(caught.value)
+    with pytest.raises(ConfigurationError) as refused:
+        parse_power("echo 'correct horse'")
+    assert "correct horse" not in str(refused.value)
+
+
+def test_a_serial_log_is_what_its_command_prints() -> None:
+    log = SerialLog(parse_serial("printf 'one\\r\\ntwo {host}\\nthree\\n'"), "lab7")
+    assert log.tail(2) == "two lab7\nthree"
+
+
+def test_a_serial_log_that_cannot_be_had_says_why_and_is_no_error() -> None:
+    log = SerialLog(parse_serial("sh -c 'echo no such console; exit 1'"), "lab7")
+    assert "lab7: reading its serial log: the command returned 1" in log.tail(20)
+    assert "no such console" in log.tail(20)
+    with pytest.raises(ConfigurationError, match="is no serial log command"):
+        parse_serial("tail {console}")
