@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The agent: runs in dom0 under its own Python, answers one JSON line per request.
 
-It is sent over the SSH connection and lives as long as that does; nothing is installed in dom0.
+It is sent over the SSH connection, with its part `watch`, and lives as long as that does; nothing
+is installed in dom0.
 Times are dom0's monotonic clock in seconds, so that no network latency is in any of them.
 Memory is read through Xen's own Python bindings (`xen.lowlevel.xc`): 0.1 ms a look, where an
 `xl` process takes 150 ms under emulation and would disturb what it watches.
@@ -27,16 +28,14 @@ import time
 import uuid
 from typing import IO, Any, Dict, List, Optional, Sequence, Set
 
+from pytest_xenscrub.dom0.watch import SAMPLE_SECONDS, Watch
+
 Facts = Dict[str, Any]
 
 BEAT_SECONDS = 0.25
 SHUTDOWN_CRASH = 3
 SCHEDULER_CREDIT = 5
 SCHEDULER_CREDIT2 = 6
-# How often a dying domain is looked at: 0.15 ms of work each, so about 1 % of dom0's one CPU.
-SAMPLE_SECONDS = 0.01
-# Debug key H prints some 2 KiB on the serial line, so the backlog is looked at less often.
-BACKLOG_SECONDS = 0.05
 
 HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
 UNSCRUBBED = re.compile(r"Node (\d+) has (\d+) unscrubbed pages")
@@ -256,7 +255,14 @@ class Agent:
                 result["command"] = self.do_run(words, timeout)
 
             worker = threading.Thread(target=command, daemon=True)
-        watch = Watch(self, info, worker, until)
+        watch = Watch(
+            lambda: self.domain(domid),
+            self.free_bytes,
+            lambda: sum(self.backlog().values()),
+            info=info,
+            running=None if worker is None else worker.is_alive,
+            until=until,
+        )
         end = watch.issued + timeout
         if worker is not None:
             worker.start()
@@ -294,68 +300,6 @@ class Agent:
         if start < 0:
             raise RuntimeError("debug key H left no heap dump in Xen's log")
         return {node: int(pages) for node, pages in UNSCRUBBED.findall(dump[start:])}
-
-
-class Watch:
-    """A domain that is ending, looked at again and again."""
-
-    def __init__(
-        self, agent: Agent, info: Facts, worker: Optional[threading.Thread], until: str
-    ) -> None:
-        self.agent = agent
-        self.domid = info["domid"]
-        self.handle = info["handle"]
-        self.worker = worker
-        self.until = until
-        self.samples: List[List[Any]] = []
-        self.backlog: List[List[Any]] = []
-        self.ends_itself = worker is None
-        self.next_backlog = 0.0
-        self.wanted = agent.free_bytes() + info["mem_kb"] * 1024
-        self.issued = time.monotonic()
-        self.moments: Dict[str, Optional[float]] = {"issued": self.issued, "returned": None}
-        self.moments.update(gone=None, free=None, clean=None)
-
-    def look(self) -> bool:
-        """One look; whether all has been seen that was to be seen."""
-        info = self.agent.domain(self.domid)
-        if info is not None and info["handle"] != self.handle:
-            info = None  # another domain got its number
-        free = self.agent.free_bytes()
-        at = time.monotonic()
-        state = "" if info is None else "dying" if info["dying"] else "alive"
-        self.samples.append([at, free, state])
-        moments = self.moments
-        if self.ends_itself and (info is None or not runs(info)):
-            moments["issued"] = at
-            self.ends_itself = False
-        if moments["gone"] is None and info is None:
-            moments["gone"] = at
-        if moments["free"] is None and free >= self.wanted:
-            moments["free"] = at
-        returned = self.worker is None or not self.worker.is_alive()
-        gone = returned and moments["gone"] is not None
-        settled = gone and moments["free"] is not None
-        if self.until != "clean":
-            return gone if self.until == "gone" else settled
-        return settled and self.look_at_backlog(at)
-
-    def look_at_backlog(self, at: float) -> bool:
-        """Whether nothing is left to scrub; looks no more often than the serial line can bear."""
-        if at < self.next_backlog:
-            return False
-        pages = sum(self.agent.backlog().values())
-        at = time.monotonic()
-        self.backlog.append([at, pages])
-        self.next_backlog = at + BACKLOG_SECONDS
-        if pages == 0:
-            self.moments["clean"] = at
-        return pages == 0
-
-
-def runs(info: Facts) -> bool:
-    """Whether a domain still runs; one that crashed is not among those that were shut down."""
-    return not (info["dying"] or info["shutdown"] or info["crashed"])
 
 
 def kill_group(child: "subprocess.Popen[bytes]") -> None:

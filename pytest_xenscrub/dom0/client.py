@@ -135,7 +135,7 @@ class Reclaim:
         clean: the backlog is 0.
         command: the command that ended it.
         samples: (at, free bytes, "alive", "dying" or "").
-        backlog: (at, pages not scrubbed yet).
+        backlog: (at, pages not scrubbed yet); the first one from before the end was asked for.
     """
 
     issued: float
@@ -197,7 +197,7 @@ class Dom0:
         self._worst_stall = 0.0
         self._end: str | None = None
         self._last_words = b""
-        self._process = start_program(host, "agent")
+        self._process = start_program(host, "agent", parts=["watch"])
         self._reader = threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True)
         self._reader.start()
         try:

@@ -9,23 +9,43 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Sequence
 
     from pytest_xenscrub.host.protocol import Host
 
-# Reads the program itself from stdin; what comes after it is the program's own.
-BOOTSTRAP = "import sys; exec(compile(sys.stdin.buffer.read({size}), '{name}', 'exec'))"
+# Reads the program itself from stdin, its parts first: modules that it imports by their name in
+# this package, though the package is not there. What comes after it is the program's own.
+BOOTSTRAP = """
+import sys, types
+def run(name, size, scope):
+    exec(compile(sys.stdin.buffer.read(size), name, 'exec'), scope)
+for name, size in {parts}:
+    sys.modules[name] = types.ModuleType(name)
+    run(name, size, sys.modules[name].__dict__)
+run('xenscrub-{module}', {size}, globals())
+"""
 
 
-def start_program(host: Host, module: str) -> subprocess.Popen[bytes]:
+def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start `MODULE.py` of this folder; its stdin, stdout and stderr are pipes of this process.
 
     One that ends at once is no error here: it has said why on its stderr.
+
+    Args:
+        host: whose dom0 it runs in.
+        module: the program.
+        parts: other modules of this folder that it imports.
     """
-    source = (files(__package__) / f"{module}.py").read_bytes()
-    bootstrap = BOOTSTRAP.format(size=len(source), name=f"xenscrub-{module}")
+    *sources, program = [
+        (files(__package__) / f"{name}.py").read_bytes() for name in (*parts, module)
+    ]
+    named = [
+        (f"{__package__}.{name}", len(source)) for name, source in zip(parts, sources, strict=True)
+    ]
+    bootstrap = BOOTSTRAP.format(parts=named, module=module, size=len(program))
     process = host.popen(["python3", "-u", "-c", bootstrap])
     assert process.stdin is not None  # noqa: S101 - host.popen promises pipes
     with contextlib.suppress(OSError):
-        process.stdin.write(source)
+        process.stdin.write(b"".join([*sources, program]))
         process.stdin.flush()
     return process

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+# The report says which test it is; series are too long for what travels with each report.
+_NO_PROPERTY = ("test", "number", "series")
 _PROPERTY = re.compile(r"xen\[(\d+)\]\.(\w+)")
 
 
@@ -59,7 +61,7 @@ def as_properties(rows: Iterable[Row]) -> list[tuple[str, object]]:
         (f"xen[{row.number}].{key}", value)
         for row in rows
         for key, value in row.as_dict().items()
-        if value is not None and key not in ("test", "number")
+        if value is not None and key not in _NO_PROPERTY
     ]
 
 

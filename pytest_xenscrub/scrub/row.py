@@ -7,9 +7,12 @@ A figure is one line of `Row`; table, comparisons, results and properties all fo
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.units import GIB
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.scrub.series import Series
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +124,9 @@ class Row:
         exposure_curve: [s since destroy was issued, share of its frames that still hold its bytes],
             in the order of time; None where RAM cannot be seen from outside.
         verdict: clean, residue or unproven; None where nothing was probed.
+        first_after_boot: whether it is the first end measured since the host booted, or was
+            woken: caches are cold then, and it is no repeat of the others.
+        series: how its memory came back, against time; for the results' file alone.
     """
 
     setting: Setting
@@ -181,6 +187,8 @@ class Row:
     )  # fmt: skip
     exposure_curve: list[list[float]] | None = None
     verdict: str | None = None
+    first_after_boot: bool = False
+    series: Series = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def id(self) -> str:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.guest.console import Filled
 from pytest_xenscrub.scrub.row import Row
+from pytest_xenscrub.scrub.series import series_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_xenscrub.dom0.client import Reclaim
     from pytest_xenscrub.guest.guest import Ended, Guest
     from pytest_xenscrub.scrub.row import Setting
     from pytest_xenscrub.scrub.verdict import Verdict
@@ -50,7 +52,8 @@ class Timings:
             gone=since_issued(reclaim.gone),
             free=since_issued(reclaim.free),
             clean=since_issued(reclaim.clean),
-            backlog_pages=reclaim.backlog[0][1] if reclaim.backlog else None,
+            backlog_pages=_backlog_when_free(reclaim),
+            series=series_of(reclaim),
         )
         self.rows.append(row)
         self._changed(row)
@@ -73,3 +76,8 @@ class Timings:
         row.pattern_pages = verdict.pattern_pages
         row.verdict = verdict.state
         self._changed(row)
+
+
+def _backlog_when_free(reclaim: Reclaim) -> int | None:
+    free = reclaim.free
+    return next((n for at, n in reclaim.backlog if free is not None and at >= free), None)

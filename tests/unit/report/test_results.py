@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.report.results import ResultsFile
+from pytest_xenscrub.report.results import ResultsFile, as_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 APPEND = """
 import sys
 from pathlib import Path
-from pytest_xenscrub.report.results import ResultsFile
+from pytest_xenscrub.report.results import ResultsFile, as_properties
 from pytest_xenscrub.scrub.row import Row, Setting
 name, path = sys.argv[1:]
 setting = Setting(name, "h" * 9000, "real", "xl", "stock", "4.17", False, "c0ffee")
@@ -66,6 +66,13 @@ def test_a_line_has_all_that_is_known(tmp_path: Path, a_row: MakeRow) -> None:
     assert (line["host"], line["xen"], line["debug"]) == ("emulated", "4.17.5", False)
     assert (line["destroy"], line["gone"], line["free"]) == (1.5, 2.5, None)
     assert line["at"] > 1.7e9
+
+
+def test_series_are_in_the_file_and_in_no_property(tmp_path: Path, a_row: MakeRow) -> None:
+    row = a_row(series={"state": [(0.0, "alive"), (1.5, "")]})
+    ResultsFile(tmp_path / "r").append(row)
+    assert lines_of(tmp_path / "r")[0]["series"] == {"state": [[0.0, "alive"], [1.5, ""]]}
+    assert "xen[0].series" not in dict(as_properties([row]))
 
 
 def test_a_file_that_exists_is_appended_to(tmp_path: Path, a_row: MakeRow) -> None:

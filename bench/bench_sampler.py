@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""What sampling costs: destroy watched ÷ destroy with nobody looking, both timed alike in dom0."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from _bench import ROUNDS, destroy_seconds, filled, say
+
+from pytest_xenscrub.deadline import Deadline
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.scrub.victim import Victim
+
+MOST_RATIO = 1.02
+
+
+def unwatched(guest: Guest, dom0: Dom0) -> float:
+    command = ["xl", "destroy", str(guest.domid)]
+    done = dom0.run(command, deadline=Deadline.after(60, "xl destroy")).check()
+    guest.release()
+    return done.seconds
+
+
+def test_sampler(guests: GuestFactory, dom0: Dom0, victim: Victim) -> None:
+    destroy_seconds(filled(guests, dom0, victim.memory_bytes))  # with cold caches
+    ratios = []
+    for number in range(ROUNDS):
+        # Neighbours in time are compared, in turns of order: what drifts falls out.
+        order = (True, False) if number % 2 else (False, True)
+        took = {}
+        for watched in order:
+            guest = filled(guests, dom0, victim.memory_bytes)
+            took[watched] = destroy_seconds(guest) if watched else unwatched(guest, dom0)
+        ratios.append(took[True] / took[False])
+    ratio = statistics.median(ratios)
+    assert say(
+        "sampler: destroy watched / not", f"{ratio:.3f}x", f"<= {MOST_RATIO}", ratio <= MOST_RATIO
+    )
