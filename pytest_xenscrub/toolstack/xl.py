@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pexpect
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Reclaim, TimedResult, Until
 
 _LIST_FIELDS = 6
+_END_SECONDS = 0.005
 
 
 class XlConsole:
@@ -29,6 +30,9 @@ class XlConsole:
         self._child = pexpect.spawn(command[0], list(command[1:]), echo=False, timeout=None)
         # Its default is a pause before each line that is typed, meant for password prompts.
         self._child.delaybeforesend = None
+        # And a tenth of a second at each step of its end: an ssh that is hung up ends at once.
+        pty = cast("Any", self._child).ptyproc  # its stubs do not know it
+        pty.delayafterclose = pty.delayafterterminate = _END_SECONDS
 
     def read(self, timeout: float) -> bytes:
         """What has come; see `Console.read`."""
