@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a test is handed: fixtures, and nothing else.
 
-Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe` and `timings`.
+Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe`, `timings` and `hotplug`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.dom0.hotplug import Hotplug
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
@@ -179,3 +180,24 @@ def probe(_xen_session: Session, guests: GuestFactory, timings: Timings) -> Prob
     from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - only with a host
 
     return Probe(guests, min_coverage=_xen_session.settings.min_coverage, judged=timings.judge)
+
+
+@pytest.fixture
+def hotplug(xen_rig: Rig, dom0: Dom0) -> Iterator[Hotplug]:
+    """Takes CPUs and pages from Xen; what a test leaves away is given back after it.
+
+    A backlog that never drains is this test's to have left: the host is made anew after it.
+    """
+    from pytest_xenscrub.deadline import Deadline  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.dom0.hotplug import DRAIN_SECONDS, Hotplug  # noqa: PLC0415
+    from pytest_xenscrub.errors import DeadlineExceededError  # noqa: PLC0415
+
+    taken = Hotplug(dom0)
+    yield taken
+    if not xen_rig.healthy():
+        return
+    taken.close()
+    try:
+        dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog after hotplug"))
+    except DeadlineExceededError as error:
+        xen_rig.broke(str(error))
