@@ -248,6 +248,20 @@ class Ballooned:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The guest runs again after a suspend of `ns`; its frames were told anew before.
+
+    Attributes:
+        cancelled: whether it is still in the domain, and in the frames, that it was in.
+        ns: from when its other vCPUs stood still to when it has all of them again, on its clock,
+            which on one host goes on while it is away.
+    """
+
+    cancelled: bool
+    ns: int
+
+
+@dataclass(frozen=True)
 class Ready:
     """All that was asked for is done; the guest waits for a command."""
 
@@ -276,6 +290,7 @@ Event: TypeAlias = (
     | DirtyPage
     | Verified
     | Ballooned
+    | Resumed
     | Ready
     | ErrorLine
     | Bye
@@ -342,6 +357,7 @@ class LineDecoder:
             "dirty": self._dirty,
             "verified": lambda v: Verified(v.dec("pages"), v.dec("mismatched")),
             "ballooned": self._ballooned,
+            "resumed": lambda v: Resumed(bool(v.dec("cancelled")), v.dec("ns")),
             "ready": self._ready,
             "error": lambda v: ErrorLine(v.text("what"), v.get("detail", "")),
             "bye": self._bye,

@@ -19,6 +19,7 @@ from pytest_xenscrub.guest.console import (
     Progress,
     Ranges,
     Ready,
+    Resumed,
 )
 from pytest_xenscrub.units import GIB, gib
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
 
 DESTROY_SECONDS = 120.0
+MOVE_SECONDS = 240.0
 READY_SECONDS = 30.0
 """What a guest of no memory may take to start; more memory gets more, see `ready_seconds`."""
 SLOWEST_BYTES_PER_SECOND = 128 << 20
@@ -51,7 +53,7 @@ class Ended:
 
     Attributes:
         guest: which one.
-        how: "destroy", "crash", "poweroff" or "reboot".
+        how: "destroy", "crash", "poweroff", "reboot"; "save" or "migrate" if it goes on elsewhere.
         reclaim: the moments, on dom0's clock.
     """
 
@@ -243,6 +245,13 @@ class Guest:
     def follow_reboot(self, *, seconds: float = 60.0) -> None:
         """After its reboot: find its new domain, and listen to its console from the start."""
         deadline = Deadline.after(seconds, f"{self.name}: coming back after its reboot")
+        self._find_again(deadline)
+        self.events.clear()
+        self._decoder = LineDecoder()
+        self._undelivered.clear()
+
+    def _find_again(self, deadline: Deadline) -> None:
+        """Under another domid, by its UUID; it has a console of its own."""
         while True:
             found = [d for d in self._dom0.domains() if d.uuid == self.config.uuid and not d.dying]
             if found and found[0].domid != self.domid:
@@ -250,10 +259,37 @@ class Guest:
             deadline.check(**self.evidence())
             time.sleep(_REBOOT_POLL_SECONDS)
         self.domid = found[0].domid
-        self.events.clear()
-        self._decoder = LineDecoder()
-        self._undelivered.clear()
         self._console = self._toolstack.console(self.domid)
+
+    # -- its way to another domain ---------------------------------------------------------------
+
+    def save(self, *, until: Until = "clean", seconds: float = MOVE_SECONDS) -> Ended:
+        """Have it saved to dom0's disk, which ends its domain; watched like a destroy."""
+        deadline = Deadline.after(seconds, f"{self._toolstack.name} save {self.name}")
+        reclaim = self._toolstack.save(self.domid, self.name, until=until, deadline=deadline)
+        self.release()
+        return Ended(self, "save", reclaim)
+
+    def restore(self, *, seconds: float = MOVE_SECONDS) -> Resumed:
+        """Have it go on after `save`, in another domain and other frames."""
+        deadline = Deadline.after(seconds, f"{self._toolstack.name} restore {self.name}")
+        self._toolstack.restore(self.name, deadline)
+        self._find_again(deadline)
+        return self.wait_for(Resumed, deadline)
+
+    def checkpoint(self, *, seconds: float = MOVE_SECONDS) -> Resumed:
+        """Have it saved, and go on as if nothing had been."""
+        deadline = Deadline.after(seconds, f"{self._toolstack.name} checkpoint {self.name}")
+        self._toolstack.checkpoint(self.domid, self.name, deadline)
+        return self.wait_for(Resumed, deadline)
+
+    def migrate(self, *, seconds: float = MOVE_SECONDS) -> tuple[Ended, Resumed]:
+        """Migrate it to this very host: the end of the domain that it was, and how it goes on."""
+        deadline = Deadline.after(seconds, f"{self._toolstack.name} migrate {self.name}")
+        reclaim = self._toolstack.migrate(self.domid, until="gone", deadline=deadline)
+        self.release()
+        self._find_again(deadline)
+        return Ended(self, "migrate", reclaim), self.wait_for(Resumed, deadline)
 
     def release(self) -> None:
         """Let go of its console."""

@@ -113,12 +113,13 @@ class Setting:
 class Row:
     """One measured end of a guest. Times in s, sizes in bytes; None for what was not measured.
 
-    All moments are dom0's monotonic clock, but fill and probe, which are the guest's own.
+    All moments are dom0's monotonic clock, but fill, downtime and probe, which are the guest's own.
 
     Attributes:
         setting: where it was measured.
         number: of this row in its test, from 0.
-        how: how the guest ended: destroy, crash, poweroff, reboot.
+        how: how the guest ended: destroy, crash, poweroff, reboot, save, migrate; where it was not
+            destroyed, "issued" is when it was first seen to run no more.
         memory_bytes: the guest's memory.
         vcpus: the guest's vCPUs.
         exposure_curve: [s since destroy was issued, share of its frames that still hold its bytes],
@@ -166,6 +167,9 @@ class Row:
         SECONDS, "what looking at its bytes took of a CPU of the machine that looks", column=""
     )
     recreate: float | None = metric(SECONDS, "destroy returned → a guest of the same size is built")
+    downtime: float | None = metric(
+        SECONDS, "the guest stands still to be suspended → it has all its vCPUs again"
+    )
     backlog_pages: int | None = metric(
         PAGES, "unscrubbed pages when its memory was free, as first seen", column=""
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_xenscrub.dom0.client import Reclaim
+    from pytest_xenscrub.guest.console import Resumed
     from pytest_xenscrub.guest.guest import Ended, Guest
     from pytest_xenscrub.scrub.row import Setting
     from pytest_xenscrub.scrub.verdict import Verdict
@@ -63,6 +64,12 @@ class Timings:
         """A guest of the same size was built after `ended`, whose row is the last one."""
         if ended.reclaim.returned is not None and self.rows:
             self.rows[-1].recreate = guest.created.returned - ended.reclaim.returned
+            self._changed(self.rows[-1])
+
+    def resumed(self, resumed: Resumed) -> None:
+        """The last row's guest runs again, somewhere else."""
+        if self.rows:
+            self.rows[-1].downtime = resumed.ns / 1e9
             self._changed(self.rows[-1])
 
     def judge(self, verdict: Verdict) -> None:

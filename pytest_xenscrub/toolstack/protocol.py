@@ -123,6 +123,34 @@ class Toolstack(Protocol):
     def reboot(self, domid: int, deadline: Deadline) -> None:
         """Ask a guest to reboot itself; returns at once."""
 
+    def room_bytes(self, deadline: Deadline) -> int:
+        """Room for saved domains, bytes."""
+
+    def save(self, domid: int, name: str, *, until: Until, deadline: Deadline) -> Reclaim:
+        """Save a domain to a file of that name, which ends it; watched from when it stands still.
+
+        Raises:
+            CommandError: the toolstack, or the guest, could not.
+            DeadlineExceededError: it hung.
+        """
+
+    def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:
+        """Save a domain as `save` does, and have it go on as what it was.
+
+        Raises:
+            MissingToolError: this toolstack cannot; else as `save`.
+        """
+
+    def restore(self, name: str, deadline: Deadline) -> None:
+        """Have a saved domain go on, with the UUID that it had; its file is removed."""
+
+    def migrate(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
+        """Migrate a running domain to this very host; what is watched is the one that it leaves.
+
+        Raises:
+            MissingToolError: this toolstack cannot; else as `save`.
+        """
+
     def clean(self) -> None:
         """Destroy every domain of this run's that is left."""
 

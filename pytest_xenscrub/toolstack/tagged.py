@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,15 +11,17 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import DeadlineExceededError, InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
     from pytest_xenscrub.toolstack.protocol import Listed
 
 _INSTALL_SECONDS = 30.0
 _CLEAN_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
+_DISK = "/var/lib/xen"
+"""Where dom0 has room for saved domains: /run is part of its memory."""
 
 
 class TaggedDomains(ABC):
@@ -42,6 +45,7 @@ class TaggedDomains(ABC):
         self.folder = f"/run/{tag}"
         self.kernel = f"{self.folder}/kernel.elf"
         self._before: set[int] = set()
+        self.saved = f"{_DISK}/{tag}"
 
     @abstractmethod
     def list(self, deadline: Deadline) -> list[Listed]:
@@ -64,6 +68,31 @@ class TaggedDomains(ABC):
         # The agent makes the folder with it, faster than a command would.
         self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
         self.dom0.host.put(kernel, self.kernel, deadline=deadline)
+
+    def room_bytes(self, deadline: Deadline) -> int:
+        """Room for saved domains on dom0's disk, bytes."""
+        self._shell(f"mkdir -p {self.saved}", deadline)
+        return int(self._shell(f"df -B1 --output=avail {self.saved} | tail -n 1", deadline))
+
+    def _saved_file(self, name: str, deadline: Deadline) -> str:
+        self._shell(f"mkdir -p {self.saved}", deadline)
+        return f"{self.saved}/{name}"
+
+    def _drop_saved(self, name: str, deadline: Deadline) -> None:
+        self._shell(f"rm -f {shlex.quote(f'{self.saved}/{name}')}", deadline)
+
+    def _leaving(
+        self, domid: int, leave: Callable[[], object], *, until: Until, deadline: Deadline
+    ) -> Reclaim:
+        """Watch a domain that something else than a destroy ends."""
+        watch = self.dom0.watch(domid, None, until=until, deadline=deadline)
+        # Answered after the watch has begun: what the domain has must be seen before it goes.
+        self.dom0.ping(deadline)
+        leave()
+        return watch.result()
+
+    def _shell(self, script: str, deadline: Deadline) -> str:
+        return self.dom0.run(["sh", "-c", script], deadline=deadline).check().stdout
 
     def _domids(self) -> set[int]:
         return {domain.domid for domain in self.dom0.domains()}
@@ -99,6 +128,5 @@ class TaggedDomains(ABC):
         try:
             self.clean()
         finally:
-            script = f"rm -rf {self.folder} {self.logs}{self.tag}-*"
             deadline = self._deadline(_CLOSE_SECONDS, "removing this run's files")
-            self.dom0.run(["sh", "-c", script], deadline=deadline).check()
+            self._shell(f"rm -rf {self.folder} {self.saved} {self.logs}{self.tag}-*", deadline)

@@ -49,7 +49,7 @@ start:
         call    kernel_main
         ud2
 
-/* %rdi: number of the vCPU; %rsp: its stack (both set by VCPUOP_initialise). */
+/* %rdi: number of the vCPU; %rsi: last job; %rsp: its stack (set by VCPUOP_initialise). */
 start_secondary:
         cld
         xorl    %ebp, %ebp

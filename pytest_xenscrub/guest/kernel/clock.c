@@ -2,16 +2,11 @@
 
 #include "clock.h"
 #include "hypercall.h"
-#include "kernel.h"
-#include "pagetable.h"
-
-static char shared_info_page[PAGE_SIZE] __page_aligned;
-
-#define shared_info ((struct shared_info *)shared_info_page)
+#include "shared_info.h"
 
 unsigned long now_ns(void)
 {
-    const volatile struct vcpu_time_info *t = &shared_info->vcpu_info[0].time;
+    const volatile struct vcpu_time_info *t = &shared->vcpu_info[0].time;
     unsigned long delta, ns;
     uint32_t version, lo, hi;
 
@@ -52,7 +47,7 @@ void wait_for(const unsigned int *ports, unsigned int nr, unsigned long ns)
     hyp_sched_op(SCHEDOP_poll, &poll);
 
     for ( i = 0; i < nr; i++ )
-        __atomic_fetch_and(&shared_info->evtchn_pending[ports[i] / BITS_PER_WORD],
+        __atomic_fetch_and(&shared->evtchn_pending[ports[i] / BITS_PER_WORD],
                            ~(1ul << (ports[i] % BITS_PER_WORD)), __ATOMIC_SEQ_CST);
 }
 
@@ -61,10 +56,4 @@ void notify(unsigned int port)
     struct evtchn_send send = { .port = port };
 
     hyp_event_channel_op(EVTCHNOP_send, &send);
-}
-
-void clock_init(unsigned long shared_info_ma)
-{
-    MUST(hyp_update_va_mapping(shared_info_page, shared_info_ma | PTE_RW));
-    memset(shared_info->evtchn_mask, 0xff, sizeof(shared_info->evtchn_mask));
 }

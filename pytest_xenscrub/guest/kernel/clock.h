@@ -6,7 +6,7 @@
 
 #define NS_PER_MS 1000000ul
 
-/* ns since Xen booted. */
+/* ns since Xen booted, also before and after a suspend; shared_info must be mapped. */
 unsigned long now_ns(void);
 
 /* Gives the physical CPU to another vCPU. */
@@ -20,8 +20,5 @@ void yield(void);
 void wait_for(const unsigned int *ports, unsigned int nr, unsigned long ns);
 
 void notify(unsigned int port);
-
-/* Maps shared_info (given as a machine address) and masks all events. */
-void clock_init(unsigned long shared_info);
 
 #endif

@@ -14,7 +14,7 @@
 #define UNIT_MIN        (2ul << (20 - PAGE_SHIFT))
 
 extern char start_secondary[];
-void cpu_main(unsigned int cpu);
+void cpu_main(unsigned int cpu, unsigned int seen);
 
 unsigned int nr_cpus = 1;
 
@@ -88,10 +88,9 @@ static void work(unsigned int cpu)
     }
 }
 
-void cpu_main(unsigned int cpu)
+/* `seen`: of the last job before it was started. */
+void cpu_main(unsigned int cpu, unsigned int seen)
 {
-    unsigned int seen = 0;
-
     for ( ; ; )
     {
         while ( READ_ONCE(job.generation) == seen )
@@ -161,7 +160,10 @@ static unsigned int bind_port(unsigned int cpu)
 static void start(unsigned int cpu, unsigned long l4_mfn)
 {
     static struct vcpu_guest_context context;
-    void *stack = reserve_stack(cpu);
+    static void *stacks[MAX_VCPUS];
+
+    if ( !stacks[cpu] )
+        stacks[cpu] = reserve_stack(cpu);
 
     port[cpu] = bind_port(cpu);
 
@@ -176,8 +178,9 @@ static void start(unsigned int cpu, unsigned long l4_mfn)
     memset(&context, 0, sizeof(context));
     context.flags = VGCF_IN_KERNEL;
     context.user_regs.rip = (unsigned long)start_secondary;
-    context.user_regs.rsp = (unsigned long)stack + STACK_PAGES * PAGE_SIZE;
+    context.user_regs.rsp = (unsigned long)stacks[cpu] + STACK_PAGES * PAGE_SIZE;
     context.user_regs.rdi = cpu;
+    context.user_regs.rsi = job.generation;
     context.user_regs.cs = FLAT_KERNEL_CS;
     context.user_regs.ss = FLAT_KERNEL_SS;
     context.user_regs.rflags = 0x200;
@@ -196,4 +199,21 @@ void cpus_start(const void *l4)
     port[0] = bind_port(0);
     for ( cpu = 1; cpu < nr_cpus; cpu++ )
         start(cpu, image_mfn(l4));
+}
+
+/* They wait for a job, so there is nothing that they could be in the midst of. */
+void cpus_down(void)
+{
+    unsigned int cpu;
+
+    for ( cpu = 1; cpu < nr_cpus; cpu++ )
+        MUST(hyp_vcpu_op(VCPUOP_down, cpu, NULL));
+}
+
+void cpus_up(void)
+{
+    unsigned int cpu;
+
+    for ( cpu = 1; cpu < nr_cpus; cpu++ )
+        MUST(hyp_vcpu_op(VCPUOP_up, cpu, NULL));
 }

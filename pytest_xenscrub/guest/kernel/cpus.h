@@ -12,7 +12,12 @@
 typedef void job_fn(unsigned int cpu, unsigned long first, unsigned long end);
 
 unsigned int cpus_count(void);
+/* Starts all others, also in a domain that we find ourselves in after a suspend. */
 void cpus_start(const void *l4);
+
+/* Between jobs: stops the others, and lets them go on if we are still in that domain. */
+void cpus_down(void);
+void cpus_up(void);
 
 /*
  * Does [0, end) in units, on all vCPUs; returns when all of it is done, with the ns it took.

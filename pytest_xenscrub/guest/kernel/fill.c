@@ -10,6 +10,7 @@
 
 static unsigned long nr_filled, nr_verified, nr_mismatched;
 static unsigned long owner;
+static bool moved;
 
 static struct pattern pattern_of(unsigned long pfn)
 {
@@ -101,6 +102,7 @@ void fill(void)
     unsigned long ns;
 
     owner = pattern_owner(options.run, options.guest);
+    moved = false;
     nr_filled = 0;
     ns = cpus_run(fill_unit, memory.pages, cpus_unit(), "fill");
 
@@ -113,6 +115,18 @@ void fill(void)
 
     report_frames();
     console_kick();
+}
+
+void frames_moved(void)
+{
+    moved = true;
+}
+
+/* A frame that the pattern may name: any, but the same all over the page, with a valid check. */
+static void allow_frame_of(struct pattern *p, const unsigned long *page)
+{
+    if ( KIND(page[3]) == KIND_MFN )
+        p->mfn = pattern_frame(KIND_MFN, frame_of(page[3]), owner);
 }
 
 static bool holds(const unsigned long *page, const struct pattern *p)
@@ -138,6 +152,8 @@ static void verify_unit(unsigned int cpu, unsigned long first, unsigned long end
         if ( !is_data(pfn) )
             continue;
         p = pattern_of(pfn);
+        if ( moved )
+            allow_frame_of(&p, direct_map(pfn));
         verified++;
         if ( !holds(direct_map(pfn), &p) )
         {

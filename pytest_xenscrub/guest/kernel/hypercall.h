@@ -34,6 +34,15 @@ static inline long hyp_sched_op(unsigned int cmd, void *arg)
     return hypercall(__HYPERVISOR_sched_op, cmd, (unsigned long)arg, 0, 0);
 }
 
+/* Of the same domain, cancelled: 1; of a new one: 0. */
+static inline long hyp_suspend(unsigned long start_info_mfn)
+{
+    struct sched_shutdown shutdown = { .reason = SHUTDOWN_suspend };
+
+    return hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, (unsigned long)&shutdown,
+                     start_info_mfn, 0);
+}
+
 static inline long hyp_event_channel_op(unsigned int cmd, void *arg)
 {
     return hypercall(__HYPERVISOR_event_channel_op, cmd, (unsigned long)arg, 0, 0);

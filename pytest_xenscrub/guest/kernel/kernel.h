@@ -84,6 +84,9 @@ void report_frames(void);
 void fill(void);
 void verify(void);
 
+/* The pages are in other frames now than when they were filled. */
+void frames_moved(void);
+
 /* Gives data pages back to Xen, as a balloon driver does. */
 void balloon(unsigned long pages);
 

@@ -11,12 +11,13 @@
 #include "reserve.h"
 #include "residue.h"
 #include "scan.h"
+#include "suspend.h"
 #include "xenstore.h"
 
 struct memory memory;
 unsigned long *p2m;
 
-void kernel_main(const start_info_t *si, unsigned long boot_stack_end);
+void kernel_main(start_info_t *si, unsigned long boot_stack_end);
 
 static bool ends_action(char c)
 {
@@ -149,15 +150,13 @@ static void build_world(const void *l4)
         residue_show(options.show);
 }
 
-void kernel_main(const start_info_t *si, unsigned long boot_stack_end)
+void kernel_main(start_info_t *si, unsigned long boot_stack_end)
 {
     unsigned int ports[2];
     const char *command;
 
     memory_init(si, boot_stack_end);
-    console_init(image_va(si->console.domU.mfn), si->console.domU.evtchn);
-    xenstore_init(image_va(si->store_mfn), si->store_evtchn);
-    clock_init(si->shared_info);
+    attach(si);
     options_parse((const char *)si->cmd_line);
     cpus_count();
     say_hello();
@@ -168,8 +167,6 @@ void kernel_main(const start_info_t *si, unsigned long boot_stack_end)
     ready();
 
     xenstore_watch_shutdown();
-    ports[0] = console_port();
-    ports[1] = xenstore_port();
     for ( ; ; )
     {
         xenstore_poll();
@@ -179,6 +176,9 @@ void kernel_main(const start_info_t *si, unsigned long boot_stack_end)
             actions_run(command);
             ready();
         }
+        /* Others after a suspend. */
+        ports[0] = console_port();
+        ports[1] = xenstore_port();
         wait_for(ports, ARRAY_SIZE(ports), 0);
     }
 }

@@ -4,6 +4,7 @@
 #include "hypercall.h"
 #include "kernel.h"
 #include "report.h"
+#include "suspend.h"
 #include "xenstore.h"
 
 #include <xen/io/xs_wire.h>
@@ -135,6 +136,12 @@ static void handle_shutdown(void)
         return;
 
     request(XS_WRITE, acknowledge, sizeof(acknowledge), answer);
+
+    if ( word_is(wanted, strlen(wanted), "suspend") )
+    {
+        suspend();
+        return;
+    }
 
     for ( i = 0; i < ARRAY_SIZE(known); i++ )
         if ( word_is(wanted, strlen(wanted), known[i].name) )

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of xenstore as it takes to be shut down politely. */
+/* As much of xenstore as it takes to be shut down, or suspended, politely. */
 
 #ifndef XENSTORE_H
 #define XENSTORE_H
@@ -11,7 +11,7 @@ struct xenstore_domain_interface;
 void xenstore_init(struct xenstore_domain_interface *ring, unsigned int port);
 unsigned int xenstore_port(void);
 
-/* Watches control/shutdown; does what is asked for there: call on each event of the port. */
+/* Watches control/shutdown, in each domain anew; does what is asked for there: call on each event of the port. */
 void xenstore_watch_shutdown(void);
 void xenstore_poll(void);
 

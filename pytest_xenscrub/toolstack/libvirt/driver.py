@@ -12,7 +12,7 @@ import libvirt
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import TimedResult
-from pytest_xenscrub.errors import CommandError, XenScrubError
+from pytest_xenscrub.errors import CommandError, MissingToolError, XenScrubError
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
@@ -144,6 +144,32 @@ class Libvirt(TaggedDomains):
         """`virDomainReboot`."""
         connection = self._connection
         connection.call(deadline, connection.find(domid, deadline).reboot)
+
+    def save(self, domid: int, name: str, *, until: Until, deadline: Deadline) -> Reclaim:
+        """`virDomainSave`."""
+        connection = self._connection
+        domain = connection.find(domid, deadline)
+        path = self._saved_file(name, deadline)
+        return self._leaving(
+            domid,
+            lambda: connection.call(deadline, domain.save, path),
+            until=until,
+            deadline=deadline,
+        )
+
+    def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:
+        """What libvirt saves has ended."""
+        raise MissingToolError("libvirt has no call that saves a domain of Xen's and resumes it")
+
+    def restore(self, name: str, deadline: Deadline) -> None:
+        """`virDomainRestore`."""
+        connection = self._connection
+        connection.call(deadline, connection.virt.restore, f"{self.saved}/{name}")
+        self._drop_saved(name, deadline)
+
+    def migrate(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
+        """Not to the host that it is on."""
+        raise MissingToolError("libvirt migrates no domain to the host that it is on")
 
     def _end(self, domid: int, deadline: Deadline) -> None:
         connection = self._connection

@@ -25,6 +25,7 @@ from pytest_xenscrub.guest.console import (
     Progress,
     Ranges,
     Ready,
+    Resumed,
     Scanned,
     Verified,
 )
@@ -327,3 +328,14 @@ def test_a_terabyte_in_scattered_chunks() -> None:
     assert event.map.mfn(chunks * 512 - 1) == where[-1] + 511
     assert memory < 200e6
     assert cpu < 8
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_guest_that_was_suspended_goes_on_counting_its_lines(cancelled: bool) -> None:
+    decoder = LineDecoder()
+    decoder.feed(lines(hello(2), "ready"))
+    frames = line(2, "range kind=frames at=0 runs=7:2") + line(3, "ranges-end kind=frames pages=2")
+    *_, told, resumed = decoder.feed(frames + line(4, f"resumed cancelled={int(cancelled)} ns=5"))
+    assert isinstance(told, Ranges)
+    assert told.frames == BitMap64([7, 8])
+    assert resumed == Resumed(cancelled, 5)

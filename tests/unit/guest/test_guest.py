@@ -19,7 +19,7 @@ from pytest_xenscrub.errors import (
     GuestProtocolError,
     HostStalledError,
 )
-from pytest_xenscrub.guest.console import Filled, Hello, Progress, Ready, Scanned
+from pytest_xenscrub.guest.console import Filled, Hello, Progress, Ready, Resumed, Scanned
 from pytest_xenscrub.guest.guest import Guest, ready_seconds
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig
 from pytest_xenscrub.units import GIB, MIB
@@ -100,6 +100,20 @@ class FakeHostAndToolstack:
     def watch(self, domid: int, argv: None, *, until: str, deadline: Deadline) -> FakeWatch:
         self.ended.append(("watch", domid, argv, until))
         return FakeWatch(self.reclaim)
+
+    def save(self, domid: int, name: str, *, until: str, deadline: Deadline) -> Reclaim:
+        self.ended.append(("save", domid, name, until))
+        return self.reclaim
+
+    def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:
+        self.ended.append(("checkpoint", domid, name))
+
+    def restore(self, name: str, deadline: Deadline) -> None:
+        self.ended.append(("restore", name))
+
+    def migrate(self, domid: int, *, until: str, deadline: Deadline) -> Reclaim:
+        self.ended.append(("migrate", domid, until))
+        return self.reclaim
 
     def check_alive(self, step: str) -> None:
         if self.silent:
@@ -318,3 +332,47 @@ def test_a_guest_that_does_not_come_back(found: Callable[[], list[DomainInfo]]) 
     started.host.found = found()
     with pytest.raises(DeadlineExceededError, match="coming back after its reboot"):
         started.guest.follow_reboot(seconds=0.02)
+
+
+# -- its way to another domain -----------------------------------------------------------------
+
+
+def said_after(seq: int, *texts: str) -> bytes:
+    """What a guest says that has said `seq` lines in another domain."""
+    bodies = (f"{at} {text}".encode() for at, text in enumerate(texts, seq))
+    return b"".join(b"$%s*%08x\r\n" % (body, zlib.crc32(body)) for body in bodies)
+
+
+FRAMES = ("range kind=frames at=0 runs=20:a", "ranges-end kind=frames pages=10")
+
+
+def test_a_saved_guest_goes_on_where_it_was_in_its_report() -> None:
+    resumed = said_after(2, *FRAMES, "resumed cancelled=0 ns=7")
+    started = Started(FakeConsole(said(HELLO, "ready")), FakeConsole(resumed))
+    started.guest.ready()
+    assert started.guest.save().how == "save"
+    assert started.console.closed
+    started.host.found = [a_domain(9)]
+    assert started.guest.restore() == Resumed(cancelled=False, ns=7)
+    assert started.host.ended == [("save", 5, "victim-1", "clean"), ("restore", "victim-1")]
+    assert started.guest.domid == 9
+    assert started.guest.frames == BitMap64(range(0x20, 0x2A))
+    assert [type(event) for event in started.guest.events[:2]] == [Hello, Ready]
+
+
+def test_a_migrated_guest_is_another_domain_with_the_same_uuid() -> None:
+    resumed = said_after(1, *FRAMES, "resumed cancelled=0 ns=7")
+    started = Started(FakeConsole(said(HELLO)), FakeConsole(resumed))
+    started.guest.wait_for(Hello, Deadline.after(5, "hello"))
+    started.host.found = [a_domain(5, dying=True), a_domain(6)]
+    ended, event = started.guest.migrate()
+    assert (ended.how, event.ns, started.guest.domid) == ("migrate", 7, 6)
+
+
+def test_a_checkpoint_leaves_the_domain_and_the_console() -> None:
+    resumed = said_after(2, *FRAMES, "resumed cancelled=1 ns=7")
+    started = Started(FakeConsole(said(HELLO, "ready") + resumed))
+    started.guest.ready()
+    assert started.guest.checkpoint().cancelled
+    assert started.host.listened_to == [5]
+    assert not started.console.closed

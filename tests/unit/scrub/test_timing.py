@@ -11,7 +11,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.dom0.client import Reclaim
-from pytest_xenscrub.guest.console import Filled
+from pytest_xenscrub.guest.console import Filled, Resumed
 from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.report.results import as_properties, rows_of
 from pytest_xenscrub.scrub.row import Row, Setting, row_from
@@ -66,6 +66,15 @@ def test_recreate_counts_from_the_toolstacks_return() -> None:
     row = timings.record(end)
     timings.recreated(end, ended().guest)
     assert row.recreate == 9.0
+
+
+def test_a_downtime_belongs_to_the_last_row() -> None:
+    timings = Timings(SETTING)
+    timings.resumed(Resumed(cancelled=False, ns=1))
+    timings.record(ended("destroy"))
+    timings.record(ended("save", returned=None))
+    timings.resumed(Resumed(cancelled=False, ns=2_500_000_000))
+    assert [row.downtime for row in timings.rows] == [None, 2.5]
 
 
 def test_a_verdict_belongs_to_the_last_row() -> None:

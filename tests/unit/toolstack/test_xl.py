@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -11,7 +12,12 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import DomainInfo, TimedResult
-from pytest_xenscrub.errors import CommandError, DeadlineExceededError, InfrastructureError
+from pytest_xenscrub.errors import (
+    CommandError,
+    DeadlineExceededError,
+    InfrastructureError,
+    MissingToolError,
+)
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
 from pytest_xenscrub.toolstack.xl import Xl, XlConsole, parse_list
 from pytest_xenscrub.units import MIB
@@ -70,6 +76,7 @@ class FakeDom0:
         self.ran: list[str] = []
         self.written: dict[str, str] = {}
         self.answer: Callable[[str], int] = lambda _: 0
+        self.complaint = "xl: error"
         self.lists = [RECORDED]
         self.found: list[DomainInfo] = []
 
@@ -79,7 +86,7 @@ class FakeDom0:
         if line == "xl list":
             text = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
             return TimedResult(tuple(argv), 0, text, "", 1.0, 1.1)
-        return TimedResult(tuple(argv), self.answer(line), "", "xl: error", 10.0, 11.5)
+        return TimedResult(tuple(argv), self.answer(line), "", self.complaint, 10.0, 11.5)
 
     def write(self, path: str, text: str) -> None:
         self.written[path] = text
@@ -89,6 +96,12 @@ class FakeDom0:
 
     def evidence(self) -> dict[str, str]:
         return {"Xen's log": "(XEN) last words"}
+
+    def ping(self, deadline: Deadline) -> None:
+        pass
+
+    def watch(self, domid: int, argv: None, *, until: str, deadline: Deadline) -> Any:
+        return SimpleNamespace(result=lambda: (domid, argv, until))
 
     def reclaim(self, domid: int, argv: Sequence[str], *, until: str, deadline: Deadline) -> Any:
         return domid, " ".join(argv), until
@@ -216,6 +229,56 @@ def test_pause_shutdown_and_reboot(xl: Xl, dom0: FakeDom0) -> None:
     xl.shutdown(5, soon())
     xl.reboot(6, soon())
     assert dom0.ran == ["xl pause 4", "xl shutdown 5", "xl reboot 6"]
+
+
+# -- to another domain -------------------------------------------------------------------------
+
+SAVED = "/var/lib/xen/xenscrub-12ab34/victim"
+
+
+def test_a_save_is_watched_and_its_file_goes_with_the_restore(xl: Xl, dom0: FakeDom0) -> None:
+    watched: Any = xl.save(5, "victim", until="clean", deadline=soon())
+    assert watched == (5, None, "clean")
+    xl.restore("victim", soon())
+    assert dom0.ran == [
+        "sh -c mkdir -p /var/lib/xen/xenscrub-12ab34",
+        f"xl save 5 {SAVED}",
+        f"xl restore {SAVED}",
+        f"sh -c rm -f {SAVED}",
+    ]
+
+
+def test_a_checkpoint_leaves_no_file(xl: Xl, dom0: FakeDom0) -> None:
+    xl.checkpoint(5, "victim", soon())
+    assert dom0.ran[-2:] == [f"xl save -c 5 {SAVED}", f"sh -c rm -f {SAVED}"]
+
+
+def test_saved_guests_are_removed_with_all_else(xl: Xl, dom0: FakeDom0) -> None:
+    dom0.lists = [listed("Domain-0")]
+    xl.close()
+    assert any(" /var/lib/xen/xenscrub-12ab34 " in line for line in dom0.ran if "rm -rf" in line)
+
+
+def test_a_migration_needs_no_ssh(xl: Xl, dom0: FakeDom0) -> None:
+    watched: Any = xl.migrate(5, until="gone", deadline=soon())
+    assert watched == (5, None, "gone")
+    assert dom0.ran == ["xl migrate -s  5 xl migrate-receive"]
+
+
+@pytest.mark.parametrize(
+    ("complaint", "error"),
+    [
+        ("xc: error: Failed to enable logdirty: 95,22,0", MissingToolError),
+        ("libxl: error: something else", CommandError),
+    ],
+)
+def test_a_xen_that_cannot_migrate_is_told_from_one_that_fails(
+    xl: Xl, dom0: FakeDom0, complaint: str, error: type[Exception]
+) -> None:
+    dom0.answer = lambda _: 1
+    dom0.complaint = complaint
+    with pytest.raises(error):
+        xl.migrate(5, until="gone", deadline=soon())
 
 
 # -- close -------------------------------------------------------------------------------------

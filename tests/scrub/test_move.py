@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""A guest that goes on in another domain: the frames of the one that it was are owed a scrub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import MissingToolError
+from pytest_xenscrub.units import MIB, gib
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+    from pytest_xenscrub.toolstack.protocol import Toolstack
+
+MOST_BYTES = 512 * MIB
+"""Of a guest that is saved: dom0's disk, and not Xen, is what more of it would test."""
+
+
+@pytest.fixture
+def movable(victim: Victim, toolstack: Toolstack) -> Victim:
+    """A victim that dom0 has room to save."""
+    room = toolstack.room_bytes(Deadline.after(20, "room for a saved guest"))
+    victim.memory_bytes = min(victim.memory_bytes, MOST_BYTES)
+    if room < 2 * victim.memory_bytes:
+        raise MissingToolError(f"dom0's disk has only {gib(room)} left for a saved guest")
+    return victim
+
+
+@pytest.mark.slow
+@pytest.mark.control
+def test_saved_guest_leaves_nothing(movable: Victim, probe: Probe, timings: Timings) -> None:
+    """A save ends the domain on a path of its own, after dom0 had all of its pages mapped.
+
+    What the guest gets back when it is restored is what it had, in other frames.
+    """
+    frames = movable.fill()
+    timings.record(movable.guest.save(until="clean"))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+    assert not movable.guest.restore().cancelled
+    assert movable.verify().mismatched == 0, "the guest got back something else than it had"
+
+    # With nothing in between, for the downtime.
+    timings.record(movable.guest.save(until="gone"))
+    timings.resumed(movable.guest.restore())
+    assert movable.verify().mismatched == 0, "the guest lost something the second time"
+
+
+@pytest.mark.slow
+@pytest.mark.control
+def test_migrated_guest_leaves_nothing(movable: Victim, probe: Probe, timings: Timings) -> None:
+    """The domain that a guest has left is destroyed while its double runs, full of the same bytes.
+
+    While it was copied, Xen kept a log of what it wrote, in memory that comes free with the rest.
+    """
+    frames = movable.fill()
+    left, resumed = movable.guest.migrate()
+    timings.record(left)
+    timings.resumed(resumed)
+    assert not resumed.cancelled
+    assert not frames & movable.frames, "both domains had the same frames"
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+    assert movable.verify().mismatched == 0, "the guest arrived as something else than it was"
+
+
+@pytest.mark.slow
+@pytest.mark.control
+def test_guest_whose_suspend_was_cancelled_leaves_nothing(
+    movable: Victim, probe: Probe, timings: Timings
+) -> None:
+    """A guest that goes on as the domain that it was, after it had shut itself down, still dies."""
+    frames = movable.fill()
+    resumed = movable.guest.checkpoint()
+    assert resumed.cancelled
+    assert movable.frames == frames, "it has other frames now"
+    assert movable.verify().mismatched == 0, "its memory was touched while it was away"
+    timings.record(movable.destroy(until="clean"))
+    timings.resumed(resumed)
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
