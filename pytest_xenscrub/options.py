@@ -87,6 +87,16 @@ def _repeat(text: str) -> int:
     return int(text)
 
 
+def _nodes(text: str) -> int:
+    from pytest_xenscrub.host.emulated.numa import MOST_NODES  # noqa: PLC0415 - as above
+
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_NODES:
+        raise ConfigurationError(
+            f"{text!r} is no number of NUMA nodes", todo=f"give a number from 1 to {MOST_NODES}"
+        )
+    return int(text)
+
+
 def _flag(text: str) -> bool:
     values = {"1": True, "true": True, "yes": True, "on": True}
     values |= {"0": False, "false": False, "no": False, "off": False, "": False}
@@ -139,6 +149,11 @@ OPTIONS = (
     Option(
         "host_memory", parse_size,
         "memory of the emulated host (default: half of what is available, 8 GiB at most)", "SIZE",
+    ),
+    Option(
+        "host_nodes", _nodes,
+        "NUMA nodes of the emulated host, all but the first of them without CPUs (default: 1)", "N",
+        1,
     ),
     Option(
         "suite", _choice("bookworm", "trixie"),
@@ -211,6 +226,7 @@ class Settings:
 
     host: HostDescription | None
     host_memory: int | None
+    host_nodes: int
     suite: str
     ssh_config: Path | None
     power: tuple[str, ...]

@@ -153,7 +153,9 @@ class Session:
 
         settings = self.settings
         if settings.host is None or settings.host.emulated:
-            wanted = deploy.EmulatedChoice(settings.suite, settings.host_memory)
+            wanted = deploy.EmulatedChoice(
+                settings.suite, settings.host_memory, settings.host_nodes
+            )
             return deploy.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
             )

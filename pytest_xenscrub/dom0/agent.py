@@ -38,6 +38,7 @@ SCHEDULER_CREDIT = 5
 SCHEDULER_CREDIT2 = 6
 
 HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
+NODE = re.compile(r"NODE(\d+) start->(\d+) size->(\d+)")
 UNSCRUBBED = re.compile(r"Node (\d+) has (\d+) unscrubbed pages")
 
 
@@ -146,6 +147,17 @@ class Agent:
     def do_backlog(self) -> Facts:
         """Pages that are free and not scrubbed yet, per node; empty when there are none."""
         return {"nodes": self.backlog(), "at": time.monotonic()}
+
+    def do_nodes(self) -> Facts:
+        """NUMA nodes as [number, first frame, frames], as debug key u tells."""
+        with self.xen_lock:
+            self.log.update()
+            self.xc.send_debug_keys("u")
+            dump = self.log.update()
+        nodes = [[int(word) for word in found] for found in NODE.findall(dump)]
+        if not nodes:
+            raise RuntimeError("debug key u left no NUMA nodes in Xen's log")
+        return {"nodes": nodes}
 
     def do_domains(self) -> List[Facts]:
         """Every domain that Xen knows, dying ones too."""

@@ -364,8 +364,20 @@ class Dom0:
 
     def backlog_pages(self) -> int:
         """Pages that are free and not scrubbed yet, on all nodes (debug key H)."""
+        return sum(self.backlog_of_nodes().values())
+
+    def backlog_of_nodes(self) -> dict[int, int]:
+        """The same per NUMA node; those that have none are left out."""
         nodes = self._look("backlog", "reading the backlog (debug key H)")["nodes"]
-        return sum(nodes.values())
+        return {int(node): pages for node, pages in nodes.items()}
+
+    def nodes(self) -> dict[int, range]:
+        """The host's NUMA nodes, and the frames (MFNs) from each one's first to its last.
+
+        Of these a node need not have all: there are holes.
+        """
+        nodes = self._look("nodes", "reading the NUMA nodes (debug key u)")["nodes"]
+        return {node: range(start, start + size) for node, start, size in nodes}
 
     def domains(self) -> list[DomainInfo]:
         """Every domain, dying ones too."""

@@ -64,10 +64,12 @@ class EmulatedChoice:
     Attributes:
         suite: Debian release of its dom0.
         memory_bytes: its memory; None for a share of what is available.
+        nodes: its NUMA nodes.
     """
 
     suite: str
     memory_bytes: int | None
+    nodes: int = 1
 
 
 class EmulatedDeployment:
@@ -105,6 +107,7 @@ class EmulatedDeployment:
         spec = MachineSpec(
             suite=suite,
             memory_bytes=memory,
+            nodes=self._choice.nodes,
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,
             symbols=None if artefact is None else artefact.symbols,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BAD = [
     ("host", "lab 7", "'lab 7' is no host"),
     ("host_memory", "big", "'big' is no size"),
+    ("host_nodes", "0", "'0' is no number of NUMA nodes"),
+    ("host_nodes", "9", "'9' is no number of NUMA nodes"),
     ("suite", "sid", "'sid' is not one of: bookworm, trixie"),
     ("toolstack", "xapi", "'xapi' is not one of: xl, libvirt"),
     ("tools", "some", "'some' is not one of: host, build"),
@@ -66,6 +68,7 @@ def test_defaults(pytester: pytest.Pytester) -> None:
     assert (given.host, given.results, given.ssh_config) == (None, None, None)
     assert (given.power, given.serial) == ((), ())
     assert (given.host_memory, given.guest_memory) == (None, None)
+    assert given.host_nodes == 1
     assert (given.variant, given.toolstack) == (("as-is",), ("xl",))
     assert (given.source, given.tools, given.suite) == ("debian", "host", "bookworm")
     assert (given.min_coverage, given.repeat) == (0.99, 1)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host import spawn
+from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 from pytest_xenscrub.host.emulated.qmp import Qmp
 from pytest_xenscrub.host.emulated.ram import Ram
 from pytest_xenscrub.host.rundir import RunFolder
@@ -42,6 +43,7 @@ class MachineSpec:
         suite: Debian release of dom0.
         memory_bytes: the machine's memory, bytes.
         cpus: its processors.
+        nodes: its NUMA nodes; all processors are the first one's.
         hypervisor: the Xen it boots, an uncompressed ELF file; None for the image's own.
         xen_cmdline: options for Xen, appended to ours.
         symbols: the hypervisor with its symbols, to say where a CPU hangs.
@@ -50,6 +52,7 @@ class MachineSpec:
     suite: str = "bookworm"
     memory_bytes: int = 4 << 30
     cpus: int = 2
+    nodes: int = 1
     hypervisor: Path | None = None
     xen_cmdline: str = ""
     symbols: Path | None = None
@@ -129,12 +132,13 @@ class Machine:
             str(path).replace(",", ",,") for path in (self.folder, image.kernel, image.initrd)
         )
         command = [
-            qemu, "-name", "xenscrub", "-machine", "pc,memory-backend=ram",
+            qemu, "-name", "xenscrub", "-machine", f"{machine_type(spec.nodes)},memory-backend=ram",
             "-accel", accel.option, "-cpu", accel.cpu, "-smp", str(spec.cpus),
             "-m", f"{spec.memory_bytes >> 20}M",
             # Shared, so that it can be read from outside, and no part of the migration stream.
             "-object", f"memory-backend-file,id=ram,share=on,size={spec.memory_bytes},"
                        f"mem-path=/proc/self/fd/{self.ram.fd}",
+            *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
             "-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot",
             "-kernel", str(spec.hypervisor or image.hypervisor),
             "-append", f"{XEN_OPTIONS} {spec.xen_cmdline}".strip(),

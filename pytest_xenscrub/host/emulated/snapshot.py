@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.host.emulated.image import Image, cache_root
 from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS, MachineSpec
+from pytest_xenscrub.host.emulated.numa import numa_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,12 +38,15 @@ def snapshot_key(image: Image, spec: MachineSpec, accel: Accel, qemu_version: st
         "image": str(image.folder),
         "xen": file_hash(spec.hypervisor or image.hypervisor),
         # QEMU says the path in no state, but its options must be the same.
-        "options": [XEN_OPTIONS, spec.xen_cmdline, DOM0_OPTIONS],
+        "options": [
+            XEN_OPTIONS, spec.xen_cmdline, DOM0_OPTIONS,
+            *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
+        ],
         "memory": spec.memory_bytes,
         "cpus": spec.cpus,
         "accel": [accel.name, accel.cpu],
         "qemu": qemu_version,
-    }
+    }  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
 

@@ -66,6 +66,7 @@ class FakeXc:
         self.looks: list[tuple[dict[str, Any] | None, int]] = [(None, 2 * GIB_IN_KIB)]
         self.backlogs: list[dict[str, int]] = [{}]
         self.crashed: list[tuple[int, int]] = []
+        self.nodes = ""
         self._free_kib = 2 * GIB_IN_KIB
 
     def xeninfo(self) -> dict[str, Any]:
@@ -95,6 +96,9 @@ class FakeXc:
         return self.ring.encode()
 
     def send_debug_keys(self, key: str) -> None:
+        if key == "u":
+            self.ring += self.nodes
+            return
         assert key == "H"
         found = self.backlogs.pop(0) if len(self.backlogs) > 1 else self.backlogs[0]
         self.ring += heap_dump(time.monotonic_ns(), **found)
@@ -216,6 +220,20 @@ def test_domains(agent: Conversation, xc: FakeXc) -> None:
 def test_backlog_of_each_node(agent: Conversation, xc: FakeXc) -> None:
     xc.backlogs = [{"node0": 1024, "node1": 512}]
     assert agent.ask("backlog")["nodes"] == {"0": 1024, "1": 512}
+
+
+def test_frames_of_each_node(agent: Conversation, xc: FakeXc) -> None:
+    xc.nodes = (
+        "(XEN) NODE0 start->0 size->393216 free->1234\n"
+        "(XEN) CPU0...1 -> NODE0\n"
+        "(XEN) NODE1 start->393216 size->393184 free->5\n"
+    )
+    assert agent.ask("nodes")["nodes"] == [[0, 0, 393216], [1, 393216, 393184]]
+
+
+def test_a_xen_that_tells_of_no_nodes_is_an_error(agent: Conversation) -> None:
+    agent.send(1, "nodes")
+    assert "debug key u" in agent.answer()["error"]
 
 
 def test_no_backlog(agent: Conversation) -> None:

@@ -34,6 +34,7 @@ def test_anything_that_differs_has_another_key(tmp_path: Path) -> None:
         snapshot_key(Image(tmp_path / "b"), spec, TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, memory_bytes=GIB), TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, cpus=4), TCG, "QEMU 7.2"),
+        snapshot_key(image, replace(spec, nodes=2), TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, hypervisor=other), TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, xen_cmdline="bootscrub=1"), TCG, "QEMU 7.2"),
         snapshot_key(image, spec, KVM, "QEMU 7.2"),

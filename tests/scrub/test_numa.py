@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""Memory of several NUMA nodes: each has a heap, a backlog and CPUs of its own, or no CPUs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+LEAST_FRAMES = 1024
+
+
+@pytest.fixture
+def nodes(dom0: Dom0, xen_rig: Rig) -> dict[int, range]:
+    """The nodes of the host."""
+    if xen_rig.info.nodes == 1:
+        pytest.skip(
+            "the host has one NUMA node; an emulated one has several with --xen-host-nodes=N"
+        )
+    return dom0.nodes()
+
+
+@pytest.mark.slow
+@pytest.mark.control
+def test_backlog_of_each_node_drains(
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
+    xen_rig: Rig, nodes: dict[int, range],
+) -> None:  # fmt: skip
+    """A node's pages are scrubbed by its own CPUs; one that has none needs those of another.
+
+    The victim has most of the memory, so that it has some of every node's. While all CPUs spin,
+    nothing is scrubbed anywhere; then all of it must be, and be clean on every node.
+    """
+    victim.memory_bytes = guests.most_bytes() * 15 // 16
+    frames = victim.fill()
+    of_node = {node: frames & BitMap64(mfns) for node, mfns in nodes.items()}
+    for node, found in of_node.items():
+        assert len(found) >= LEAST_FRAMES, f"the victim has next to nothing of node {node}"
+
+    spinner = guests.spinners()
+    timings.record(victim.destroy(until="gone"))
+    backlog = dom0.backlog_of_nodes()
+    spinner.destroy(until="gone")
+    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog of all nodes"))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+    for node, found in of_node.items():
+        read = len(found & verdict.read_frames) / len(found)
+        assert read >= verdict.min_coverage, f"of node {node} only {read:.2%} was read: {verdict}"
+    if xen_rig.defers:
+        assert {*backlog} == {*nodes}, "not every node had a backlog: nothing is proven of it"
