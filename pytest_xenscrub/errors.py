@@ -65,6 +65,13 @@ class GuestProtocolError(InfrastructureError):
     """A guest's console line is mangled, missing or out of order: no verdict may rest on it."""
 
 
+class DisagreementError(XenScrubError):
+    """Two of our own witnesses contradict each other: ERROR, and no verdict of the run counts.
+
+    No `InfrastructureError`: nobody who expects one of those may pass over it.
+    """
+
+
 class XenFaultError(XenScrubError):
     """Xen, or a guest on it, did not do what it must: reported as FAILED."""
 

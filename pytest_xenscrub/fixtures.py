@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a test is handed: fixtures, and nothing else.
 
-Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe`, `timings` and `hotplug`.
+Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe`, `timings`, `hotplug` and
+`oracle`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
+    from pytest_xenscrub.outside.exposure import Witness
+    from pytest_xenscrub.outside.oracle import Oracle
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
@@ -110,7 +113,34 @@ def toolstack(
 
 
 @pytest.fixture
-def guests(_xen_session: Session, xen_rig: Rig, dom0: Dom0, toolstack: Toolstack) -> GuestFactory:
+def oracle(xen_rig: Rig, xen_host: Host) -> Oracle:
+    """The host's RAM seen from outside: what is in a frame, with no word of Xen's or a guest's."""
+    if xen_rig.oracle is None:
+        pytest.skip(f"{xen_host.name}: only an emulated host's RAM can be read from outside")
+    return xen_rig.oracle
+
+
+@pytest.fixture
+def _witness(xen_rig: Rig, xen_host: Host) -> Iterator[Witness | None]:
+    """Sees from outside how dead guests' bytes go; stops when the test has ended."""
+    if xen_rig.oracle is None:
+        yield None
+        return
+    from pytest_xenscrub.outside.exposure import Witness  # noqa: PLC0415 - only with a host
+
+    witness = Witness(xen_rig.oracle)
+    yield witness
+    witness.close()
+
+
+@pytest.fixture
+def guests(
+    _xen_session: Session,
+    xen_rig: Rig,
+    dom0: Dom0,
+    toolstack: Toolstack,
+    _witness: Witness | None,
+) -> GuestFactory:
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
@@ -124,6 +154,7 @@ def guests(_xen_session: Session, xen_rig: Rig, dom0: Dom0, toolstack: Toolstack
         clean_byte=xen_rig.info.clean_byte,
         reveal=_xen_session.settings.show_residue,
         live=_xen_session.update,
+        witness=_witness,
     )
 
 
@@ -139,6 +170,7 @@ def timings(
     _xen_session: Session,
     xen_rig: Rig,
     toolstack: Toolstack,
+    _witness: Witness | None,
     xen_repeat: int,
 ) -> Iterator[Timings]:
     """Collects what each end of a guest took, for the table and the results.
@@ -162,6 +194,7 @@ def timings(
     )
     collected = Timings(setting, _xen_session.record)
     yield collected
+    collected.close()
     request.node.user_properties += as_properties(collected.rows)
 
 
@@ -175,11 +208,20 @@ def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
 
 
 @pytest.fixture
-def probe(_xen_session: Session, guests: GuestFactory, timings: Timings) -> Probe:
-    """Reads all memory that is free: `probe.read(frames)` is the verdict."""
-    from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - only with a host
+def probe(_xen_session: Session, xen_rig: Rig, guests: GuestFactory, timings: Timings) -> Probe:
+    """Reads all memory that is free: `probe.read(frames)` is the verdict.
 
-    return Probe(guests, min_coverage=_xen_session.settings.min_coverage, judged=timings.judge)
+    Where the host's RAM can be seen from outside, probes are compared with it, frame by frame.
+    """
+    from pytest_xenscrub.scrub.crosscheck import CrossCheck  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - as above
+
+    return Probe(
+        guests,
+        min_coverage=_xen_session.settings.min_coverage,
+        judged=timings.judge,
+        check=None if xen_rig.oracle is None else CrossCheck(xen_rig.oracle, guests),
+    )
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.deploy import Deployment
+    from pytest_xenscrub.outside.oracle import Oracle
 
 _HEALTH_SECONDS = 10.0
 _SETTLE_SECONDS = 60.0
@@ -56,6 +57,7 @@ class Rig:
         self._host: Host | None = None
         self._dom0: Dom0 | None = None
         self._info: XenInfo | None = None
+        self._oracle: Oracle | None = None
         self._broken = ""
         self._breaks = 0
 
@@ -87,6 +89,12 @@ class Rig:
         self._ensure()
         assert self._info is not None  # noqa: S101 - that is what _ensure is for
         return self._info
+
+    @property
+    def oracle(self) -> Oracle | None:
+        """Its RAM seen from outside; None where this machine has it not. Raises as `host` does."""
+        self._ensure()
+        return self._oracle
 
     @property
     def running(self) -> Dom0 | None:
@@ -182,6 +190,10 @@ class Rig:
         self._dom0 = Dom0(host)
         self._info = self._dom0.info()
         host.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
+        if (memory := host.memory) is not None:
+            from pytest_xenscrub.outside.oracle import Oracle  # noqa: PLC0415 - only with a host
+
+            self._oracle = Oracle(memory, self._info.clean_byte)
         self._check_build_id(self._info)
         self._say(self.describe())
 
@@ -200,6 +212,7 @@ class Rig:
         broken = bool(self._broken) or (dom0 is not None and not dom0.alive)
         self._host = None
         self._info = None
+        self._oracle = None
         if dom0 is not None:
             with contextlib.suppress(Exception):
                 dom0.close(grace=0.0 if broken else _CLOSE_SECONDS)

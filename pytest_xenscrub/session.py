@@ -15,6 +15,7 @@ import pytest
 from _pytest._code.code import ReprFileLocation
 
 from pytest_xenscrub.errors import (
+    DisagreementError,
     HostStalledError,
     InfrastructureError,
     MissingToolError,
@@ -241,6 +242,8 @@ class Session:
         error = None if call.excinfo is None else call.excinfo.value
         if isinstance(error, HostStalledError):
             rig.broke(str(error))
+        if isinstance(error, DisagreementError):
+            item.session.shouldstop = f"{item.nodeid}: {error.what}"
         rig.healthy()
         report.sections.append(("xen host", rig.describe()))
         if not isinstance(error, XenScrubError) and rig.running is not None:

@@ -29,7 +29,7 @@ PROTOCOL: Final = 2
 MAX_LINE: Final = 1002
 """Longest line of the protocol with its end, bytes."""
 
-Kind: TypeAlias = Literal["frames", "clean", "residue", "pattern", "unjudged", "ballooned"]
+Kind: TypeAlias = Literal["frames", "clean", "residue", "pattern", "unjudged", "used", "ballooned"]
 Operation: TypeAlias = Literal["scan", "fill"]
 Reason: TypeAlias = Literal["poweroff", "reboot", "crash"]
 
@@ -172,7 +172,8 @@ class Ranges:
 
     Attributes:
         kind: which set: all frames of the guest, or those with one verdict, or given back;
-            "pattern" are those of "residue" that hold our pattern.
+            "pattern" are those of "residue" that hold our pattern, "used" those that the guest
+            has written to after it had read them.
         frames: MFNs.
         pages: how many; equal to ``len(frames)``.
         map: page to frame, for kind ``frames`` only.

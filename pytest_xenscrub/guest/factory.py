@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap64
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 CREATE_SECONDS = 120.0
@@ -39,6 +40,8 @@ class GuestFactory:
         dom0: the host's dom0.
         run: names this run in the pattern, 24 bits.
         names: this run's guests by their number in the pattern.
+        guests: those that were created, by that number.
+        witness: sees from outside how their bytes go; None where RAM cannot be seen.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class GuestFactory:
         clean_byte: int,
         reveal: bool,
         live: Callable[[str], None],
+        witness: Witness | None = None,
     ) -> None:
         self.toolstack = toolstack
         self.dom0 = dom0
@@ -60,6 +64,8 @@ class GuestFactory:
         self.tag = tag
         self.live = live
         self.names: dict[int, str] = {}
+        self.guests: dict[int, Guest] = {}
+        self.witness = witness
         self._clean_byte = clean_byte
         self._reveal = reveal
         self._numbers = numbers
@@ -117,9 +123,11 @@ class GuestFactory:
         self.live(f"{name}: creating {gib(memory_bytes)}")
         deadline = Deadline.after(CREATE_SECONDS, f"{self.toolstack.name} create {name}")
         created = self.toolstack.create(config, deadline=deadline)
-        return Guest(
-            self.toolstack, self.dom0, config, created, live=self.live, given_back=self._given_back
-        )
+        guest = self.guests[number] = Guest(
+            self.toolstack, self.dom0, config, created,
+            live=self.live, given_back=self._given_back, witness=self.witness,
+        )  # fmt: skip
+        return guest
 
     def most_bytes(self) -> int:
         """Memory of the largest guest that fits now, bytes; 0 if none does."""

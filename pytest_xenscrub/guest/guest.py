@@ -14,6 +14,8 @@ from pytest_xenscrub.errors import GuestFailedError
 from pytest_xenscrub.guest.console import (
     Ballooned,
     ErrorLine,
+    Filled,
+    Hello,
     LineDecoder,
     PfnMap,
     Progress,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
     from pytest_xenscrub.guest.console import Event
+    from pytest_xenscrub.outside.exposure import Recorder, Witness
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
 
 DESTROY_SECONDS = 120.0
@@ -55,11 +58,13 @@ class Ended:
         guest: which one.
         how: "destroy", "crash", "poweroff", "reboot"; "save" or "migrate" if it goes on elsewhere.
         reclaim: the moments, on dom0's clock.
+        recorder: looks at its bytes in RAM until they are gone; None where that cannot be seen.
     """
 
     guest: Guest
     how: str
     reclaim: Reclaim
+    recorder: Recorder | None = None
 
 
 class Guest:
@@ -71,6 +76,7 @@ class Guest:
         domid: its domain.
         events: all that its console said so far, without progress.
         given_back_before: frames that guests had given back, dirty, when this one was created.
+        ended: whether its domain has ended, as far as we have ended it.
     """
 
     def __init__(
@@ -82,15 +88,18 @@ class Guest:
         *,
         live: Callable[[str], None],
         given_back: BitMap64,
+        witness: Witness | None = None,
     ) -> None:
         self.config = config
         self.created = created
         self.domid = created.domid
         self.events: list[Event] = []
+        self.ended = False
         self._toolstack = toolstack
         self._dom0 = dom0
         self._live = live
         self._given_back = given_back
+        self._witness = witness
         self.given_back_before = given_back.copy()
         self._decoder = LineDecoder()
         self._undelivered: list[Event] = []
@@ -204,6 +213,17 @@ class Guest:
         return self.frames_of("frames") - self.ballooned
 
     @property
+    def pattern_pages(self) -> int:
+        """How many pages hold its pattern: those that it filled, less what it then gave back."""
+        pages = 0
+        for event in self.events:
+            if isinstance(event, Filled):
+                pages = event.pages
+            elif isinstance(event, Ballooned) and pages:
+                pages -= event.pages
+        return pages
+
+    @property
     def map(self) -> PfnMap | None:
         """Page to frame, as last reported."""
         return next((r.map for r in reversed(self.all(Ranges)) if r.map is not None), None)
@@ -224,9 +244,10 @@ class Guest:
         """Destroy it through the toolstack, watched in dom0 until its memory is clean."""
         deadline = Deadline.after(seconds, f"{self._toolstack.name} destroy {self.name}")
         self._live(f"{self.name}: destroying {gib(self.memory_bytes)}")
+        exposed = self._expose()
         reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
         self.release()
-        return Ended(self, "destroy", reclaim)
+        return Ended(self, "destroy", reclaim, exposed(reclaim))
 
     def end(self, how: str, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
         """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
@@ -234,13 +255,31 @@ class Guest:
         After a reboot it goes on under another domain: see `follow_reboot`.
         """
         deadline = Deadline.after(seconds, f"{self.name}: {how}")
+        # What comes back after a reboot writes the same pattern again.
+        exposed = self._expose(unless=how == "reboot")
         watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
         self.send(how)
         reclaim = watch.result()
         self.release()
         if reclaim.gone is None:
             raise deadline.error(**self.evidence())
-        return Ended(self, how, reclaim)
+        return Ended(self, how, reclaim, exposed(reclaim))
+
+    def _expose(self, *, unless: bool = False) -> Callable[[Reclaim], Recorder | None]:
+        """Begin to look at its bytes in RAM; call what this returns once its end was issued."""
+        hello = self.last(Hello)
+        if unless or self._witness is None or hello is None or not self.pattern_pages:
+            return lambda _: None
+        offset = self._dom0.clock_offset()
+        recorder = self._witness.watch(
+            self.name, self.frames, run=hello.run, guest=hello.guest, filled=self.pattern_pages
+        )
+
+        def issued(reclaim: Reclaim) -> Recorder:
+            recorder.issued(reclaim.issued - offset)
+            return recorder
+
+        return issued
 
     def follow_reboot(self, *, seconds: float = 60.0) -> None:
         """After its reboot: find its new domain, and listen to its console from the start."""
@@ -259,6 +298,7 @@ class Guest:
             deadline.check(**self.evidence())
             time.sleep(_REBOOT_POLL_SECONDS)
         self.domid = found[0].domid
+        self.ended = False
         self._console = self._toolstack.console(self.domid)
 
     # -- its way to another domain ---------------------------------------------------------------
@@ -292,5 +332,6 @@ class Guest:
         return Ended(self, "migrate", reclaim), self.wait_for(Resumed, deadline)
 
     def release(self) -> None:
-        """Let go of its console."""
+        """Let go of its console: it has ended."""
+        self.ended = True
         self._console.close()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.memory import HostMemory
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Host(Protocol):
     @property
     def kind(self) -> str:
         """What it is made of, for header and results: real, emulated (TCG), emulated (KVM)."""
+
+    @property
+    def memory(self) -> HostMemory | None:
+        """Its RAM, to be read from outside while it runs; None where this machine has it not."""
 
     def run(
         self,

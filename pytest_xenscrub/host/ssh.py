@@ -126,6 +126,11 @@ class SshHost:
         """What it is made of."""
         return self._kind
 
+    @property
+    def memory(self) -> None:
+        """Its RAM is on another machine: it cannot be read from outside."""
+        return None
+
     def _base(self, *, tty: bool = False) -> list[str]:
         command = [self._ssh]
         if self._config is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.host.protocol import CommandResult, Host
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
 
@@ -133,6 +134,11 @@ class HostWithTools:
     def kind(self) -> str:
         """What it is made of."""
         return self.inner.kind
+
+    @property
+    def memory(self) -> HostMemory | None:
+        """Its RAM, to be read from outside while it runs."""
+        return self.inner.memory
 
     def run(
         self,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.scrub.crosscheck import CrossCheck
 
 _PROBES = 3
 """What one probe left is offered to another, and to a third: more would not find more."""
@@ -27,6 +28,7 @@ class Probe:
         guests: creates the probes' guests.
         min_coverage: share of a victim's frames that must have been read.
         judged: told of each verdict.
+        check: compares what probes say with RAM itself; None where that cannot be seen.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class Probe:
         *,
         min_coverage: float = MIN_COVERAGE,
         judged: Callable[[Verdict], None] = lambda _: None,
+        check: CrossCheck | None = None,
     ) -> None:
         self._guests = guests
         self._min_coverage = min_coverage
         self._judged = judged
+        self._check = check
 
     def read(self, frames: BitMap64) -> Verdict:
         """Give all free memory to probes, read it, and judge what was seen of `frames` (MFNs).
@@ -50,6 +54,7 @@ class Probe:
             CommandError: a probe could not be created.
             GuestFailedError: a probe failed.
             GuestProtocolError: a probe's report is mangled: no verdict rests on that.
+            DisagreementError: a probe's report is not what is in RAM, seen from outside.
             DeadlineExceededError: something hung.
         """
         probes: list[Guest] = []
@@ -74,12 +79,18 @@ class Probe:
         return guest
 
     def verdict(self, frames: BitMap64, probes: Iterable[Guest]) -> Verdict:
-        """Judge `frames` by what these probes, or any guest that scanned, have read."""
+        """Judge `frames` by what these probes, or any guest that scanned, have read.
+
+        Raises:
+            DisagreementError: one that lives and idles said what is not in RAM, seen from outside.
+        """
         clean, residue, given_back, written = BitMap64(), BitMap64(), BitMap64(), BitMap64()
         unjudged = other = 0
         seconds = 0.0
         dirty: list[DirtyPage] = []
         for guest in probes:
+            if self._check is not None:
+                self._check.agree(guest)
             clean |= guest.frames_of("clean")
             residue |= guest.frames_of("residue")
             written |= guest.frames_of("pattern")
@@ -90,7 +101,7 @@ class Probe:
                 other += scanned.other
                 seconds += scanned.ns / 1e9
         # A frame that one probe found dirty is dirty, whatever it was after that probe had died.
-        return Verdict(
+        verdict = Verdict(
             victim=frames,
             clean_frames=clean - residue,
             residue_frames=residue,
@@ -104,3 +115,4 @@ class Probe:
             min_coverage=self._min_coverage,
             seconds=seconds,
         )
+        return verdict if self._check is None else self._check.complete(verdict)

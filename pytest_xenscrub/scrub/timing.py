@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Reclaim
     from pytest_xenscrub.guest.console import Resumed
     from pytest_xenscrub.guest.guest import Ended, Guest
+    from pytest_xenscrub.outside.exposure import Recorder
     from pytest_xenscrub.scrub.row import Setting
     from pytest_xenscrub.scrub.verdict import Verdict
 
@@ -31,6 +32,7 @@ class Timings:
         self.setting = setting
         self.rows: list[Row] = []
         self._changed = changed
+        self._exposed: list[tuple[Row, Recorder]] = []
 
     def record(self, ended: Ended) -> Row:
         """A row for a guest that has ended."""
@@ -58,6 +60,8 @@ class Timings:
         )
         self.rows.append(row)
         self._changed(row)
+        if ended.recorder is not None:
+            self._exposed.append((row, ended.recorder))
         return row
 
     def recreated(self, ended: Ended, guest: Guest) -> None:
@@ -79,10 +83,24 @@ class Timings:
         row = self.rows[-1]
         row.probe_bytes_per_second = verdict.bytes_per_second
         row.coverage = verdict.coverage
+        row.judged = verdict.judged
         row.residue_frames = len(verdict.residue_in_victim)
         row.pattern_pages = verdict.pattern_pages
         row.verdict = verdict.state
         self._changed(row)
+
+    def close(self) -> None:
+        """Stop looking at what guests left in RAM; what was seen of it goes into their rows."""
+        exposed, self._exposed = self._exposed, []
+        for row, recorder in exposed:
+            exposure = recorder.finish()
+            row.exposure = exposure.last_byte
+            row.exposure_half = exposure.half
+            row.exposure_over = exposure.watched if exposure.last_byte is None else None
+            row.exposed_byte_seconds = exposure.byte_seconds
+            row.sampling_seconds = exposure.sampling_seconds
+            row.exposure_curve = [[*point] for point in exposure.curve]
+            self._changed(row)
 
 
 def _backlog_when_free(reclaim: Reclaim) -> int | None:

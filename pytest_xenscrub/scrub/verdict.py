@@ -37,6 +37,9 @@ class Verdict:
         dirty: the first dirty pages, described.
         names: guests of this run by their number in the pattern.
         run: this run's number in the pattern.
+        outside_clean: frames of the victim that no probe was given and that hold no dead guest's
+            pattern, seen from outside; empty where RAM cannot be seen, or too much goes on in it.
+        outside_residue: those that hold one.
         min_coverage: share of the victim's frames that must have been read.
         seconds: what reading took, on the probes' own clocks, s.
     """
@@ -51,6 +54,8 @@ class Verdict:
     dirty: tuple[DirtyPage, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
     run: int = 0
+    outside_clean: BitMap64 = field(default_factory=BitMap64)
+    outside_residue: BitMap64 = field(default_factory=BitMap64)
     min_coverage: float = MIN_COVERAGE
     seconds: float = 0.0
 
@@ -63,6 +68,12 @@ class Verdict:
     def coverage(self) -> float:
         """Freed frames that a probe read ÷ freed frames."""
         return len(self.victim & self.read_frames) / len(self.victim) if self.victim else 0.0
+
+    @property
+    def judged(self) -> float:
+        """Freed frames that a probe read, or that were seen from outside ÷ freed frames."""
+        judged = self.read_frames | self.outside_clean | self.outside_residue | self.given_back
+        return len(self.victim & judged) / len(self.victim) if self.victim else 0.0
 
     @property
     def pattern_pages(self) -> int:
@@ -88,7 +99,8 @@ class Verdict:
         victim's (what dom0 or another guest ballooned out, or Xen's own) is counted and told, and
         condemns nobody.
         """
-        return bool(self.residue_in_victim or self.pattern_frames - self.given_back)
+        found = self.residue_in_victim or self.pattern_frames - self.given_back
+        return bool(found or self.outside_residue)
 
     @property
     def state(self) -> State:
@@ -118,6 +130,11 @@ class Verdict:
             f" ({self.min_coverage:.2%} are needed), {self.unjudged_pages} pages of the probes"
             " cannot be judged"
         )
+        if outside := self.outside_clean | self.outside_residue:
+            lines.append(
+                f"  from outside: {len(self.outside_residue)} of {len(outside)} frames that no"
+                f" probe was given hold a dead guest's pattern; {self.judged:.2%} are judged in all"
+            )
         excused = len(self.dirty_by_contract)
         foreign = len(self.residue_frames) - len(self.residue_in_victim) - excused
         if self.residue_frames:
@@ -147,6 +164,11 @@ class Verdict:
             return f"CLEAN: {gib(len(self.read_frames) * PAGE)} read at {rate}, no byte of residue"
         if self.state == "unproven":
             return "UNPROVEN: no residue was seen, but too little was read to call it clean"
+        if not self.residue_in_victim and not self.pattern_frames:
+            return (
+                f"RESIDUE: {len(self.outside_residue)} frames of the victim that no guest was given"
+                " still hold its pattern, and nothing waits for its scrub"
+            )
         if not self.residue_in_victim:
             return (
                 "RESIDUE: a guest's pattern was found in frames that were not the victim's when it"

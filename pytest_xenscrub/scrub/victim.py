@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import XenScrubError
-from pytest_xenscrub.guest.console import Verified
+from pytest_xenscrub.guest.console import Filled, Hello, Verified
 from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
 
 if TYPE_CHECKING:
@@ -76,12 +76,24 @@ class Victim:
 
         Returns:
             Its frames (MFNs).
+
+        Raises:
+            DisagreementError: from outside its frames are not seen to hold what it wrote.
         """
         guests = self._guests
         guests.dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "backlog of earlier guests"))
         self._guest = guests.create("victim", self.memory_bytes, actions, on_crash=self.on_crash)
         self._guest.ready()
+        self._prove()
         return self.frames
+
+    def _prove(self) -> None:
+        """See that its frames are where we look for them from outside."""
+        filled, hello, pages = self.guest.last(Filled), self.guest.last(Hello), self.guest.map
+        if self._guests.witness is not None and filled and hello and pages:
+            self._guests.witness.oracle.prove(
+                self.guest.name, pages, hello.run, hello.guest, filled.pages
+            )
 
     @property
     def frames(self) -> BitMap64:

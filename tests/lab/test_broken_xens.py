@@ -3,27 +3,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+from .suite import RUN_SECONDS, run_suite
+
 VARIANTS = Path(__file__).parent / "variants"
-RUN_SECONDS = 540
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 30)]
-
-
-def run_suite(*arguments: str | Path) -> tuple[int, str]:
-    """The suite proper on the emulated host: exit code and output."""
-    command = [sys.executable, "-m", "pytest", "tests/scrub", "--xen-host=emulated"]
-    command += ["--xen-host-memory=3G", "-p", "no:cacheprovider", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=TOP, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 def test_tasklet_that_never_returns_is_a_host_that_stopped_responding() -> None:

@@ -31,14 +31,18 @@ def test_guest_that_ends_leaves_nothing(
 def test_rebooted_guest_leaves_nothing(victim: Victim, probe: Probe, timings: Timings) -> None:
     """A reboot frees a domain's memory and builds a new one at once, often from the same frames.
 
-    The new one reads what it got before it fills it, and so is the first probe of the old one.
+    The new one does again what its command line says: it reads what it got, before it fills it, and
+    so is the first probe of the old one.
     """
-    frames = victim.fill("scan,fill")
+    victim.fill("scan")
+    victim.guest.do("fill")
+    frames = victim.frames
     timings.record(victim.end("reboot", until="gone"))
     victim.guest.follow_reboot()
     victim.guest.ready()
     reborn = probe.verdict(frames, [victim.guest])
     assert not reborn.has_residue, str(reborn)
+    victim.guest.do("fill")
     frames |= victim.frames
     timings.record(victim.destroy())
     verdict = probe.read(frames)

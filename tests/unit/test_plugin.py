@@ -586,6 +586,28 @@ def test_a_control_whose_host_breaks_has_proven_nothing(project: pytest.Pytester
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
+def test_witnesses_that_disagree_are_an_error_and_end_the_session(
+    project: pytest.Pytester,
+) -> None:
+    test = """
+        import pytest
+        from pytest_xenscrub.errors import DisagreementError, InfrastructureError
+
+        def test_it(xen_host):
+            try:
+                raise DisagreementError("probe-2 called frames clean which hold data")
+            except InfrastructureError:
+                pass  # a test that expects the toolstack to fail
+
+        def test_another(xen_host):
+            pass
+    """
+    result = run(project, test)
+    result.assert_outcomes(errors=1)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*test_it*: probe-2 called frames clean which hold data*"])
+
+
 def test_noscrub_as_any_other_variant_is_no_control(project: pytest.Pytester) -> None:
     test = CONTROLLED.format(on_control="assert False, 'RESIDUE'")
     result = run(project, test, "--xen-variant=noscrub", "-k", "leaves")

@@ -99,6 +99,15 @@ static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
         {
             if ( !is_data(pfn) )
                 continue;
+#ifdef PLANTED_BLINDNESS
+            /* A probe that is wrong, to see that it is found out: not read, and called clean. */
+            if ( pfn % PLANTED_BLINDNESS == 0 )
+            {
+                clean |= bit;
+                mine.clean++;
+                continue;
+            }
+#endif
             if ( is_clean(direct_map(pfn)) )
             {
                 clean |= bit;
@@ -203,6 +212,18 @@ static void report_unjudged(void)
     frames_end(&list);
 }
 
+/* Read, judged, and written to since: what is in there now is ours. */
+static void report_used(void)
+{
+    struct frame_list list;
+    unsigned long pfn;
+
+    frames_begin(&list, "used", false);
+    for ( pfn = memory.reserved; pfn < memory.pages; pfn++ )
+        frames_add(&list, pfn, p2m[pfn]);
+    frames_end(&list);
+}
+
 void scan(void)
 {
     unsigned long ns;
@@ -231,5 +252,6 @@ void scan(void)
     if ( tally.pattern )
         report_pattern();
     report_unjudged();
+    report_used();
     console_kick();
 }

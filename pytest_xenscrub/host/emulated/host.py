@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.host.protocol import CommandResult
 
 _ALIAS = "xenscrub-emulated"
@@ -108,12 +109,9 @@ class EmulatedHost:
         return self._running.folder / "ssh_config"
 
     @property
-    def memory_fd(self) -> int:
-        """Descriptor of the host's RAM, to be mapped and read from outside."""
-        ram = self._running.ram
-        if ram is None:
-            raise InfrastructureError("the emulated host has been closed")
-        return ram.fd
+    def memory(self) -> HostMemory:
+        """Its RAM, to be read from outside while it runs."""
+        return self._running.memory()
 
     @property
     def _running(self) -> Machine:

@@ -17,6 +17,7 @@ from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 from pytest_xenscrub.host.emulated.qmp import Qmp
 from pytest_xenscrub.host.emulated.ram import Ram
+from pytest_xenscrub.host.memory import HostMemory, parse_map
 from pytest_xenscrub.host.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ XEN_OPTIONS = (
 )
 # Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
+_RAM = "ram"
+"""What QEMU calls it."""
 _DEAD = re.compile(rb"Panic on CPU|Kernel panic|Reboot in five seconds|Hardware Dom0 crashed")
 
 
@@ -132,11 +135,11 @@ class Machine:
             str(path).replace(",", ",,") for path in (self.folder, image.kernel, image.initrd)
         )
         command = [
-            qemu, "-name", "xenscrub", "-machine", f"{machine_type(spec.nodes)},memory-backend=ram",
+            qemu, "-name", "xenscrub", "-machine", f"{machine_type(spec.nodes)},memory-backend={_RAM}",
             "-accel", accel.option, "-cpu", accel.cpu, "-smp", str(spec.cpus),
             "-m", f"{spec.memory_bytes >> 20}M",
             # Shared, so that it can be read from outside, and no part of the migration stream.
-            "-object", f"memory-backend-file,id=ram,share=on,size={spec.memory_bytes},"
+            "-object", f"memory-backend-file,id={_RAM},share=on,size={spec.memory_bytes},"
                        f"mem-path=/proc/self/fd/{self.ram.fd}",
             *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
             "-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot",
@@ -220,6 +223,13 @@ class Machine:
             shutil.copyfile(self.folder / "disk.qcow2", folder / "disk.qcow2")
         finally:
             self.qmp("cont")
+
+    def memory(self) -> HostMemory:
+        """Its RAM, and where the machine has it."""
+        if self.ram is None:
+            raise InfrastructureError("the emulated host has been closed")
+        told = self.qmp("human-monitor-command", {"command-line": "info mtree -f"})
+        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, _RAM))
 
     def _ssh_port(self) -> int:
         text = self.qmp("human-monitor-command", {"command-line": "info usernet"})

@@ -180,6 +180,7 @@ class FolderHost:
 
     name = "lab7"
     kind = "real"
+    memory = None
 
     def __init__(self, top: Path) -> None:
         self.top = top

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from pyroaring import BitMap64
 from pytest_xenscrub.dom0.client import Reclaim
 from pytest_xenscrub.guest.console import Filled, Resumed
 from pytest_xenscrub.guest.guest import Ended
+from pytest_xenscrub.outside.exposure import measure
 from pytest_xenscrub.report.results import as_properties, rows_of
 from pytest_xenscrub.scrub.row import Row, Setting, row_from
 from pytest_xenscrub.scrub.timing import Timings
@@ -107,6 +109,27 @@ def test_each_change_of_a_row_is_told() -> None:
     timings.record(ended())
     first = f"{SETTING.test}#0"
     assert told == [(first, None), (first, None), (first, "clean"), (f"{SETTING.test}#1", None)]
+
+
+def test_what_was_seen_of_its_bytes_comes_when_the_test_ends() -> None:
+    seen = measure([(100.0, 1.0), (100.2, 0.5), (100.4, 0.0)], 100.0, 1 << 30, 0.01)
+    still = measure([(100.0, 1.0), (103.0, 0.25)], 100.0, 1 << 30, 0.01)
+    told: list[str] = []
+    timings = Timings(SETTING, lambda row: told.append(row.id))
+    for exposure in (seen, still, None):
+        recorder: Any = exposure and SimpleNamespace(finish=lambda exposure=exposure: exposure)
+        timings.record(dataclasses.replace(ended(), recorder=recorder))
+    assert [row.exposure for row in timings.rows] == [None, None, None]
+    timings.close()
+    timings.close()
+    first, second, third = timings.rows
+    assert (first.exposure, first.exposure_half, first.exposure_over) == (0.4, 0.2, None)
+    assert first.exposure_curve == [[0.0, 1.0], [0.2, 0.5], [0.4, 0.0]]
+    assert first.exposed_byte_seconds == pytest.approx(0.2 * (1 << 30))
+    assert (second.exposure, second.exposure_half, second.exposure_over) == (None, 3.0, 3.0)
+    assert (third.exposure_curve, third.exposure_over) == (None, None)
+    assert len(told) == 5
+    assert rows_of(SETTING.test, as_properties(timings.rows)) == timings.rows
 
 
 def two_rows() -> list[Row]:

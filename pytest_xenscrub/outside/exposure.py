@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""How long a dead guest's bytes stay in RAM: which share of its frames holds them, over time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_xenscrub.errors import DisagreementError
+from pytest_xenscrub.outside.pattern import owner_word
+from pytest_xenscrub.outside.ram import to_array
+from pytest_xenscrub.units import PAGE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyroaring import BitMap64
+
+    from pytest_xenscrub.outside.oracle import Oracle
+    from pytest_xenscrub.outside.ram import Rows
+
+PERIOD_SECONDS: Final = 0.025
+"""From one look to the next."""
+_SAMPLED_FRAMES: Final = 8192
+"""At most so many frames are looked at each time, evenly spread; all of them only when none of
+these holds anything: so a look takes 0.3 ms, and the share is good to 1 %."""
+_DIGITS: Final = 4
+
+Curve = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What was seen of a guest's bytes. Times in s since its end was asked for.
+
+    Attributes:
+        memory_bytes: of the frames that held its pattern.
+        curve: (time, share of those frames that hold bytes of it), in the order of time; what is
+            on a plateau is left out.
+        last_byte: when none held any; None if some still did when we stopped looking.
+        half: when at most half of them did; None likewise.
+        watched: when we looked last.
+        byte_seconds: bytes in RAM, summed over time: the area below the curve.
+        sampling_seconds: what looking took of a CPU of this machine, s.
+    """
+
+    memory_bytes: int
+    curve: Curve
+    last_byte: float | None
+    half: float | None
+    watched: float
+    byte_seconds: float
+    sampling_seconds: float
+
+    def __str__(self) -> str:
+        if self.last_byte is not None:
+            return f"its last byte was gone {self.last_byte:.2f} s after its end was asked for"
+        return (
+            f"its bytes were not gone within {self.watched:.2f} s: {self.curve[-1][1]:.2%} of its"
+            " frames still hold them"
+        )
+
+
+def measure(points: Curve, issued: float, memory_bytes: int, sampling_seconds: float) -> Exposure:
+    """From looks (moment, share) to figures.
+
+    Args:
+        points: the looks, from before `issued` on, on one clock with it, s.
+        issued: when the guest's end was asked for.
+        memory_bytes: what a share of 1 is.
+        sampling_seconds: what looking took.
+    """
+    before = [share for at, share in points if at <= issued]
+    curve = [(0.0, before[-1] if before else 1.0)]
+    curve += [(round(at - issued, _DIGITS), share) for at, share in points if at > issued]
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(curve))
+    gone, half = (
+        next((at for at, share in curve if share <= most), None) for most in (0.0, 0.5)
+    )  # fmt: skip
+    return Exposure(
+        memory_bytes=memory_bytes,
+        curve=_without_plateaus([(at, round(share, _DIGITS)) for at, share in curve]),
+        last_byte=gone,
+        half=half,
+        watched=curve[-1][0],
+        byte_seconds=area * memory_bytes,
+        sampling_seconds=sampling_seconds,
+    )
+
+
+def _without_plateaus(curve: Curve) -> Curve:
+    """All points but those between two others of the same share."""
+    kept = [
+        b for a, b, c in zip(curve, curve[1:], curve[2:], strict=False) if not a[1] == b[1] == c[1]
+    ]
+    return [curve[0], *kept, *curve[1:][-1:]]
+
+
+class Recorder:
+    """Looks at a guest's frames again and again, in a thread of its own, until told to stop.
+
+    Args:
+        oracle: the host's RAM.
+        name: the guest's.
+        frames: those that it has (MFNs); some of them hold its own data and not its pattern.
+        run: its run's number in the pattern.
+        guest: its own.
+        filled: how many frames must hold its pattern now.
+
+    Raises:
+        DisagreementError: not so many do.
+    """
+
+    def __init__(
+        self, oracle: Oracle, name: str, frames: BitMap64, *, run: int, guest: int, filled: int
+    ) -> None:
+        self._oracle = oracle
+        self._owner = np.uint64(owner_word(run, guest))
+        rows = oracle.ram.rows(to_array(frames))
+        self._left = rows[oracle.hold_sampled(rows, self._owner)]
+        if len(self._left) != filled:
+            raise DisagreementError(
+                f"{name} has {filled} filled pages, and seen from outside {len(self._left)} of its"
+                " frames hold its pattern",
+                todo="this is an error of ours: did its frames change since it reported them?",
+            )
+        self._all = filled
+        self._in_full = False
+        self._points: Curve = [(time.monotonic(), 1.0)]
+        self._issued = self._points[0][0]
+        self._cpu_seconds = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="xenscrub-exposure", daemon=True)
+        self._thread.start()
+
+    def issued(self, at: float) -> None:
+        """Its end was asked for at that moment of our monotonic clock, s."""
+        self._issued = at
+
+    def finish(self, wait_seconds: float = 0.0) -> Exposure:
+        """Stop looking, at the latest after so long, s; what was seen."""
+        self._thread.join(wait_seconds)
+        self.stop()
+        memory_bytes = self._all * PAGE
+        return measure(self._points, self._issued, memory_bytes, self._cpu_seconds)
+
+    def stop(self) -> None:
+        """Stop looking now."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while len(self._left) and not self._stop.wait(PERIOD_SECONDS):
+            self._points.append(self._look())
+        self._cpu_seconds = time.thread_time()
+
+    def _look(self) -> tuple[float, float]:
+        """When, and which share of the frames holds any of the guest's bytes."""
+        at = time.monotonic()
+        sample = self._left[:: max(1, len(self._left) // _SAMPLED_FRAMES)]
+        held = np.count_nonzero(self._hold(sample)) / len(sample)
+        if held:
+            return at, held * len(self._left) / self._all
+        left = self._left[self._hold(self._left)]
+        at = time.monotonic()
+        if not len(left):
+            # Two words of each page are gone; is there more of one that was scrubbed in part?
+            self._in_full = True
+            left = self._left[self._hold(self._left)]
+        self._left = left
+        return at, len(left) / self._all
+
+    def _hold(self, rows: Rows) -> NDArray[np.bool_]:
+        if self._in_full:
+            return self._oracle.hold(rows, np.array([self._owner]))
+        return self._oracle.hold_sampled(rows, self._owner)
+
+
+class Witness:
+    """Watches the guests of a test die.
+
+    Args:
+        oracle: the host's RAM.
+    """
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self._recorders: list[Recorder] = []
+
+    def watch(self, name: str, frames: BitMap64, *, run: int, guest: int, filled: int) -> Recorder:
+        """Begin to look at a guest that is about to end; arguments and errors: see `Recorder`."""
+        recorder = Recorder(self.oracle, name, frames, run=run, guest=guest, filled=filled)
+        self._recorders.append(recorder)
+        return recorder
+
+    def close(self) -> None:
+        """Stop looking."""
+        for recorder in self._recorders:
+            recorder.stop()

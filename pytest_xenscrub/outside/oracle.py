@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""What frames of a host hold, judged from outside: neither Xen nor a guest has a say in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from pyroaring import BitMap64
+
+from pytest_xenscrub.errors import DisagreementError
+from pytest_xenscrub.outside.pattern import POSITION_BITS, WORDS, matches, owner_word
+from pytest_xenscrub.outside.ram import RamView, to_array
+from pytest_xenscrub.units import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from pytest_xenscrub.guest.console import PfnMap
+    from pytest_xenscrub.host.memory import HostMemory
+    from pytest_xenscrub.outside.ram import Rows
+
+_SAMPLED: Final = (0, WORDS - 2)
+"""The first and the last word of a page that name its guest: a quick look at it."""
+_HIGH: Final = np.uint64(32)
+_NO_POSITION: Final = np.uint64(~((1 << POSITION_BITS) - 1) & (1 << 64) - 1)
+_SEARCHED_BYTES: Final = 1 << 20
+_HALF: Final = 4
+"""Bytes of half a word."""
+
+
+class Oracle:
+    """Reads the RAM of an emulated host.
+
+    Frames are MFNs. A word of the pattern is compared in full but for its position in the page,
+    55 bits with the run's and the guest's number in them: no other data is taken for it.
+
+    Args:
+        memory: the host's RAM.
+        clean_byte: what the Xen on it scrubs with.
+    """
+
+    def __init__(self, memory: HostMemory, clean_byte: int) -> None:
+        self.ram = RamView(memory)
+        self._clean = np.uint64(int.from_bytes(bytes([clean_byte]) * 8, "little"))
+
+    def clean(self, frames: BitMap64) -> BitMap64:
+        """Those of `frames` in which every byte is what this Xen scrubs with."""
+        mfns = to_array(frames)
+        clean = np.empty(len(mfns), np.bool_)
+        for where, pages in self.ram.chunks(self.ram.rows(mfns)):
+            all_bits = np.bitwise_or.reduce(pages, axis=1)
+            common_bits = np.bitwise_and.reduce(pages, axis=1)
+            clean[where] = (all_bits == self._clean) & (common_bits == self._clean)
+        return BitMap64(mfns[clean].tolist())
+
+    def holding(self, frames: BitMap64, run: int, guests: Iterable[int]) -> BitMap64:
+        """Those of `frames` that hold any word of the pattern of one of these guests of a run."""
+        mfns = to_array(frames)
+        rows = self.ram.rows(mfns)
+        owners = np.array([owner_word(run, guest) for guest in guests], np.uint64)
+        return BitMap64(mfns[self.hold(rows, owners)].tolist())
+
+    def hold(self, rows: Rows, owners: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Of each row, whether any of its words names one of `owners`, which are of one run."""
+        found = np.zeros(len(rows), np.bool_)
+        if not len(owners):
+            return found
+        high = owners[0] >> _HIGH
+        for where, pages in self.ram.chunks(rows):
+            # Kind and run, in all words of all pages; the guest where that fits.
+            maybe = np.flatnonzero((pages >> _HIGH == high).any(axis=1))
+            if len(maybe):
+                named = np.isin(pages[maybe] & _NO_POSITION, owners).any(axis=1)
+                found[where.start + maybe[named]] = True
+        return found
+
+    def hold_sampled(self, rows: Rows, owner: np.uint64) -> NDArray[np.bool_]:
+        """As `hold` for one owner, by two words of each page at their places."""
+        found = np.zeros(len(rows), np.bool_)
+        for at in _SAMPLED:
+            found |= self.ram.pages[rows, at] == owner + np.uint64(at)
+        return found
+
+    def prove(self, name: str, pages: PfnMap, run: int, guest: int, filled: int) -> None:
+        """See that a guest's frames are where we look: each must hold its own pattern, all of it.
+
+        Args:
+            name: the guest's.
+            pages: its pages and their frames, as it reported them.
+            run: its run's number in the pattern.
+            guest: its own.
+            filled: how many pages it says it has filled.
+
+        Raises:
+            DisagreementError: they are not.
+        """
+        parts = []
+        for group in pages.groups():
+            starts = group.mfn + np.arange(group.runs, dtype=np.int64) * group.step
+            mfns = (starts[:, None] + np.arange(group.length)).reshape(-1)
+            parts.append(np.stack([group.pfn + np.arange(len(mfns)), mfns]))
+        pfns, mfns = np.concatenate(parts, axis=1).astype(np.uint64)
+        proven = 0
+        for where, words in self.ram.chunks(self.ram.rows(mfns)):
+            same = matches(words, pfns[where], mfns[where], owner_word(run, guest))
+            proven += int(np.count_nonzero(same))
+        if proven != filled:
+            raise DisagreementError(
+                f"{name} has filled {filled} pages, and seen from outside {proven} of its frames"
+                " hold what it wrote there",
+                todo="this is an error of ours: in where we look for a frame, or in the filler",
+            )
+
+    def search(self, run: int, guest: int) -> dict[int, int]:
+        """All of RAM that holds a guest's pattern, at whatever address, aligned or not.
+
+        Returns:
+            How many of its words start in each frame.
+        """
+        owner = owner_word(run, guest)
+        high = np.uint32(owner >> 32)
+        low = np.uint32(owner & 0xFFFFFFFF)
+        ram = self.ram.pages.reshape(-1).view(np.uint8)
+        counts = np.zeros(len(self.ram.pages), np.int64)
+        for start in range(0, len(ram), _SEARCHED_BYTES):
+            for shift in range(_HALF):
+                part = ram[start + shift : start + shift + _SEARCHED_BYTES + _HALF]
+                # A copy is aligned, whatever the shift.
+                halves = part[: len(part) // _HALF * _HALF].copy().view(np.uint32)
+                at = np.flatnonzero(halves[1:] == high)
+                at = at[halves[at] & np.uint32(_NO_POSITION & np.uint64(0xFFFFFFFF)) == low]
+                if len(at):
+                    here = np.bincount((shift + at * _HALF) // PAGE)
+                    counts[start // PAGE :][: len(here)] += here
+        rows = np.flatnonzero(counts)
+        return dict(zip(self.ram.mfns(rows).tolist(), counts[rows].tolist(), strict=True))

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""A host's RAM in our address space, only to be read, and found by machine frame number."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.outside.pattern import WORDS
+from pytest_xenscrub.units import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+    from pyroaring import BitMap64
+
+    from pytest_xenscrub.host.memory import HostMemory
+
+    Rows = NDArray[np.intp]
+
+_CHUNK: Final = 128
+"""Pages that are looked at together: what is copied of them stays in a CPU's cache."""
+
+
+def to_array(frames: BitMap64) -> NDArray[np.uint64]:
+    """A set of frames as an array, ascending."""
+    return np.fromiter(frames, np.uint64, len(frames))
+
+
+class RamView:
+    """RAM as an array of pages; a row of it is a page of the file, which is not its MFN.
+
+    The mapping is ours: it stays for as long as someone reads in it, also after the host is gone.
+
+    Attributes:
+        pages: 512 words of each page; read-only.
+    """
+
+    def __init__(self, memory: HostMemory) -> None:
+        view = mmap.mmap(memory.fd, memory.size, prot=mmap.PROT_READ)
+        with contextlib.suppress(OSError):  # a kernel without them is slower, that is all
+            view.madvise(mmap.MADV_HUGEPAGE)
+        self.pages: NDArray[np.uint64] = np.frombuffer(view, "<u8").reshape(-1, WORDS)
+        table = np.array(memory.extents, dtype=np.int64) // PAGE
+        self._first, self._row, self._count = table.T
+
+    def rows(self, frames: Iterable[int] | NDArray[np.uint64]) -> Rows:
+        """The rows of some machine frames, in their order.
+
+        Raises:
+            InfrastructureError: one of them is no RAM.
+        """
+        mfns = np.asarray(frames if isinstance(frames, np.ndarray) else [*frames], dtype=np.int64)
+        which = np.searchsorted(self._first, mfns, side="right") - 1
+        within = mfns - self._first[which]
+        wrong = (which < 0) | (within >= self._count[which])
+        if wrong.any():
+            raise InfrastructureError(
+                f"{wrong.sum()} frames that a guest says it has are no RAM of the machine,"
+                f" the first one is MFN {mfns[wrong][0]:#x}",
+                tried=f"RAM from MFN {self._first} on, {self._count} frames",
+            )
+        rows: Rows = (self._row[which] + within).astype(np.intp)
+        return rows
+
+    def mfns(self, rows: Rows) -> NDArray[np.int64]:
+        """The machine frames of some rows; -1 of those that the machine cannot reach."""
+        by_row = np.argsort(self._row)
+        which = by_row[np.searchsorted(self._row[by_row], rows, side="right") - 1]
+        within = rows - self._row[which]
+        known = (within >= 0) & (within < self._count[which])
+        return np.where(known, self._first[which] + within, -1)
+
+    def chunks(self, rows: Rows) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
+        """Copies of some pages, a few at a time: which of `rows` they are, and their words.
+
+        The copy is overwritten by the next one.
+        """
+        buffer = np.empty((_CHUNK, WORDS), np.uint64)
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            copy = buffer[: len(part)]
+            # With a mode that cannot fail numpy writes straight into `out`.
+            np.take(self.pages, part, axis=0, out=copy, mode="clip")
+            yield slice(start, start + len(part)), copy

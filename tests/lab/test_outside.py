@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""What is seen from outside is no mere repetition of what guests say."""
+
+from __future__ import annotations
+
+import pytest
+
+from .suite import RUN_SECONDS, run_suite
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 30)]
+
+
+@pytest.mark.parametrize("variant", ["as-is", "noscrub"])
+def test_probe_that_skips_pages_is_caught_and_ends_the_session(variant: str) -> None:
+    """On a Xen that scrubs it is caught over what a live guest gave back dirty."""
+    status, output = run_suite(
+        "-p", "tests.lab.blind_probe", f"--xen-variant={variant}",
+        "-k", "ballooned_pages_are_found or conserved or destroyed_guest_leaves",
+    )  # fmt: skip
+    assert status == pytest.ExitCode.INTERRUPTED, output
+    assert "called frames clean which hold data, seen from outside" in output, output
+    assert "this is an error of ours" in output, output
+    assert "1 error" in output, output
+    assert "passed" not in output.splitlines()[-1], output

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""A host's RAM that is a small file: four frames below a hole, the rest above 4 GiB."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_xenscrub.guest.console import Group, PfnMap
+from pytest_xenscrub.host.memory import Extent, HostMemory
+from pytest_xenscrub.outside.oracle import Oracle
+from pytest_xenscrub.outside.pattern import (
+    KIND_MFN,
+    KIND_PFN,
+    POSITIONS,
+    WORDS,
+    frame_words,
+    owner_word,
+)
+from pytest_xenscrub.units import GIB, PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+BELOW = 4
+ABOVE = 4 * GIB // PAGE
+FRAMES = 64
+RUN, GUEST = 0xABCDEF, 7
+
+
+class FakeHostRam:
+    """The file, written as guests and Xen would."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("ram")
+        os.ftruncate(self.fd, FRAMES * PAGE)
+        self.memory = HostMemory(
+            self.fd,
+            FRAMES * PAGE,
+            (
+                Extent(0, 0, BELOW * PAGE),
+                Extent(4 * GIB, BELOW * PAGE, (FRAMES - BELOW) * PAGE),
+            ),
+        )
+
+    def write(self, mfn: int, data: bytes, at: int = 0) -> None:
+        row = mfn if mfn < BELOW else mfn - ABOVE + BELOW
+        os.pwrite(self.fd, data, row * PAGE + at)
+
+    def fill(self, mfns: Iterable[int], *, guest: int = GUEST, run: int = RUN) -> PfnMap:
+        """What a filler does; its pages are in the order of these frames."""
+        pages = PfnMap()
+        for pfn, mfn in enumerate(mfns):
+            self.write(mfn, page(pfn, mfn, guest=guest, run=run))
+            pages.add(Group(pfn, mfn, 1, 1, 1))
+        return pages
+
+    def scrub(self, mfns: Iterable[int], byte: int = 0) -> None:
+        for mfn in mfns:
+            self.write(mfn, bytes([byte]) * PAGE)
+
+
+def page(pfn: int, mfn: int, *, guest: int = GUEST, run: int = RUN) -> bytes:
+    """A page of the pattern."""
+    owner = owner_word(run, guest)
+    words = np.full(WORDS, owner, np.uint64)
+    words[1::4] = frame_words(KIND_PFN, np.array([pfn], np.uint64), owner)
+    words[3::4] = frame_words(KIND_MFN, np.array([mfn], np.uint64), owner)
+    return (words + POSITIONS).tobytes()
+
+
+@pytest.fixture
+def ram() -> Iterator[FakeHostRam]:
+    fake = FakeHostRam()
+    yield fake
+    os.close(fake.fd)
+
+
+@pytest.fixture
+def oracle(ram: FakeHostRam) -> Oracle:
+    return Oracle(ram.memory, 0)
