@@ -199,6 +199,12 @@ def timings(
 
 
 @pytest.fixture
+def max_exposure(_xen_session: Session) -> float:
+    """How long bytes of a destroyed guest may stay in RAM: `--xen-max-exposure`, s for each GiB."""
+    return _xen_session.settings.max_exposure
+
+
+@pytest.fixture
 def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
     """The guest that fills its memory and is destroyed; created by `victim.fill()`."""
     from pytest_xenscrub.scrub.victim import Victim  # noqa: PLC0415 - only with a host

@@ -79,6 +79,16 @@ def _share(text: str) -> float:
     return value
 
 
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ConfigurationError(f"{text!r} is no number above 0")
+    return value
+
+
 def _repeat(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_REPEATS:
         raise ConfigurationError(
@@ -187,6 +197,11 @@ OPTIONS = (
         "SHARE", 0.99,
     ),
     Option(
+        "max_exposure", _positive,
+        "how long bytes of a destroyed guest may stay in the emulated host's RAM, s for each GiB"
+        " (default 10)", "SECONDS", 10.0,
+    ),
+    Option(
         "variant", _variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
         " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
@@ -234,6 +249,7 @@ class Settings:
     toolstack: tuple[str, ...]
     guest_memory: int | None
     min_coverage: float
+    max_exposure: float
     variant: tuple[str, ...]
     source: str
     config: tuple[str, ...]

@@ -111,6 +111,18 @@ class Guest:
         return self.config.name
 
     @property
+    def number(self) -> int:
+        """Names it in its pattern.
+
+        Raises:
+            GuestFailedError: it has not said hello yet.
+        """
+        hello = self.last(Hello)
+        if hello is None:
+            raise GuestFailedError(f"{self.name}: has said nothing yet", evidence=self.evidence())
+        return hello.guest
+
+    @property
     def memory_bytes(self) -> int:
         """Its memory when it was created, bytes."""
         return self.config.memory_bytes

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Copies of a dead guest's bytes: a search of all RAM, and whose each one is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.dom0.program import start_program
+from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.outside.oracle import Oracle
+
+_ASKED: Final = 1024
+"""Frames whose owner is asked for: where all is left there are as many as the guest had."""
+_SHOWN: Final = 8
+_WHOSE: Final = "dom0 does not tell whose frames they are"
+_ASK_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A frame in which bytes of a guest are.
+
+    Attributes:
+        mfn: the frame.
+        words: how many words that name it start there, of 256 in a page that it filled.
+        owner: whose frame it is now, as far as Xen tells.
+    """
+
+    mfn: int
+    words: int
+    owner: str
+
+    def __str__(self) -> str:
+        return f"MFN {self.mfn:#x}: {self.words} words, {self.owner}"
+
+
+def find_copies(oracle: Oracle, guests: GuestFactory, guest: Guest) -> list[Copy]:
+    """All frames of the host that hold bytes of a guest.
+
+    After it has ended and the backlog is 0 there should be none, wherever.
+
+    Raises:
+        InfrastructureError: dom0 does not tell whose frames they are.
+    """
+    words = oracle.search(guests.run, guest.number)
+    if not words:
+        return []
+    owners = _owners(guests.dom0, list(words)[:_ASKED])
+    names = {other.domid: other.name for other in guests.guests.values() if not other.ended}
+    names[0] = "dom0"
+    copies = []
+    for at, (mfn, count) in enumerate(words.items()):
+        owner = "not asked for" if at >= _ASKED else "no domain's: free, or Xen's own"
+        if (domid := owners.get(mfn)) is not None:
+            owner = f"{names.get(domid, 'of a guest that is not ours')}, domain {domid}"
+        copies.append(Copy(mfn, count, owner))
+    return copies
+
+
+def _owners(dom0: Dom0, frames: list[int]) -> dict[int, int]:
+    """The domains that have these frames; frames that none has are left out."""
+    domids = [domain.domid for domain in dom0.domains()]
+    process = start_program(dom0.host, "owners")
+    question = json.dumps([domids, frames]).encode() + b"\n"
+    try:
+        told, complained = process.communicate(question, timeout=_ASK_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise InfrastructureError(f"{dom0.host.name}: {_WHOSE} within {_ASK_SECONDS} s") from None
+    if process.returncode:
+        raise InfrastructureError(
+            f"{dom0.host.name}: {_WHOSE}",
+            evidence={"stderr": complained.decode(errors="replace")[-1000:]},
+        )
+    return {int(mfn): domid for mfn, domid in json.loads(told.splitlines()[-1]).items()}
+
+
+def describe(copies: Iterable[Copy]) -> str:
+    """A line for each of the first of them, and how many there are."""
+    lines = [str(copy) for copy in copies]
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "\n".join([f"its bytes are in {len(lines)} frames:", *lines[:_SHOWN], *more])

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""How long a dead guest's bytes stay in RAM, seen from outside, and where else they are."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.scrub.elsewhere import describe, find_copies
+from pytest_xenscrub.scrub.victim import in_background
+from pytest_xenscrub.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.outside.oracle import Oracle
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+BUSY_SECONDS = 5.0
+"""How long bytes are looked at while no CPU is idle: a hundred times what an idle one needs."""
+SMALL_GUESTS = 8
+SMALL_BYTES = 64 * MIB
+
+
+def check_nothing_elsewhere(oracle: Oracle, guests: GuestFactory, guest: Guest) -> None:
+    """No byte of a guest that is gone, and drained, may be anywhere in RAM."""
+    copies = find_copies(oracle, guests, guest)
+    assert not copies, f"RESIDUE of {guest.name}: {describe(copies)}"
+
+
+def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float) -> None:
+    """Wait until none of its frames holds a byte of it."""
+    deadline = Deadline.after(seconds, f"{guest.name}: its bytes leaving RAM")
+    frames = guest.frames
+    while frames := oracle.holding(frames, guests.run, [guest.number]):
+        deadline.check(RAM=f"{len(frames)} frames still hold them")
+        time.sleep(0.05)
+
+
+@pytest.mark.quick
+@pytest.mark.control
+def test_bytes_leave_ram_soon(
+    victim: Victim, timings: Timings, oracle: Oracle, guests: GuestFactory, *, max_exposure: float
+) -> None:
+    """On an idle host nothing else delays it, and nobody has a reason to keep a copy."""
+    victim.fill()
+    ended = victim.destroy(until="clean")
+    timings.record(ended)
+    assert ended.recorder is not None
+    most = max_exposure * victim.memory_bytes / GIB
+    exposure = ended.recorder.finish(most)
+    assert exposure.last_byte is not None, f"RESIDUE: {exposure}"
+    assert exposure.last_byte <= most, f"{exposure}, and {most:.2f} s are allowed"
+    check_nothing_elsewhere(oracle, guests, victim.guest)
+
+
+@pytest.mark.slow
+def test_bytes_while_no_cpu_is_idle(
+    victim: Victim, probe: Probe, timings: Timings, oracle: Oracle, guests: GuestFactory, *,
+    max_exposure: float,
+) -> None:  # fmt: skip
+    """Scrubbing that is left to idle CPUs waits for one, for ever: bytes stay until reallocation.
+
+    That is no fault, as who gets them gets them scrubbed: the figure is what this test is for. A
+    Xen whose bytes go all the same is told from it in the column `exposure`.
+    """
+    frames = victim.fill()
+    spinner = guests.spinners()
+    ended = victim.destroy(until="gone")
+    timings.record(ended)
+    assert ended.recorder is not None
+    ended.recorder.finish(BUSY_SECONDS)
+    verdict = probe.read(frames)
+    assert not verdict.has_residue, str(verdict)
+    spinner.destroy(until="clean")
+    wait_gone(oracle, guests, victim.guest, max_exposure * victim.memory_bytes / GIB)
+    check_nothing_elsewhere(oracle, guests, victim.guest)
+
+
+@pytest.mark.slow
+@pytest.mark.control
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_bytes_of_many_small_guests(
+    timings: Timings, oracle: Oracle, guests: GuestFactory, *, busy: bool, max_exposure: float
+) -> None:
+    """Guests that die at once come free in small pieces, mixed: none may be overlooked."""
+    small = [guests.create("victim", SMALL_BYTES, "fill") for _ in range(SMALL_GUESTS)]
+    for guest in small:
+        guest.ready()
+    spinner = guests.spinners() if busy else None
+    dying = [in_background(partial(guest.destroy, until="gone")) for guest in small]
+    ended = [future.result() for future in dying]
+    most = max_exposure * SMALL_GUESTS * SMALL_BYTES / GIB
+    end = time.monotonic() + (BUSY_SECONDS if busy else most)
+    for each in ended:
+        timings.record(each)
+        assert each.recorder is not None
+        exposure = each.recorder.finish(max(0.0, end - time.monotonic()))
+        gone = exposure.last_byte is not None
+        assert gone or busy, f"RESIDUE of {each.guest.name}: {exposure}"
+    if spinner is not None:
+        spinner.destroy(until="clean")
+    for guest in small:
+        wait_gone(oracle, guests, guest, most)
+        check_nothing_elsewhere(oracle, guests, guest)
