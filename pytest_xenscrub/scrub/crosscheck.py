@@ -61,27 +61,30 @@ class CrossCheck:
         if wrong := self._oracle.clean(residue):
             raise _error(f"{guest.name} called frames dirty", wrong, "which are clean")
         # What those held before is not to be seen any more; nobody's pattern may be in them now.
-        if wrong := self._holding_dead(used):
+        if wrong := self._holding(used):
             raise _error(f"{guest.name} uses frames", wrong, "which hold a pattern")
 
     def complete(self, verdict: Verdict) -> Verdict:
         """Judge the victim's frames that no probe was given.
 
         Only once nothing waits for its scrub and no domain is dying: until then they may hold
-        bytes. Only a dead guest's pattern condemns them: who has them now may write what he likes.
+        bytes. Only a pattern condemns them, as who has them now may write what he likes, and none
+        of what guests that live say is theirs: one of them may be the victim, moved.
         """
         rest = verdict.victim - verdict.read_frames - verdict.given_back
+        for guest in self._guests.guests.values():
+            if not guest.ended:
+                rest -= guest.frames
         end = time.monotonic() + _SETTLE_SECONDS
         while self._drained():
-            held = self._holding_dead(rest)
+            held = self._holding(rest)
             if not held or time.monotonic() > end:
                 return dataclasses.replace(verdict, outside_clean=rest - held, outside_residue=held)
             time.sleep(_POLL_SECONDS)
         return verdict
 
-    def _holding_dead(self, frames: BitMap64) -> BitMap64:
-        dead = [number for number, guest in self._guests.guests.items() if guest.ended]
-        return self._oracle.holding(frames, self._guests.run, dead)
+    def _holding(self, frames: BitMap64) -> BitMap64:
+        return self._oracle.holding(frames, self._guests.run, self._guests.guests)
 
     def _drained(self) -> bool:
         dom0 = self._guests.dom0

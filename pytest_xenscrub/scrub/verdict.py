@@ -37,7 +37,7 @@ class Verdict:
         dirty: the first dirty pages, described.
         names: guests of this run by their number in the pattern.
         run: this run's number in the pattern.
-        outside_clean: frames of the victim that no probe was given and that hold no dead guest's
+        outside_clean: frames of the victim that no probe was given and that hold no guest's
             pattern, seen from outside; empty where RAM cannot be seen, or too much goes on in it.
         outside_residue: those that hold one.
         min_coverage: share of the victim's frames that must have been read.
@@ -133,7 +133,7 @@ class Verdict:
         if outside := self.outside_clean | self.outside_residue:
             lines.append(
                 f"  from outside: {len(self.outside_residue)} of {len(outside)} frames that no"
-                f" probe was given hold a dead guest's pattern; {self.judged:.2%} are judged in all"
+                f" probe was given hold a guest's pattern; {self.judged:.2%} are judged in all"
             )
         excused = len(self.dirty_by_contract)
         foreign = len(self.residue_frames) - len(self.residue_in_victim) - excused

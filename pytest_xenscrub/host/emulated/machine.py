@@ -135,7 +135,8 @@ class Machine:
             str(path).replace(",", ",,") for path in (self.folder, image.kernel, image.initrd)
         )
         command = [
-            qemu, "-name", "xenscrub", "-machine", f"{machine_type(spec.nodes)},memory-backend={_RAM}",
+            qemu, "-name", "xenscrub",
+            "-machine", f"{machine_type(spec.nodes)},memory-backend={_RAM}",
             "-accel", accel.option, "-cpu", accel.cpu, "-smp", str(spec.cpus),
             "-m", f"{spec.memory_bytes >> 20}M",
             # Shared, so that it can be read from outside, and no part of the migration stream.

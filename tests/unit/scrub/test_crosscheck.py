@@ -53,11 +53,14 @@ class FakeGuest:
 
 
 def check_of(oracle: FakeOracle, *, backlog: int = 0, dying: bool = False) -> CrossCheck:
-    """Guest 1 is dead, guest 2 lives."""
+    """Guest 1 is dead; guest 2 lives, and has two frames of its own."""
     fake: Any = oracle
     guests: Any = SimpleNamespace(
         run=RUN,
-        guests={1: SimpleNamespace(ended=True), 2: SimpleNamespace(ended=False)},
+        guests={
+            1: SimpleNamespace(ended=True, frames=BitMap64([996])),
+            2: SimpleNamespace(ended=False, frames=BitMap64([997, 2000])),
+        },
         dom0=SimpleNamespace(
             backlog_pages=lambda: backlog, domains=lambda: [SimpleNamespace(dying=dying)]
         ),
@@ -127,13 +130,15 @@ def complete(oracle: FakeOracle, verdict: Verdict | None = None, **state: Any) -
 
 def test_frames_that_no_probe_was_given_are_judged_from_outside() -> None:
     verdict = complete(FakeOracle(dirty=[996]))
-    assert verdict.outside_clean == BitMap64(range(995, 1000))
-    assert (verdict.coverage, verdict.judged) == (0.995, 1.0)
+    assert verdict.outside_clean == BitMap64([995, 996, 998, 999])
+    assert (verdict.coverage, verdict.judged) == (0.995, 0.999)
     assert verdict.clean
-    assert "0 of 5 frames that no probe was given" in str(verdict)
+    assert "0 of 4 frames that no probe was given" in str(verdict)
 
 
-def test_a_dead_guests_pattern_in_them_is_residue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guests_pattern_in_them_is_residue_but_in_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(crosscheck, "_SETTLE_SECONDS", 0.0)
     verdict = complete(FakeOracle(patterns={996: 1, 997: 2}))
     assert verdict.outside_residue == BitMap64([996])
@@ -159,9 +164,9 @@ def test_what_was_given_back_dirty_may_hold_a_pattern() -> None:
     known = Verdict(VICTIM, READ, BitMap64(), given_back=BitMap64([996]))
     verdict = complete(FakeOracle(patterns={996: 1}), known)
     assert verdict.clean
-    assert verdict.judged == 1.0
+    assert verdict.judged == 0.999
 
 
 def test_seen_from_outside_alone_little_read_is_still_unproven() -> None:
     verdict = complete(FakeOracle(), Verdict(VICTIM, BitMap64(range(500)), BitMap64()))
-    assert (verdict.state, verdict.judged) == ("unproven", 1.0)
+    assert (verdict.state, verdict.judged) == ("unproven", 0.999)
