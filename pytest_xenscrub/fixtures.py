@@ -155,6 +155,7 @@ def guests(
         reveal=_xen_session.settings.show_residue,
         live=_xen_session.update,
         witness=_witness,
+        start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
     )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -67,6 +68,36 @@ def _results(text: str) -> Path:
     path = Path(text)
     ResultsFile(path).check()
     return path
+
+
+@dataclass(frozen=True)
+class ProfileChoice:
+    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
+
+    folder: Path | None
+
+
+def _profile(text: str) -> ProfileChoice | None:
+    with contextlib.suppress(ConfigurationError):
+        return ProfileChoice(None) if _flag(text) else None
+    path = Path(text).expanduser()
+    if path.is_file() or next(path.glob("*.py"), None) is not None or "::" in text:
+        raise ConfigurationError(
+            f"{text}: these are tests, and no folder for profiles",
+            todo="write --xen-profile=FOLDER, or put the tests before --xen-profile",
+        )
+    return ProfileChoice(_folder(path))
+
+
+def _folder(path: Path) -> Path:
+    """A folder that can be written, made now rather than found missing after an hour."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be made: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise ConfigurationError(f"{path}: cannot be written")
+    return path.absolute()
 
 
 def _share(text: str) -> float:
@@ -135,6 +166,8 @@ class Option:
     default: Any = None
     many: bool = False
     flag: bool = False
+    bare: bool = False
+    """Whether it may be given without a value, and then means yes."""
 
     @property
     def argument(self) -> str:
@@ -226,6 +259,12 @@ OPTIONS = (
         " the session stops if one passes", flag=True, default=False,
     ),
     Option("results", _results, "append each result to FILE as it happens, as JSON lines", "FILE"),
+    Option(
+        "profile", _profile,
+        "look where the CPUs are while a measured guest is destroyed, on the emulated host, and"
+        " show it as a table; with FOLDER, write folded stacks for flame-graph tools there",
+        "FOLDER", bare=True,
+    ),
     Option("repeat", _repeat, "run each measured test N times", "N", 1),
     Option(
         "show_residue", _flag,
@@ -257,6 +296,7 @@ class Settings:
     cmdline: str
     control: bool
     results: Path | None
+    profile: ProfileChoice | None
     repeat: int
     show_residue: bool
 
@@ -275,6 +315,8 @@ def add_options(parser: pytest.Parser) -> None:
             extra = {"action": "store_const", "const": "yes"}
         elif option.many:
             extra["action"] = "append"
+        elif option.bare:
+            extra |= {"nargs": "?", "const": "yes"}
         shown = f"{option.help} [env {option.variable}, ini {option.ini}]"
         group.addoption(option.argument, dest=option.ini, default=None, help=shown, **extra)
         kind: Literal["linelist", "string"] = "linelist" if option.many else "string"

@@ -98,7 +98,19 @@ class Session:
         if choice is None:
             return None
         what = "a real Xen in QEMU on this machine" if choice.emulated else "over ssh"
-        return f"xen host: {choice.name} ({what})"
+        line = f"xen host: {choice.name} ({what})"
+        return "\n".join([line, *([f"xen profile: {why}"] if (why := self._no_profile) else [])])
+
+    @property
+    def _no_profile(self) -> str:
+        """Why there is no profile though one was asked for; empty where there is one."""
+        choice = self.settings.host
+        if self.settings.profile is None or choice is None or choice.emulated:
+            return ""
+        return (
+            f"skipped: the CPUs of a real machine ({choice.name}) cannot be looked at from outside;"
+            " use --xen-host=emulated"
+        )
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Run tests on each Xen with each toolstack, and as often as was asked for."""
@@ -177,6 +189,10 @@ class Session:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
             ResultsFile(self.settings.results).append(row)
+        if self.settings.profile is not None and self.settings.profile.folder is not None:
+            from pytest_xenscrub.report.profile import write_folded  # noqa: PLC0415
+
+            write_folded(row, self.settings.profile.folder)
 
     def check_responsive(self) -> None:
         """Raise `HostStalledError` if dom0 was silent for too long since the test began."""
@@ -304,6 +320,12 @@ class Session:
             if verbosity >= 0:
                 reporter.section(f"compared with {self.xens.names[0]}")
             reporter.write_line(comparison)
+        if self.settings.profile is not None:
+            from pytest_xenscrub.report.profile import render_profiles  # noqa: PLC0415
+
+            if verbosity >= 0:
+                reporter.section("where destroys spend their time")
+            reporter.write_line(self._no_profile or render_profiles(rows))
 
     def close(self) -> None:
         """Let go of the host if no fixture has."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap64
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.host.sampling import Sampling
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
@@ -42,6 +43,7 @@ class GuestFactory:
         names: this run's guests by their number in the pattern.
         guests: those that were created, by that number.
         witness: sees from outside how their bytes go; None where RAM cannot be seen.
+        samples: whether the CPUs are looked at while a guest created from now on ends.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class GuestFactory:
         reveal: bool,
         live: Callable[[str], None],
         witness: Witness | None = None,
+        start_sampling: Callable[[], Sampling | None] | None = None,
     ) -> None:
         self.toolstack = toolstack
         self.dom0 = dom0
         self.run = run
         self.tag = tag
         self.live = live
+        self.samples = start_sampling is not None
+        self._start_sampling = start_sampling
         self.names: dict[int, str] = {}
         self.guests: dict[int, Guest] = {}
         self.witness = witness
@@ -126,6 +131,7 @@ class GuestFactory:
         guest = self.guests[number] = Guest(
             self.toolstack, self.dom0, config, created,
             live=self.live, given_back=self._given_back, witness=self.witness,
+            start_sampling=self._start_sampling if self.samples else None,
         )  # fmt: skip
         return guest
 

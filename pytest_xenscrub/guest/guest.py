@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -26,10 +27,11 @@ from pytest_xenscrub.guest.console import (
 from pytest_xenscrub.units import GIB, gib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
     from pytest_xenscrub.guest.console import Event
+    from pytest_xenscrub.host.sampling import Samples, Sampling
     from pytest_xenscrub.outside.exposure import Recorder, Witness
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
 
@@ -59,12 +61,14 @@ class Ended:
         how: "destroy", "crash", "poweroff", "reboot"; "save" or "migrate" if it goes on elsewhere.
         reclaim: the moments, on dom0's clock.
         recorder: looks at its bytes in RAM until they are gone; None where that cannot be seen.
+        samples: where the CPUs were meanwhile; None where nobody looked.
     """
 
     guest: Guest
     how: str
     reclaim: Reclaim
     recorder: Recorder | None = None
+    samples: Samples | None = None
 
 
 class Guest:
@@ -89,6 +93,7 @@ class Guest:
         live: Callable[[str], None],
         given_back: BitMap64,
         witness: Witness | None = None,
+        start_sampling: Callable[[], Sampling | None] | None = None,
     ) -> None:
         self.config = config
         self.created = created
@@ -98,6 +103,7 @@ class Guest:
         self._toolstack = toolstack
         self._dom0 = dom0
         self._live = live
+        self._start_sampling = start_sampling
         self._given_back = given_back
         self._witness = witness
         self.given_back_before = given_back.copy()
@@ -257,9 +263,10 @@ class Guest:
         deadline = Deadline.after(seconds, f"{self._toolstack.name} destroy {self.name}")
         self._live(f"{self.name}: destroying {gib(self.memory_bytes)}")
         exposed = self._expose()
-        reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
+        with self._sampled() as seen:
+            reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
         self.release()
-        return Ended(self, "destroy", reclaim, exposed(reclaim))
+        return Ended(self, "destroy", reclaim, exposed(reclaim), *seen)
 
     def end(self, how: str, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
         """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
@@ -269,13 +276,14 @@ class Guest:
         deadline = Deadline.after(seconds, f"{self.name}: {how}")
         # What comes back after a reboot writes the same pattern again.
         exposed = self._expose(unless=how == "reboot")
-        watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
-        self.send(how)
-        reclaim = watch.result()
+        with self._sampled() as seen:
+            watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
+            self.send(how)
+            reclaim = watch.result()
         self.release()
         if reclaim.gone is None:
             raise deadline.error(**self.evidence())
-        return Ended(self, how, reclaim, exposed(reclaim))
+        return Ended(self, how, reclaim, exposed(reclaim), *seen)
 
     def _expose(self, *, unless: bool = False) -> Callable[[Reclaim], Recorder | None]:
         """Begin to look at its bytes in RAM; call what this returns once its end was issued."""
@@ -292,6 +300,17 @@ class Guest:
             return recorder
 
         return issued
+
+    @contextlib.contextmanager
+    def _sampled(self) -> Iterator[list[Samples]]:
+        """Have the CPUs looked at meanwhile, if that is wanted: what was seen is there after it."""
+        seen: list[Samples] = []
+        sampling = None if self._start_sampling is None else self._start_sampling()
+        try:
+            yield seen
+        finally:
+            if sampling is not None:
+                seen.append(sampling.stop())
 
     def follow_reboot(self, *, seconds: float = 60.0) -> None:
         """After its reboot: find its new domain, and listen to its console from the start."""

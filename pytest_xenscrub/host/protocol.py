@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.memory import HostMemory
+    from pytest_xenscrub.host.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class Host(Protocol):
 
     def where_cpus_are(self) -> str:
         """What each CPU executes, seen from outside; empty where that cannot be seen."""
+
+    def start_sampling(self) -> Sampling | None:
+        """Look at the CPUs again and again from now on.
+
+        None where they cannot be seen, and where somebody looks already.
+        """
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where the host has none that we can read."""

@@ -276,6 +276,9 @@ class SshHost:
         """Nothing: a real machine that hangs cannot be asked."""
         return ""
 
+    def start_sampling(self) -> None:
+        """Nothing: a real machine's CPUs cannot be seen from outside."""
+
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where there is none that we can read."""
         return "" if self._serial is None else self._serial(lines)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.host.protocol import CommandResult, Host
+    from pytest_xenscrub.host.sampling import Sampling
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
 
 # Renamed when it is complete, and removed when it cannot run: a library of dom0 that is missing or
@@ -170,6 +171,10 @@ class HostWithTools:
     def where_cpus_are(self) -> str:
         """What each CPU executes, seen from outside; empty where that cannot be seen."""
         return self.inner.where_cpus_are()
+
+    def start_sampling(self) -> Sampling | None:
+        """Look at the CPUs again and again from now on; None where they cannot be seen."""
+        return self.inner.start_sampling()
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log."""

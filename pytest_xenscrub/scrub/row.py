@@ -124,6 +124,7 @@ class Row:
         vcpus: the guest's vCPUs.
         exposure_curve: [s since destroy was issued, share of its frames that still hold its bytes],
             in the order of time; None where RAM cannot be seen from outside.
+        profile: where the CPUs were meanwhile, as `scrub.profile` has it; None where nobody looked.
         verdict: clean, residue or unproven; None where nothing was probed.
         first_after_boot: whether it is the first end measured since the host booted, or was
             woken: caches are cold then, and it is no repeat of the others.
@@ -190,6 +191,7 @@ class Row:
         more_is_better=True, least=True,
     )  # fmt: skip
     exposure_curve: list[list[float]] | None = None
+    profile: dict[str, object] | None = None
     verdict: str | None = None
     first_after_boot: bool = False
     series: Series = dataclasses.field(default_factory=dict, repr=False, compare=False)

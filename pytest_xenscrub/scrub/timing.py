@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.guest.console import Filled
+from pytest_xenscrub.scrub.profile import profile_of
 from pytest_xenscrub.scrub.row import Row
 from pytest_xenscrub.scrub.series import series_of
 
@@ -42,6 +43,7 @@ class Timings:
         def since_issued(moment: float | None) -> float | None:
             return None if moment is None else moment - reclaim.issued
 
+        destroy, seen = since_issued(reclaim.returned), ended.samples
         row = Row(
             setting=self.setting,
             number=len(self.rows),
@@ -50,13 +52,14 @@ class Timings:
             vcpus=guest.config.vcpus,
             create=guest.created.seconds,
             fill=None if filled is None else filled.ns / 1e9,
-            destroy=since_issued(reclaim.returned),
+            destroy=destroy,
             client=None if reclaim.command is None else reclaim.command.client_seconds,
             gone=since_issued(reclaim.gone),
             free=since_issued(reclaim.free),
             clean=since_issued(reclaim.clean),
             backlog_pages=_backlog_when_free(reclaim),
             series=series_of(reclaim),
+            profile=None if seen is None else profile_of(seen, destroy).as_dict(),
         )
         self.rows.append(row)
         self._changed(row)

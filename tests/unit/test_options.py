@@ -31,6 +31,8 @@ BAD = [
     ("variant", "no-such", "neither a variant's name nor a file"),
     ("config", "DEBUG", "not KEY=VALUE"),
     ("results", "/no/such/folder/file", "cannot be written: No such file or directory"),
+    ("profile", "tests", "tests: these are tests, and no folder for profiles"),
+    ("profile", "/proc/no", "/proc/no: cannot be made"),
     ("repeat", "0", "'0' is no number of repeats"),
     ("repeat", "two", "'two' is no number of repeats"),
 ]

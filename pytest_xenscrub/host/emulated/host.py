@@ -7,14 +7,18 @@ import atexit
 import time
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
 from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
+from pytest_xenscrub.host.emulated.cpus import states as cpu_states
 from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+from pytest_xenscrub.host.emulated.sampler import CpuSampler
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
 from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
 from pytest_xenscrub.host.ssh import SshHost
+from pytest_xenscrub.host.symbols import Symbols
 from pytest_xenscrub.host.target import Target
 
 if TYPE_CHECKING:
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.host.protocol import CommandResult
 
@@ -38,6 +41,8 @@ while xl debug-keys H && xl dmesg | tail -n 3 | grep -q unscrubbed; do sleep 0.5
 sync
 """
 _WARM_SECONDS = 30.0
+_SYMBOLS_SECONDS = 30.0
+_LISTING = "/proc/xen/xensyms"
 
 
 def prepare_image(spec: MachineSpec, progress: Progress, deadline: Deadline) -> None:
@@ -65,6 +70,8 @@ class EmulatedHost:
         self._store = SnapshotStore()
         self._machine: Machine | None = None
         self._ssh: SshHost | None = None
+        self._symbols: Symbols | None = None
+        self._sampler: CpuSampler | None = None
         self.boot_seconds = 0.0
         # Fixtures close it; this is for the ways out of Python that skip them.
         atexit.register(self.close)
@@ -231,7 +238,27 @@ class EmulatedHost:
             )
         except InfrastructureError as error:
             return str(error)
-        return describe_cpus(registers, self._spec.symbols)
+        return describe_cpus(cpu_states(registers), self._symbols or self._built_symbols())
+
+    def start_sampling(self) -> CpuSampler | None:
+        """Look at the CPUs again and again from now on; None if somebody does already."""
+        if self._sampler is not None and self._sampler.running:
+            return None
+        if self._symbols is None:
+            self._symbols = self._built_symbols() or self._listed_symbols()
+        self._sampler = CpuSampler(self._running, self._symbols)
+        return self._sampler
+
+    def _built_symbols(self) -> Symbols:
+        """Those that its Xen was built with; none if it is the image's own."""
+        path = self._spec.symbols
+        return Symbols() if path is None else Symbols.from_elf(path)
+
+    def _listed_symbols(self) -> Symbols:
+        """Those that Xen itself has in memory, as dom0's kernel lists them."""
+        deadline = Deadline.after(_SYMBOLS_SECONDS, "reading Xen's symbols in dom0")
+        listed = self._session.run(["cat", _LISTING], deadline=deadline, check=False)
+        return Symbols.from_listing(listed.stdout, f"dom0's {_LISTING}")
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log: Xen's and dom0's."""

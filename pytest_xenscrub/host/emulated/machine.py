@@ -49,7 +49,7 @@ class MachineSpec:
         nodes: its NUMA nodes; all processors are the first one's.
         hypervisor: the Xen it boots, an uncompressed ELF file; None for the image's own.
         xen_cmdline: options for Xen, appended to ours.
-        symbols: the hypervisor with its symbols, to say where a CPU hangs.
+        symbols: the hypervisor with its symbols, to say where a CPU is.
     """
 
     suite: str = "bookworm"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from pytest_xenscrub.host.emulated.cpus import describe
+from pytest_xenscrub.host.emulated.cpus import describe, states
+from pytest_xenscrub.host.symbols import Symbols
 
 # What QEMU 7.2 says to `info registers -a`, shortened.
 REGISTERS = """
@@ -18,15 +19,15 @@ CS =e033 0000000000000000 ffffffff 00affb00 DPL=3 CS64 [-RA]
 
 
 def test_a_cpu_in_xen_and_one_that_is_halted_in_a_guest() -> None:
-    assert describe(REGISTERS, None).splitlines() == [
+    assert describe(states(REGISTERS), Symbols()).splitlines() == [
         "CPU0: in Xen at 0xffff82d040232456",
         "CPU1: in a guest or dom0 at 0xffffffff81e0e3a0, ring 3, halted",
     ]
 
 
 def test_a_cpu_that_qemu_says_nothing_of() -> None:
-    assert describe("CPU#0\n", None) == "CPU0: unknown"
+    assert describe(states("CPU#0\n"), Symbols()) == "CPU0: unknown"
 
 
 def test_nothing_said_is_nothing() -> None:
-    assert describe("", None) == ""
+    assert describe(states(""), Symbols()) == ""

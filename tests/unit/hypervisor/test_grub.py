@@ -290,6 +290,9 @@ class FolderHost:
     def where_cpus_are(self) -> str:
         return ""
 
+    def start_sampling(self) -> None:
+        return None
+
     def serial_tail(self, lines: int = 20) -> str:
         return "(XEN) Panic on CPU 0"
 
