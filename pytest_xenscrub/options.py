@@ -81,7 +81,7 @@ def _profile(text: str) -> ProfileChoice | None:
     with contextlib.suppress(ConfigurationError):
         return ProfileChoice(None) if _flag(text) else None
     path = Path(text).expanduser()
-    if path.is_file() or next(path.glob("*.py"), None) is not None or "::" in text:
+    if path.is_file() or next(path.rglob("*.py"), None) is not None or "::" in text:
         raise ConfigurationError(
             f"{text}: these are tests, and no folder for profiles",
             todo="write --xen-profile=FOLDER, or put the tests before --xen-profile",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.host.pool import HostDescription
-from pytest_xenscrub.options import OPTIONS, Settings, read_settings
+from pytest_xenscrub.options import OPTIONS, ProfileChoice, Settings, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ BAD = [
     ("variant", "no-such", "neither a variant's name nor a file"),
     ("config", "DEBUG", "not KEY=VALUE"),
     ("results", "/no/such/folder/file", "cannot be written: No such file or directory"),
-    ("profile", "tests", "tests: these are tests, and no folder for profiles"),
+    ("profile", "test_x.py::test_it", "these are tests, and no folder for profiles"),
     ("profile", "/proc/no", "/proc/no: cannot be made"),
     ("repeat", "0", "'0' is no number of repeats"),
     ("repeat", "two", "'two' is no number of repeats"),
@@ -113,6 +113,24 @@ def test_a_flag_may_be_taken_back(
     assert settings(pytester, ini="xen_control = true").control
     monkeypatch.setenv("PYTEST_XEN_CONTROL", "no")
     assert not settings(pytester, ini="xen_control = true").control
+
+
+def test_a_profile_may_have_a_folder(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings(pytester).profile is None
+    assert settings(pytester, "--xen-profile").profile == ProfileChoice(None)
+    folder = pytester.path / "out" / "profiles"
+    assert settings(pytester, f"--xen-profile={folder}").profile == ProfileChoice(folder)
+    assert folder.is_dir()
+    monkeypatch.setenv("PYTEST_XEN_PROFILE", "no")
+    assert settings(pytester, ini="xen_profile = yes").profile is None
+
+
+def test_tests_are_not_taken_for_the_folder_of_profiles(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(**{"tests/scrub/test_it": "def test_it(): pass"})
+    with pytest.raises(pytest.UsageError, match="put the tests before --xen-profile"):
+        settings(pytester, "--xen-profile", "tests")
 
 
 def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:

@@ -207,6 +207,13 @@ def test_the_header_names_the_host(pytester: pytest.Pytester, host: str, header:
     result.stdout.fnmatch_lines([header])
 
 
+def test_what_cannot_be_profiled_says_why(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--xen-host=root@lab7", "--xen-profile")
+    result.stdout.fnmatch_lines(["xen profile: skipped: *real machine (root@lab7)*"])
+    result = pytester.runpytest_inprocess("--xen-host=emulated", "--xen-profile")
+    result.stdout.no_fnmatch_line("*xen profile*")
+
+
 def test_a_variant_that_does_not_apply_ends_the_run_before_any_host(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
