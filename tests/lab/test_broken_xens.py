@@ -49,3 +49,43 @@ def test_xen_that_does_not_compile_ends_the_run_before_any_host_is_touched() -> 
     assert "this_is_not_declared" in output, output
     assert "build.log" in output, output
     assert "emulated: " not in output.split("collected")[-1], output
+
+
+@pytest.mark.parametrize(
+    ("variant", "test", "symptom", "options"),
+    [
+        (
+            VARIANTS / "one_cpu_scrubs.cocci", "backlog_drains_without_the_cpu",
+            "the backlog without CPU 1: not done", (),
+        ),
+        ("noscrub", "backlog_drains_without_the_cpu", "RESIDUE", ()),
+        ("noscrub", "cpu_comes_and_goes", "RESIDUE", ()),
+        (
+            VARIANTS / "offline_miscounts.cocci", "pages_come_and_go",
+            "free memory does not tell of what is offline", (),
+        ),
+        ("noscrub", "pages_come_and_go", "RESIDUE", ()),
+        (
+            # Boot leaves nothing to scrub, so that the guest's own pages are what is waited for.
+            VARIANTS / "cpuless_nodes_stay_dirty.cocci", "backlog_of_each_node",
+            "the backlog of all nodes: not done",
+            ("--xen-host-nodes=2", "--xen-cmdline=bootscrub=1"),
+        ),
+        ("noscrub", "backlog_of_each_node", "RESIDUE", ("--xen-host-nodes=2",)),
+        ("noscrub", "saved_guest", "RESIDUE", ()),
+        ("noscrub", "migrated_guest", "RESIDUE", ()),
+        ("noscrub", "suspend_was_cancelled", "RESIDUE", ()),
+    ],
+)  # fmt: skip
+def test_xen_that_fails_when_its_state_changes(
+    variant: str | Path, test: str, symptom: str, options: tuple[str, ...]
+) -> None:
+    status, output = run_suite("-k", test, "--xen-variant", variant, *options)
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    assert symptom in output, output
+
+
+def test_backlog_of_a_node_without_cpus_drains() -> None:
+    status, output = run_suite("-k", "backlog_of_each_node", "--xen-host-nodes=2")
+    assert status == pytest.ExitCode.OK, output
+    assert "1 passed" in output, output

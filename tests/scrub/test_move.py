@@ -9,9 +9,11 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import MissingToolError
+from pytest_xenscrub.toolstack.tagged import TaggedDomains
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -85,3 +87,21 @@ def test_guest_whose_suspend_was_cancelled_leaves_nothing(
     timings.resumed(resumed)
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
+
+
+@pytest.mark.slow
+def test_damage_to_a_saved_guest_is_seen(movable: Victim, toolstack: Toolstack, dom0: Dom0) -> None:
+    """The other tests' own control: a page that is not as it was saved must be told.
+
+    A restored page still names the frame that it was in before, so that cannot be held against it.
+    """
+    movable.fill()
+    movable.guest.save(until="gone")
+    assert isinstance(toolstack, TaggedDomains)
+    file = f"{toolstack.saved}/{movable.guest.name}"
+    middle = movable.memory_bytes // 2
+    script = f"printf damaged. | dd of={file} bs=1 seek={middle} conv=notrunc"
+    dom0.run(["sh", "-c", script], deadline=Deadline.after(60, f"damaging {file}")).check()
+    movable.guest.restore()
+    # Of one page, or where it ends of the next one too.
+    assert movable.verify().mismatched in {1, 2}

@@ -46,6 +46,9 @@ class xc:
     def send_debug_keys(self, key):
         if key == "d":
             self.ring += os.environ["FAKE_REGISTERS"]
+        elif key == "u":
+            self.ring += "NODE0 start->0 size->4096 free->1\\n"
+            self.ring += "NODE1 start->4096 size->512 free->1\\n"
         else:
             self.dumps += 1
             self.ring += "'H' pressed -> dumping heap info (now = {})\\n".format(self.dumps)
@@ -193,6 +196,12 @@ def test_free_memory_backlog_and_domains(connect: Connected) -> None:
     assert dom0.backlog_pages() == 300
     (domain,) = dom0.domains()
     assert (domain.domid, domain.memory_bytes, domain.cpu_seconds) == (0, 512 << 10, 1.0)
+
+
+def test_nodes_and_the_backlog_of_each(connect: Connected) -> None:
+    dom0 = connect()
+    assert dom0.nodes() == {0: range(4096), 1: range(4096, 4608)}
+    assert dom0.backlog_of_nodes() == {0: 300}
 
 
 def test_free_memory_settles(connect: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
