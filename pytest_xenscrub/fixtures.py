@@ -178,22 +178,12 @@ def timings(
 
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
-    from pytest_xenscrub.report.results import as_properties  # noqa: PLC0415 - only with a host
-    from pytest_xenscrub.scrub.row import Setting  # noqa: PLC0415
+    from pytest_xenscrub.machine import setting_of  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.report.results import as_properties  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
-    info = xen_rig.info
-    setting = Setting(
-        test=request.node.nodeid,
-        host=xen_rig.host.name,
-        kind=xen_rig.host.kind,
-        toolstack=toolstack.name,
-        variant=xen_rig.xen.name,
-        xen=info.version,
-        debug=info.debug,
-        build_id=info.build_id,
-    )
-    collected = Timings(setting, _xen_session.record)
+    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
+    collected = Timings(setting, _xen_session.record, first_after_boot=xen_rig.first_measurement)
     yield collected
     collected.close()
     request.node.user_properties += as_properties(collected.rows)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_xenscrub.host.pool import HostDescription
+    from pytest_xenscrub.report.gate import Limit
+    from pytest_xenscrub.scrub.row import Row
 
 _MOST_REPEATS = 1000
 
@@ -98,6 +100,19 @@ def _folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise ConfigurationError(f"{path}: cannot be written")
     return path.absolute()
+
+
+def _earlier(text: str) -> tuple[Row, ...]:
+    # Read now: the file may be the one that this run appends to.
+    from pytest_xenscrub.report.results import read_results  # noqa: PLC0415 - as above
+
+    return tuple(read_results(_file(text)))
+
+
+def _limit(text: str) -> Limit:
+    from pytest_xenscrub.report.gate import parse_limit  # noqa: PLC0415 - as above
+
+    return parse_limit(text)
 
 
 def _share(text: str) -> float:
@@ -265,6 +280,16 @@ OPTIONS = (
         " show it as a table; with FOLDER, write folded stacks for flame-graph tools there",
         "FOLDER", bare=True,
     ),
+    Option(
+        "compare", _earlier,
+        "compare with an earlier run: a FILE that --xen-results has written", "FILE",
+    ),
+    Option(
+        "fail_if", _limit,
+        "fail the run if a figure of any test is worse than in --xen-compare's by more than that,"
+        " or was not compared; may be repeated: destroy:median:10%% (statistics: median, mean, min,"
+        " max)", "METRIC:STATISTIC:LIMIT", (), many=True,
+    ),
     Option("repeat", _repeat, "run each measured test N times", "N", 1),
     Option(
         "show_residue", _flag,
@@ -297,6 +322,8 @@ class Settings:
     control: bool
     results: Path | None
     profile: ProfileChoice | None
+    compare: tuple[Row, ...] | None
+    fail_if: tuple[Limit, ...]
     repeat: int
     show_residue: bool
 
@@ -335,6 +362,8 @@ def read_settings(config: pytest.Config) -> Settings:
         raise pytest.UsageError(
             "--xen-power and --xen-serial are for a machine of --xen-host=[user@]host[:port]"
         )
+    if settings.fail_if and settings.compare is None:
+        raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
     return settings
 
 

@@ -146,6 +146,16 @@ def _as_skip(item: pytest.Item, report: pytest.TestReport, error: MissingToolErr
     report.longrepr = (path, (line or 0) + 1, f"Skipped: {reason}")
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A figure that got worse fails a run whose tests have all passed."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return  # of pytest-xdist's processes one has all rows
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if not config.stash[SESSION].compare(reporter) and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:

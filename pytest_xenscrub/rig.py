@@ -60,6 +60,7 @@ class Rig:
         self._oracle: Oracle | None = None
         self._broken = ""
         self._breaks = 0
+        self._measured = False
 
     # -- what tests use ------------------------------------------------------------------------
 
@@ -111,6 +112,11 @@ class Rig:
         if self.xen.artefact is None and host_is_ours:
             return True
         return self.xen.variant.defers
+
+    def first_measurement(self) -> bool:
+        """Whether this is the first call since the host was started: its caches are cold then."""
+        first, self._measured = not self._measured, True
+        return first
 
     def describe(self) -> str:
         """One line on what runs where."""
@@ -213,6 +219,7 @@ class Rig:
         self._host = None
         self._info = None
         self._oracle = None
+        self._measured = False
         if dom0 is not None:
             with contextlib.suppress(Exception):
                 dom0.close(grace=0.0 if broken else _CLOSE_SECONDS)

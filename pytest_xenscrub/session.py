@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.deploy import Deployment
     from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.report.baseline import Comparison
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.row import Row
 
@@ -49,15 +51,19 @@ class Session:
     Attributes:
         settings: what the user asked for.
         live: prints for the user while it runs.
+        started: when the run began, UTC, as ISO 8601 has it.
         run: this run's number in the patterns and names of its guests, 24 bits.
         guest_numbers: of the guests to come: no two of a run write the same pattern.
         xens: the Xens to be tested.
         rig: the host in use, once a test has asked for one.
+        comparison: with an earlier run, at the end, if one was asked for.
+        faults: why the run fails though its tests may have passed (`--xen-fail-if`).
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.settings = settings
         self.config = config
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.run = secrets.randbits(24) | 1
         self.xens = Xens(
             settings.variant,
@@ -71,6 +77,8 @@ class Session:
         )
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
+        self.comparison: Comparison | None = None
+        self.faults: list[str] = []
 
     @property
     def tag(self) -> str:
@@ -298,34 +306,37 @@ class Session:
                     properties[report.nodeid] = carried
         return [row for test, carried in properties.items() for row in rows_of(test, carried)]
 
+    def compare(self, reporter: pytest.TerminalReporter | None) -> bool:
+        """Compare with the earlier run of `--xen-compare`; whether the run may still pass."""
+        if self.settings.compare is None:
+            return True
+        from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
+        from pytest_xenscrub.report.gate import verdicts  # noqa: PLC0415
+
+        rows = [] if reporter is None else self.rows(reporter)
+        self.comparison = compare_runs(self.settings.compare, rows)
+        if self.settings.fail_if:
+            self.faults = verdicts(self.settings.fail_if, self.comparison)
+        return not self.faults
+
     def summary(self, reporter: pytest.TerminalReporter) -> None:
-        """Print the table; at -q without its title, at -qq not at all."""
-        verbosity = self.config.option.verbose
-        if verbosity < -1:
-            return
+        """Print the tables; see `print_summary`."""
         rows = self.rows(reporter)
-        if not rows:
-            return
-        from pytest_xenscrub.report.compare import render_comparison  # noqa: PLC0415
-        from pytest_xenscrub.report.table import UNITS, legend, render  # noqa: PLC0415
+        if rows or self.comparison is not None:
+            from pytest_xenscrub.report.summary import print_summary  # noqa: PLC0415 - if any
 
-        if verbosity >= 0:
-            reporter.section("memory of destroyed guests")
-            for host in sorted({describe(row) for row in rows}):
-                reporter.write_line(host)
-            for line in legend() if verbosity else [UNITS]:
-                reporter.write_line(line)
-        reporter.write_line(render(rows))
-        if comparison := render_comparison(rows, self.xens.names[0]):
-            if verbosity >= 0:
-                reporter.section(f"compared with {self.xens.names[0]}")
-            reporter.write_line(comparison)
-        if self.settings.profile is not None:
-            from pytest_xenscrub.report.profile import render_profiles  # noqa: PLC0415
+            print_summary(
+                reporter, rows,
+                first=self.xens.names[0], repeated=self.settings.repeat > 1,
+                comparison=self.comparison, faults=self.faults, profile=self._profile(rows),
+            )  # fmt: skip
 
-            if verbosity >= 0:
-                reporter.section("where destroys spend their time")
-            reporter.write_line(self._no_profile or render_profiles(rows))
+    def _profile(self, rows: list[Row]) -> str:
+        if self.settings.profile is None:
+            return ""
+        from pytest_xenscrub.report.profile import render_profiles  # noqa: PLC0415 - if asked for
+
+        return self._no_profile or render_profiles(rows)
 
     def close(self) -> None:
         """Let go of the host if no fixture has."""
@@ -337,12 +348,3 @@ def parameter(item: pytest.Item, name: str) -> str | None:
     """A test's parameter, or None if it has no such."""
     callspec = getattr(item, "callspec", None)
     return None if callspec is None else callspec.params.get(name)
-
-
-def describe(row: Row) -> str:
-    """Which host and Xen a row comes from."""
-    s = row.setting
-    return (
-        f"{s.host}: {s.kind}, Xen {s.xen} debug={'y' if s.debug else 'n'} ({s.variant}),"
-        f" build id {s.build_id[:12] or 'none'}"
-    )

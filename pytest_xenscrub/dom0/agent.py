@@ -51,6 +51,13 @@ def load_bindings() -> Any:
     return xen.lowlevel.xc.xc()
 
 
+def cpu_model() -> str:
+    """What the first CPU calls itself; empty where it has no name."""
+    with open("/proc/cpuinfo") as file:
+        found = re.search(r"^model name\s*:\s*(.+)", file.read(), re.MULTILINE)
+    return "" if found is None else found.group(1).strip()
+
+
 class XenLog:
     """Xen's console ring, read without clearing it: other readers lose nothing.
 
@@ -137,6 +144,7 @@ class Agent:
             virt_caps=physical["virt_caps"],
             build_id=self.xc.buildid(),
             dom0_kernel=os.uname().release,
+            cpu_model=cpu_model(),
         )
         return facts
 

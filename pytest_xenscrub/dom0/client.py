@@ -58,6 +58,7 @@ class XenInfo:
         total_bytes: the machine's memory.
         cpus: its physical CPUs.
         nodes: its NUMA nodes.
+        cpu_model: what they call themselves.
     """
 
     version: str
@@ -67,6 +68,7 @@ class XenInfo:
     total_bytes: int
     cpus: int
     nodes: int
+    cpu_model: str
 
     @property
     def clean_byte(self) -> int:
@@ -329,6 +331,7 @@ class Dom0:
             total_bytes=facts["total_bytes"],
             cpus=facts["cpus"],
             nodes=facts["nodes"],
+            cpu_model=facts["cpu_model"],
         )
 
     def ping(self, deadline: Deadline) -> None:

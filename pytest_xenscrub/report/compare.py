@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from pytest_xenscrub.report.table import grouped, spread, test_name, worst_verdict
+from pytest_xenscrub.report.table import count, grouped, spread, test_name, values, worst_verdict
+from pytest_xenscrub.scrub.row import METRICS
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.scrub.row import Row
 
+_DESTROY, _FREE, _CLEAN = (
+    next(metric for metric in METRICS if metric.name == name)
+    for name in ("destroy", "free", "clean")
+)
 _HEADER = ("test", "MiB", "toolstack", "variant", "n", "destroy", "speed-up", "free", "clean",
            "verdict")  # fmt: skip
 
@@ -56,15 +61,15 @@ def _line(group: list[Row], reference: list[Row] | None) -> list[str]:
         f"{row.memory_bytes // MIB}",
         row.setting.toolstack,
         row.setting.variant,
-        f"{len(group)}",
-        spread(each.destroy for each in group),
+        count(group) if len(group) > 1 else f"1{count(group)}",
+        spread(values(group, _DESTROY)),
         f"{theirs / mine:.2f}x" if mine and theirs else "",
-        spread(each.free for each in group),
-        spread(each.clean for each in group),
+        spread(values(group, _FREE)),
+        spread(values(group, _CLEAN)),
         worst_verdict(group),
     ]
 
 
 def _median(group: list[Row]) -> float | None:
-    known = [each.destroy for each in group if each.destroy is not None]
+    known = values(group, _DESTROY)
     return statistics.median(known) if known else None

@@ -27,7 +27,7 @@ class Live:
     def __init__(self, config: pytest.Config) -> None:
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._reporter = config.pluginmanager.getplugin("terminalreporter")
-        self._quiet = config.option.verbose < 0
+        self._quiet = config.getoption("verbose", 0) < 0
 
     def say(self, line: str) -> None:
         """Print a line that stays, on a line of its own."""

@@ -55,6 +55,31 @@ class ResultsFile:
             os.fsync(file.fileno())
 
 
+def read_results(path: Path) -> list[Row]:
+    """The rows of a file that `ResultsFile` has written; of several runs in it the last counts.
+
+    Raises:
+        ConfigurationError: it cannot be read, a line of it is no row, or it has none.
+    """
+    rows: dict[str, Row] = {}
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            row = row_from(json.loads(line))
+        except (TypeError, ValueError, AttributeError):
+            raise ConfigurationError(
+                f"{path}:{number}: no result",
+                todo="give a file that --xen-results has written",
+            ) from None
+        rows[row.id] = row
+    if not rows:
+        raise ConfigurationError(f"{path}: there is no result in it")
+    return list(rows.values())
+
+
 def as_properties(rows: Iterable[Row]) -> list[tuple[str, object]]:
     """Rows as `user_properties`: `xen[0].destroy` and so on; what was not measured is left out."""
     return [

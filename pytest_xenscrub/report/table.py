@@ -47,6 +47,7 @@ UNITS = ", ".join(
     ["times in s (dom0's clock; fill and probe the guest's own)"]
     + [f"{m.column} in {m.unit.name}" for m in COLUMNS if m.unit not in (SECONDS, SHARE)]
 )
+FIRST = "* with the first end after a boot, when caches are cold; left out where there are others"
 _LEFT = ("test", "toolstack", "variant", "Xen", "verdict")
 
 
@@ -77,6 +78,18 @@ def test_name(row: Row) -> str:
     return f"{base}[{'-'.join(left)}]" if bracket and left else base
 
 
+def values(group: Iterable[Row], metric: Metric) -> list[float]:
+    """A metric's values where it was measured.
+
+    The first end after a boot is left out of times and rates if there are others: it is no repeat
+    of them. What is shown by its least (coverage) is never left out.
+    """
+    known = [row for row in group if getattr(row, metric.name) is not None]
+    warm = [row for row in known if not row.first_after_boot]
+    chosen = known if metric.least or not warm else warm
+    return [getattr(row, metric.name) for row in chosen]
+
+
 def spread(values: Iterable[float | None], unit: Unit = SECONDS) -> str:
     """`1.03`, `1.03 (0.98-1.10)` of several, or nothing."""
     known = [value for value in values if value is not None]
@@ -86,6 +99,12 @@ def spread(values: Iterable[float | None], unit: Unit = SECONDS) -> str:
     if len(known) == 1:
         return middle
     return f"{middle} ({unit.show(min(known))}-{unit.show(max(known))})"
+
+
+def count(group: Sequence[Row]) -> str:
+    """How many; nothing for one, and a mark where the first end after a boot is among them."""
+    mark = "*" if any(row.first_after_boot for row in group) else ""
+    return (f"{len(group)}" if len(group) > 1 else "") + mark
 
 
 def worst_verdict(rows: Iterable[Row]) -> str:
@@ -106,12 +125,12 @@ def _line(group: list[Row]) -> dict[str, str]:
         "variant": setting.variant,
         "Xen": setting.xen + (" debug" if setting.debug else ""),
         "MiB": f"{row.memory_bytes // MIB}",
-        "n": f"{len(group)}" if len(group) > 1 else "",
+        "n": count(group),
         **{metric.column: _cell(metric, group) for metric in COLUMNS},
         "verdict": worst_verdict(group),
     }
 
 
 def _cell(metric: Metric, group: list[Row]) -> str:
-    known = [value for row in group if (value := getattr(row, metric.name)) is not None]
+    known = values(group, metric)
     return spread([min(known)] if known and metric.least else known, metric.unit)

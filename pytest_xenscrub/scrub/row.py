@@ -86,7 +86,7 @@ def metric(
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Where rows come from: the same for all rows of a test.
+    """Where rows come from, run, machine and Xen: the same for all rows of a test.
 
     Attributes:
         test: the test's node id.
@@ -97,6 +97,15 @@ class Setting:
         xen: its version.
         debug: whether it is a debug build.
         build_id: which build it is.
+        command_line: Xen's boot options.
+        config: the Kconfig options that were asked for; empty for the host's own Xen.
+        toolstack_version: of xl or libvirt, as dom0 has it.
+        total_bytes: the machine's memory.
+        cpus: its physical CPUs.
+        cpu_model: what they call themselves.
+        emulated_on: CPUs of the machine that emulates it; empty for a real one.
+        version: of this package.
+        started: when the run began, UTC, as ISO 8601 has it.
     """
 
     test: str
@@ -107,6 +116,15 @@ class Setting:
     xen: str
     debug: bool
     build_id: str
+    command_line: str = ""
+    config: str = ""
+    toolstack_version: str = ""
+    total_bytes: int = 0
+    cpus: int = 0
+    cpu_model: str = ""
+    emulated_on: str = ""
+    version: str = ""
+    started: str = ""
 
 
 @dataclasses.dataclass

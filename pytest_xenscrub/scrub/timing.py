@@ -27,10 +27,18 @@ class Timings:
     Args:
         setting: where they come from.
         changed: told of each row that is new or has more in it: results are kept as they happen.
+        first_after_boot: whether nothing was measured since the host booted; asked once a row.
     """
 
-    def __init__(self, setting: Setting, changed: Callable[[Row], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        changed: Callable[[Row], None] = lambda _: None,
+        *,
+        first_after_boot: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.setting = setting
+        self._first_after_boot = first_after_boot
         self.rows: list[Row] = []
         self._changed = changed
         self._exposed: list[tuple[Row, Recorder]] = []
@@ -58,6 +66,7 @@ class Timings:
             free=since_issued(reclaim.free),
             clean=since_issued(reclaim.clean),
             backlog_pages=_backlog_when_free(reclaim),
+            first_after_boot=self._first_after_boot(),
             series=series_of(reclaim),
             profile=None if seen is None else profile_of(seen, destroy).as_dict(),
         )

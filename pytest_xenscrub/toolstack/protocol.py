@@ -94,6 +94,10 @@ class Toolstack(Protocol):
     def name(self) -> str:
         """Its name, as `--xen-toolstack` has it."""
 
+    @property
+    def version(self) -> str:
+        """Its version, as dom0 has it; empty where that cannot be found out."""
+
     def install(self, kernel: Path) -> None:
         """Make a guest kernel available to the domains to come."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Reclaim, TimedResult, Until
 
 _LIST_FIELDS = 6
+_VERSION_SECONDS = 20.0
+# xl itself does not tell; what `xl info` calls xen_version is the hypervisor's.
+_VERSION = """
+xl=$(command -v xl)
+case $xl in /usr/sbin/*|/usr/bin/*)
+    dpkg-query -W -f '${Version}' xen-utils-common 2>/dev/null && exit
+    rpm -q --qf '%{VERSION}-%{RELEASE}' xen-runtime 2>/dev/null && exit
+esac
+echo "$xl"
+"""
 _END_SECONDS = 0.005
 _NO_LOG = "Failed to enable logdirty"
 
@@ -59,6 +70,12 @@ class Xl(TaggedDomains):
     name = "xl"
     logs = "/var/log/xen/xl-"
     by_hand = "xl destroy"
+
+    @functools.cached_property
+    def version(self) -> str:
+        """That of dom0's package; for tools that came from elsewhere, the file that runs."""
+        deadline = self._deadline(_VERSION_SECONDS, "asking for xl's version")
+        return self.dom0.run(["sh", "-c", _VERSION], deadline=deadline).stdout.strip()
 
     def _run(self, argv: list[str], deadline: Deadline) -> TimedResult:
         return self.dom0.run(argv, deadline=deadline).check()

@@ -33,6 +33,8 @@ BAD = [
     ("results", "/no/such/folder/file", "cannot be written: No such file or directory"),
     ("profile", "test_x.py::test_it", "these are tests, and no folder for profiles"),
     ("profile", "/proc/no", "/proc/no: cannot be made"),
+    ("compare", "/no/such/file", "/no/such/file: there is no such file"),
+    ("fail_if", "destroy", "'destroy' is no limit"),
     ("repeat", "0", "'0' is no number of repeats"),
     ("repeat", "two", "'two' is no number of repeats"),
 ]
@@ -73,6 +75,7 @@ def test_defaults(pytester: pytest.Pytester) -> None:
     assert given.host_nodes == 1
     assert (given.variant, given.toolstack) == (("as-is",), ("xl",))
     assert (given.source, given.tools, given.suite) == ("debian", "host", "bookworm")
+    assert (given.compare, given.fail_if) == (None, ())
     assert (given.min_coverage, given.repeat) == (0.99, 1)
     assert not given.control
     assert not given.show_residue

@@ -68,7 +68,7 @@ class FakeRig(Rig):
             file.write(self.xen.name + chr(10))
         self._host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
         self._dom0 = Dom0(self._host)
-        self._info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1)
+        self._info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def xen_rig(_xen_session, xen_variant):
 
 @pytest.fixture
 def toolstack(xen_host, xen_toolstack):
-    return SimpleNamespace(name=xen_toolstack)
+    return SimpleNamespace(name=xen_toolstack, version="1.2.3")
 
 
 @pytest.fixture
@@ -391,6 +391,146 @@ def test_a_failed_assertion_shows_xens_log(project: pytest.Pytester) -> None:
     assert len(starts(project)) == 1
 
 
+# -- an earlier run ----------------------------------------------------------------------------
+
+
+def earlier(project: pytest.Pytester) -> str:
+    """Measures 1.25 s, and has the option that compares with it."""
+    run(project, MEASURES, "--xen-results=earlier.jsonl", "-p", "no:terminal")
+    return "--xen-compare=earlier.jsonl"
+
+
+def test_an_earlier_run_is_compared(project: pytest.Pytester) -> None:
+    compare = earlier(project)
+    result = run(project, MEASURES.replace("1.25", "2.5"), compare)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "*= compared with an earlier run =*",
+            "then: emulated: *, xl 1.2.3, 20??-*",
+            "now:  emulated: *, xl 1.2.3, 20??-*",
+            "measured * 2.50 2.00x *",
+        ]
+    )
+
+
+def test_the_file_compared_with_may_be_the_one_that_is_written(project: pytest.Pytester) -> None:
+    compare = earlier(project)
+    slower = MEASURES.replace("1.25", "2.5")
+    result = run(project, slower, compare, "--xen-results=earlier.jsonl")
+    result.stdout.fnmatch_lines(["measured * 2.50 2.00x *"])
+
+
+@pytest.mark.parametrize(("now", "ret"), [("1.3", 0), ("1.5", 1)])
+@pytest.mark.parametrize("verbosity", ["-v", "-q", "-qq"])
+def test_a_regression_fails_a_run_whose_tests_pass(
+    project: pytest.Pytester, now: str, ret: int, verbosity: str
+) -> None:
+    compare = earlier(project)
+    limits = ("--xen-fail-if=destroy:median:10%", "--xen-fail-if=gone:max:1%")
+    result = run(project, MEASURES.replace("1.25", now), compare, *limits, verbosity)
+    assert result.ret == ret
+    fault = "worse: measured (xl, as-is, 1024 MiB): destroy median: 1.25 then, 1.50 s now*"
+    if ret:
+        result.stdout.fnmatch_lines(["*--xen-fail-if: failed*", fault])
+    else:
+        result.stdout.no_fnmatch_line("*--xen-fail-if*")
+
+
+def test_a_regression_is_seen_with_workers(project: pytest.Pytester) -> None:
+    compare = earlier(project)
+    project.makepyfile(test_it=MEASURES.replace("1.25", "2.5"))
+    limit = "--xen-fail-if=destroy:median:10%"
+    project.makeconftest(CONFTEST + NOTHING_IS_BUILT)
+    result = project.runpytest_subprocess(HOST, compare, limit, "-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["worse: measured *", "*1 passed*"])
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def test_it(timings): pass",  # measures nothing
+        MEASURES.replace("test_measured", "test_new"),
+        "import pytest\ndef test_it(measure): pytest.skip('no tool')",
+    ],
+)
+@pytest.mark.parametrize("terminal", [[], ["-p", "no:terminal"]])
+def test_a_gate_that_compared_nothing_is_shut(
+    project: pytest.Pytester, test: str, terminal: list[str]
+) -> None:
+    compare = earlier(project)
+    result = run(project, test, compare, "--xen-fail-if=destroy:median:10%", *terminal)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    if not terminal:
+        result.stdout.fnmatch_lines(["*--xen-fail-if: failed*", "not compared: *"])
+
+
+def test_collecting_is_no_run_that_could_get_worse(project: pytest.Pytester) -> None:
+    compare = earlier(project)
+    limit = "--xen-fail-if=destroy:median:10%"
+    assert run(project, MEASURES, compare, limit, "--collect-only").ret == 0
+
+
+def test_other_machines_are_not_compared(project: pytest.Pytester) -> None:
+    compare = earlier(project)
+    project.makeconftest(CONFTEST.replace('"a CPU"', '"another CPU"'))
+    result = run(project, MEASURES, compare)
+    assert result.ret == 0
+    line = "not compared: CPU model of the host: a CPU then, another CPU now"
+    result.stdout.fnmatch_lines([line])
+    result.stdout.no_fnmatch_line("*1.00x*")
+    result = run(project, MEASURES, compare, "--xen-fail-if=destroy:median:10%")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--xen-compare=none"], "*--xen-compare: */none: there is no such file*"),
+        (["--xen-compare=test_it.py"], "*test_it.py:1: no result*"),
+        (["--xen-fail-if=destroy:median:10%"], "*--xen-fail-if needs an earlier run*"),
+        (["--xen-fail-if=destroy:10%"], "*--xen-fail-if: 'destroy:10%' is no limit*"),
+    ],
+)
+def test_what_cannot_be_compared_with_is_a_usage_error(
+    project: pytest.Pytester, arguments: list[str], said: str
+) -> None:
+    result = run(project, MEASURES, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert starts(project) == []
+
+
+def test_the_first_measurement_after_a_boot_is_marked(project: pytest.Pytester) -> None:
+    test = """
+        def test_one(measure): measure(); measure()
+        def test_two(measure): measure()
+        def test_after_a_break(xen_rig, measure): pass
+        def test_breaks(xen_rig): xen_rig.broke("it hangs")
+        def test_after(measure): measure()
+    """
+    run(project, test, "--xen-results=r")
+    rows = [json.loads(line) for line in (project.path / "r").read_text().splitlines()]
+    assert [(row["id"].split("::")[1], row["first_after_boot"]) for row in rows] == [
+        ("test_one#0", True), ("test_one#1", False), ("test_two#0", False), ("test_after#0", True),
+    ]  # fmt: skip
+
+
+def test_a_result_says_where_it_comes_from(project: pytest.Pytester) -> None:
+    run(project, MEASURES, "--xen-results=r")
+    (row,) = (json.loads(line) for line in (project.path / "r").read_text().splitlines())
+    known = ("host", "kind", "xen", "build_id", "total_bytes", "cpus", "cpu_model")
+    assert [row[key] for key in known] == [
+        "emulated", "emulated (TCG)", "4.17.5", "c0ffee", 4 << 30, 2, "a CPU",
+    ]  # fmt: skip
+    assert (row["toolstack"], row["toolstack_version"]) == ("xl", "1.2.3")
+    assert re.fullmatch(r"\d+ x .+", row["emulated_on"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00", row["started"])
+    assert row["version"]
+    assert row["series"] == {"free_bytes": [], "state": [], "backlog_pages": []}
+
+
 # -- the table ---------------------------------------------------------------------------------
 
 
@@ -495,7 +635,9 @@ def test_repeats_have_ids_and_one_line_in_the_table(project: pytest.Pytester) ->
     result = run(project, test, "--xen-repeat=3", "-v")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines([f"*::test_measured?repeat{n}? PASSED*" for n in (1, 2, 3)])
-    result.stdout.fnmatch_lines(["measured * 3 * 2.00 (1.00-3.00) *"])
+    result.stdout.fnmatch_lines(["measured * 3[*] * 2.50 (2.00-3.00) *"])
+    result.stdout.fnmatch_lines(["* with the first end after a boot*"])
+    result.stdout.fnmatch_lines(["*= repeats =*", "measured * destroy * 2 * 2.50 *(t)"])
 
 
 def test_one_repeat_is_no_parameter(project: pytest.Pytester) -> None:

@@ -58,6 +58,13 @@ class Libvirt(TaggedDomains):
     def _connection(self) -> Connection:
         return self._keeper.get(self.dom0)
 
+    @property
+    def version(self) -> str:
+        """The daemon's, as it tells it."""
+        deadline = self._deadline(_TIMING_SECONDS, "asking for libvirt's version")
+        number = self._connection.call(deadline, self._connection.virt.getLibVersion)
+        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
     def install(self, kernel: Path) -> None:
         """Copy a guest kernel into this run's folder in dom0.
 

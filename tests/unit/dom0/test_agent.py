@@ -200,6 +200,7 @@ def test_info(agent: Conversation) -> None:
     assert info["total_bytes"] == 4 << 30
     assert (info["cpus"], info["nodes"], info["build_id"]) == (2, 2, "c0ffee")
     assert info["dom0_kernel"]
+    assert isinstance(info["cpu_model"], str)
 
 
 def test_memory(agent: Conversation) -> None:

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""An earlier run beside this one: only the same, measured on the same machine, is compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from pytest_xenscrub.report.table import COLUMNS, grouped, test_name, values
+from pytest_xenscrub.units import MIB, gib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_xenscrub.scrub.row import Metric, Row
+
+_SAME_SIZE = 0.02
+"""By this share a victim's memory may differ: free memory does, by a few pages."""
+
+# What must be the same; which Xen it is, version and build, is what a comparison is about.
+_MACHINE: tuple[tuple[str, str, Callable[[object], str]], ...] = (
+    ("host", "host", str),
+    ("kind", "kind of host", str),
+    ("emulated_on", "machine that emulates the host", str),
+    ("total_bytes", "memory of the host", lambda size: gib(float(str(size)))),
+    ("cpus", "CPUs of the host", str),
+    ("cpu_model", "CPU model of the host", str),
+    ("debug", "debug build", lambda debug: "yes" if debug else "no"),
+    ("config", "Kconfig options", str),
+    ("command_line", "boot options of Xen", str),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The same measurement in both runs.
+
+    Attributes:
+        then: its rows in the earlier run.
+        now: its rows in this run.
+    """
+
+    then: list[Row]
+    now: list[Row]
+
+    @property
+    def name(self) -> str:
+        """Which measurement it is."""
+        return _name(self.now[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """This run against an earlier one.
+
+    Attributes:
+        pairs: what is compared.
+        mismatches: a line for each reason for which something is not.
+    """
+
+    pairs: list[Pair]
+    mismatches: list[str]
+
+
+def compare_runs(then: Iterable[Row], now: Iterable[Row]) -> Comparison:
+    """Find for each measurement of this run the same one in the earlier run."""
+    earlier: dict[tuple[str, ...], list[list[Row]]] = {}
+    for group in grouped(then):
+        earlier.setdefault(_key(group[0]), []).append(group)
+    pairs: list[Pair] = []
+    mismatches: dict[str, None] = {}
+    for group in grouped(now):
+        found = earlier.get(_key(group[0]))
+        if found is None:
+            mismatches[f"{_name(group[0])}: not measured in the earlier run"] = None
+            continue
+        pair = Pair(_nearest(found, group[0].memory_bytes), group)
+        differences = list(_differences(pair))
+        mismatches.update(dict.fromkeys(differences))
+        if not differences:
+            pairs.append(pair)
+    return Comparison(pairs, list(mismatches))
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return test_name(row), row.setting.toolstack, row.setting.variant, row.how
+
+
+def _name(row: Row) -> str:
+    s = row.setting
+    return f"{test_name(row)} ({s.toolstack}, {s.variant}, {row.memory_bytes // MIB} MiB)"
+
+
+def _nearest(groups: Sequence[list[Row]], memory_bytes: int) -> list[Row]:
+    """Of the same measurement with several sizes that of the right one, of those the last."""
+    return min(reversed(groups), key=lambda group: abs(group[0].memory_bytes - memory_bytes))
+
+
+def _differences(pair: Pair) -> Iterable[str]:
+    then, now = pair.then[0], pair.now[0]
+    for field, label, show in _MACHINE:
+        before, after = getattr(then.setting, field), getattr(now.setting, field)
+        if before != after:
+            yield f"{label}: {show(before) or 'none'} then, {show(after) or 'none'} now"
+    if abs(then.memory_bytes - now.memory_bytes) > _SAME_SIZE * then.memory_bytes:
+        yield f"{pair.name}: the guest had {gib(then.memory_bytes)} then"
+    if then.vcpus != now.vcpus:
+        yield f"{pair.name}: the guest had {then.vcpus} vCPUs then, {now.vcpus} now"
+
+
+def render_baseline(comparison: Comparison) -> str:
+    """The table: medians of this run, and how many times the earlier run's each is."""
+    lines = [_line(pair) for pair in comparison.pairs]
+    if not lines:
+        return ""
+    header = list(lines[0])
+    used = [key for key in header if any(line[key] for line in lines)]
+    return tabulate(
+        [[line[key] for key in used] for line in lines],
+        headers=used,
+        disable_numparse=True,
+        colalign=["left" if key in ("test", "toolstack", "variant") else "right" for key in used],
+    )
+
+
+def _line(pair: Pair) -> dict[str, str]:
+    row = pair.now[0]
+    return {
+        "test": test_name(row),
+        "toolstack": row.setting.toolstack,
+        "variant": row.setting.variant,
+        "MiB": f"{row.memory_bytes // MIB}",
+        "n": f"{len(pair.then)}, {len(pair.now)}",
+        **{metric.column: _cell(pair, metric) for metric in COLUMNS if not metric.least},
+    }
+
+
+def _cell(pair: Pair, metric: Metric) -> str:
+    then, now = values(pair.then, metric), values(pair.now, metric)
+    if not now or not then:
+        return ""
+    before, after = statistics.median(then), statistics.median(now)
+    ratio = f"{after / before:.2f}x" if before else "-"
+    return f"{metric.unit.show(after)} {ratio}"

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""`--xen-fail-if`: how much worse than in an earlier run a figure may be; uncompared is no pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.report.table import values
+from pytest_xenscrub.scrub.row import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_xenscrub.report.baseline import Comparison, Pair
+    from pytest_xenscrub.scrub.row import Metric
+
+_STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "median": statistics.median,
+    "mean": statistics.fmean,
+    "min": min,
+    "max": max,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """`destroy:median:10%`.
+
+    Attributes:
+        metric: which figure.
+        statistic: of the repeats: median, mean, min or max.
+        share: by so much of the earlier value it may be worse.
+    """
+
+    metric: Metric
+    statistic: str
+    share: float
+
+
+def parse_limit(text: str) -> Limit:
+    """Take `METRIC:STATISTIC:LIMIT` apart; a metric may be called as its column is.
+
+    Raises:
+        ConfigurationError: it cannot be meant.
+    """
+    example = "write it as METRIC:STATISTIC:LIMIT%, as in destroy:median:10%"
+    name, *rest = text.split(":")
+    if len(rest) != 2:  # noqa: PLR2004 - the statistic and the limit
+        raise ConfigurationError(f"{text!r} is no limit", todo=example)
+    known = {metric.name: metric for metric in METRICS}
+    known |= {metric.column: metric for metric in METRICS if metric.column}
+    if name not in known:
+        raise ConfigurationError(f"{name!r} is not one of: {', '.join(m.name for m in METRICS)}")
+    statistic, limit = rest
+    if statistic not in _STATISTICS:
+        raise ConfigurationError(f"{statistic!r} is not one of: {', '.join(_STATISTICS)}")
+    digits = limit.removesuffix("%")
+    if digits == limit or not digits.isascii() or not digits.replace(".", "", 1).isdigit():
+        raise ConfigurationError(f"{limit!r} is no percentage", todo=example)
+    return Limit(known[name], statistic, float(digits) / 100)
+
+
+def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
+    """Why the run fails, a line each; empty where every limit was compared and is kept."""
+    faults = [f"not compared: {line}" for line in comparison.mismatches]
+    for limit in limits:
+        compared = False
+        for pair in comparison.pairs:
+            before, after = values(pair.then, limit.metric), values(pair.now, limit.metric)
+            if before or after:
+                compared = True
+                faults += _judge(limit, pair, before, after)
+        if not compared:
+            faults.append(
+                f"not compared: {limit.metric.name} {limit.statistic}: measured by no test that"
+                " both runs have"
+            )
+    return faults
+
+
+def _judge(limit: Limit, pair: Pair, before: list[float], after: list[float]) -> Iterator[str]:
+    label = f"{pair.name}: {limit.metric.name} {limit.statistic}"
+    if not before or not after:
+        yield f"not compared: {label}: not measured {'now' if before else 'in the earlier run'}"
+        return
+    then, now = (_STATISTICS[limit.statistic](known) for known in (before, after))
+    more_is_better = limit.metric.more_is_better
+    allowed = then * (1 - limit.share if more_is_better else 1 + limit.share)
+    if now < allowed if more_is_better else now > allowed:
+        unit = limit.metric.unit
+        change = f"{abs(now / then - 1):.1%} {'more' if now > then else 'less'}" if then else "more"
+        yield (
+            f"worse: {label}: {unit.show(then)} then, {unit.show(now)} {unit.name} now:"
+            f" {change}, and {limit.share:.1%} are allowed"
+        )

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""The table of `--xen-repeat`: what the repeats of each measurement say together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from pytest_xenscrub.report.statistics import summarize
+from pytest_xenscrub.report.table import COLUMNS, grouped, test_name, values
+from pytest_xenscrub.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.scrub.row import Metric, Row
+
+NOTE = (
+    "95 % interval: of the median, from the values' order alone, from 6 repeats on;"
+    " of fewer: of the mean, by Student's t (t)"
+)
+_HEADER = ("test", "MiB", "toolstack", "variant", "metric", "unit", "n", "median", "min", "max",
+           "95 % interval")  # fmt: skip
+_ALIGN = ("left", "right", "left", "left", "left", "left", *["right"] * 5)
+
+
+def render_repeats(rows: Sequence[Row]) -> str:
+    """A line for each metric that was measured more than once; empty if none was."""
+    lines = [
+        _line(group[0], metric, known)
+        for group in grouped(rows)
+        for metric in COLUMNS
+        if len(known := values(group, metric)) > 1
+    ]
+    return tabulate(lines, headers=_HEADER, disable_numparse=True, colalign=_ALIGN) if lines else ""
+
+
+def _line(row: Row, metric: Metric, known: list[float]) -> list[str]:
+    summary, show = summarize(known), metric.unit.show
+    low, high = summary.interval or (summary.least, summary.most)
+    return [
+        test_name(row),
+        f"{row.memory_bytes // MIB}",
+        row.setting.toolstack,
+        row.setting.variant,
+        metric.column,
+        metric.unit.name,
+        f"{summary.count}",
+        show(summary.median),
+        show(summary.least),
+        show(summary.most),
+        f"{show(low)} to {show(high)}" + (" (t)" if summary.of == "mean" else ""),
+    ]

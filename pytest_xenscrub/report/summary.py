@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""What is printed at the end: the tables, each under its title."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.report.baseline import render_baseline
+from pytest_xenscrub.report.compare import render_comparison
+from pytest_xenscrub.report.repeats import NOTE, render_repeats
+from pytest_xenscrub.report.table import FIRST, UNITS, legend, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pytest
+
+    from pytest_xenscrub.report.baseline import Comparison
+    from pytest_xenscrub.scrub.row import Row
+
+
+def print_summary(
+    reporter: pytest.TerminalReporter,
+    rows: Sequence[Row],
+    *,
+    first: str,
+    repeated: bool,
+    comparison: Comparison | None,
+    faults: Sequence[str],
+    profile: str,
+) -> None:
+    """Print what was measured: at -q without titles, at -qq only why the run fails.
+
+    Args:
+        reporter: pytest's.
+        rows: of the whole run.
+        first: the variant that the others are compared with.
+        repeated: whether measurements were to be repeated.
+        comparison: with an earlier run, if one was asked for.
+        faults: why the run fails, a line each.
+        profile: where the CPUs were, if that was asked for.
+    """
+    verbosity = reporter.config.option.verbose
+
+    def section(title: str, notes: Sequence[str], body: str) -> None:
+        if verbosity < -1 or not body:
+            return
+        if verbosity >= 0:
+            reporter.section(title)
+            for line in notes:
+                reporter.write_line(line)
+        reporter.write_line(body)
+
+    hosts = sorted({describe(row) for row in rows})
+    marks = [FIRST] if any(row.first_after_boot for row in rows) else []
+    units = legend() if verbosity > 0 else [UNITS]
+    section("memory of destroyed guests", [*hosts, *units, *marks], render(rows))
+    if repeated:
+        section("repeats", [NOTE], render_repeats(rows))
+    section(f"compared with {first}", [], render_comparison(rows, first))
+    section("where destroys spend their time", [], profile)
+    if comparison is not None:
+        refused = [f"not compared: {line}" for line in comparison.mismatches]
+        body = "\n".join([*refused, render_baseline(comparison)]).strip()
+        section("compared with an earlier run", list(_then_and_now(comparison)), body)
+    if faults:
+        reporter.section("--xen-fail-if: failed", red=True)
+        for line in faults:
+            reporter.write_line(line)
+
+
+def _then_and_now(comparison: Comparison) -> Iterator[str]:
+    pairs = {(_of_when(pair.then[0]), _of_when(pair.now[0])) for pair in comparison.pairs}
+    for then, now in sorted(pairs):
+        yield f"then: {then}"
+        yield f"now:  {now}"
+    if pairs:
+        yield "medians of this run, and how many times those of the earlier run they are"
+
+
+def _of_when(row: Row) -> str:
+    s = row.setting
+    return f"{describe(row)}, {s.toolstack} {s.toolstack_version}, {s.started or 'no date'}"
+
+
+def describe(row: Row) -> str:
+    """Which host and Xen a row comes from."""
+    s = row.setting
+    return (
+        f"{s.host}: {s.kind}, Xen {s.xen} debug={'y' if s.debug else 'n'} ({s.variant}),"
+        f" build id {s.build_id[:12] or 'none'}"
+    )
