@@ -6,6 +6,7 @@ It is sent over the SSH connection, as the agent is, and lets go of everything w
 Line in:              Line out:
 map DOMID MFN MFN...  ok
 hash                  ok and the SHA-256 of all pages that are mapped
+copy                  ok; what is in them now stays in this program's memory
 release               ok
 Whatever fails:       error and why
 
@@ -47,6 +48,7 @@ class Holder:
             raise OSError(ctypes.get_errno(), "xenforeignmemory_open")
         self.address: int | None = None
         self.pages = 0
+        self.copies: list[bytes] = []
 
     def map(self, domid: int, frames: list[int]) -> str:
         """Map frames; those of a PV domain are machine frames."""
@@ -65,13 +67,20 @@ class Holder:
             raise OSError(-failed[0], f"{len(failed)} pages cannot be mapped")
         return ""
 
-    def hash(self) -> str:
-        """SHA-256 of what is in those pages now."""
+    def content(self) -> bytes:
+        """What is in those pages now."""
         if self.address is None:
             raise LookupError("nothing is mapped")
-        return hashlib.sha256(
-            ctypes.string_at(self.address, self.pages * mmap.PAGESIZE)
-        ).hexdigest()
+        return ctypes.string_at(self.address, self.pages * mmap.PAGESIZE)
+
+    def hash(self) -> str:
+        """SHA-256 of that."""
+        return hashlib.sha256(self.content()).hexdigest()
+
+    def copy(self) -> str:
+        """Keep that, whatever becomes of those pages."""
+        self.copies.append(self.content())
+        return ""
 
     def release(self) -> str:
         """Unmap them."""
@@ -87,7 +96,7 @@ class Holder:
             if word == "map":
                 said = self.map(int(numbers[0]), [int(number) for number in numbers[1:]])
             else:
-                said = {"hash": self.hash, "release": self.release}[word]()
+                said = {"hash": self.hash, "copy": self.copy, "release": self.release}[word]()
         except Exception as error:
             return f"error {type(error).__name__}: {error}"
         return f"ok {said}".rstrip()

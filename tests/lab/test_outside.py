@@ -22,3 +22,11 @@ def test_probe_that_skips_pages_is_caught_and_ends_the_session(variant: str) -> 
     assert "this is an error of ours" in output, output
     assert "1 error" in output, output
     assert "passed" not in output.splitlines()[-1], output
+
+
+def test_copy_in_dom0_is_found_and_told_whose_it_is() -> None:
+    status, output = run_suite("-p", "tests.lab.copying_dom0", "-k", "bytes_leave_ram_soon")
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    assert "RESIDUE of xenscrub-" in output, output
+    assert "words, dom0, domain 0" in output, output
+    assert "1 failed" in output, output

@@ -28,6 +28,9 @@ BAD = [
     ("guest_memory", "0", "'0' is no size"),
     ("min_coverage", "101%", "'101%' is no share"),
     ("min_coverage", "nan", "'nan' is no share"),
+    ("max_exposure", "0", "'0' is no number above 0"),
+    ("max_exposure", "inf", "'inf' is no number above 0"),
+    ("max_exposure", "soon", "'soon' is no number above 0"),
     ("variant", "no-such", "neither a variant's name nor a file"),
     ("config", "DEBUG", "not KEY=VALUE"),
     ("results", "/no/such/folder/file", "cannot be written: No such file or directory"),
@@ -145,6 +148,7 @@ def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
         "--xen-host-memory=4G",
         "--xen-guest-memory=1.5GiB",
         "--xen-min-coverage=99.9%",
+        "--xen-max-exposure=2.5",
         "--xen-config=DEBUG=y",
         "--xen-config=NR_CPUS=8",
         "--xen-cmdline=sched=credit dom0_mem=1G",
@@ -160,6 +164,7 @@ def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (given.host_memory, given.guest_memory) == (4 << 30, 3 << 29)
     assert given.min_coverage == pytest.approx(0.999)
+    assert given.max_exposure == 2.5
     assert given.config == ("DEBUG=y", "NR_CPUS=8")
     assert given.cmdline == "sched=credit dom0_mem=1G"
     assert given.results == tmp_path / "results"

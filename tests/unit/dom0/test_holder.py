@@ -7,6 +7,7 @@ import ast
 import ctypes
 import errno
 import hashlib
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ def test_a_page_that_cannot_be_mapped(library: FakeLibrary) -> None:
     assert "1 pages cannot be mapped" in said
     assert library.calls[-1] == ("unmap", 2)
     assert holder.answer("hash").startswith("error LookupError")
+
+
+def test_a_copy_outlives_the_mapping(library: FakeLibrary) -> None:
+    holder = Holder(library)
+    assert holder.answer("copy").startswith("error LookupError")
+    assert [holder.answer(line) for line in ("map 7 100", "copy", "release")] == ["ok"] * 3
+    assert holder.copies == [library.pages.raw[: mmap.PAGESIZE]]
 
 
 def test_a_word_that_is_none(library: FakeLibrary) -> None:
