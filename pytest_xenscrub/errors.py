@@ -57,6 +57,14 @@ class HostUnusableError(InfrastructureError):
     """The host broke earlier in this session; what needs it cannot run any more."""
 
 
+class HostLockedError(InfrastructureError):
+    """Another run of ours has the host."""
+
+
+class HostBusyError(InfrastructureError):
+    """Guests that are not ours run on the host."""
+
+
 class CommandError(InfrastructureError):
     """A command on a host ended with a return code that was not expected."""
 

@@ -48,7 +48,7 @@ def _guest_kernel(_xen_session: Session) -> Path:
 @pytest.fixture(scope="session")
 def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> ChosenXen:
     """The Xen to be tested, one of `--xen-variant`'s; built if it has to be."""
-    if _xen_session.settings.host is None:
+    if not _xen_session.hosts.pool:
         pytest.skip("no host: say --xen-host=emulated or --xen-host=[user@]host[:port]")
     return _xen_session.xens.get(getattr(request, "param", "as-is"))
 
@@ -59,7 +59,7 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
     from pytest_xenscrub.rig import Rig  # noqa: PLC0415 - only with a host
 
     deployment = _xen_session.deployment(xen_variant)
-    rig = Rig(_xen_session.host_name, xen_variant, deployment, _xen_session.say)
+    rig = Rig(_xen_session.hosts.claim.get().name, xen_variant, deployment, _xen_session.say)
     _xen_session.rig = rig
     yield rig
     rig.close()
@@ -67,11 +67,12 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
 
 
 @pytest.fixture
-def xen_host(xen_rig: Rig) -> Host:
+def xen_host(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) -> Host:
     """The machine of `--xen-host`, with Xen running; an emulated one is started by us.
 
     Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test.
     """
+    _xen_session.hosts.check(request.node)
     host = xen_rig.host
     xen_rig.dom0.watch_stalls()
     return host

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,12 @@ def _serial(text: str) -> tuple[str, ...]:
     from pytest_xenscrub.host.power import parse_serial  # noqa: PLC0415 - as above
 
     return parse_serial(text)
+
+
+def _hosts_file(text: str) -> tuple[HostDescription, ...]:
+    from pytest_xenscrub.host.hosts_file import load_hosts  # noqa: PLC0415 - as above
+
+    return load_hosts(_file(text))
 
 
 def _file(text: str) -> Path:
@@ -153,6 +160,16 @@ def _nodes(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise ConfigurationError(f"{text!r} is no time", todo="write it in seconds, as 600")
+    return value
+
+
 def _flag(text: str) -> bool:
     values = {"1": True, "true": True, "yes": True, "on": True}
     values |= {"0": False, "false": False, "no": False, "off": False, "": False}
@@ -202,7 +219,19 @@ class Option:
 
 OPTIONS = (
     Option(
-        "host", _host, "machine to test on: [user@]host[:port] of a dom0, or 'emulated'", "HOST"
+        "host", _host,
+        "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file, or"
+        " 'emulated'; of several the first that is free, or one for each worker of pytest-xdist",
+        "HOST", (), many=True,
+    ),
+    Option("hosts_file", _hosts_file, "the lab's machines, as TOML (see README)", "FILE", ()),
+    Option(
+        "lock_wait", _seconds,
+        "how long to wait for a machine that another run has, in s (default 0: do not)", "S", 0.0,
+    ),
+    Option(
+        "allow_busy", _flag, "use a machine although guests run there that are not ours",
+        flag=True, default=False,
     ),
     Option(
         "host_memory", parse_size,
@@ -303,7 +332,10 @@ OPTIONS = (
 class Settings:
     """What a run is to do; sizes in bytes."""
 
-    host: HostDescription | None
+    host: tuple[HostDescription, ...]
+    hosts_file: tuple[HostDescription, ...]
+    lock_wait: float
+    allow_busy: bool
     host_memory: int | None
     host_nodes: int
     suite: str
@@ -358,10 +390,6 @@ def read_settings(config: pytest.Config) -> Settings:
         pytest.UsageError: one cannot be meant; says where it stands.
     """
     settings = Settings(**{option.key: _read(config, option) for option in OPTIONS})
-    if (settings.power or settings.serial) and (settings.host is None or settings.host.emulated):
-        raise pytest.UsageError(
-            "--xen-power and --xen-serial are for a machine of --xen-host=[user@]host[:port]"
-        )
     if settings.fail_if and settings.compare is None:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
     return settings

@@ -37,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
     config.addinivalue_line("markers", "control: must fail on a Xen that does not scrub")
+    config.addinivalue_line(
+        "markers", "xen_host_tags(tag, ...): only for a host that has these tags"
+    )
     if config.option.help:
         return  # also to someone whose settings are wrong
     from pytest_xenscrub.session import Session  # noqa: PLC0415 - after --help
@@ -81,6 +84,24 @@ def pytest_testnodeready(node: Any) -> None:
         node.config.stash[_WORKERS].append(worker)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker is about to be started: it is told its host."""
+    node.config.stash[SESSION].hosts.worker_starts(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker has ended, or died."""
+    node.config.stash[SESSION].hosts.worker_ended(node)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> object | None:
+    """Hosts that differ get the tests that are for them."""
+    return config.stash[SESSION].hosts.scheduling()
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Which host, real or emulated; which Xen runs there is said once it runs."""
     return config.stash[SESSION].header()
@@ -92,7 +113,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A limit for each test that uses a host, should all else fail."""
+    """Which tests are for which host; and a limit for each, should all else fail."""
+    config.stash[SESSION].hosts.prepare(items)
     if not config.pluginmanager.hasplugin("timeout") or config.getoption("timeout", None):
         return
     for item in items:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import itertools
 import secrets
@@ -23,9 +22,10 @@ from pytest_xenscrub.errors import (
     XenFaultError,
     XenScrubError,
 )
+from pytest_xenscrub.hosts import Hosts
 from pytest_xenscrub.hypervisor.choice import Xens
 from pytest_xenscrub.report.live import Live
-from pytest_xenscrub.stash import uses_host
+from pytest_xenscrub.stash import parameter, uses_host
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -58,6 +58,7 @@ class Session:
         rig: the host in use, once a test has asked for one.
         comparison: with an earlier run, at the end, if one was asked for.
         faults: why the run fails though its tests may have passed (`--xen-fail-if`).
+        hosts: those that may be used.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -79,6 +80,7 @@ class Session:
         self.rig: Rig | None = None
         self.comparison: Comparison | None = None
         self.faults: list[str] = []
+        self.hosts = Hosts(config, settings, self.tag, self.say)
 
     @property
     def tag(self) -> str:
@@ -101,23 +103,21 @@ class Session:
     # -- before ---------------------------------------------------------------------------------
 
     def header(self) -> str | None:
-        """The line for pytest's header; nothing where no host was asked for."""
-        choice = self.settings.host
-        if choice is None:
+        """Lines for pytest's header; nothing where no host was asked for."""
+        line = self.hosts.header()
+        if line is None:
             return None
-        what = "a real Xen in QEMU on this machine" if choice.emulated else "over ssh"
-        line = f"xen host: {choice.name} ({what})"
         return "\n".join([line, *([f"xen profile: {why}"] if (why := self._no_profile) else [])])
 
     @property
     def _no_profile(self) -> str:
         """Why there is no profile though one was asked for; empty where there is one."""
-        choice = self.settings.host
-        if self.settings.profile is None or choice is None or choice.emulated:
+        pool = self.hosts.pool
+        if self.settings.profile is None or not pool or pool[0].emulated:
             return ""
         return (
-            f"skipped: the CPUs of a real machine ({choice.name}) cannot be looked at from outside;"
-            " use --xen-host=emulated"
+            f"skipped: the CPUs of a real machine ({pool[0].name}) cannot be looked at from"
+            " outside; use --xen-host=emulated"
         )
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
@@ -156,24 +156,24 @@ class Session:
         """
         wanted: dict[str, None] = {}
         for item in items:
-            if uses_host(item) and self.settings.host is not None:
+            if uses_host(item) and self.hosts.pool:
                 wanted[parameter(item, "xen_variant") or self.xens.names[0]] = None
         for name in wanted:
             # Anything else than a mistake of the user's is told by the tests that need it.
             with contextlib.suppress(InfrastructureError, MissingToolError):
                 self.xens.get(name)
 
-    @property
-    def host_name(self) -> str:
-        """How the user called the host; empty where none was asked for."""
-        return "" if self.settings.host is None else self.settings.host.name
-
     def deployment(self, xen: ChosenXen) -> Deployment:
-        """What makes that Xen run on the host."""
+        """What makes that Xen run on the host that is ours.
+
+        Raises:
+            InfrastructureError: none can be had.
+        """
         from pytest_xenscrub.hypervisor import deploy  # noqa: PLC0415 - only with a host
 
         settings = self.settings
-        if settings.host is None or settings.host.emulated:
+        described = self.hosts.claim.get()
+        if described.emulated:
             wanted = deploy.EmulatedChoice(
                 settings.suite, settings.host_memory, settings.host_nodes
             )
@@ -182,9 +182,10 @@ class Session:
             )
         return deploy.SshDeployment(
             xen,
-            dataclasses.replace(settings.host, power=settings.power, serial=settings.serial),
+            described,
             config=settings.ssh_config,
             tag=self.tag,
+            lock=self.hosts.claim.again,
             tools_for=self.xens.tools_for,
             say=self.say,
         )
@@ -342,9 +343,4 @@ class Session:
         """Let go of the host if no fixture has."""
         if self.rig is not None:
             self.rig.close()
-
-
-def parameter(item: pytest.Item, name: str) -> str | None:
-    """A test's parameter, or None if it has no such."""
-    callspec = getattr(item, "callspec", None)
-    return None if callspec is None else callspec.params.get(name)
+        self.hosts.close()

@@ -133,6 +133,7 @@ class SshDeployment:
         described: the machine.
         config: an ssh configuration in place of the user's own.
         tag: marks what is put on the machine.
+        lock: gets the machine's lock again, which a reboot takes from us.
         tools_for: the tools that drive the Xen.
         say: prints a line for the user.
     """
@@ -144,6 +145,7 @@ class SshDeployment:
         *,
         config: Path | None,
         tag: str,
+        lock: Callable[[], None],
         tools_for: ToolsFor,
         say: Callable[[str], None],
     ) -> None:
@@ -157,6 +159,7 @@ class SshDeployment:
         self._described = described
         self._config = config
         self._tag = tag
+        self._lock = lock
         self._tools_for = tools_for
         self._tools: ToolsArtefact | None = None
         self._say = say
@@ -171,6 +174,7 @@ class SshDeployment:
         if described.target is None:
             raise TypeError(f"{described.name} is not reached over ssh")
         host = self._host = SshHost(described.target, config=self._config, name=described.name)
+        self._lock()
         artefact = self._xen.artefact
         if artefact is not None:
             from pytest_xenscrub.hypervisor.grub import OneShotBoot  # noqa: PLC0415
@@ -183,6 +187,7 @@ class SshDeployment:
             self._once.boot(
                 Deadline.after(REBOOT_SECONDS, f"{host.name}: booting Xen {self._xen.name}")
             )
+            self._lock()
             wait_for_xenstore(host)
         return with_tools(host, self._tools)
 
@@ -197,6 +202,7 @@ class SshDeployment:
                 if self._tools is not None:
                     remove(host, self._tools, deadline=Deadline.after(limit, "removing our tools"))
                 once.restore(Deadline.after(limit, f"{host.name}: booting its own Xen again"))
+                self._lock()
             except XenScrubError as error:
                 # It boots its own Xen by default: what is left is a file and an entry.
                 self._say(f"{host.name}: was not put back: {error}")

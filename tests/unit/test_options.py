@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.host.pool import HostDescription
+from pytest_xenscrub.host.target import Target
 from pytest_xenscrub.options import OPTIONS, ProfileChoice, Settings, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BAD = [
-    ("host", "lab 7", "'lab 7' is no host"),
+    ("host", "lab;7", "'lab;7' is no host"),
+    ("hosts_file", "/no/such/file", "/no/such/file: there is no such file"),
+    ("lock_wait", "-1", "'-1' is no time"),
+    ("lock_wait", "soon", "'soon' is no time"),
     ("host_memory", "big", "'big' is no size"),
     ("host_nodes", "0", "'0' is no number of NUMA nodes"),
     ("host_nodes", "9", "'9' is no number of NUMA nodes"),
@@ -43,6 +47,7 @@ BAD = [
 ]
 BAD_FLAGS = [
     ("control", "maybe", "neither yes nor no"),
+    ("allow_busy", "perhaps", "neither yes nor no"),
     ("show_residue", "2", "neither yes nor no"),
 ]
 
@@ -72,7 +77,7 @@ def variable(key: str) -> str:
 
 def test_defaults(pytester: pytest.Pytester) -> None:
     given = settings(pytester)
-    assert (given.host, given.results, given.ssh_config) == (None, None, None)
+    assert (given.host, given.results, given.ssh_config) == ((), None, None)
     assert (given.power, given.serial) == ((), ())
     assert (given.host_memory, given.guest_memory) == (None, None)
     assert given.host_nodes == 1
@@ -109,7 +114,7 @@ def test_an_empty_variable_says_nothing(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_XEN_HOST", "")
-    assert settings(pytester, ini="xen_host = emulated").host == HostDescription("emulated")
+    assert settings(pytester, ini="xen_host = emulated").host == (HostDescription("emulated"),)
 
 
 def test_a_flag_may_be_taken_back(
@@ -156,12 +161,7 @@ def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
         f"--xen-ssh-config={ssh_config}",
         "--xen-show-residue",
     )
-    assert given.host is not None
-    assert given.host.target is not None
-    assert not given.host.emulated
-    assert (given.host.target.user, given.host.target.host, given.host.target.port) == (
-        "root", "lab7", 2222,
-    )  # fmt: skip
+    assert [host.target for host in given.host] == [Target("lab7", "root", 2222)]
     assert (given.host_memory, given.guest_memory) == (4 << 30, 3 << 29)
     assert given.min_coverage == pytest.approx(0.999)
     assert given.max_exposure == 2.5

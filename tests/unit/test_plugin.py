@@ -200,10 +200,11 @@ def test_tests_that_need_no_host_know_nothing_of_one(pytester: pytest.Pytester) 
     [
         ("emulated", "xen host: emulated (a real Xen in QEMU on this machine)"),
         ("root@lab7", "xen host: root@lab7 (over ssh)"),
+        ("lab7 --xen-host=lab8", "xen hosts: lab7, lab8 (over ssh)"),
     ],
 )
 def test_the_header_names_the_host(pytester: pytest.Pytester, host: str, header: str) -> None:
-    result = pytester.runpytest_inprocess(f"--xen-host={host}")
+    result = pytester.runpytest_inprocess(*f"--xen-host={host}".split())
     result.stdout.fnmatch_lines([header])
 
 

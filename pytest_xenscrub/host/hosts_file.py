@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""`--xen-hosts-file`: a lab's hosts in TOML, each mistake told with its line.
+
+[hosts.lab7]
+address = "lab7.example.org"
+power = "ipmitool -I lanplus -H lab7-bmc -U ci -f /etc/lab7.bmc power {action}"
+tags = ["numa"]
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.host.pool import EMULATED, TOOLSTACKS, HostDescription
+from pytest_xenscrub.host.power import parse_power, parse_serial
+from pytest_xenscrub.host.target import MAX_PORT, Target, parse_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+_NAME = re.compile(r"[\w.-]+")
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("-"):
+        raise ValueError(f"{value!r} is no name: letters, digits, '.', '_' and '-'")
+    return value
+
+
+def _address(value: object) -> str:
+    # An IPv6 address needs no brackets here: the port is a key of its own.
+    text = _text(value)
+    target = parse_target(f"[{text}]" if ":" in text else text)
+    if target.user is not None:
+        raise ValueError(f"{value!r} names a user, which is a key of its own")
+    return target.host
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _port(value: object) -> int:
+    if type(value) is not int or not 0 < value <= MAX_PORT:
+        raise ValueError(f"{value!r} is no port number")
+    return value
+
+
+def _list(value: object, item: Callable[[object], str]) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f'{value!r} is no list: write it as ["one", "two"]')
+    return tuple(dict.fromkeys(item(each) for each in value))
+
+
+def _toolstack(value: object) -> str:
+    if value not in TOOLSTACKS:
+        raise ValueError(f"{value!r} is not one of: {', '.join(TOOLSTACKS)}")
+    return str(value)
+
+
+_KEYS: dict[str, Callable[[object], Any]] = {
+    "address": _address,
+    "user": _name,
+    "port": _port,
+    "power": lambda value: parse_power(_text(value)),
+    "serial": lambda value: parse_serial(_text(value)),
+    "toolstacks": lambda value: _list(value, _toolstack),
+    "tags": lambda value: _list(value, _name),
+}
+
+
+def load_hosts(path: Path) -> tuple[HostDescription, ...]:
+    """Read the file, in its order.
+
+    Raises:
+        ConfigurationError: it cannot be read, or something in it cannot be meant: file, line and
+            key are in the message.
+    """
+    try:
+        text = path.read_text()
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # of TOML, with its line, or of UTF-8
+        raise ConfigurationError(f"{path}: {error}") from None
+
+    def wrong(why: str, *keys: str, todo: str = "") -> ConfigurationError:
+        where = f"{path}:{line_of(text, keys)}: {'.'.join(keys)}"
+        return ConfigurationError(f"{where}: {why}", todo=todo)
+
+    def known(table: dict[str, Any], names: Iterable[str], *above: str) -> None:
+        for key in table:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                todo = f"did you mean {near[0]}?" if near else f"known are: {', '.join(names)}"
+                raise wrong("there is no such key", *above, key, todo=todo)
+
+    known(document, ("hosts",))
+    hosts = document.get("hosts")
+    if not isinstance(hosts, dict) or not hosts:
+        raise ConfigurationError(f"{path}: it names no host", todo="begin one with [hosts.NAME]")
+    described = []
+    for name, table in hosts.items():
+        values: dict[str, Any] = {}
+        if not isinstance(table, dict):
+            raise wrong("it is no table", "hosts", name, todo=f"begin it with [hosts.{name}]")
+        try:
+            _name(name)
+        except ValueError as error:
+            raise wrong(str(error), "hosts", name) from None
+        if name == EMULATED:
+            raise wrong("that is no machine: say --xen-host=emulated", "hosts", name)
+        known(table, _KEYS, "hosts", name)
+        for key, value in table.items():
+            try:
+                values[key] = _KEYS[key](value)
+            except (ValueError, ConfigurationError) as error:
+                raise wrong(str(error).splitlines()[0], "hosts", name, key) from None
+        where = Target(values.pop("address", name), values.pop("user", None),
+                       values.pop("port", None))  # fmt: skip
+        tags = frozenset(values.pop("tags", ()))
+        described.append(HostDescription(name, where, tags=tags, **values))
+    return tuple(described)
+
+
+def line_of(text: str, keys: tuple[str, ...]) -> int:
+    """The line, from 1, on which a TOML document first speaks of a key.
+
+    `tomllib` does not tell, so the document is read again up to each of its lines: where that
+    is whole, a statement has ended, and the first after which the key is there has brought it.
+    """
+    lines = text.splitlines()
+    start = 0
+    for end in range(1, len(lines) + 1):
+        try:
+            found: Any = tomllib.loads("\n".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue  # in the middle of a statement
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None:
+            break
+        start = end
+    return start + 1

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""What dead runs of ours left on a machine, removed; and guests of others, which are not.
+
+Whoever holds the machine's lock is the only run there is: what bears another run's tag is dead.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import HostBusyError
+from pytest_xenscrub.hypervisor.deploy import wait_for_xenstore
+from pytest_xenscrub.hypervisor.grub import OneShotBoot
+from pytest_xenscrub.toolstack.xl import parse_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.protocol import Host
+
+_TAG = re.compile(r"\bxenscrub-[0-9a-f]{6}\b")
+_ALL = "xenscrub-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
+_BOOT = r"""
+sed -n 's/^### BEGIN pytest-xenscrub \(\S*\) .*/\1/p' /boot/grub*/custom.cfg 2> /dev/null
+for f in /boot/pytest-xenscrub-*.gz /pytest-xenscrub-*.gz; do [ -e "$f" ] && echo "$f"; done; :
+"""
+# Tools bear no tag, since runs share them: but there is no other run.
+_FILES = f"""
+for f in /run/{_ALL} /var/log/xen/xl-{_ALL}-* /var/log/libvirt/libxl/{_ALL}-* \
+    /opt/xenscrub-tools-*; do
+    [ -e "$f" ] && echo "$f" && rm -rf "$f"
+done; :
+"""
+
+
+class _Unknown:
+    """The hypervisor of a dead run: its build id is not known, but the machine's own is."""
+
+    build_id = ""
+
+    @property
+    def gz(self) -> Path:
+        """Nobody boots it any more."""
+        raise NotImplementedError
+
+
+def sweep(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
+    """Remove what dead runs left, a line for each: boot entries first, as they need a reboot.
+
+    To be called with the machine's lock, before anything of this run's is there.
+
+    Raises:
+        InfrastructureError: it cannot be removed, or the machine does not boot its own Xen.
+        DeadlineExceededError: the machine did not come back from its reboot.
+    """
+    listed = host.run(["sh", "-c", _BOOT], deadline=deadline).stdout
+    for tag in sorted(set(_TAG.findall(listed))):
+        say(f"{host.name}: removing the boot entry of a dead run, {tag}; its own Xen is to run")
+        OneShotBoot(host, _Unknown(), tag=tag).restore(deadline)
+    if listed:
+        wait_for_xenstore(host)
+    for name, domid in _guests(host, deadline):
+        if _TAG.match(name):
+            say(f"{host.name}: destroying a guest of a dead run, {name}")
+            host.run(["xl", "destroy", str(domid)], deadline=deadline, check=False)
+    for path in host.run(["sh", "-c", _FILES], deadline=deadline).stdout.splitlines():
+        say(f"{host.name}: removed what a dead run left, {path}")
+
+
+def refuse_busy(host: Host, deadline: Deadline) -> None:
+    """See that no guests run that are not ours.
+
+    Raises:
+        HostBusyError: some do; names them.
+    """
+    others = [name for name, _ in _guests(host, deadline) if not _TAG.match(name)]
+    if others:
+        raise HostBusyError(
+            f"{host.name} runs guests that are not ours: {', '.join(others)}",
+            todo="name another host; or, if tests may take their host's free memory and CPUs,"
+            " --xen-allow-busy",
+        )
+
+
+def _guests(host: Host, deadline: Deadline) -> list[tuple[str, int]]:
+    """Every guest, by name and number; not those that are as good as gone."""
+    listed = parse_list(host.run(["xl", "list"], deadline=deadline).stdout)
+    return [(each.name, each.domid) for each in listed if each.domid and "d" not in each.state]

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""pytest-xdist's workers and a lab's machines: each worker has one, and is sent what suits it.
+
+What a test needs stands at the end of its id in the workers, since the controller, which shares
+out the tests, collects none itself: `test_it.py::test_numa@xen_host(numa)`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xdist.workermanage import WorkerController
+
+    from pytest_xenscrub.host.pool import HostDescription
+
+_NEEDS = re.compile(r"@xen_host\(([^)]*)\)$")
+_AHEAD = 2
+"""Tests that a worker has before it: it begins one when it knows which comes after it."""
+
+
+def with_needs(nodeid: str, needs: frozenset[str]) -> str:
+    """The id of a test that not every host suits."""
+    return f"{nodeid}@xen_host({','.join(sorted(needs))})"
+
+
+def without_needs(nodeid: str) -> str:
+    """A test's id as it is without workers."""
+    return _NEEDS.sub("", nodeid)
+
+
+def needs_of(nodeid: str) -> frozenset[str]:
+    """What `with_needs` wrote."""
+    match = _NEEDS.search(nodeid)
+    return frozenset(match[1].split(",")) if match else frozenset()
+
+
+class Allotment:
+    """Which worker has which machine; the one that takes a dead worker's place gets its machine.
+
+    Attributes:
+        workers: how many there are to be.
+
+    Args:
+        pool: the machines.
+        workers: how many workers there are to be.
+
+    Raises:
+        pytest.UsageError: there are more workers than machines.
+    """
+
+    def __init__(self, pool: Sequence[HostDescription], workers: int) -> None:
+        if workers > len(pool):
+            names = ", ".join(host.name for host in pool)
+            raise pytest.UsageError(
+                f"{workers} workers, and {len(pool)} host{'s' if len(pool) > 1 else ''} for them:"
+                f" {names}\n  next: name more hosts, or say -n {len(pool)}"
+            )
+        self.workers = workers
+        self._machines = tuple(pool[:workers])
+        self._free = list(self._machines)
+        self._has: dict[str, HostDescription] = {}
+
+    def give(self, worker: str) -> HostDescription:
+        """A machine for a worker that is about to start."""
+        host = self._has[worker] = self._free.pop(0)
+        return host
+
+    def take_back(self, worker: str) -> None:
+        """A worker has ended."""
+        host = self._has.pop(worker, None)
+        if host is not None:
+            self._free.insert(0, host)
+
+    def suits(self, worker: str, needs: frozenset[str]) -> bool:
+        """Whether a test is for a worker; what no machine suits, any worker skips."""
+        if not self._has[worker].lacks(needs):
+            return True
+        return all(machine.lacks(needs) for machine in self._machines)
+
+
+class HostScheduling:
+    """Sends each test to a worker whose machine suits it; one of xdist's schedulers.
+
+    Args:
+        allotment: which workers have which machines.
+    """
+
+    def __init__(self, allotment: Allotment) -> None:
+        self._allotment = allotment
+        self._collections: dict[WorkerController, Sequence[str]] = {}
+        self._sent: dict[WorkerController, list[int]] = {}
+        self._queue: list[int] = []
+        self._ids: Sequence[str] | None = None
+
+    @property
+    def nodes(self) -> list[WorkerController]:
+        """The workers."""
+        return list(self._sent)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        """Whether every worker has told its tests."""
+        return len(self._collections) >= self._allotment.workers
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether there is nothing left to send."""
+        return (
+            self.collection_is_completed
+            and not self._queue
+            and all(len(sent) < _AHEAD for sent in self._sent.values())
+        )
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether tests are still to be run."""
+        return bool(self._queue) or any(self._sent.values())
+
+    def add_node(self, node: WorkerController) -> None:
+        """A worker is ready."""
+        self._sent[node] = []
+
+    def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
+        """A worker has told its tests."""
+        self._collections[node] = list(collection)
+
+    def schedule(self) -> None:
+        """Share out the tests; again whenever a worker has been added."""
+        if self._ids is None:
+            self._ids, *others = self._collections.values()
+            if any(other != self._ids for other in others):
+                raise pytest.UsageError("the workers collected different tests")
+            self._queue = list(range(len(self._ids)))
+        for node in self.nodes:
+            self._feed(node)
+
+    def _feed(self, node: WorkerController) -> None:
+        """Keep a worker busy; let one end for which there is nothing more."""
+        if node.shutting_down or node not in self._collections:
+            return
+        room = _AHEAD - len(self._sent[node])
+        if room <= 0:
+            return
+        fitting = [index for index in self._queue if self._suits(node, index)][:room]
+        if fitting:
+            self._queue = [index for index in self._queue if index not in fitting]
+            self._sent[node] += fitting
+            node.send_runtest_some(fitting)
+        if not any(self._suits(node, index) for index in self._queue):
+            node.shutdown()
+
+    def _suits(self, node: WorkerController, index: int) -> bool:
+        assert self._ids is not None  # noqa: S101 - indices are of it
+        return self._allotment.suits(node.gateway.id, needs_of(self._ids[index]))
+
+    def mark_test_complete(
+        self, node: WorkerController, item_index: int, duration: float = 0
+    ) -> None:
+        """A worker has run a test."""
+        self._sent[node].remove(item_index)
+        self._feed(node)
+
+    def mark_test_pending(self, item: str) -> None:
+        """Not for this way of sharing out: xdist calls it where it steals tests."""
+        raise NotImplementedError
+
+    def remove_pending_tests_from_node(
+        self, node: WorkerController, indices: Sequence[int]
+    ) -> None:
+        """As above."""
+        raise NotImplementedError
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """A worker has ended; gives the id of the test that it died of, and others get the rest."""
+        sent = self._sent.pop(node)
+        if not sent:
+            return None
+        assert self._ids is not None  # noqa: S101 - something was sent
+        self._queue = [*sent[1:], *self._queue]
+        for other in self.nodes:
+            self._feed(other)
+        return self._ids[sent[0]]

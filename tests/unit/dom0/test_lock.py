@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""The lock, with the real locker as a process of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pytest_xenscrub.dom0 import lock as lock_module
+from pytest_xenscrub.dom0 import locker
+from pytest_xenscrub.dom0.lock import Holder, HostLock
+from pytest_xenscrub.errors import HostLockedError, InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.host.protocol import Host
+
+    Make = Callable[[str], HostLock]
+
+
+class Here:
+    """Runs dom0's programs on this machine."""
+
+    name = "lab7"
+
+    def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(lock_module, "PATH", str(tmp_path / "lock"))
+    return tmp_path / "lock"
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def make(path: Path, said: list[str]) -> Iterator[Make]:
+    """Makes the lock of a run."""
+    locks: list[HostLock] = []
+
+    def make(tag: str) -> HostLock:
+        holder = Holder(tag, "alice", "desk3", "noon", f"test in {path.parent.name}")
+        locks.append(HostLock(cast("Host", Here()), holder, said.append))
+        return locks[-1]
+
+    yield make
+    for lock in locks:
+        lock.release()
+
+
+def test_one_run_at_a_time_and_the_other_is_told_whose_it_is(make: Make, path: Path) -> None:
+    first, second = make("xenscrub-000001"), make("xenscrub-000002")
+    first.acquire(0)
+    assert first.held
+    with pytest.raises(HostLockedError, match="lab7 is in use by xenscrub-000001 of alice on"):
+        second.acquire(0)
+    assert not second.held
+    first.release()
+    first.release()
+    assert not path.exists()
+    second.acquire(0)
+    assert json.loads(path.read_text())["tag"] == "xenscrub-000002"
+
+
+def test_who_waits_gets_it_when_it_is_released(make: Make, said: list[str]) -> None:
+    first, second = make("xenscrub-000001"), make("xenscrub-000002")
+    first.acquire(0)
+
+    def seen(line: str) -> None:
+        said.append(line)
+        first.release()
+
+    second._say = seen
+    second.acquire(20)
+    assert said == [
+        f"lab7: waiting for {lock_module.describe(vars(first._holder))}",
+    ]
+
+
+def test_a_dead_runs_is_taken_over(make: Make, said: list[str]) -> None:
+    first, second = make("xenscrub-000001"), make("xenscrub-000002")
+    first.acquire(0)
+    first._drop()
+    second.acquire(5)
+    assert said[-1].startswith("lab7: taken over from a run that is dead, xenscrub-000001 of alice")
+
+
+def test_ours_is_had_again_though_its_old_connection_still_stands(make: Make) -> None:
+    old, new = make("xenscrub-000001"), make("xenscrub-000001")
+    old.acquire(0)
+    new.again()
+    assert new.held
+    time.sleep(0.1)
+    assert not old.held
+
+
+def test_a_silent_run_is_a_dead_run(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 60)
+    first, second = make("xenscrub-000001"), make("xenscrub-000002")
+    first.acquire(0)
+    second.acquire(5)
+    assert second.held
+    assert not first.held
+
+
+def test_a_run_that_is_heard_of_keeps_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.05)
+    first = make("xenscrub-000001")
+    first.acquire(0)
+    time.sleep(0.8)
+    assert first.held
+
+
+def test_a_dom0_that_cannot_be_locked_is_told(
+    make: Make, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "PATH", str(path / "no" / "folder"))
+    with pytest.raises(InfrastructureError, match="could not be locked") as caught:
+        make("xenscrub-000001").acquire(0)
+    assert "No such file" in str(caught.value)
+
+
+# -- a reboot, which this machine cannot be given --------------------------------------------
+
+
+def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot_id: str, uptime: float) -> None:
+    for name, text in (("BOOT_ID", boot_id), ("UPTIME", f"{uptime} 1.0")):
+        file = tmp_path / name
+        file.write_text(text + "\n")
+        monkeypatch.setattr(locker, name, str(file))
+
+
+@pytest.mark.parametrize(
+    ("now", "tag", "gets"),
+    [
+        (("two", 30.0), "xenscrub-000002", False),  # the first one may be about to come back
+        (("two", 130.0), "xenscrub-000002", True),  # it has not come
+        (("one", 30.0), "xenscrub-000002", True),  # there was no reboot: it is dead
+        (("two", 30.0), "xenscrub-000001", True),  # it is the first one
+    ],
+)
+def test_who_gets_the_machine_after_a_reboot(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    now: tuple[str, float],
+    tag: str,
+    gets: bool,
+) -> None:
+    path = tmp_path / "lock"
+    path.write_text(json.dumps({"tag": "xenscrub-000001", "boot": "one", "pid": 1}))
+    boot(tmp_path, monkeypatch, *now)
+    fd, other = locker.attempt(str(path), {"tag": tag}, 120.0)
+    assert (fd is not None) == gets
+    if fd is None:
+        assert other is not None
+        assert other["rebooting"]
+    else:
+        assert json.loads(path.read_text())["boot"] == now[0]
+        assert (other is None) == (tag == "xenscrub-000001")
+        os.close(fd)

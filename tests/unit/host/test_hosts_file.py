@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""`--xen-hosts-file`: what it may say, and where each mistake is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.host.hosts_file import line_of, load_hosts
+from pytest_xenscrub.host.pool import HostDescription, make_pool, parse_host
+from pytest_xenscrub.host.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_all_keys(tmp_path: Path) -> None:
+    path = tmp_path / "labs.toml"
+    path.write_text("""
+        [hosts.lab7]
+        address = "fd00::7"
+        user = "root"
+        port = 2222
+        power = "sh switch {action} {host}"
+        serial = "cat /dev/null"
+        toolstacks = ["xl"]
+        tags = ["numa", "big", "numa"]
+        [hosts.lab8]
+    """)
+    assert load_hosts(path) == (
+        HostDescription(
+            "lab7", Target("fd00::7", "root", 2222), ("sh", "switch", "{action}", "{host}"),
+            ("cat", "/dev/null"), ("xl",), frozenset({"numa", "big"}),
+        ),
+        HostDescription("lab8", Target("lab8")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ("[hosts.a]\n\n# port\nprot = 22", 4, "hosts.a.prot: there is no such key"),
+        ("[hosts.a]\nprot = 22", 2, "next: did you mean port?"),
+        ("[hosts.a]\ncolour = 'red'", 2, "next: known are: address, user, port"),
+        ("[host.a]", 1, "host: there is no such key"),
+        ("[hosts.a]\nport = '22'", 2, "hosts.a.port: '22' is no port number"),
+        ("[hosts.a]\nport = true", 2, "True is no port number"),
+        ("[hosts.a]\ntags = 'numa'", 2, 'write it as ["one", "two"]'),
+        ("[hosts.a]\ntags = [\n  'a',\n  3,\n]", 2, "3 is no name"),
+        ("[hosts.a]\ntoolstacks = ['xapi']", 2, "'xapi' is not one of: xl, libvirt"),
+        ("[hosts.a]\naddress = 'root@a'", 2, "names a user"),
+        ("[hosts.a]\naddress = 'a b'", 2, "is no host"),
+        ("[hosts.a]\nuser = '-oProxyCommand=x'", 2, "is no name"),
+        ("[hosts.a]\npower = 'sh switch'", 2, "hosts.a.power: "),
+        ("[hosts.a]\n[hosts.emulated]", 2, "that is no machine"),
+        ("[hosts.a]\n[hosts.'a b']", 2, "is no name"),
+        ("hosts.a = 3", 1, "begin it with [hosts.a]"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, why: str) -> None:
+    path = tmp_path / "labs.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_hosts(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("a = \n", "line 1"), ("", "names no host"), ("hosts = 3", "names no host")],
+)
+def test_no_hosts_at_all(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "labs.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=why):
+        load_hosts(path)
+
+
+def test_the_line_is_that_of_the_key_and_of_nothing_that_looks_like_it() -> None:
+    text = '''
+[hosts.a]
+tags = [
+  # port = 1
+  "b"]
+serial = """cat
+port = 2
+"""
+"port" = 3
+'''
+    assert line_of(text, ("hosts", "a", "tags")) == 3
+    assert line_of(text, ("hosts", "a", "port")) == 9
+    assert line_of(text, ("hosts", "a")) == 2
+
+
+def test_a_host_that_is_named_is_the_one_of_the_file() -> None:
+    lab7 = HostDescription("lab7", Target("10.0.0.7"), tags=frozenset({"numa"}))
+    lab8 = HostDescription("lab8", Target("10.0.0.8"))
+    assert make_pool([], [lab7, lab8]) == (lab7, lab8)
+    assert make_pool([parse_host("lab8")], [lab7, lab8]) == (lab8,)
+    other = parse_host("root@elsewhere")
+    assert make_pool([other, parse_host("lab7")], [lab7, lab8]) == (other, lab7)
+    assert make_pool([], []) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["lab7", "lab7"], "lab7 is named twice"),
+        (["lab7", "emulated"], "emulated cannot be one of several hosts"),
+    ],
+)
+def test_hosts_that_cannot_be_meant_together(names: list[str], why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        make_pool([parse_host(name) for name in names], [])
+
+
+def test_two_names_of_one_machine() -> None:
+    hosts = [HostDescription(name, Target("10.0.0.7")) for name in ("a", "b")]
+    with pytest.raises(ConfigurationError, match=r"a and b are the same host: 10\.0\.0\.7"):
+        make_pool([], hosts)
+
+
+def test_what_a_host_lacks() -> None:
+    host = HostDescription("lab7", Target("lab7"), tags=frozenset({"numa"}))
+    assert host.lacks(frozenset({"numa", "xl", "libvirt"})) == frozenset()
+    assert host.lacks(frozenset({"numa", "big"})) == {"big"}
+    one = HostDescription("lab8", Target("lab8"), toolstacks=("xl",))
+    assert one.lacks(frozenset({"libvirt"})) == {"libvirt"}
