@@ -70,10 +70,12 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
 def xen_host(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) -> Host:
     """The machine of `--xen-host`, with Xen running; an emulated one is started by us.
 
-    Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test.
+    Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test. So is Xen's log:
+    an assertion, a BUG or a WARN fails it.
     """
     _xen_session.hosts.check(request.node)
     host = xen_rig.host
+    xen_rig.dom0.watch_log()
     xen_rig.dom0.watch_stalls()
     return host
 
@@ -180,14 +182,19 @@ def timings(
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
     from pytest_xenscrub.machine import setting_of  # noqa: PLC0415 - only with a host
-    from pytest_xenscrub.report.results import as_properties  # noqa: PLC0415
+    from pytest_xenscrub.report import results  # noqa: PLC0415
+    from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
     setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
     collected = Timings(setting, _xen_session.record, first_after_boot=xen_rig.first_measurement)
     yield collected
     collected.close()
-    request.node.user_properties += as_properties(collected.rows)
+    request.node.user_properties += results.as_properties(collected.rows)
+    found = fits(collected.rows)
+    for fit in found:
+        _xen_session.record_fit(setting, fit)
+    request.node.user_properties += results.fits_as_properties(found)
 
 
 @pytest.fixture

@@ -135,10 +135,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A host that stopped responding fails the test that did it."""
+    """A host that stopped responding, or a Xen that complains, fails the test that did it."""
     result = yield
     if uses_host(item):
         item.config.stash[SESSION].check_responsive()
+        item.config.stash[SESSION].check_xen_log()
     return result
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.report.baseline import Comparison
     from pytest_xenscrub.rig import Rig
-    from pytest_xenscrub.scrub.row import Row
+    from pytest_xenscrub.scrub.fit import Fit
+    from pytest_xenscrub.scrub.row import Row, Setting
 
 CONTROL = "noscrub"
 CONTROL_ID = "control"
@@ -203,6 +204,13 @@ class Session:
 
             write_folded(row, self.settings.profile.folder)
 
+    def record_fit(self, setting: Setting, fit: Fit) -> None:
+        """Keep what the rows of a test come to."""
+        if self.settings.results is not None:
+            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+            ResultsFile(self.settings.results).append_fit(setting, fit)
+
     def check_responsive(self) -> None:
         """Raise `HostStalledError` if dom0 was silent for too long since the test began."""
         dom0 = None if self.rig is None else self.rig.running
@@ -216,6 +224,16 @@ class Session:
                 todo="something kept dom0's CPU: look for long loops without preemption in what"
                 " this Xen does when memory is freed",
                 evidence=dom0.evidence(),
+            )
+
+    def check_xen_log(self) -> None:
+        """Raise `XenFaultError` if Xen found a fault in itself since the test began."""
+        dom0 = None if self.rig is None else self.rig.running
+        if dom0 is not None and (said := dom0.faults()):
+            raise XenFaultError(
+                f"{dom0.host.name}: {said.splitlines()[0]}",
+                todo="an assertion, a BUG or a WARN of Xen's own: look at its call trace",
+                evidence={"Xen's log": said},
             )
 
     # -- after a phase of a test ----------------------------------------------------------------

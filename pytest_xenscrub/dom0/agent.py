@@ -68,6 +68,7 @@ class XenLog:
     def __init__(self, xc: Any) -> None:
         self.xc = xc
         self.lines: List[str] = []
+        self.count = 0
         self.tail = ""
 
     def update(self) -> str:
@@ -80,6 +81,7 @@ class XenLog:
         self.tail = text[-4000:]
         fresh = [line for line in new.splitlines() if line.strip() and not HEAP_DUMP.search(line)]
         self.lines = (self.lines + fresh)[-2000:]
+        self.count += len(fresh)
         return new
 
 
@@ -188,6 +190,17 @@ class Agent:
         with self.xen_lock:
             self.log.update()
         return self.log.lines[-lines:]
+
+    def do_log_from(self, first: Optional[int]) -> Facts:
+        """The lines of Xen's log from that one on, if any is given, and the next one's number.
+
+        Of very many the last; those of heap dumps are not counted.
+        """
+        with self.xen_lock:
+            self.log.update()
+            count, lines = self.log.count, self.log.lines
+        new = 0 if first is None else min(count - first, len(lines))
+        return {"lines": lines[len(lines) - new :], "next": count}
 
     def do_debug_key(self, key: str) -> Facts:
         """Press one of Xen's debug keys."""

@@ -42,6 +42,11 @@ DRAIN_POLL_SECONDS = 0.05
 _LAST_WORDS_SECONDS = 1.0
 
 SERIAL_LINES = 400
+XEN_FAULT = re.compile(
+    r"Assertion '.*' failed|Xen (BUG|WARN) at |FATAL (TRAP|PAGE FAULT)|Panic on CPU|UBSAN: "
+)
+"""What Xen says of itself when it is in the wrong; a guest's crash is none of it."""
+FAULT_LINES = 40
 
 Until = Literal["gone", "free", "clean"]
 
@@ -74,6 +79,16 @@ class XenInfo:
     def clean_byte(self) -> int:
         """What Xen scrubs with: zeros, or 0xC2 in a debug build (`SCRUB_BYTE_PATTERN`)."""
         return 0xC2 if self.debug else 0x00
+
+    @property
+    def scrubs_all(self) -> bool:
+        """Whether this Xen scrubs also what a live guest gives back.
+
+        The option `scrub-domheap` asks for it, and a debug build checks its scrubber by it once it
+        has scrubbed all at boot (`bootscrub=1`, CONFIG_SCRUB_DEBUG).
+        """
+        options = self.command_line.split()
+        return "scrub-domheap" in options or (self.debug and "bootscrub=1" in options)
 
 
 @dataclass(frozen=True)
@@ -199,6 +214,7 @@ class Dom0:
         self._waiting: dict[int, Future[Any]] = {}
         self._latest_beat = time.monotonic()
         self._worst_stall = 0.0
+        self._log_next: int | None = None
         self._end: str | None = None
         self._last_words = b""
         self._process = start_program(host, "agent", parts=["watch"])
@@ -404,6 +420,16 @@ class Dom0:
     def xen_log(self, lines: int = 20) -> str:
         """The last lines of Xen's log, without the heap dumps that we asked for ourselves."""
         return "\n".join(self._look("log", "reading Xen's log", lines=lines))
+
+    def watch_log(self) -> None:
+        """Begin a new page: `faults` tells of what Xen's log says from now on."""
+        self._log_next = self._look("log_from", "reading Xen's log", first=None)["next"]
+
+    def faults(self) -> str:
+        """What Xen's log says of a fault of its own since `watch_log()`, from that line on."""
+        lines = self._look("log_from", "reading Xen's log", first=self._log_next)["lines"]
+        first = next((at for at, line in enumerate(lines) if XEN_FAULT.search(line)), len(lines))
+        return "\n".join(lines[first : first + FAULT_LINES])
 
     # -- what it does -------------------------------------------------------------------------
 

@@ -29,7 +29,9 @@ PROTOCOL: Final = 2
 MAX_LINE: Final = 1002
 """Longest line of the protocol with its end, bytes."""
 
-Kind: TypeAlias = Literal["frames", "clean", "residue", "pattern", "unjudged", "used", "ballooned"]
+Kind: TypeAlias = Literal[
+    "frames", "clean", "residue", "pattern", "unjudged", "used", "ballooned", "populated"
+]
 Operation: TypeAlias = Literal["scan", "fill"]
 Reason: TypeAlias = Literal["poweroff", "reboot", "crash"]
 
@@ -171,9 +173,9 @@ class Ranges:
     """A set of frames.
 
     Attributes:
-        kind: which set: all frames of the guest, or those with one verdict, or given back;
-            "pattern" are those of "residue" that hold our pattern, "used" those that the guest
-            has written to after it had read them.
+        kind: which set: all frames of the guest, or those with one verdict, or given back, or
+            taken back; "pattern" are those of "residue" that hold our pattern, "used" those that
+            the guest has written to after it had read them.
         frames: MFNs.
         pages: how many; equal to ``len(frames)``.
         map: page to frame, for kind ``frames`` only.
@@ -263,6 +265,13 @@ class Resumed:
 
 
 @dataclass(frozen=True)
+class Populated:
+    """The guest took back `pages` pages, fewer than it wanted if there were no more."""
+
+    pages: int
+
+
+@dataclass(frozen=True)
 class Ready:
     """All that was asked for is done; the guest waits for a command."""
 
@@ -292,6 +301,7 @@ Event: TypeAlias = (
     | Verified
     | Ballooned
     | Resumed
+    | Populated
     | Ready
     | ErrorLine
     | Bye
@@ -359,6 +369,7 @@ class LineDecoder:
             "verified": lambda v: Verified(v.dec("pages"), v.dec("mismatched")),
             "ballooned": self._ballooned,
             "resumed": lambda v: Resumed(bool(v.dec("cancelled")), v.dec("ns")),
+            "populated": self._populated,
             "ready": self._ready,
             "error": lambda v: ErrorLine(v.text("what"), v.get("detail", "")),
             "bye": self._bye,
@@ -577,6 +588,14 @@ class LineDecoder:
             raise ValueError(f"the guest has {self._owned()} pages")
         self._owed["ballooned"] = event.pages
         self._given_back += event.pages
+        return event
+
+    def _populated(self, v: _Values) -> Populated:
+        event = Populated(v.dec("pages"))
+        if event.pages > self._given_back:
+            raise ValueError(f"the guest has given back {self._given_back} pages")
+        self._owed["populated"] = event.pages
+        self._given_back -= event.pages
         return event
 
     def _ready(self, v: _Values) -> Ready:

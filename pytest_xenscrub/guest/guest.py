@@ -218,17 +218,30 @@ class Guest:
 
     @property
     def ballooned(self) -> BitMap64:
-        """All frames that it has given back while it lived."""
+        """All frames that it has given back while it lived, and not got again."""
         given = BitMap64()
         for ranges in self.all(Ranges):
             if ranges.kind == "ballooned":
                 given |= ranges.frames
+            elif ranges.kind == "populated":
+                given -= ranges.frames
         return given
 
     @property
     def frames(self) -> BitMap64:
-        """The frames that it has: those reported when it filled or read, less what it gave back."""
-        return self.frames_of("frames") - self.ballooned
+        """The frames that it has: those reported last, less what it gave back, with what it took.
+
+        Before it was told to fill or to report frames, only what it took is known.
+        """
+        has = BitMap64()
+        for ranges in self.all(Ranges):
+            if ranges.kind == "frames":
+                has = ranges.frames.copy()
+            elif ranges.kind == "ballooned":
+                has -= ranges.frames
+            elif ranges.kind == "populated":
+                has |= ranges.frames
+        return has
 
     @property
     def pattern_pages(self) -> int:

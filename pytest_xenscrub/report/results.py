@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError
@@ -16,6 +17,9 @@ from pytest_xenscrub.scrub.row import Row, row_from
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from pytest_xenscrub.scrub.fit import Fit
+    from pytest_xenscrub.scrub.row import Setting
 
 # The report says which test it is; series are too long for what travels with each report.
 _NO_PROPERTY = ("test", "number", "series")
@@ -47,7 +51,18 @@ class ResultsFile:
 
     def append(self, row: Row) -> None:
         """Write a row as it is now."""
-        line = json.dumps({"id": row.id, "at": time.time(), **row.as_dict()}) + "\n"
+        self._write({"id": row.id, **row.as_dict()})
+
+    def append_fit(self, setting: Setting, fit: Fit) -> None:
+        """Write what a test's rows come to; such a line says of which figure it is a `fit`."""
+        line = asdict(fit)
+        metric = line.pop("metric")
+        self._write(
+            {"id": f"{setting.test}#fit-{metric}", "fit": metric, **asdict(setting), **line}
+        )
+
+    def _write(self, record: dict[str, object]) -> None:
+        line = json.dumps({"at": time.time(), **record}) + "\n"
         with self._path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(line.encode())
@@ -68,7 +83,10 @@ def read_results(path: Path) -> list[Row]:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from None
     for number, line in enumerate(lines, 1):
         try:
-            row = row_from(json.loads(line))
+            flat = json.loads(line)
+            if "fit" in flat:
+                continue  # it follows from the rows
+            row = row_from(flat)
         except (TypeError, ValueError, AttributeError):
             raise ConfigurationError(
                 f"{path}:{number}: no result",
@@ -87,6 +105,16 @@ def as_properties(rows: Iterable[Row]) -> list[tuple[str, object]]:
         for row in rows
         for key, value in row.as_dict().items()
         if value is not None and key not in _NO_PROPERTY
+    ]
+
+
+def fits_as_properties(fits: Iterable[Fit]) -> list[tuple[str, object]]:
+    """Fits as `user_properties`: `xen.fit.destroy.seconds_per_gib` and so on."""
+    return [
+        (f"xen.fit.{fit.metric}.{key}", value)
+        for fit in fits
+        for key, value in asdict(fit).items()
+        if key != "metric"
     ]
 
 

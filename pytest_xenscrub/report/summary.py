@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.report.baseline import render_baseline
 from pytest_xenscrub.report.compare import render_comparison
+from pytest_xenscrub.report.fits import render_fits
 from pytest_xenscrub.report.repeats import NOTE, render_repeats
 from pytest_xenscrub.report.table import FIRST, UNITS, legend, render
 
@@ -57,6 +58,7 @@ def print_summary(
     section("memory of destroyed guests", [*hosts, *units, *marks], render(rows))
     if repeated:
         section("repeats", [NOTE], render_repeats(rows))
+    section("how it grows with memory", [], render_fits(rows))
     section(f"compared with {first}", [], render_comparison(rows, first))
     section("where destroys spend their time", [], profile)
     if comparison is not None:

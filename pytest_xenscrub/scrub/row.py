@@ -189,6 +189,12 @@ class Row:
     downtime: float | None = metric(
         SECONDS, "the guest stands still to be suspended → it has all its vCPUs again"
     )
+    lost_cpu: float | None = metric(
+        SECONDS,
+        "CPU time that guests which keep all CPUs busy lost while this one was destroyed and"
+        " scrubbed, against an undisturbed while of that length",
+        column="lost CPU",
+    )
     backlog_pages: int | None = metric(
         PAGES, "unscrubbed pages when its memory was free, as first seen", column=""
     )

@@ -88,18 +88,23 @@ class Timings:
             self.rows[-1].downtime = resumed.ns / 1e9
             self._changed(self.rows[-1])
 
+    def lost(self, cpu_seconds: float) -> None:
+        """What the end of the last row's guest cost others: CPU time, s."""
+        self.rows[-1].lost_cpu = cpu_seconds
+        self._changed(self.rows[-1])
+
     def judge(self, verdict: Verdict) -> None:
-        """What was read of the memory that the last row's guest had."""
-        if not self.rows:
-            return
-        row = self.rows[-1]
-        row.probe_bytes_per_second = verdict.bytes_per_second
-        row.coverage = verdict.coverage
-        row.judged = verdict.judged
-        row.residue_frames = len(verdict.residue_in_victim)
-        row.pattern_pages = verdict.pattern_pages
-        row.verdict = verdict.state
-        self._changed(row)
+        """What was read of the memory that guests left: those of the rows that no verdict has."""
+        for row in self.rows:
+            if row.verdict is not None:
+                continue
+            row.probe_bytes_per_second = verdict.bytes_per_second
+            row.coverage = verdict.coverage
+            row.judged = verdict.judged
+            row.residue_frames = len(verdict.residue_in_victim)
+            row.pattern_pages = verdict.pattern_pages
+            row.verdict = verdict.state
+            self._changed(row)
 
     def close(self) -> None:
         """Stop looking at what guests left in RAM; what was seen of it goes into their rows."""

@@ -43,7 +43,14 @@ class Dom0:
     def __init__(self, host):
         self.host = host
         self.stall = 0.0
+        self.said = ""
         self.answers = True
+
+    def watch_log(self):
+        self.said = ""
+
+    def faults(self):
+        return self.said
 
     def watch_stalls(self):
         self.stall = 0.0
@@ -346,6 +353,22 @@ def test_a_stall_fails_the_test_that_did_it_and_the_host_is_made_anew(
         ["*emulated: made anew, because: emulated: dom0 did not respond for 7.5 s*"]
     )
     assert len(starts(project)) == 2
+
+
+def test_what_xen_finds_wrong_with_itself_fails_the_test_that_did_it(
+    project: pytest.Pytester,
+) -> None:
+    test = """
+        WARN = "(XEN) Xen WARN at page_alloc.c:7" + chr(10) + "(XEN) Xen call trace:"
+        def test_warns(xen_host, xen_rig): xen_rig.dom0.said = WARN
+        def test_after(xen_host): pass
+    """
+    result = run(project, test)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        ["*emulated: (XEN) Xen WARN at page_alloc.c:7", "*| (XEN) Xen call trace:"]
+    )
+    assert len(starts(project)) == 1
 
 
 def test_a_dom0_that_does_not_answer_after_a_failure_is_made_anew(

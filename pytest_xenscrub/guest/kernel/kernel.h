@@ -90,6 +90,9 @@ void frames_moved(void);
 /* Gives data pages back to Xen, as a balloon driver does. */
 void balloon(unsigned long pages);
 
+/* Takes some of them back, one by one; fewer if there are no more. */
+void populate(unsigned long pages);
+
 /* How we end. */
 void __attribute__((__noreturn__)) die(unsigned int reason, const char *name);
 void __attribute__((__noreturn__)) crash(void);

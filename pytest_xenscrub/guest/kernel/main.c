@@ -24,9 +24,17 @@ static bool ends_action(char c)
     return c == ',' || c == ' ' || c == '\0';
 }
 
+/* The value behind `key`, if that is what an action begins with; else 0. */
+static unsigned long number_of(const char *name, size_t len, const char *key)
+{
+    size_t key_len = strlen(key);
+
+    return len > key_len && !memcmp(name, key, key_len) ? parse_number(name + key_len) : 0;
+}
+
 static void run_action(const char *name, size_t len)
 {
-    static const char balloon_name[] = "balloon=";
+    unsigned long pages;
 
     if ( word_is(name, len, "scan") )
         scan();
@@ -36,9 +44,10 @@ static void run_action(const char *name, size_t len)
         verify();
     else if ( word_is(name, len, "frames") )
         report_frames();
-    else if ( len > strlen(balloon_name) &&
-              !memcmp(name, balloon_name, strlen(balloon_name)) )
-        balloon(parse_number(name + strlen(balloon_name)));
+    else if ( (pages = number_of(name, len, "balloon=")) )
+        balloon(pages);
+    else if ( (pages = number_of(name, len, "populate=")) )
+        populate(pages);
     else if ( word_is(name, len, "spin") )
     {
         /* Nothing is heard of us after this. */

@@ -273,6 +273,23 @@ def test_xen_log_that_the_ring_has_lost(agent: Conversation, xc: FakeXc) -> None
     assert agent.ask("log", lines=9)[-2:] == ["(XEN) Brought up 2 CPUs", "(XEN) much later"]
 
 
+def test_xen_log_from_a_line_on(agent: Conversation, xc: FakeXc) -> None:
+    begin = agent.ask("log_from", first=None)
+    assert begin["lines"] == []
+    agent.ask("backlog")
+    xc.ring += "(XEN) d5 crashed\n"
+    again = agent.ask("log_from", first=begin["next"])
+    assert again == {"lines": ["(XEN) d5 crashed"], "next": begin["next"] + 1}
+    assert agent.ask("log_from", first=again["next"])["lines"] == []
+
+
+def test_xen_log_from_a_line_that_is_long_gone(agent: Conversation, xc: FakeXc) -> None:
+    begin = agent.ask("log_from", first=None)["next"]
+    xc.ring += "".join(f"(XEN) {number}\n" for number in range(2500))
+    lines = agent.ask("log_from", first=begin)["lines"]
+    assert (len(lines), lines[-1]) == (2000, "(XEN) 2499")
+
+
 # -- what it does ------------------------------------------------------------------------------
 
 

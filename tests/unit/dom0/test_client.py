@@ -179,6 +179,46 @@ def test_a_build_that_nobody_knows_is_an_error(connect: Connected) -> None:
         connect("(XEN) hours later\n")
 
 
+@pytest.mark.parametrize(
+    ("command_line", "debug", "all_of_it"),
+    [
+        ("", "n", False),
+        ("console=com1 scrub-domheap", "n", True),
+        ("bootscrub=1", "n", False),
+        ("bootscrub=1", "y", True),
+        ("", "y", False),
+    ],
+)
+def test_a_xen_that_scrubs_what_live_guests_give_back(
+    command_line: str, debug: str, *, all_of_it: bool
+) -> None:
+    info = client.XenInfo("4.17", debug == "y", "", command_line, 1 << 30, 2, 1, "")
+    assert info.scrubs_all is all_of_it
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Assertion 'first_dirty < (1U << order)' failed at common/page_alloc.c:748",
+        "Xen WARN at common/page_alloc.c:7",
+        "Xen BUG at common/page_alloc.c:7",
+        "FATAL PAGE FAULT",
+        "Panic on CPU 1:",
+    ],
+)
+def test_what_xen_finds_wrong_with_itself_is_told_from_there_on(
+    connect: Connected, line: str
+) -> None:
+    before = "(XEN) Xen version 4.17.5 (x) debug=y Tue\n(XEN) Xen WARN at old.c:1\n"
+    dom0 = connect(before, registers=f"(XEN) d5 crashed\n(XEN) {line}\n(XEN) Xen call trace:\n")
+    dom0.watch_log()
+    assert dom0.faults() == ""
+    dom0._look("debug_key", "debug key d", key="d")
+    assert dom0.faults() == f"(XEN) {line}\n(XEN) Xen call trace:"
+    dom0.watch_log()
+    assert dom0.faults() == ""
+
+
 def test_missing_bindings_say_what_to_install(connect: Connected) -> None:
     with pytest.raises(InfrastructureError, match=r"no Xen bindings \(xen\.lowlevel\.xc\)") as e:
         connect(bindings=False)

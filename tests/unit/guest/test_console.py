@@ -22,6 +22,7 @@ from pytest_xenscrub.guest.console import (
     Hello,
     LineDecoder,
     PatternResidue,
+    Populated,
     Progress,
     Ranges,
     Ready,
@@ -60,6 +61,13 @@ def peak_memory() -> int:
 
 def ranges_of(events: list[Event]) -> dict[str, Ranges]:
     return {event.kind: event for event in events if isinstance(event, Ranges)}
+
+
+BALLOONED = (
+    "ballooned pages=2",
+    "range kind=ballooned at=0 runs=1:2",
+    "ranges-end kind=ballooned pages=2",
+)
 
 
 def scanned(clean: int, residue: int = 0, unjudged: int = 0, pages: int = 10) -> str:
@@ -289,6 +297,9 @@ def test_runs(runs: str, frames: list[int]) -> None:
         (["range kind=foul at=0 runs=1:1"], "kind=foul"),
         (["range kind=frames at=5 runs=1:1", "range kind=frames at=5 runs=2:1"], "comes after"),
         (["ballooned pages=11"], "the guest has 10 pages"),
+        (["populated pages=1"], "has given back 0 pages"),
+        ([*BALLOONED, "populated pages=3"], "has given back 2 pages"),
+        ([*BALLOONED, "populated pages=1", "ready"], "no list came of populated"),
         (["dirty pfn=1 mfn=1 first=0 last=0 words=1 class=odd"], "class=odd"),
         (["bye reason=boredom"], "reason=boredom"),
     ],
@@ -296,6 +307,15 @@ def test_runs(runs: str, frames: list[int]) -> None:
 def test_lines_that_cannot_be(texts: list[str], why: str) -> None:
     with pytest.raises(GuestProtocolError, match=why):
         LineDecoder().feed(lines(hello(10), *texts))
+
+
+def test_what_is_taken_back_is_owned_again() -> None:
+    taken = ("range kind=populated at=0 runs=9:1", "ranges-end kind=populated pages=1")
+    events = LineDecoder().feed(
+        lines(hello(10), *BALLOONED, "populated pages=1", *taken, scanned(9, pages=9))
+    )
+    assert events[3] == Populated(1)
+    assert events[4] == Ranges("populated", BitMap64([9]), 1)
 
 
 def test_another_protocol() -> None:

@@ -245,6 +245,19 @@ def test_frames_are_those_it_has_not_given_back() -> None:
     assert len(guest.map) == 65536
 
 
+def test_frames_that_were_taken_back_are_its_own() -> None:
+    told = [
+        "range kind=frames at=0 runs=1:a", "ranges-end kind=frames pages=10",
+        "ballooned pages=4", "range kind=ballooned at=0 runs=7:4",
+        "ranges-end kind=ballooned pages=4", "populated pages=2",
+        "range kind=populated at=0 runs=10:1,77:1", "ranges-end kind=populated pages=2", "ready",
+    ]  # fmt: skip
+    started = Started(FakeConsole(said(HELLO, *told)))
+    started.guest.ready()
+    assert started.guest.frames == BitMap64([*range(1, 7), 0x10, 0x77])
+    assert started.guest.ballooned == started.given_back == BitMap64([7, 8, 9, 10])
+
+
 def test_what_a_live_guest_gives_back_is_on_the_hosts_account() -> None:
     started = playing("filler")
     started.guest.ready()

@@ -79,15 +79,17 @@ def test_a_downtime_belongs_to_the_last_row() -> None:
     assert [row.downtime for row in timings.rows] == [None, 2.5]
 
 
-def test_a_verdict_belongs_to_the_last_row() -> None:
+def test_a_verdict_belongs_to_the_rows_that_have_none() -> None:
     timings = Timings(SETTING)
+    read_before = timings.record(ended())
+    timings.judge(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()))
     first, second = timings.record(ended()), timings.record(ended())
     frames = BitMap64(range(1000))
     dirty = BitMap64([5, 6, 5000])
     timings.judge(
         Verdict(frames, frames - dirty, dirty, pattern_frames=BitMap64([1, 2, 3]), seconds=1.0)
     )
-    assert first.verdict is None
+    assert (read_before.verdict, first.verdict) == ("clean", "residue")
     assert (second.verdict, second.coverage) == ("residue", 1.0)
     assert (second.residue_frames, second.pattern_pages) == (2, 3)
     assert second.probe_bytes_per_second == 1001 * 4096

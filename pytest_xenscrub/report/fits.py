@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Time against memory, where guests of several sizes were measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from pytest_xenscrub.report.table import test_name
+from pytest_xenscrub.scrub.fit import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_xenscrub.scrub.row import Row
+
+_HEADER = ("test", "toolstack", "variant", "n", "time", "s/GiB", "s of no memory", "R²")
+
+
+def render_fits(rows: Iterable[Row]) -> str:
+    """A line for each time of each test that measured several sizes; empty if none did."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        s = row.setting
+        key = (test_name(row), s.host, s.toolstack, s.variant, s.xen, s.debug)
+        groups.setdefault(key, []).append(row)
+    lines = [
+        [
+            test_name(group[0]),
+            group[0].setting.toolstack,
+            group[0].setting.variant,
+            str(fit.guests),
+            fit.metric,
+            f"{fit.seconds_per_gib:.3f}",
+            f"{fit.intercept:.2f}",
+            f"{fit.r_squared:.3f}",
+        ]
+        for group in groups.values()
+        for fit in fits(group)
+    ]
+    if not lines:
+        return ""
+    align = ["left", "left", "left", "right", "left", "right", "right", "right"]
+    return tabulate(lines, headers=_HEADER, disable_numparse=True, colalign=align)
