@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.scrub.row import Row
 
-_DESTROY, _FREE, _CLEAN = (
-    next(metric for metric in METRICS if metric.name == name)
-    for name in ("destroy", "free", "clean")
-)
-_HEADER = ("test", "MiB", "toolstack", "variant", "n", "destroy", "speed-up", "free", "clean",
-           "verdict")  # fmt: skip
+_DESTROY = next(metric for metric in METRICS if metric.name == "destroy")
+_ALSO = [
+    metric for metric in METRICS
+    if metric.name in ("free", "clean", "exposure", "exposure_over", "exposed_byte_seconds")
+]  # fmt: skip
+_LEFT = ("test", "toolstack", "variant", "verdict")
 
 
 def render_comparison(rows: Sequence[Row], first: str) -> str:
@@ -42,32 +42,37 @@ def render_comparison(rows: Sequence[Row], first: str) -> str:
         key = (test_name(row), row.memory_bytes >> 24, row.setting.toolstack, row.how)
         if row.destroy is not None:
             sets.setdefault(key, {}).setdefault(row.setting.variant, []).extend(group)
-    lines: list[list[str]] = []
+    lines: list[dict[str, str]] = []
     for variants in sets.values():
         if len(variants) > 1:
             reference = variants.get(first)
             lines += [_line(group, reference) for group in variants.values()]
     if not lines:
         return ""
-    align = ["left", "right", "left", "left", *["right"] * 5, "left"]
-    return tabulate(lines, headers=_HEADER, disable_numparse=True, colalign=align)
+    not_measured = {m.column for m in _ALSO if not any(line[m.column] for line in lines)}
+    used = [key for key in lines[0] if key not in not_measured]
+    return tabulate(
+        [[line[key] for key in used] for line in lines],
+        headers=used,
+        disable_numparse=True,
+        colalign=["left" if key in _LEFT else "right" for key in used],
+    )
 
 
-def _line(group: list[Row], reference: list[Row] | None) -> list[str]:
+def _line(group: list[Row], reference: list[Row] | None) -> dict[str, str]:
     row = group[0]
     mine, theirs = _median(group), _median(reference or [])
-    return [
-        test_name(row),
-        f"{row.memory_bytes // MIB}",
-        row.setting.toolstack,
-        row.setting.variant,
-        count(group) if len(group) > 1 else f"1{count(group)}",
-        spread(values(group, _DESTROY)),
-        f"{theirs / mine:.2f}x" if mine and theirs else "",
-        spread(values(group, _FREE)),
-        spread(values(group, _CLEAN)),
-        worst_verdict(group),
-    ]
+    return {
+        "test": test_name(row),
+        "MiB": f"{row.memory_bytes // MIB}",
+        "toolstack": row.setting.toolstack,
+        "variant": row.setting.variant,
+        "n": count(group) if len(group) > 1 else f"1{count(group)}",
+        "destroy": spread(values(group, _DESTROY)),
+        "speed-up": f"{theirs / mine:.2f}x" if mine and theirs else "",
+        **{metric.column: spread(values(group, metric), metric.unit) for metric in _ALSO},
+        "verdict": worst_verdict(group),
+    }
 
 
 def _median(group: list[Row]) -> float | None:

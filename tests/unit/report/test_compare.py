@@ -33,6 +33,20 @@ def test_speed_up_is_against_the_first_variant(a_row: MakeRow) -> None:
     ]
 
 
+def test_how_long_bytes_stayed_is_compared_where_it_was_seen(a_row: MakeRow) -> None:
+    rows = [
+        a_row(2.0, variant="sync", exposure=1.5, exposed_byte_seconds=2 << 30),
+        a_row(1.0, variant="noscrub", exposure_over=9.0, exposed_byte_seconds=9 << 30),
+    ]
+    text = render_comparison(rows, "sync")
+    assert text.splitlines()[0].split()[-5:] == ["exposure", "exposure", ">", "exposed", "verdict"]
+    assert lines_of(text) == [
+        ["destroyed_guest", "1024", "xl", "sync", "1", "2.00", "1.00x", "1.50", "2.00", "clean"],
+        ["destroyed_guest", "1024", "xl", "noscrub", "1", "1.00", "2.00x", "9.00", "9.00", "clean"],
+    ]
+    assert "exposure" not in render_comparison([a_row(1.0), a_row(1.0, variant="sync")], "stock")
+
+
 def test_one_variant_is_no_comparison(a_row: MakeRow) -> None:
     assert render_comparison([a_row(1.0), a_row(2.0)], "stock") == ""
     assert render_comparison([], "stock") == ""
