@@ -275,11 +275,10 @@ class Guest:
         """Destroy it through the toolstack, watched in dom0 until its memory is clean."""
         deadline = Deadline.after(seconds, f"{self._toolstack.name} destroy {self.name}")
         self._live(f"{self.name}: destroying {gib(self.memory_bytes)}")
-        exposed = self._expose()
+        recorder = self._record_bytes()
         with self._sampled() as seen:
             reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
-        self.release()
-        return Ended(self, "destroy", reclaim, exposed(reclaim), *seen)
+        return self._ended("destroy", reclaim, recorder, seen)
 
     def end(self, how: str, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
         """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
@@ -288,31 +287,34 @@ class Guest:
         """
         deadline = Deadline.after(seconds, f"{self.name}: {how}")
         # What comes back after a reboot writes the same pattern again.
-        exposed = self._expose(unless=how == "reboot")
+        recorder = None if how == "reboot" else self._record_bytes()
         with self._sampled() as seen:
             watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
             self.send(how)
             reclaim = watch.result()
-        self.release()
+        ended = self._ended(how, reclaim, recorder, seen)
         if reclaim.gone is None:
             raise deadline.error(**self.evidence())
-        return Ended(self, how, reclaim, exposed(reclaim), *seen)
+        return ended
 
-    def _expose(self, *, unless: bool = False) -> Callable[[Reclaim], Recorder | None]:
-        """Begin to look at its bytes in RAM; call what this returns once its end was issued."""
+    def _ended(
+        self, how: str, reclaim: Reclaim, recorder: Recorder | None, seen: list[Samples]
+    ) -> Ended:
+        self.release()
+        if recorder is not None:
+            recorder.issued(reclaim.issued)
+        return Ended(self, how, reclaim, recorder, *seen)
+
+    def _record_bytes(self) -> Recorder | None:
+        """Begin to look at its bytes in RAM; None if it wrote no pattern, or RAM is not seen."""
         hello = self.last(Hello)
-        if unless or self._witness is None or hello is None or not self.pattern_pages:
-            return lambda _: None
-        offset = self._dom0.clock_offset()
-        recorder = self._witness.watch(
-            self.name, self.frames, run=hello.run, guest=hello.guest, filled=self.pattern_pages
-        )
-
-        def issued(reclaim: Reclaim) -> Recorder:
-            recorder.issued(reclaim.issued - offset)
-            return recorder
-
-        return issued
+        if self._witness is None or hello is None or not self.pattern_pages:
+            return None
+        ahead = self._dom0.clock_offset()
+        return self._witness.watch(
+            self.name, self.frames, run=hello.run, guest=hello.guest, filled=self.pattern_pages,
+            ahead=ahead,
+        )  # fmt: skip
 
     @contextlib.contextmanager
     def _sampled(self) -> Iterator[list[Samples]]:

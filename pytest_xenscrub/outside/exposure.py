@@ -110,14 +110,16 @@ class Recorder:
         run: its run's number in the pattern.
         guest: its own.
         filled: how many frames must hold its pattern now.
+        ahead: how far the clock on which its end is timed is ahead of our monotonic one, s.
 
     Raises:
         DisagreementError: not so many do.
     """
 
     def __init__(
-        self, oracle: Oracle, name: str, frames: BitMap64, *, run: int, guest: int, filled: int
-    ) -> None:
+        self, oracle: Oracle, name: str, frames: BitMap64, *, run: int, guest: int, filled: int,
+        ahead: float = 0.0,
+    ) -> None:  # fmt: skip
         self._oracle = oracle
         self._owner = np.uint64(owner_word(run, guest))
         rows = oracle.ram.rows(to_array(frames))
@@ -129,6 +131,7 @@ class Recorder:
                 todo="this is an error of ours: did its frames change since it reported them?",
             )
         self._all = filled
+        self._ahead = ahead
         self._in_full = False
         self._points: Curve = [(time.monotonic(), 1.0)]
         self._issued = self._points[0][0]
@@ -138,8 +141,8 @@ class Recorder:
         self._thread.start()
 
     def issued(self, at: float) -> None:
-        """Its end was asked for at that moment of our monotonic clock, s."""
-        self._issued = at
+        """Its end was asked for at that moment of the clock that times it, s."""
+        self._issued = at - self._ahead
 
     def finish(self, wait_seconds: float = 0.0) -> Exposure:
         """Stop looking, at the latest after so long, s; what was seen."""
@@ -191,9 +194,13 @@ class Witness:
         self.oracle = oracle
         self._recorders: list[Recorder] = []
 
-    def watch(self, name: str, frames: BitMap64, *, run: int, guest: int, filled: int) -> Recorder:
+    def watch(
+        self, name: str, frames: BitMap64, *, run: int, guest: int, filled: int, ahead: float
+    ) -> Recorder:
         """Begin to look at a guest that is about to end; arguments and errors: see `Recorder`."""
-        recorder = Recorder(self.oracle, name, frames, run=run, guest=guest, filled=filled)
+        recorder = Recorder(
+            self.oracle, name, frames, run=run, guest=guest, filled=filled, ahead=ahead
+        )
         self._recorders.append(recorder)
         return recorder
 

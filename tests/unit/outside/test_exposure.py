@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FRAMES = BitMap64(range(ABOVE, ABOVE + 40))
 OWN = 4
+AHEAD = 1000.0
 FILLED = 36
 
 
@@ -28,7 +29,7 @@ FILLED = 36
 def recorder(ram: FakeHostRam, oracle: Oracle) -> Recorder:
     """Of a guest that keeps four of its frames for itself."""
     ram.fill(FRAMES[OWN:])
-    return Recorder(oracle, "victim-1", FRAMES, run=RUN, guest=GUEST, filled=FILLED)
+    return Recorder(oracle, "victim-1", FRAMES, run=RUN, guest=GUEST, filled=FILLED, ahead=AHEAD)
 
 
 def until_seen(recorder: Recorder, share: float) -> None:
@@ -39,7 +40,7 @@ def until_seen(recorder: Recorder, share: float) -> None:
 
 
 def test_bytes_that_go_are_seen_going(recorder: Recorder, ram: FakeHostRam) -> None:
-    recorder.issued(time.monotonic())
+    recorder.issued(time.monotonic() + AHEAD)
     time.sleep(0.06)
     ram.scrub(FRAMES[: OWN + FILLED // 2])
     until_seen(recorder, 0.5)
@@ -89,7 +90,7 @@ def test_frames_that_do_not_hold_the_pattern_are_an_error_of_ours(
 def test_a_test_that_ends_ends_the_looking(ram: FakeHostRam, oracle: Oracle) -> None:
     ram.fill(FRAMES[OWN:])
     witness = Witness(oracle)
-    recorder = witness.watch("victim-1", FRAMES, run=RUN, guest=GUEST, filled=FILLED)
+    recorder = witness.watch("victim-1", FRAMES, run=RUN, guest=GUEST, filled=FILLED, ahead=0.0)
     witness.close()
     assert not recorder._thread.is_alive()
 
