@@ -3,6 +3,7 @@
 # make quick    the quick suite on a real Xen in QEMU, and its table
 # make control  the same tests on a Xen that does not scrub: they must fail there
 # make compare  the ways of scrubbing side by side
+# make bench    what the measuring itself costs, each figure beside its limit
 # Each alone does all of its set-up.
 
 BASE     := gcc libvirt-dev libxen-dev openssh-client pkg-config python3-dev python3-venv
@@ -13,12 +14,13 @@ test:    PACKAGES := $(BASE)
 quick:   PACKAGES := $(BASE) $(HOST)
 control: PACKAGES := $(BASE) $(HOST) $(BUILD)
 compare: PACKAGES := $(BASE) $(HOST) $(BUILD)
+bench:   PACKAGES := $(BASE) $(HOST)
 
-.PHONY: test quick control compare packages
+.PHONY: test quick control compare bench packages
 test: packages .venv/bin/tox
 	.venv/bin/tox
 
-quick control compare: packages .venv/bin/tox
+quick control compare bench: packages .venv/bin/tox
 	.venv/bin/tox -q -e $@
 
 .venv/bin/tox: | packages

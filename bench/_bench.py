@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.deadline import Deadline
@@ -16,11 +17,29 @@ ROUNDS = 15
 _DRAIN_SECONDS = 60.0
 
 
-def say(what: str, figure: str, limit: str = "", ok: bool = True) -> bool:
-    """Print a line of the table, now; returns `ok`."""
-    mark = "" if not limit else "ok" if ok else "OVER"
-    print(f"{what:<58} {figure:>18}  {limit:<16} {mark}".rstrip(), flush=True)
-    return ok
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """What a figure may be; shown beside it."""
+
+    most: float | None = None
+    least: float | None = None
+
+    def holds(self, figure: float) -> bool:
+        return (self.most is None or figure <= self.most) and (
+            self.least is None or figure >= self.least
+        )
+
+    def show(self, unit: str) -> str:
+        return f"<= {self.most:g}{unit}" if self.most is not None else f">= {self.least:g}{unit}"
+
+
+def report(what: str, figure: float, unit: str, limit: Limit | None = None) -> None:
+    """Print a line of the table, now; a figure over its limit fails the bench."""
+    shown = f"{figure:.3f}{unit}" if abs(figure) < 100 else f"{figure:.0f}{unit}"
+    holds = limit is None or limit.holds(figure)
+    beside = "" if limit is None else f"{limit.show(unit):<14} {'ok' if holds else 'OVER'}"
+    print(f"\n{what:<62} {shown:>14}  {beside}".rstrip(), end="", flush=True)
+    assert holds, f"{what}: {shown}, and the limit is {beside}"
 
 
 def filled(guests: GuestFactory, dom0: Dom0, memory_bytes: int) -> Guest:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from _bench import ROUNDS, destroy_seconds, filled, say
+from _bench import ROUNDS, Limit, destroy_seconds, filled, report
 
 from pytest_xenscrub.deadline import Deadline
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
     from pytest_xenscrub.scrub.victim import Victim
-
-MOST_RATIO = 1.02
 
 
 def unwatched(guest: Guest, dom0: Dom0) -> float:
@@ -27,17 +25,14 @@ def unwatched(guest: Guest, dom0: Dom0) -> float:
 
 
 def test_sampler(guests: GuestFactory, dom0: Dom0, victim: Victim) -> None:
-    destroy_seconds(filled(guests, dom0, victim.memory_bytes))  # with cold caches
+    size = victim.memory_bytes
+    destroy_seconds(filled(guests, dom0, size))  # the first one pays for cold caches
     ratios = []
     for number in range(ROUNDS):
         # Neighbours in time are compared, in turns of order: what drifts falls out.
-        order = (True, False) if number % 2 else (False, True)
         took = {}
-        for watched in order:
-            guest = filled(guests, dom0, victim.memory_bytes)
+        for watched in (True, False) if number % 2 else (False, True):
+            guest = filled(guests, dom0, size)
             took[watched] = destroy_seconds(guest) if watched else unwatched(guest, dom0)
         ratios.append(took[True] / took[False])
-    ratio = statistics.median(ratios)
-    assert say(
-        "sampler: destroy watched / not", f"{ratio:.3f}x", f"<= {MOST_RATIO}", ratio <= MOST_RATIO
-    )
+    report("destroy with the sampler / without", statistics.median(ratios), "x", Limit(most=1.02))

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,7 +21,7 @@ from pytest_xenscrub.errors import (
     MissingToolError,
 )
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
-from pytest_xenscrub.toolstack.xl import Xl, XlConsole, parse_list
+from pytest_xenscrub.toolstack.xl import _VERSION, Xl, XlConsole, parse_list
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
@@ -166,6 +168,35 @@ def test_what_is_no_list_is_infrastructure(text: str) -> None:
 
 
 # -- create ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "packages", "shown"),
+    [
+        ("/usr/sbin", {"dpkg-query": "4.17.7-1"}, "4.17.7-1"),
+        ("/usr/sbin", {"rpm": "4.18-2"}, "4.18-2"),
+        ("/usr/sbin", {}, "/usr/sbin/xl"),
+        ("/opt/tools/sbin", {"dpkg-query": "4.17.7-1"}, "/opt/tools/sbin/xl"),
+    ],
+)
+def test_the_version_is_the_packages_or_the_file(
+    tmp_path: Path, where: str, packages: dict[str, str], shown: str
+) -> None:
+    for name, says in packages.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {says}\n")
+        (tmp_path / name).chmod(0o755)
+    script = _VERSION.replace("$(command -v xl)", f"{where}/xl")
+    sh = shutil.which("sh")
+    assert sh is not None
+    done = subprocess.run(
+        [sh, "-c", script], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == shown
+
+
+def test_the_version_is_asked_for_once(xl: Xl, dom0: FakeDom0) -> None:
+    assert xl.version == xl.version == ""
+    assert len(dom0.ran) == 1
 
 
 def test_create_writes_a_config_and_finds_the_domain(

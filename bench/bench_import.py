@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""What the plugin adds to a pytest that does not use it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from _bench import ROUNDS, Limit, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def cpu_seconds(folder: Path, *arguments: str) -> float:
+    """What pytest in an empty folder takes of a CPU: other programs' load is not in it."""
+    before = os.times()
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", *arguments]
+    subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    after = os.times()
+    return (
+        after.children_user
+        + after.children_system
+        - (before.children_user + before.children_system)
+    )
+
+
+def test_import(tmp_path: Path) -> None:
+    bare, ours = [], []
+    for _ in range(ROUNDS):
+        bare.append(cpu_seconds(tmp_path, "-p", "no:xenscrub"))
+        ours.append(cpu_seconds(tmp_path))
+    added = statistics.median(ours) - statistics.median(bare)
+    report("import of the plugin, over bare pytest", added * 1000, " ms", Limit(most=50.0))
