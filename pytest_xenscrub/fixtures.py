@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.verdict import Verdict
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.session import Session
     from pytest_xenscrub.toolstack.drivers import Drivers
@@ -221,10 +222,14 @@ def probe(_xen_session: Session, xen_rig: Rig, guests: GuestFactory, timings: Ti
     from pytest_xenscrub.scrub.crosscheck import CrossCheck  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - as above
 
+    def judged(verdict: Verdict) -> None:
+        timings.judge(verdict)
+        _xen_session.judged(timings.rows[-1] if timings.rows else None, verdict)
+
     return Probe(
         guests,
         min_coverage=_xen_session.settings.min_coverage,
-        judged=timings.judge,
+        judged=judged,
         check=None if xen_rig.oracle is None else CrossCheck(xen_rig.oracle, guests),
     )
 

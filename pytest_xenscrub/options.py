@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import math
 import os
 from dataclasses import dataclass
@@ -96,6 +97,15 @@ def _profile(text: str) -> ProfileChoice | None:
             todo="write --xen-profile=FOLDER, or put the tests before --xen-profile",
         )
     return ProfileChoice(_folder(path))
+
+
+def _plots(text: str) -> Path:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigurationError(
+            "matplotlib, which draws charts, is not installed",
+            todo="pip install 'pytest-xenscrub[plots]'",
+        )
+    return _folder(Path(text).expanduser())
 
 
 def _folder(path: Path) -> Path:
@@ -319,6 +329,11 @@ OPTIONS = (
         " or was not compared; may be repeated: destroy:median:10%% (statistics: median, mean, min,"
         " max)", "METRIC:STATISTIC:LIMIT", (), many=True,
     ),
+    Option(
+        "plots", _plots,
+        "write charts to FOLDER when all is done, as PNG and SVG: exposure, courses of destroys,"
+        " destroy against memory, maps of memory", "FOLDER",
+    ),
     Option("repeat", _repeat, "run each measured test N times", "N", 1),
     Option(
         "show_residue", _flag,
@@ -356,6 +371,7 @@ class Settings:
     profile: ProfileChoice | None
     compare: tuple[Row, ...] | None
     fail_if: tuple[Limit, ...]
+    plots: Path | None
     repeat: int
     show_residue: bool
 

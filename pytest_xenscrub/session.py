@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.deploy import Deployment
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.report.baseline import Comparison
+    from pytest_xenscrub.report.plots.frames import FrameMap
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Row, Setting
+    from pytest_xenscrub.scrub.verdict import Verdict
 
 CONTROL = "noscrub"
 CONTROL_ID = "control"
@@ -82,6 +84,8 @@ class Session:
         self.comparison: Comparison | None = None
         self.faults: list[str] = []
         self.hosts = Hosts(config, settings, self.tag, self.say)
+        self._rows: dict[str, Row] = {}
+        self._maps: dict[str, FrameMap] = {}
 
     @property
     def tag(self) -> str:
@@ -195,6 +199,8 @@ class Session:
 
     def record(self, row: Row) -> None:
         """Keep a row, now: what happens later must not lose it."""
+        if self.settings.plots is not None:
+            self._rows[row.id] = row
         if self.settings.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
@@ -210,6 +216,18 @@ class Session:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
             ResultsFile(self.settings.results).append_fit(setting, fit)
+
+    def judged(self, row: Row | None, verdict: Verdict) -> None:
+        """Keep a map of the machine's memory for the charts: of each Xen the first, or worst."""
+        if self.settings.plots is None or row is None:
+            return
+        from pytest_xenscrub.report.plots.frames import frame_map  # noqa: PLC0415 - with plots
+        from pytest_xenscrub.report.table import test_name  # noqa: PLC0415 - as above
+
+        variant = row.setting.variant
+        known = self._maps.get(variant)
+        if known is None or (known.state == "clean" and not verdict.clean):
+            self._maps[variant] = frame_map(verdict, f"{test_name(row)} on {variant}")
 
     def check_responsive(self) -> None:
         """Raise `HostStalledError` if dom0 was silent for too long since the test began."""
@@ -349,6 +367,7 @@ class Session:
                 first=self.xens.names[0], repeated=self.settings.repeat > 1,
                 comparison=self.comparison, faults=self.faults, profile=self._profile(rows),
             )  # fmt: skip
+            self._draw(rows, reporter)
 
     def _profile(self, rows: list[Row]) -> str:
         if self.settings.profile is None:
@@ -356,6 +375,17 @@ class Session:
         from pytest_xenscrub.report.profile import render_profiles  # noqa: PLC0415 - if asked for
 
         return self._no_profile or render_profiles(rows)
+
+    def _draw(self, rows: list[Row], reporter: pytest.TerminalReporter) -> None:
+        if self.settings.plots is None or not rows:
+            return
+        from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - if asked for
+
+        # What was measured in this process has more in it than what travels with reports.
+        known = [self._rows.get(row.id, row) for row in rows]
+        paths = draw(known, self._maps, self.settings.plots)
+        if self.config.option.verbose >= 0:
+            reporter.write_line(f"{len(paths)} files with charts are in {self.settings.plots}")
 
     def close(self) -> None:
         """Let go of the host if no fixture has."""

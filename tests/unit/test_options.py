@@ -144,6 +144,15 @@ def test_tests_are_not_taken_for_the_folder_of_profiles(pytester: pytest.Pyteste
         settings(pytester, "--xen-profile", "tests")
 
 
+def test_charts_need_what_draws_them(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings(pytester, "--xen-plots=out").plots == pytester.path / "out"
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(pytest.UsageError, match=r"pip install 'pytest-xenscrub\[plots\]'"):
+        settings(pytester, "--xen-plots=out")
+
+
 def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
     ssh_config = tmp_path / "ssh"
     ssh_config.touch()

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+"""Charts of a run, each as PNG and SVG: `draw` makes all for which there is data."""
+
+from pytest_xenscrub.report.plots.draw import draw
+
+__all__ = ["draw"]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Which charts a run has data for."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.report.plots import course, exposure, frames, sizes
+from pytest_xenscrub.report.plots.style import save
+from pytest_xenscrub.report.table import test_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.report.plots.frames import FrameMap
+    from pytest_xenscrub.scrub.row import Row
+
+_WIDE = (8.5, 3.8)
+_TALL = (7.0, 5.2)
+_MAP = (8.5, 4.2)
+
+
+def draw(rows: Sequence[Row], maps: Mapping[str, FrameMap], folder: Path) -> list[Path]:
+    """Write every chart for which there is data, as PNG and SVG.
+
+    Args:
+        rows: all rows of a run.
+        maps: of memory, by variant.
+        folder: where to; files of the same names are replaced.
+    """
+    paths: list[Path] = []
+    for test, group in _by(rows, test_name).items():
+        exposed = [row for row in group if row.exposure_curve]
+        if exposed:
+            paths += save(
+                folder, _name("exposure", test), partial(exposure.paint, rows=exposed),
+                inches=_WIDE,
+            )  # fmt: skip
+        if sizes.worth_it(group):
+            paths += save(folder, _name("sizes", test), partial(sizes.paint, rows=group))
+    for variant, group in _by(rows, lambda row: row.setting.variant).items():
+        watched = [row for row in group if row.series.get("free_bytes") and row.destroy is not None]
+        if watched:
+            row = max(watched, key=lambda row: (row.exposure_curve is not None, row.memory_bytes))
+            paths += save(
+                folder, _name("destroy", variant), partial(course.paint, row=row), inches=_TALL
+            )
+    for variant, shown in maps.items():
+        paths += save(
+            folder, _name("frames", variant), partial(frames.paint, shown=shown), inches=_MAP
+        )
+    return paths
+
+
+def _by(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
+def _name(what: str, of: str) -> str:
+    return f"{what}-{re.sub(r'[^A-Za-z0-9.]+', '-', of).strip('-')}"

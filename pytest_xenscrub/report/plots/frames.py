@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""A map of the machine's memory: what was the victim's, and what probes said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from pytest_xenscrub.outside.ram import to_array
+from pytest_xenscrub.report.plots.style import BLUE, ORANGE, SKY, YELLOW
+from pytest_xenscrub.units import GIB, MIB, PAGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from pytest_xenscrub.scrub.verdict import Verdict
+
+COLUMNS = 256
+_MOST_ROWS = 128
+_KINDS = (
+    ("not seen: Xen, dom0, or no RAM", "#EEEEEE"),
+    ("read by a probe, clean", SKY),
+    ("was the victim's, read, clean", BLUE),
+    ("was the victim's, not read", YELLOW),
+    ("residue", ORANGE),
+)
+"""What a frame can be, what matters most last: a pixel shows the last of its frames' kinds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameMap:
+    """A verdict, frame by frame.
+
+    Attributes:
+        title: of what.
+        state: the verdict.
+        pixels: `_KINDS`' number for each pixel, line by line.
+        frames_per_pixel: neighbours that share one.
+        counts: frames of each kind; the first one is not counted.
+    """
+
+    title: str
+    state: str
+    pixels: NDArray[np.uint8]
+    frames_per_pixel: int
+    counts: tuple[int, ...]
+
+
+def frame_map(verdict: Verdict, title: str) -> FrameMap:
+    """The map of a verdict: made at once, as verdicts of large machines are not kept."""
+    residue = verdict.residue_frames - verdict.given_back
+    kinds = (
+        verdict.clean_frames - verdict.victim,
+        verdict.victim & verdict.clean_frames,
+        verdict.victim - verdict.read_frames,
+        residue,
+    )
+    last = max((frames.max() for frames in kinds if frames), default=0)
+    per_pixel = -(-(last + 1) // (COLUMNS * _MOST_ROWS))
+    lines = -(-(last + 1) // (COLUMNS * per_pixel))
+    seen = np.zeros(lines * COLUMNS * per_pixel, dtype=np.uint8)
+    for number, frames in enumerate(kinds, start=1):
+        seen[to_array(frames)] = number
+    return FrameMap(
+        title, verdict.state, seen.reshape(lines, COLUMNS, per_pixel).max(axis=2), per_pixel,
+        tuple(len(frames) for frames in kinds),
+    )  # fmt: skip
+
+
+def paint(axes: Axes, shown: FrameMap) -> None:
+    """One pixel for so many frames, machine addresses from left to right, then down."""
+    lines = len(shown.pixels)
+    line_bytes = COLUMNS * shown.frames_per_pixel * PAGE
+    axes.imshow(
+        shown.pixels, cmap=ListedColormap([color for _, color in _KINDS]), vmin=-0.5,
+        vmax=len(_KINDS) - 0.5, interpolation="nearest", aspect="auto",
+        extent=(0, COLUMNS, lines * line_bytes / GIB, 0),
+    )  # fmt: skip
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_ylabel("machine address, GiB")
+    axes.set_xlabel(
+        f"one pixel: {shown.frames_per_pixel} frames, the worst of them;"
+        f" one line: {line_bytes / MIB:.0f} MiB"
+    )
+    axes.set_title(f"{shown.title}: {shown.state.upper()}")
+    texts = [_KINDS[0][0]] + [
+        f"{name}: {count:,}" for (name, _), count in zip(_KINDS[1:], shown.counts, strict=True)
+    ]
+    patches = [
+        Patch(facecolor=color, edgecolor="#888888", linewidth=0.6, label=text)
+        for text, (_, color) in zip(texts, _KINDS, strict=True)
+    ]
+    axes.legend(
+        handles=patches, loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.2,
+        title="frames", alignment="left",
+    )  # fmt: skip

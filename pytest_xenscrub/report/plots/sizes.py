@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Time of a destroy against the guest's memory, with the line that fits."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.report.plots.style import looks
+from pytest_xenscrub.units import GIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from pytest_xenscrub.scrub.row import Row
+
+_MARKERS = "osD^vP"
+
+
+def worth_it(rows: Sequence[Row]) -> bool:
+    """Whether guests of so many sizes were measured that a line says something."""
+    return len({row.memory_bytes for row in rows if row.destroy is not None}) >= 3  # noqa: PLR2004
+
+
+def paint(axes: Axes, rows: Sequence[Row]) -> None:
+    """Every destroy is a dot; the line is the least squares'."""
+    variants: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.destroy is not None:
+            variants.setdefault(row.setting.variant, []).append(row)
+    largest = max(row.memory_bytes for row in rows) / GIB
+    for (name, look), marker in zip(looks(variants).items(), _MARKERS * 10, strict=False):
+        _paint_variant(axes, variants[name], {"label": name, **look}, marker, largest)
+    axes.set_xlim(0, largest * 1.05)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("memory of the guest, GiB")
+    axes.set_ylabel("destroy (issued → returned), s")
+    axes.set_title(f"What a destroy takes, by size of the guest, {rows[0].setting.kind}")
+    axes.legend(loc="upper left")
+
+
+def _paint_variant(
+    axes: Axes, rows: list[Row], look: dict[str, Any], marker: str, largest: float
+) -> None:
+    sizes = [row.memory_bytes / GIB for row in rows]
+    times = [row.destroy or 0.0 for row in rows]
+    axes.plot(
+        sizes, times, marker, color=look["color"], markersize=6, markeredgecolor="white",
+        markeredgewidth=0.8,
+    )  # fmt: skip
+    if len(set(sizes)) < 2:  # noqa: PLR2004 - through one point there is no line
+        return
+    slope, offset = statistics.linear_regression(sizes, times)
+    look = {**look, "label": f"{look['label']}: {offset:.2f} s + {slope:.2f} s/GiB"}
+    axes.plot([0, largest], [offset, offset + slope * largest], **look)
