@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.report.plots.style import looks
+from pytest_xenscrub.scrub.fit import fits
 from pytest_xenscrub.units import GIB
 
 if TYPE_CHECKING:
@@ -14,22 +14,32 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Row
 
 _MARKERS = "osD^vP"
 
 
 def worth_it(rows: Sequence[Row]) -> bool:
-    """Whether guests of so many sizes were measured that a line says something."""
-    return len({row.memory_bytes for row in rows if row.destroy is not None}) >= 3  # noqa: PLR2004
+    """Whether guests of so many sizes were destroyed that a line says something."""
+    return any(_line(group) is not None for group in _by_variant(rows).values())
 
 
-def paint(axes: Axes, rows: Sequence[Row]) -> None:
-    """Every destroy is a dot; the line is the least squares'."""
+def _by_variant(rows: Sequence[Row]) -> dict[str, list[Row]]:
     variants: dict[str, list[Row]] = {}
     for row in rows:
         if row.destroy is not None:
             variants.setdefault(row.setting.variant, []).append(row)
+    return variants
+
+
+def _line(rows: Sequence[Row]) -> Fit | None:
+    return next((fit for fit in fits(rows) if fit.metric == "destroy"), None)
+
+
+def paint(axes: Axes, rows: Sequence[Row]) -> None:
+    """Every destroy is a dot; the line is the least squares'."""
+    variants = _by_variant(rows)
     largest = max(row.memory_bytes for row in rows) / GIB
     for (name, look), marker in zip(looks(variants).items(), _MARKERS * 10, strict=False):
         _paint_variant(axes, variants[name], {"label": name, **look}, marker, largest)
@@ -50,8 +60,10 @@ def _paint_variant(
         sizes, times, marker, color=look["color"], markersize=6, markeredgecolor="white",
         markeredgewidth=0.8,
     )  # fmt: skip
-    if len(set(sizes)) < 2:  # noqa: PLR2004 - through one point there is no line
+    fit = _line(rows)
+    if fit is None:
         return
-    slope, offset = statistics.linear_regression(sizes, times)
-    look = {**look, "label": f"{look['label']}: {offset:.2f} s + {slope:.2f} s/GiB"}
-    axes.plot([0, largest], [offset, offset + slope * largest], **look)
+    name = f"{look['label']}: {fit.intercept:.2f} s + {fit.seconds_per_gib:.2f} s/GiB"
+    ends = [0, largest]
+    line = [fit.intercept + fit.seconds_per_gib * size for size in ends]
+    axes.plot(ends, line, **{**look, "label": f"{name} (R² {fit.r_squared:.3f})"})

@@ -71,11 +71,11 @@ def test_a_course_is_in_gib_since_destroy_was_issued(axes: Axes, a_row: MakeRow)
 
 
 def test_the_line_through_sizes_says_what_a_gib_takes(axes: Axes, a_row: MakeRow) -> None:
-    rows = [a_row(0.1 + 0.25 * gib, memory_bytes=gib << 30) for gib in (1, 2, 4)]
+    rows = [a_row(0.1 + 0.25 * gib, memory_bytes=gib << 30) for gib in (1, 2, 3, 4)]
     assert sizes.worth_it(rows)
-    assert not sizes.worth_it(rows[:2])
+    assert not sizes.worth_it(rows[:3])
     sizes.paint(axes, rows)
-    assert legend(axes) == ["stock: 0.10 s + 0.25 s/GiB"]
+    assert legend(axes) == ["stock: 0.10 s + 0.25 s/GiB (R² 1.000)"]
 
 
 def test_a_pixel_shows_the_worst_of_its_frames(axes: Axes) -> None:
