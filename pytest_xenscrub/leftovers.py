@@ -10,8 +10,9 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import HostBusyError
-from pytest_xenscrub.hypervisor.deploy import wait_for_xenstore
 from pytest_xenscrub.hypervisor.grub import OneShotBoot
+from pytest_xenscrub.hypervisor.recovery import destroy_guests, wait_for_xenstore
+from pytest_xenscrub.identity import is_guest
 from pytest_xenscrub.toolstack.xl import parse_list
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ def sweep(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
         OneShotBoot(host, _Unknown(), tag=tag).restore(deadline)
     if listed:
         wait_for_xenstore(host)
-    for name, domid in _guests(host, deadline):
-        if _TAG.match(name):
-            say(f"{host.name}: destroying a guest of a dead run, {name}")
-            host.run(["xl", "destroy", str(domid)], deadline=deadline, check=False)
+    for name in destroy_guests(
+        host, lambda uuid, name: is_guest(uuid) or bool(_TAG.match(name)), deadline
+    ):
+        say(f"{host.name}: destroyed a guest of a dead run, {name}")
     for path in host.run(["sh", "-c", _FILES], deadline=deadline).stdout.splitlines():
         say(f"{host.name}: removed what a dead run left, {path}")
 

@@ -104,14 +104,8 @@ class Rig:
 
     @property
     def defers(self) -> bool | None:
-        """Whether this Xen leaves unscrubbed pages after a destroy; None where nobody knows.
-
-        The emulated host's own Xen is Debian's, which does since 4.10.
-        """
-        host_is_ours = self._host is not None and self._host.kind != "real"
-        if self.xen.artefact is None and host_is_ours:
-            return True
-        return self.xen.variant.defers
+        """Whether this Xen leaves unscrubbed pages after a destroy; None where nobody knows."""
+        return self._deployment.defers
 
     def first_measurement(self) -> bool:
         """Whether this is the first call since the host was started: its caches are cold then."""
@@ -170,11 +164,13 @@ class Rig:
         try:
             self._start()
         except BaseException as error:
-            self.close()
             if isinstance(error, Exception):
                 self._breaks = _GIVE_UP_AFTER
                 self._broken = str(error).splitlines()[0]
-            if self.xen.artefact is not None and isinstance(error, InfrastructureError):
+            self.close()
+            if isinstance(error, HostUnusableError) or self.xen.artefact is None:
+                raise
+            if isinstance(error, InfrastructureError):
                 # With the host's own Xen it comes up, so this is the variant's own failure.
                 raise self._variant_failed(error) from None
             raise

@@ -246,6 +246,12 @@ class Agent:
             "hung": hung,
         }
 
+    def do_abort(self) -> Facts:
+        """Kill the commands that still run."""
+        for child in list(self.children):
+            kill_group(child)
+        return {}
+
     def do_crash(self, domid: int) -> Facts:
         """Crash a domain from outside, as `SHUTDOWN_crash` from inside would."""
         self.xc.domain_shutdown(domid, SHUTDOWN_CRASH)

@@ -456,6 +456,10 @@ class Dom0:
         """
         self._look("weigh", f"weight of domain {domid}", domid=domid, weight=1)
 
+    def abort(self) -> None:
+        """Kill the commands that still run in dom0, and return once they have ended."""
+        self._look("abort", "ending commands")
+
     def crash(self, domid: int) -> None:
         """Crash a domain from outside."""
         self._look("crash", f"crashing domain {domid}", domid=domid)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.guest.guest import Guest
+from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig, OnCrash
 from pytest_xenscrub.units import MIB, gib
 
@@ -119,7 +118,7 @@ class GuestFactory:
         line += f" show={_SHOWN_PAGES} reveal={int(self._reveal)}"
         config = DomainConfig(
             name=name,
-            uuid=UUID(bytes=secrets.token_bytes(16), version=4),
+            uuid=new_uuid(self.tag),
             command_line=line,
             memory_bytes=memory_bytes,
             vcpus=self._cpus if vcpus is None else vcpus,

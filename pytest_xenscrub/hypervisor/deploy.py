@@ -4,13 +4,26 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import ConfigurationError, XenScrubError
+from pytest_xenscrub.errors import (
+    ConfigurationError,
+    DeadlineExceededError,
+    HostUnusableError,
+    InfrastructureError,
+    XenScrubError,
+)
+from pytest_xenscrub.host.power import PowerSwitch, SerialLog
+from pytest_xenscrub.hypervisor.grub import running
 from pytest_xenscrub.hypervisor.interface import tools_of_suite
+from pytest_xenscrub.hypervisor.recovery import (
+    REBOOT_SECONDS,
+    recover,
+    sweep,
+    wait_for_xenstore,
+)
 from pytest_xenscrub.hypervisor.tools_dom0 import HostWithTools, activate, install, remove
 
 if TYPE_CHECKING:
@@ -21,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.choice import ChosenXen
-    from pytest_xenscrub.hypervisor.grub import OneShotBoot
+    from pytest_xenscrub.hypervisor.grub import OneShotBoot, Running
     from pytest_xenscrub.hypervisor.interface import Interfaces
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
 
@@ -30,11 +43,8 @@ if TYPE_CHECKING:
 IMAGE_SECONDS = 570.0
 EMULATED_BOOT_SECONDS = 150.0
 """To boot the emulated host and save it, s: a cold boot takes ten."""
-REBOOT_SECONDS = 600.0
-"""For a real machine's firmware, boot loader, Xen and dom0, s."""
 ASK_SECONDS = 60.0
 TOOLS_SECONDS = 120.0
-SERVICES_SECONDS = 120.0
 _GIVE_BACK_BROKEN_SECONDS = 60.0
 
 
@@ -48,6 +58,10 @@ class Deployment(Protocol):
             InfrastructureError: the host cannot be had, or the Xen does not come up.
             XenFaultError: the Xen does not come up.
         """
+
+    @property
+    def defers(self) -> bool | None:
+        """Whether the Xen leaves unscrubbed pages after a destroy; None where nobody knows."""
 
     def stop(self, *, broken: bool) -> None:
         """Give the host back as it was. Never raises, may be called twice.
@@ -119,6 +133,11 @@ class EmulatedDeployment:
         self._host = host
         return with_tools(host, tools)
 
+    @property
+    def defers(self) -> bool | None:
+        """The emulated host's own Xen is Debian's, which does since 4.10."""
+        return True if self._xen.artefact is None else self._xen.variant.defers
+
     def stop(self, *, broken: bool) -> None:
         """Power it off."""
         if self._host is not None:
@@ -165,6 +184,12 @@ class SshDeployment:
         self._say = say
         self._host: SshHost | None = None
         self._once: OneShotBoot | None = None
+        self._boot: Running | None = None
+        self._started = False
+        self._lost: HostUnusableError | None = None
+        self._power: PowerSwitch | None = None
+        if described.power and described.target is not None:
+            self._power = PowerSwitch(described.power, described.target.host)
 
     def start(self) -> Host:
         """Connect; boot the chosen Xen if there is one to boot."""
@@ -173,7 +198,20 @@ class SshDeployment:
         described = self._described
         if described.target is None:
             raise TypeError(f"{described.name} is not reached over ssh")
-        host = self._host = SshHost(described.target, config=self._config, name=described.name)
+        if self._lost is not None:
+            raise self._lost
+        serial = SerialLog(described.serial, described.target.host) if described.serial else None
+        host = self._host = SshHost(
+            described.target,
+            config=self._config,
+            name=described.name,
+            serial=None if serial is None else serial.tail,
+        )
+        try:
+            self._boot = running(host, Deadline.after(ASK_SECONDS, f"{host.name}: which Xen runs"))
+        except XenScrubError as error:
+            # Whatever Xen was chosen, this is not its doing.
+            raise unusable(error) from None
         self._lock()
         artefact = self._xen.artefact
         if artefact is not None:
@@ -184,45 +222,71 @@ class SshDeployment:
             self._tools = self._tools_for(self._xen, spoken, "")
             self._say(f"{host.name}: booting Xen {self._xen.name} once")
             self._once = OneShotBoot(host, artefact, xen_cmdline=self._xen.cmdline, tag=self._tag)
-            self._once.boot(
+            self._boot = self._once.boot(
                 Deadline.after(REBOOT_SECONDS, f"{host.name}: booting Xen {self._xen.name}")
             )
             self._lock()
             wait_for_xenstore(host)
+        self._started = True
         return with_tools(host, self._tools)
 
+    @property
+    def defers(self) -> bool | None:
+        """What is known of the Xen; of the machine's own, nothing is."""
+        return self._xen.variant.defers
+
     def stop(self, *, broken: bool) -> None:
-        """Boot its own Xen again, remove what is ours, and let go of it."""
-        once, self._once = self._once, None
+        """Have it answer, boot its own Xen again, remove what is ours, and let go of it."""
         host, self._host = self._host, None
-        if once is not None and host is not None:
-            limit = _GIVE_BACK_BROKEN_SECONDS if broken else REBOOT_SECONDS
-            self._say(f"{host.name}: booting its own Xen again")
-            try:
-                if self._tools is not None:
-                    remove(host, self._tools, deadline=Deadline.after(limit, "removing our tools"))
-                once.restore(Deadline.after(limit, f"{host.name}: booting its own Xen again"))
-                self._lock()
-            except XenScrubError as error:
-                # It boots its own Xen by default: what is left is a file and an entry.
-                self._say(f"{host.name}: was not put back: {error}")
-        if host is not None:
-            host.close()
-
-
-def wait_for_xenstore(host: Host) -> None:
-    """Wait until dom0's services are up: sshd answers earlier.
-
-    Raises:
-        DeadlineExceededError: they do not come up.
-    """
-    deadline = Deadline.after(SERVICES_SECONDS, f"{host.name}: dom0's services")
-    while True:
-        asked = host.run(["xenstore-read", "/local/domain/0/name"], deadline=deadline, check=False)
-        if asked.returncode == 0:
+        if host is None:
             return
-        deadline.check(**{"xenstore-read": asked.stderr, "serial log": host.serial_tail()})
-        time.sleep(0.5)
+        try:
+            self._give_back(host, broken=broken)
+        except XenScrubError as error:
+            # It boots its own Xen by default: what is left is a file and an entry.
+            self._say(f"{host.name}: was not put back: {error}")
+            self._lost = unusable(error)
+        self._once = None
+        self._started = False
+        host.close()
+
+    def _give_back(self, host: SshHost, *, broken: bool) -> None:
+        if broken:
+            self._recover(host)
+        if self._once is None:
+            return
+        self._say(f"{host.name}: booting its own Xen again")
+        try:
+            self._put_back(host, self._once)
+        except (InfrastructureError, DeadlineExceededError):
+            if self._power is None:
+                raise
+            self._recover(host)
+            self._put_back(host, self._once)
+        self._lock()
+
+    def _put_back(self, host: SshHost, once: OneShotBoot) -> None:
+        deadline = Deadline.after(REBOOT_SECONDS, f"{host.name}: booting its own Xen again")
+        if self._tools is not None:
+            remove(host, self._tools, deadline=deadline)
+        once.restore(deadline)
+
+    def _recover(self, host: SshHost) -> None:
+        # Where the chosen Xen did not come up, it has been waited for already.
+        patience = REBOOT_SECONDS if self._started else _GIVE_BACK_BROKEN_SECONDS
+        recover(host, self._power, since=self._boot, patience=patience, say=self._say)
+        self._lock()
+        for name in sweep(host, self._tag):
+            self._say(f"{host.name}: {name} was left, and is destroyed")
+
+
+def unusable(error: XenScrubError) -> HostUnusableError:
+    """The same, as what it means for a host."""
+    if isinstance(error, HostUnusableError):
+        return error
+    return HostUnusableError(
+        error.what, tried=error.tried, todo=error.todo, evidence=error.evidence
+    )
 
 
 def with_tools(host: Host, tools: ToolsArtefact | None) -> Host:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import shlex
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import DeadlineExceededError, InfrastructureError
+from pytest_xenscrub.identity import is_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +24,8 @@ _CLEAN_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
 _DISK = "/var/lib/xen"
 """Where dom0 has room for saved domains: /run is part of its memory."""
+_DYING_SECONDS = 5.0
+_POLL_SECONDS = 0.2
 
 
 class TaggedDomains(ABC):
@@ -58,8 +62,15 @@ class TaggedDomains(ABC):
     def _deadline(self, seconds: float, what: str) -> Deadline:
         return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
 
-    def _ours(self, deadline: Deadline) -> Sequence[Listed]:
-        return [d for d in self.list(deadline) if d.name.startswith(f"{self.tag}-")]
+    def _ours(self, deadline: Deadline) -> dict[int, str]:
+        """The names of this run's guests by their domid, those too that have lost it."""
+        ours = {
+            domain.domid: f"domain {domain.domid}"
+            for domain in self.dom0.domains()
+            if is_of_run(domain.uuid, self.tag)
+        }
+        listed = self.list(deadline)
+        return ours | {d.domid: d.name for d in listed if d.name.startswith(f"{self.tag}-")}
 
     def install(self, kernel: Path) -> None:
         """Copy a guest kernel into this run's folder in dom0, before any guest is created."""
@@ -98,30 +109,39 @@ class TaggedDomains(ABC):
         return {domain.domid for domain in self.dom0.domains()}
 
     def clean(self) -> None:
-        """Destroy every domain that bears this run's tag.
+        """Destroy every domain that is this run's, half-built and half-dead ones too.
 
         Raises:
             InfrastructureError: some are left; says which, and what to do.
             DeadlineExceededError: the toolstack hung.
         """
+        # Whoever waited for it was interrupted, or it would have ended.
+        self.dom0.abort()
         # The agent sees in a millisecond that nothing is left, which a toolstack takes long for.
         if self._domids() <= self._before:
             return
         deadline = self._deadline(_CLEAN_SECONDS, "removing this run's guests")
-        for domain in self._ours(deadline):
+        for domid in self._ours(deadline):
             try:
-                self._end(domain.domid, deadline)
+                self._end(domid, deadline)
             except DeadlineExceededError:
                 raise
             except InfrastructureError:
                 # It may have ended by itself in between: what counts is what is left.
                 continue
-        if left := [domain.name for domain in self._ours(deadline)]:
+        if left := self._left(deadline):
             raise InfrastructureError(
                 f"{self.dom0.host.name}: guests of this run are left: {', '.join(left)}",
                 todo=f"destroy them by hand: {self.by_hand} NAME",
                 evidence=self.dom0.evidence(),
             )
+
+    def _left(self, deadline: Deadline) -> Sequence[str]:
+        """Names of this run's guests that do not go away."""
+        end = deadline.within(_DYING_SECONDS, deadline.step)
+        while (left := self._ours(deadline)) and not end.passed:
+            time.sleep(_POLL_SECONDS)
+        return list(left.values())
 
     def close(self) -> None:
         """Destroy what is left, and remove the folder and logs of this run; raises as `clean`."""

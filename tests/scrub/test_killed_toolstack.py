@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 from pytest_xenscrub.guest.factory import CREATE_SECONDS
+from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig
 from pytest_xenscrub.toolstack.xl import Xl
 from pytest_xenscrub.units import GIB, KIB
@@ -76,7 +76,7 @@ def test_half_built_guests_leave_nothing(
     for share in SHARES:
         config = DomainConfig(
             name=f"{guests.tag}-half-{share:.0%}",
-            uuid=uuid4(),
+            uuid=new_uuid(guests.tag),
             command_line="",
             memory_bytes=guests.most_bytes(),
             vcpus=1,

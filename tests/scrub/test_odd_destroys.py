@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
@@ -14,6 +13,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
+from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.toolstack.protocol import DomainConfig
 
@@ -103,7 +103,7 @@ def test_guest_that_never_ran_leaves_nothing(
     timings.record(victim.destroy(until="free"))
     unborn = DomainConfig(
         name=f"{guests.tag}-unborn",
-        uuid=uuid4(),
+        uuid=new_uuid(guests.tag),
         command_line="",
         memory_bytes=guests.most_bytes(),
         vcpus=1,

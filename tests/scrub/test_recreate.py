@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import CommandError
+from pytest_xenscrub.toolstack.xl import Xl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,29 +20,19 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
-XL_CONF = "/etc/xen/xl.conf"
-LOOK_SECONDS = 20.0
-
-
-def run(dom0: Dom0, *argv: str) -> str:
-    """What a short command in dom0 prints."""
-    return dom0.run(argv, deadline=Deadline.after(LOOK_SECONDS, " ".join(argv))).check().stdout
-
 
 @pytest.fixture(params=["claims", "no-claims"])
-def claims(request: pytest.FixtureRequest, toolstack: Toolstack, dom0: Dom0) -> Iterator[bool]:
-    """Whether a guest's memory is claimed before it is built: xl's choice, its file's edited."""
+def claims(request: pytest.FixtureRequest, toolstack: Toolstack) -> Iterator[bool]:
+    """Whether a guest's memory is claimed before it is built."""
     wanted = request.param == "claims"
-    if toolstack.name != "xl":
-        if wanted:
-            pytest.skip(f"{toolstack.name} builds guests without claims, and has no switch for it")
+    if isinstance(toolstack, Xl):
+        toolstack.claims = wanted
         yield wanted
+        toolstack.claims = None
         return
-    before = run(dom0, "cat", XL_CONF)
-    others = re.sub(r"^\s*claim_mode\b.*\n?", "", before, flags=re.MULTILINE)
-    dom0.write(XL_CONF, f"{others.rstrip()}\nclaim_mode={int(wanted)}\n")
+    if wanted:
+        pytest.skip(f"{toolstack.name} builds guests without claims, and has no switch for it")
     yield wanted
-    dom0.write(XL_CONF, before)
 
 
 @pytest.mark.quick

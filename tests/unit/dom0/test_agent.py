@@ -346,6 +346,17 @@ def test_what_runs_when_the_connection_ends_is_killed(agent: Conversation, tmp_p
     assert agent.answer()["ok"]["returncode"] == -9
 
 
+def test_commands_that_nobody_waits_for_are_killed_when_asked(
+    agent: Conversation, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    agent.send(1, "run", argv=["sh", "-c", f"touch {started}; exec sleep 60"], timeout=60)
+    wait_until(started.exists)
+    agent.send(2, "abort")
+    answers = {answer["id"]: answer["ok"] for answer in (agent.answer(), agent.answer())}
+    assert answers[1]["returncode"] == -9
+
+
 def test_a_long_request_does_not_hold_up_others(agent: Conversation, tmp_path: Path) -> None:
     go = tmp_path / "go"
     script = f"until [ -e {go} ]; do sleep 0.02; done"

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError
+from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError, HostUnusableError
 from pytest_xenscrub.host.emulated import EmulatedHost
 from pytest_xenscrub.host.pool import parse_host
-from pytest_xenscrub.hypervisor import deploy, grub
+from pytest_xenscrub.hypervisor import deploy, grub, recovery
 from pytest_xenscrub.hypervisor.build import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
+from pytest_xenscrub.hypervisor.grub import Running
 from pytest_xenscrub.hypervisor.interface import Interfaces
 from pytest_xenscrub.hypervisor.variant import STOCK
 
@@ -37,36 +39,47 @@ class FakeOnce:
     """Stands for GRUB's one-shot boot; tells what was asked of it."""
 
     said: list[str]
-    fails = False
+    fails = 0
+    hangs = False
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def boot(self, _deadline: Deadline) -> None:
+    def boot(self, _deadline: Deadline) -> Running:
         self.said.append("boot")
+        if self.hangs:
+            raise _deadline.error()
+        return Running("boot-2", "abc")
 
     def restore(self, deadline: Deadline) -> None:
         self.said.append(f"restore within {deadline.seconds:.0f} s")
-        if self.fails:
+        if type(self).fails:
+            type(self).fails -= 1
             raise deadline.error()
 
 
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> type[FakeOnce]:
     FakeOnce.said = []
-    FakeOnce.fails = False
+    FakeOnce.fails = 0
+    FakeOnce.hangs = False
     monkeypatch.setattr(grub, "OneShotBoot", FakeOnce)
     monkeypatch.setattr(
         "pytest_xenscrub.hypervisor.interface.ask_tools", lambda *_, **__: Interfaces(0x15, 0x15)
     )
     monkeypatch.setattr(deploy, "wait_for_xenstore", lambda _: None)
+    monkeypatch.setattr(deploy, "running", lambda *_: Running("boot-1", "own"))
+    monkeypatch.setattr(
+        deploy, "recover", lambda *_, patience, **__: FakeOnce.said.append(f"wait {patience:.0f} s")
+    )
+    monkeypatch.setattr(deploy, "sweep", lambda *_: ["xenscrub-000001-victim-1"])
     return FakeOnce
 
 
-def over_ssh(xen: ChosenXen, said: list[str]) -> deploy.SshDeployment:
+def over_ssh(xen: ChosenXen, said: list[str], *power: str) -> deploy.SshDeployment:
     return deploy.SshDeployment(
         xen,
-        parse_host("lab7"),
+        dataclasses.replace(parse_host("lab7"), power=power),
         config=None,
         tag="xenscrub-000001",
         lock=lambda: None,
@@ -90,16 +103,49 @@ def test_a_chosen_xen_is_booted_once_and_taken_back(once: type[FakeOnce]) -> Non
     assert once.said == ["boot", "restore within 600 s"]
 
 
-def test_a_broken_machine_is_not_waited_for_long_and_what_is_left_is_told(
+def test_a_machine_that_broke_is_recovered_and_swept_before_anything_else(
     once: type[FakeOnce],
 ) -> None:
     said: list[str] = []
-    once.fails = True
     deployment = over_ssh(ChosenXen(STOCK, ARTEFACT), said)
     deployment.start()
     deployment.stop(broken=True)
-    assert once.said == ["boot", "restore within 60 s"]
+    assert once.said == ["boot", "wait 600 s", "restore within 600 s"]
+    assert "lab7: xenscrub-000001-victim-1 was left, and is destroyed" in said
+
+
+def test_a_xen_that_did_not_come_up_has_been_waited_for_already(once: type[FakeOnce]) -> None:
+    once.hangs = True
+    deployment = over_ssh(ChosenXen(STOCK, ARTEFACT), [])
+    with pytest.raises(DeadlineExceededError):
+        deployment.start()
+    deployment.stop(broken=True)
+    assert once.said == ["boot", "wait 60 s", "restore within 600 s"]
+
+
+def test_a_machine_that_does_not_come_back_is_told_and_not_used_again(
+    once: type[FakeOnce],
+) -> None:
+    said: list[str] = []
+    once.fails = 1
+    deployment = over_ssh(ChosenXen(STOCK, ARTEFACT), said)
+    deployment.start()
+    deployment.stop(broken=False)
+    assert once.said == ["boot", "restore within 600 s"]
     assert said[-1].startswith("lab7: was not put back: ")
+    with pytest.raises(HostUnusableError, match="booting its own Xen again: not done"):
+        deployment.start()
+
+
+def test_one_that_does_not_come_back_is_power_cycled(once: type[FakeOnce]) -> None:
+    once.fails = 1
+    deployment = over_ssh(ChosenXen(STOCK, ARTEFACT), [], "bmc", "{action}")
+    deployment.start()
+    deployment.stop(broken=False)
+    restore = "restore within 600 s"
+    assert once.said == ["boot", restore, "wait 600 s", restore]
+    assert deployment.start().name == "lab7"
+    deployment.stop(broken=False)
 
 
 def test_boot_options_for_a_xen_that_we_do_not_boot_are_refused() -> None:
@@ -138,7 +184,7 @@ def test_services_that_do_not_come_up_are_told(monkeypatch: pytest.MonkeyPatch) 
         def serial_tail(self) -> str:
             return "(XEN) booted"
 
-    monkeypatch.setattr(deploy, "SERVICES_SECONDS", 0.0)
+    monkeypatch.setattr(recovery, "SERVICES_SECONDS", 0.0)
     with pytest.raises(DeadlineExceededError, match="dom0's services") as caught:
-        deploy.wait_for_xenstore(Down())  # type: ignore[arg-type]
+        recovery.wait_for_xenstore(Down())  # type: ignore[arg-type]
     assert "no xenstore" in str(caught.value)

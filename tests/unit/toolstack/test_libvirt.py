@@ -88,6 +88,8 @@ class FakeDom0:
     def domains(self) -> list[DomainInfo]:
         return self.found
 
+    def abort(self) -> None: ...
+
     def run(self, argv: Sequence[str], *, deadline: Deadline) -> TimedResult:
         self.ran.append(" ".join(argv))
         return TimedResult(tuple(argv), 0, self.printed, "", 1.0, 1.1)

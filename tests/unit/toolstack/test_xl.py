@@ -20,6 +20,7 @@ from pytest_xenscrub.errors import (
     InfrastructureError,
     MissingToolError,
 )
+from pytest_xenscrub.identity import is_of_run, new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
 from pytest_xenscrub.toolstack.xl import _VERSION, Xl, XlConsole, parse_list
 from pytest_xenscrub.units import MIB
@@ -81,6 +82,7 @@ class FakeDom0:
         self.complaint = "xl: error"
         self.lists = [RECORDED]
         self.found: list[DomainInfo] = []
+        self.aborted = False
 
     def run(self, argv: Sequence[str], *, deadline: Deadline) -> TimedResult:
         line = " ".join(argv)
@@ -95,6 +97,9 @@ class FakeDom0:
 
     def domains(self) -> list[DomainInfo]:
         return self.found
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def evidence(self) -> dict[str, str]:
         return {"Xen's log": "(XEN) last words"}
@@ -137,6 +142,14 @@ def domain(domid: int, uuid: UUID) -> DomainInfo:
 
 def soon() -> Deadline:
     return Deadline.after(10, "a step")
+
+
+def test_a_uuid_tells_of_its_run() -> None:
+    uuids = {new_uuid("xenscrub-12ab34") for _ in range(50)}
+    assert len(uuids) == 50
+    assert all(uuid.version == 4 and is_of_run(uuid, "xenscrub-12ab34") for uuid in uuids)
+    assert not any(is_of_run(uuid, "xenscrub-12ab35") for uuid in uuids)
+    assert not is_of_run(UUID(int=0x12AB34), "xenscrub-12ab34")
 
 
 # -- xl list -----------------------------------------------------------------------------------
@@ -224,6 +237,16 @@ def test_a_domain_that_never_runs(xl: Xl, dom0: FakeDom0, config: DomainConfig) 
     xl.create(dataclasses.replace(config, paused=True), deadline=soon())
     (path,) = dom0.written
     assert dom0.ran == [f"xl create -p {path}"]
+
+
+def test_claims_are_chosen_for_one_create_and_for_nobody_else(xl: Xl, config: DomainConfig) -> None:
+    plain = xl.create_command(config)
+    xl.claims = False
+    *wrapped, script, own, claim_mode = xl.create_command(config)[: -len(plain)]
+    assert wrapped == ["unshare", "-m", "sh", "-c"]
+    assert "mount --bind" in script
+    assert (own, claim_mode) == ("/run/xenscrub-12ab34/xl.conf", "0")
+    assert xl.create_command(config)[-len(plain) :] == plain
 
 
 def test_a_create_that_is_refused(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
@@ -366,6 +389,21 @@ def test_where_xen_has_no_new_domain_xl_is_not_asked(
     xl.install(tmp_path / "kernel")
     xl.clean()
     assert dom0.ran == []
+
+
+def test_a_guest_that_has_no_name_is_known_by_its_uuid(xl: Xl, dom0: FakeDom0) -> None:
+    others = UUID("78736362-1111-4111-9111-111111000001")
+    dom0.found = [domain(5, new_uuid("xenscrub-12ab34")), domain(6, others)]
+    dom0.lists = [listed("Domain-0")]
+
+    def end(_: str) -> int:
+        dom0.found = [domain(6, others)]
+        return 0
+
+    dom0.answer = end
+    xl.clean()
+    assert dom0.aborted
+    assert [line for line in dom0.ran if line != "xl list"] == ["xl destroy 5"]
 
 
 # -- its console -------------------------------------------------------------------------------
