@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Runs the suite proper as a user does, in a process of its own."""
+"""The suite proper, run as its user runs it, for tests of what it says of broken Xens."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-TOP = Path(__file__).parents[2]
+from .runs import run_pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 RUN_SECONDS = 540
 
 
 def run_suite(*arguments: str | Path) -> tuple[int, str]:
     """The suite proper on the emulated host: exit code and output."""
-    command = [sys.executable, "-m", "pytest", "tests/scrub", "--xen-host=emulated"]
-    command += ["--xen-host-memory=3G", "-p", "no:cacheprovider", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=TOP, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+    done = run_pytest(
+        "tests/scrub", "--xen-host=emulated", "--xen-host-memory=3G", *arguments,
+        seconds=RUN_SECONDS,
+    )  # fmt: skip
+    return done.status, done.output
