@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.scrub.row import Row, row_from
 
 if TYPE_CHECKING:
@@ -62,12 +63,28 @@ class ResultsFile:
         )
 
     def _write(self, record: dict[str, object]) -> None:
-        line = json.dumps({"at": time.time(), **record}) + "\n"
-        with self._path.open("ab") as file:
+        """Write a line, all of it or nothing.
+
+        Raises:
+            InfrastructureError: the disk is full, or failed.
+        """
+        line = (json.dumps({"at": time.time(), **record}) + "\n").encode()
+        # Unbuffered: what could not be written must not be tried again when the file is closed.
+        with self._path.open("ab", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    file.truncate(size)
+                raise InfrastructureError(
+                    f"a result could not be written: {error.strerror}",
+                    tried=f"--xen-results={self._path}",
+                    todo="make room there; the results before this one are in it",
+                ) from None
 
 
 def read_results(path: Path) -> list[Row]:

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.report.results import ResultsFile, as_properties
 
 if TYPE_CHECKING:
@@ -88,6 +90,23 @@ def test_a_file_that_exists_is_appended_to(tmp_path: Path, a_row: MakeRow) -> No
 def test_a_file_that_cannot_be_written_is_found_out_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be written: No such file or directory"):
         ResultsFile(tmp_path / "no" / "folder").check()
+
+
+def test_a_disk_that_gets_full_leaves_whole_lines(a_row: MakeRow, tmp_path: Path) -> None:
+    """As much as fits is written, and taken back: the kernel's limit for a file does the same."""
+    path = tmp_path / "results.jsonl"
+    ResultsFile(path).append(a_row())
+    whole = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, before[1]))
+    try:
+        with pytest.raises(InfrastructureError, match="a result could not be written: File too"):
+            ResultsFile(path).append(a_row())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == whole
 
 
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
