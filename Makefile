@@ -3,6 +3,7 @@
 # make quick    the quick suite on a real Xen in QEMU, and its table
 # make control  the same tests on a Xen that does not scrub: they must fail there
 # make compare  the ways of scrubbing side by side
+# make exposure  how long a dead guest's bytes stay in RAM: table, and chart docs/exposure.svg
 # make bench    what the measuring itself costs, each figure beside its limit
 # Each alone does all of its set-up.
 
@@ -14,13 +15,14 @@ test:    PACKAGES := $(BASE)
 quick:   PACKAGES := $(BASE) $(HOST)
 control: PACKAGES := $(BASE) $(HOST) $(BUILD)
 compare: PACKAGES := $(BASE) $(HOST) $(BUILD)
+exposure: PACKAGES := $(BASE) $(HOST) $(BUILD)
 bench:   PACKAGES := $(BASE) $(HOST)
 
-.PHONY: test quick control compare bench packages
+.PHONY: test quick control compare exposure bench packages
 test: packages .venv/bin/tox
 	.venv/bin/tox
 
-quick control compare bench: packages .venv/bin/tox
+quick control compare exposure bench: packages .venv/bin/tox
 	.venv/bin/tox -q -e $@
 
 .venv/bin/tox: | packages

@@ -1,67 +1,42 @@
 # SPDX-License-Identifier: MIT
-"""What does it cost a destroy that its CPUs are looked at?
-
-    pytest bench/bench_profile.py --xen-host=emulated --xen-profile -s
-
-Destroys with and without are measured in turn in one run, on guests of the same size.
-"""
+"""What a profile costs: destroy with the CPUs looked at ÷ destroy without, on dom0's clock."""
 
 from __future__ import annotations
 
 import statistics
-import time
 from typing import TYPE_CHECKING
 
-import pytest
-from tabulate import tabulate
-
-from pytest_xenscrub.units import MIB
+from _bench import ROUNDS, Limit, filled, report
 
 if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Ended
+    from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.scrub.victim import Victim
 
-ROUNDS = 7
+
+def seconds(ended: Ended) -> float:
+    reclaim = ended.reclaim
+    assert reclaim.returned is not None
+    return reclaim.returned - reclaim.issued
 
 
-def timed(victim: Victim, guests: GuestFactory, *, looked_at: bool) -> tuple[float, float, Ended]:
-    """A destroy on dom0's clock and on this machine's, s."""
-    guests.samples = looked_at
-    victim.fill()
-    began = time.monotonic()
-    ended = victim.destroy(until="gone")
-    seconds = time.monotonic() - began
-    assert ended.reclaim.returned is not None
-    return ended.reclaim.returned - ended.reclaim.issued, seconds, ended
-
-
-def test_what_a_profile_costs(victim: Victim, guests: GuestFactory) -> None:
-    if not guests.samples:
-        pytest.skip("nothing looks at the CPUs: say --xen-profile")
-    timed(victim, guests, looked_at=False)  # the first one pays for cold caches
-    figures: dict[str, list[float]] = {}
-    looks, seconds = 0, 0.0
-    for _ in range(ROUNDS):
-        for looked_at in (False, True):
-            dom0, here, ended = timed(victim, guests, looked_at=looked_at)
-            how = "with" if looked_at else "without"
-            figures.setdefault(f"{how}, dom0's clock", []).append(dom0)
-            figures.setdefault(f"{how}, this machine's clock", []).append(here)
-            assert (ended.samples is not None) == looked_at
+def test_profile(guests: GuestFactory, dom0: Dom0, xen_host: Host, victim: Victim) -> None:
+    size = victim.memory_bytes
+    filled(guests, dom0, size).destroy()  # the first one pays for cold caches
+    ratios, rates, still = [], [], []
+    for number in range(ROUNDS):
+        # Neighbours in time are compared, in turns of order: what drifts falls out.
+        took = {}
+        for profiled in (True, False) if number % 2 else (False, True):
+            guests.start_sampling = xen_host.start_sampling if profiled else None
+            ended = filled(guests, dom0, size).destroy()
+            took[profiled] = seconds(ended)
             if ended.samples is not None:
-                looks += len(ended.samples.samples)
-                seconds += ended.samples.seconds
-    print(f"\n{victim.memory_bytes // MIB} MiB, {ROUNDS} rounds, s")
-    rows = [
-        (name, f"{statistics.median(each):.3f}", f"{min(each):.3f}", f"{max(each):.3f}")
-        for name, each in sorted(figures.items())
-    ]
-    print(tabulate(rows, headers=("", "median", "least", "most"), disable_numparse=True))
-    for clock in ("dom0's clock", "this machine's clock"):
-        ratio = statistics.median(figures[f"with, {clock}"]) / statistics.median(
-            figures[f"without, {clock}"]
-        )
-        print(f"with ÷ without, {clock}: {ratio:.2f}")
-    print(f"{looks / seconds:.0f} looks a second of the machine's own time")
-    assert looks / seconds >= 100
+                rates.append(len(ended.samples.samples) / ended.samples.seconds)
+                still.append(ended.samples.stopped_seconds / ended.samples.seconds)
+        ratios.append(took[True] / took[False])
+    report("destroy with a profile / without", statistics.median(ratios), "x")
+    report("the machine stood still / ran", statistics.median(still), "x")
+    report("looks at the CPUs in its second", statistics.median(rates), "", Limit(least=100))

@@ -42,7 +42,7 @@ class GuestFactory:
         names: this run's guests by their number in the pattern.
         guests: those that were created, by that number.
         witness: sees from outside how their bytes go; None where RAM cannot be seen.
-        samples: whether the CPUs are looked at while a guest created from now on ends.
+        start_sampling: looks at the CPUs while a guest created from now on ends, if there is one.
     """
 
     def __init__(
@@ -65,8 +65,7 @@ class GuestFactory:
         self.run = run
         self.tag = tag
         self.live = live
-        self.samples = start_sampling is not None
-        self._start_sampling = start_sampling
+        self.start_sampling = start_sampling
         self.names: dict[int, str] = {}
         self.guests: dict[int, Guest] = {}
         self.witness = witness
@@ -130,7 +129,7 @@ class GuestFactory:
         guest = self.guests[number] = Guest(
             self.toolstack, self.dom0, config, created,
             live=self.live, given_back=self._given_back, witness=self.witness,
-            start_sampling=self._start_sampling if self.samples else None,
+            start_sampling=self.start_sampling,
         )  # fmt: skip
         return guest
 

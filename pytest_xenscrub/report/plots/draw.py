@@ -32,15 +32,15 @@ def draw(rows: Sequence[Row], maps: Mapping[str, FrameMap], folder: Path) -> lis
         folder: where to; files of the same names are replaced.
     """
     paths: list[Path] = []
-    for test, group in _by(rows, test_name).items():
-        exposed = [row for row in group if row.exposure_curve]
-        if exposed:
-            paths += save(
-                folder, _name("exposure", test), partial(exposure.paint, rows=exposed),
-                inches=_WIDE,
-            )  # fmt: skip
-        if sizes.worth_it(group):
-            paths += save(folder, _name("sizes", test), partial(sizes.paint, rows=group))
+    tests = _by(rows, test_name)
+    exposed = {name: curves for name, group in tests.items() if (curves := _exposed(group))}
+    for test, group in exposed.items():
+        name = _name("exposure", test, alone=len(exposed) == 1)
+        paths += save(folder, name, partial(exposure.paint, rows=group), inches=_WIDE)
+    grown = {name: group for name, group in tests.items() if sizes.worth_it(group)}
+    for test, group in grown.items():
+        name = _name("sizes", test, alone=len(grown) == 1)
+        paths += save(folder, name, partial(sizes.paint, rows=group))
     for variant, group in _by(rows, lambda row: row.setting.variant).items():
         watched = [row for row in group if row.series.get("free_bytes") and row.destroy is not None]
         if watched:
@@ -62,5 +62,9 @@ def _by(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
     return groups
 
 
-def _name(what: str, of: str) -> str:
-    return f"{what}-{re.sub(r'[^A-Za-z0-9.]+', '-', of).strip('-')}"
+def _exposed(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.exposure_curve]
+
+
+def _name(what: str, of: str, *, alone: bool = False) -> str:
+    return what if alone else f"{what}-{re.sub(r'[^A-Za-z0-9.]+', '-', of).strip('-')}"

@@ -115,11 +115,17 @@ def test_files_of_all_charts_and_nothing_of_matplotlibs_is_changed(
     draw([row], {"stock": shown}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "destroy-stock.png", "destroy-stock.svg",
-        "exposure-destroyed-guest.png", "exposure-destroyed-guest.svg",
+        "exposure.png", "exposure.svg",
         "frames-stock.png", "frames-stock.svg",
     ]  # fmt: skip
     assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir())
     assert mpl.rcParams.copy() == before
+
+
+def test_tests_do_not_share_a_chart(tmp_path: Path, a_row: MakeRow) -> None:
+    tests = ("tests/test_x.py::test_one", "tests/test_x.py::test_two[stock]")
+    draw([a_row(test=test, exposure_curve=GONE) for test in tests], {}, tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == {"exposure-one", "exposure-two"}
 
 
 def test_without_data_there_are_no_charts(tmp_path: Path, a_row: MakeRow) -> None:
