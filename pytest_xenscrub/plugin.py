@@ -24,7 +24,10 @@ pytest_plugins = ["pytest_xenscrub.fixtures"]
 _WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
 
 TIMEOUT_SECONDS = 600.0
-"""pytest-timeout's limit for a test that uses a host and sets none: above the drivers' own."""
+"""pytest-timeout's limit for a test that uses a host and sets none: above the drivers' own.
+
+For the test alone: its fixtures may have to reboot a machine first, and have deadlines of their own.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -119,7 +122,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if uses_host(item) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS, func_only=True))
 
 
 @pytest.hookimpl(tryfirst=True)

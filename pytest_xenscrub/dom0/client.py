@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import re
+import shlex
 import subprocess
 import threading
 import time
@@ -217,6 +218,7 @@ class Dom0:
         self._log_next: int | None = None
         self._end: str | None = None
         self._last_words = b""
+        self._last_command = ""
         self._process = start_program(host, "agent", parts=["watch"])
         self._reader = threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True)
         self._reader.start()
@@ -279,6 +281,7 @@ class Dom0:
         return HostStalledError(
             f"{self.host.name}: {self._end or 'dom0 does not answer'}",
             evidence={
+                "last command": self._last_command,
                 "ssh": self._last_words.decode(errors="replace"),
                 "serial log": self.serial_tail(),
             },
@@ -287,6 +290,8 @@ class Dom0:
 
     def _submit(self, op: str, **arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        if argv := arguments.get("argv"):
+            self._last_command = shlex.join(argv)
         with self._lock:
             if self._end is not None:
                 raise self._lost()
@@ -320,6 +325,7 @@ class Dom0:
                 f"{self.host.name}: dom0 stopped responding {silent:.0f} s ago, during: {step}",
                 todo="a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic",
                 evidence={
+                    "last command": self._last_command,
                     "CPUs": self.host.where_cpus_are(),
                     "serial log": self.serial_tail(),
                 },

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pyroaring import BitMap64
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import GuestFailedError
+from pytest_xenscrub.errors import GuestFailedError, HostStalledError
 from pytest_xenscrub.guest.console import (
     Ballooned,
     ErrorLine,
@@ -161,7 +161,11 @@ class Guest:
                     return event
             if deadline.passed:
                 raise deadline.error(**self.evidence())
-            self._dom0.check_alive(deadline.step)
+            try:
+                self._dom0.check_alive(deadline.step)
+            except HostStalledError as error:
+                error.evidence.setdefault(f"console of {self.name}", self._last_lines())
+                raise
             try:
                 data = self._console.read(min(_READ_SECONDS, deadline.remaining))
             except EOFError:
@@ -266,8 +270,11 @@ class Guest:
 
     def evidence(self) -> dict[str, str]:
         """Its console's and Xen's last lines."""
+        return {f"console of {self.name}": self._last_lines(), **self._dom0.evidence()}
+
+    def _last_lines(self) -> str:
         said = [*self._decoder.plain][-_TAIL:] + [str(e)[:200] for e in self.events[-5:]]
-        return {f"console of {self.name}": "\n".join(said), **self._dom0.evidence()}
+        return "\n".join(said)
 
     # -- its end --------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ def test_the_machine_of_a_run_whose_connection_is_gone_is_taken_over(
     code, output = run_on(machine, "--xen-lock-wait=20")
     assert code == 0, output
     assert "taken over from a run that is dead, xenscrub-00aaaa of alice" in output
-    assert "destroying a guest of a dead run, xenscrub-00dead-victim-1" in output
+    assert "destroyed a guest of a dead run, xenscrub-00dead-victim-1" in output
     assert "removed what a dead run left, /run/xenscrub-00dead" in output
     assert "removed what a dead run left, /var/log/xen/xl-xenscrub-00dead-victim-1.log" in output
     assert "xenscrub" not in sh(host, f"xl list; ls /run /var/log/xen; ls {PATH} 2> /dev/null; :")

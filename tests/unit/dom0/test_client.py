@@ -350,6 +350,7 @@ def test_a_silent_dom0_is_not_waited_for(
     connect: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dom0 = connect()
+    dom0.run(["echo", "two words"], deadline=Deadline.after(10, "echo"))
     monkeypatch.setattr(client, "DEAD_SECONDS", 1.0)
     started = time.monotonic()
     with pytest.raises(
@@ -358,6 +359,7 @@ def test_a_silent_dom0_is_not_waited_for(
         dom0.crash(FREEZE)
     assert time.monotonic() - started < 5
     assert e.value.evidence["serial log"] == "(XEN) last words"
+    assert e.value.evidence["last command"] == "echo 'two words'"
     assert e.value.evidence["CPUs"] == "CPU 0: free_heap_pages"
     assert dom0.alive
 

@@ -222,8 +222,9 @@ def test_what_was_said_in_time_is_no_hang() -> None:
 def test_a_silent_dom0_is_not_waited_for() -> None:
     started = Started(FakeConsole(said(HELLO)))
     started.host.silent = True
-    with pytest.raises(HostStalledError, match="silent during victim-1: do=fill"):
+    with pytest.raises(HostStalledError, match="silent during victim-1: do=fill") as caught:
         started.guest.ready()
+    assert "console of victim-1" in caught.value.evidence
 
 
 def test_a_larger_guest_may_take_longer() -> None:
