@@ -26,7 +26,7 @@ _WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
 TIMEOUT_SECONDS = 600.0
 """pytest-timeout's limit for a test that uses a host and sets none: above the drivers' own.
 
-For the test alone: its fixtures may have to reboot a machine first, and have deadlines of their own.
+For the test alone: its fixtures may have to reboot a machine first, and have their own deadlines.
 """
 
 
