@@ -27,7 +27,7 @@ REBOOT_SECONDS = 600.0
 """For a real machine's firmware, boot loader, Xen and dom0, s."""
 SERVICES_SECONDS = 120.0
 SWEEP_SECONDS = 60.0
-_LISTED = re.compile(r"^([0-9a-f-]{36})\s+(\d+)\s+(\S+)$", re.MULTILINE)
+_LISTED = re.compile(r"^([0-9a-f-]{36})\s+(\d+)\s+(\S+) *$", re.MULTILINE)
 
 
 def recover(
