@@ -98,7 +98,7 @@ def toolstack(xen_host, xen_toolstack):
 
 @pytest.fixture
 def measure(timings):
-    def measure(destroy=1.0, verdict="clean"):
+    def measure(destroy=1.0, verdict="clean", samples=None):
         guest = SimpleNamespace(
             memory_bytes=1 << 30,
             config=SimpleNamespace(vcpus=2),
@@ -106,8 +106,9 @@ def measure(timings):
             last=lambda kind: None,
         )
         moments = Reclaim(10.0, 10.0 + destroy, 12.0, 13.0, 14.0, None, [], [])
-        row = timings.record(Ended(guest, "destroy", moments))
+        row = timings.record(Ended(guest, "destroy", moments, None, samples))
         row.verdict = verdict
+        return row
 
     return measure
 """
@@ -123,6 +124,19 @@ import pytest
 @pytest.mark.quick
 def test_measured(measure):
     measure(1.25)
+"""
+
+
+SAMPLED = """
+from pytest_xenscrub.host.sampling import CpuState, Sample, Samples
+from pytest_xenscrub.host.symbols import Symbols
+
+def test_sampled(measure):
+    symbols = Symbols([(0xFFFF82D040200000, "clear_page_sse2"), (1 << 64, "end")], "xen-syms")
+    cpu = CpuState(0, 0xFFFF82D040200010, 0, False)
+    looks = tuple(Sample(n * 0.05, (cpu,)) for n in range(30))
+    row = measure(1.25, samples=Samples(looks, 1.5, 0.1, symbols))
+    row.exposure_curve = [[0.0, 1.0], [1.0, 0.0]]
 """
 
 
@@ -569,6 +583,29 @@ def test_the_table_has_a_title_and_units(project: pytest.Pytester) -> None:
             "measured * 1.25 * clean",
         ]
     )
+
+
+@pytest.mark.parametrize("workers", [[], ["-n2"]])
+def test_profiles_and_charts_are_made_from_rows_of_workers_too(
+    project: pytest.Pytester, workers: list[str]
+) -> None:
+    project.makepyfile(test_it=SAMPLED)
+    project.makeconftest(CONFTEST + NOTHING_IS_BUILT)
+    result = project.runpytest_subprocess(
+        HOST, *workers, "--xen-profile=folded", "--xen-plots=charts"
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([
+        "*where destroys spend their time*",
+        "clear_page_sse2 *100.0% *1250.0",
+        "as-is: names of Xen's functions are from xen-syms",
+        "2 files with charts are in *charts",
+    ])  # fmt: skip
+    assert {path.name for path in (project.path / "charts").iterdir()} == {
+        "exposure.png", "exposure.svg",
+    }  # fmt: skip
+    (folded,) = (project.path / "folded").iterdir()
+    assert folded.read_text().splitlines()[0] == "destroy;Xen;clear_page_sse2 25"
 
 
 def test_q_is_the_table_without_its_title(project: pytest.Pytester) -> None:
