@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,19 +12,22 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.lock import PATH, Holder, HostLock
 from pytest_xenscrub.errors import HostLockedError, MissingToolError
 from pytest_xenscrub.guest.build import build_kernel
-from pytest_xenscrub.host.emulated.lab import ALIAS, LabMachine
+from pytest_xenscrub.host.emulated.lab import ALIAS
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.grub import OneShotBoot, running, wait_for_boot
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import load_variant
 
+from .runs import lab_machine, run_pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from pytest_xenscrub.host.emulated.lab import LabMachine
     from pytest_xenscrub.host.ssh import SshHost
 
-TOP = Path(__file__).parents[2]
 RUN_SECONDS = 400
 BOOT_SECONDS = 200
 OTHER = Holder("xenscrub-00aaaa", "alice", "desk3", "noon", "a test of hers")
@@ -40,20 +40,11 @@ LEFT = (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1100)]
 
 
-def start(memory_bytes: int = 2 << 30) -> LabMachine:
-    deadline = Deadline.after(280, "starting the lab machine")
-    try:
-        return LabMachine.start(memory_bytes=memory_bytes, progress=print, deadline=deadline)
-    except MissingToolError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="module")
 def machine() -> Iterator[LabMachine]:
     """A lab machine, played by QEMU."""
-    lab = start()
-    yield lab
-    lab.close()
+    with lab_machine() as lab:
+        yield lab
 
 
 @pytest.fixture
@@ -70,14 +61,9 @@ def sh(host: SshHost, script: str) -> str:
 
 def run(*arguments: str) -> tuple[int, str]:
     """A run of one test of the suite proper, or of those that the arguments select."""
-    command = [
-        sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *arguments,
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=TOP, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-    )
-    print(done.stdout + done.stderr)
-    return done.returncode, done.stdout + done.stderr
+    done = run_pytest("-v", *arguments, seconds=RUN_SECONDS)
+    print(done.output)
+    return done.status, done.output
 
 
 def run_on(machine: LabMachine, *arguments: str) -> tuple[int, str]:
@@ -208,8 +194,7 @@ def test_nowhere(xen_host): pass
 
 
 def test_a_pool_of_two_machines_gives_each_worker_its_own(tmp_path: Path) -> None:
-    one, two = start(), start()
-    try:
+    with lab_machine() as one, lab_machine() as two:
         config = tmp_path / "ssh_config"
         texts = [
             lab.ssh_config.read_text().replace(f"Host {ALIAS}", f"Host {name}")
@@ -243,6 +228,3 @@ def test_a_pool_of_two_machines_gives_each_worker_its_own(tmp_path: Path) -> Non
         assert "one has no numa" in output
         lock.release()
         host.close()
-    finally:
-        one.close()
-        two.close()
