@@ -419,6 +419,24 @@ def test_a_pause(virt: Libvirt) -> None:
     assert found.state == "--p---"
 
 
+def test_a_saved_domain_goes_on(virt: Libvirt, dom0: FakeDom0, tmp_path: Path) -> None:
+    virt.saved = str(tmp_path)
+    created = virt.create(CONFIG, deadline=soon())
+    virt.save(created.domid, "victim", until="clean", deadline=soon())
+    assert dom0.watched == [(created.domid, None, "clean"), ("ping",)]
+    assert CONFIG.name not in [d.name for d in virt.list(soon())]
+    virt.restore("victim", soon())
+    assert CONFIG.name in [d.name for d in virt.list(soon())]
+    assert dom0.ran[-1] == f"sh -c rm -f {tmp_path}/victim"
+
+
+def test_what_libvirt_cannot_do_is_a_reason_to_skip(virt: Libvirt) -> None:
+    with pytest.raises(MissingToolError):
+        virt.checkpoint(1, "victim", soon())
+    with pytest.raises(MissingToolError):
+        virt.migrate(1, until="gone", deadline=soon())
+
+
 def test_a_domain_that_never_runs(virt: Libvirt) -> None:
     """Libvirt's test driver cannot do that, and says by it what it was asked for."""
     with pytest.raises(CommandError) as caught:
