@@ -6,7 +6,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.units import GIB
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -40,6 +44,14 @@ def report(what: str, figure: float, unit: str, limit: Limit | None = None) -> N
     beside = "" if limit is None else f"{limit.show(unit):<14} {'ok' if holds else 'OVER'}"
     print(f"\n{what:<62} {shown:>14}  {beside}".rstrip(), end="", flush=True)
     assert holds, f"{what}: {shown}, and the limit is {beside}"
+
+
+def emulated_memory(config: pytest.Config) -> int:
+    """Of the emulated host that is wanted, bytes; skips the bench if another host is."""
+    settings = config.stash[SESSION].settings
+    if settings.host is None or not settings.host.emulated:
+        pytest.skip("for --xen-host=emulated")
+    return settings.host_memory or 3 * GIB
 
 
 def filled(guests: GuestFactory, dom0: Dom0, memory_bytes: int) -> Guest:

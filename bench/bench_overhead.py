@@ -7,16 +7,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
-from _bench import Limit, report
+from _bench import Limit, emulated_memory, report
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_overhead(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    config = request.config
-    if config.getoption("xen_host") != "emulated":
-        pytest.skip("for --xen-host=emulated")
-    memory = config.getoption("xen_host_memory") or "3G"
+    memory = emulated_memory(request.config)
     result = tmp_path / "waits"
     here = Path(__file__).parent
     command = [

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING
 
 from _bench import ROUNDS, Limit, destroy_seconds, filled, report
 
 from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.report.statistics import summarize
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -35,4 +35,8 @@ def test_sampler(guests: GuestFactory, dom0: Dom0, victim: Victim) -> None:
             guest = filled(guests, dom0, size)
             took[watched] = destroy_seconds(guest) if watched else unwatched(guest, dom0)
         ratios.append(took[True] / took[False])
-    report("destroy with the sampler / without", statistics.median(ratios), "x", Limit(most=1.02))
+    ratio = summarize(ratios)
+    assert ratio.interval is not None
+    for word, end in zip(("from", "to"), ratio.interval, strict=True):
+        report(f"destroy with the sampler / without, 95 % interval {word}", end, "x")
+    report("destroy with the sampler / without, median", ratio.median, "x", Limit(most=1.02))

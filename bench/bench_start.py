@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-from _bench import Limit, report
+from _bench import Limit, emulated_memory, report
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.host.emulated import EmulatedHost, MachineSpec
@@ -16,13 +15,13 @@ from pytest_xenscrub.host.emulated.snapshot import SnapshotStore
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 LIMITS = {"cold": Limit(most=30.0), "warm": Limit(most=5.0)}
 
 
 def test_start(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("xen_host") != "emulated":
-        pytest.skip("for --xen-host=emulated")
-    spec = MachineSpec(memory_bytes=2 << 30)
+    spec = MachineSpec(memory_bytes=emulated_memory(request.config))
     deadline = Deadline.after(600, "starting hosts")
     image = ensure_image(spec.suite, progress=print, deadline=deadline)
     for how in ("cold", "warm"):
