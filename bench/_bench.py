@@ -25,16 +25,14 @@ _DRAIN_SECONDS = 60.0
 class Limit:
     """What a figure may be; shown beside it."""
 
-    most: float | None = None
-    least: float | None = None
+    least: float
+    most: float
 
     def holds(self, figure: float) -> bool:
-        return (self.most is None or figure <= self.most) and (
-            self.least is None or figure >= self.least
-        )
+        return self.least <= figure <= self.most
 
     def show(self, unit: str) -> str:
-        return f"<= {self.most:g}{unit}" if self.most is not None else f">= {self.least:g}{unit}"
+        return f"{f'{self.least:g} to ' if self.least else '<= '}{self.most:g}{unit}"
 
 
 def report(what: str, figure: float, unit: str, limit: Limit | None = None) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -17,15 +17,11 @@ if TYPE_CHECKING:
 
 def cpu_seconds(folder: Path, *arguments: str) -> float:
     """What pytest in an empty folder takes of a CPU: other programs' load is not in it."""
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "pytest", "-q", "--collect-only", *arguments]
     subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    after = os.times()
-    return (
-        after.children_user
-        + after.children_system
-        - (before.children_user + before.children_system)
-    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_import(tmp_path: Path) -> None:
@@ -34,4 +30,4 @@ def test_import(tmp_path: Path) -> None:
         bare.append(cpu_seconds(tmp_path, "-p", "no:xenscrub"))
         ours.append(cpu_seconds(tmp_path))
     added = statistics.median(ours) - statistics.median(bare)
-    report("import of the plugin, over bare pytest", added * 1000, " ms", Limit(most=50.0))
+    report("import of the plugin, over bare pytest", added * 1000, " ms", Limit(0, 50.0))

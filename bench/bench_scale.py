@@ -75,5 +75,5 @@ def test_scale(size: str) -> None:
     command = [sys.executable, "-c", WORK, str(SIZES[size])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, memory = (float(word) for word in done.stdout.split())
-    report(f"{size}: memory for frames, map and verdict", memory / 1e6, " MB", Limit(most=200.0))
-    report(f"{size}: time to decode and judge", seconds, " s", Limit(most=5.0))
+    report(f"{size}: memory for frames, map and verdict", memory / 1e6, " MB", Limit(0, 200.0))
+    report(f"{size}: time to decode and judge", seconds, " s", Limit(0, 5.0))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-LIMITS = {"cold": Limit(most=30.0), "warm": Limit(most=5.0)}
+LIMITS = {"cold": Limit(0, 30.0), "warm": Limit(0, 5.0)}
 
 
 def test_start(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -23,14 +23,13 @@ from pytest_xenscrub.errors import (
     XenScrubError,
 )
 from pytest_xenscrub.hosts import Hosts
-from pytest_xenscrub.hypervisor.choice import Xens
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.stash import parameter, uses_host
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
-    from pytest_xenscrub.hypervisor.choice import ChosenXen
+    from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
     from pytest_xenscrub.hypervisor.deploy import Deployment
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.report.baseline import Comparison
@@ -57,7 +56,6 @@ class Session:
         started: when the run began, UTC, as ISO 8601 has it.
         run: this run's number in the patterns and names of its guests, 24 bits.
         guest_numbers: of the guests to come: no two of a run write the same pattern.
-        xens: the Xens to be tested.
         rig: the host in use, once a test has asked for one.
         comparison: with an earlier run, at the end, if one was asked for.
         faults: why the run fails though its tests may have passed (`--xen-fail-if`).
@@ -69,7 +67,23 @@ class Session:
         self.config = config
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.run = secrets.randbits(24) | 1
-        self.xens = Xens(
+        self.guest_numbers = itertools.count(1)
+        self.rig: Rig | None = None
+        self.comparison: Comparison | None = None
+        self.faults: list[str] = []
+        self.hosts = Hosts(config, settings, self.tag, self.say)
+        self._rows: dict[str, Row] = {}
+        self._maps: dict[str, FrameMap] = {}
+        if settings.host or settings.compares:
+            self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
+
+    @functools.cached_property
+    def xens(self) -> Xens:
+        """The Xens to be tested; a pytest that has nothing to do with Xen never asks."""
+        from pytest_xenscrub.hypervisor.choice import Xens  # noqa: PLC0415 - as just said
+
+        settings = self.settings
+        return Xens(
             settings.variant,
             also=(CONTROL,) if settings.control else (),
             source=settings.source,
@@ -79,13 +93,6 @@ class Session:
             say=self.say,
             update=self.update,
         )
-        self.guest_numbers = itertools.count(1)
-        self.rig: Rig | None = None
-        self.comparison: Comparison | None = None
-        self.faults: list[str] = []
-        self.hosts = Hosts(config, settings, self.tag, self.say)
-        self._rows: dict[str, Row] = {}
-        self._maps: dict[str, FrameMap] = {}
 
     @property
     def tag(self) -> str:
@@ -333,14 +340,16 @@ class Session:
 
         They travel in the reports' `user_properties`; the last report of a test has all of them.
         """
-        from pytest_xenscrub.report.results import rows_of  # noqa: PLC0415
-
         properties: dict[str, list[tuple[str, object]]] = {}
         for reports in reporter.stats.values():
             for report in reports:
                 carried = getattr(report, "user_properties", [])
                 if len(carried) > len(properties.get(report.nodeid, [])):
                     properties[report.nodeid] = carried
+        if not properties:
+            return []
+        from pytest_xenscrub.report.results import rows_of  # noqa: PLC0415 - if there are any
+
         return [row for test, carried in properties.items() for row in rows_of(test, carried)]
 
     def compare(self, reporter: pytest.TerminalReporter | None) -> bool:
