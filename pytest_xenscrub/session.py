@@ -74,7 +74,7 @@ class Session:
         self.hosts = Hosts(config, settings, self.tag, self.say)
         self._rows: dict[str, Row] = {}
         self._maps: dict[str, FrameMap] = {}
-        if settings.host or settings.compares:
+        if settings.host or settings.compares or settings.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
 
     @functools.cached_property
