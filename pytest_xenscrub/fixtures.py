@@ -7,6 +7,7 @@ Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe`, `timing
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,8 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
     rig = Rig(_xen_session.hosts.claim.get().name, xen_variant, deployment, _xen_session.say)
     _xen_session.rig = rig
     yield rig
+    if rig.running is not None:
+        _xen_session.logs.ended(rig.running)
     rig.close()
     _xen_session.rig = None
 
@@ -77,6 +80,7 @@ def xen_host(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig
     _xen_session.hosts.check(request.node)
     host = xen_rig.host
     xen_rig.dom0.watch_log()
+    request.node.user_properties.append(("xen.host", host.name))
     xen_rig.dom0.watch_stalls()
     return host
 
@@ -139,6 +143,7 @@ def _witness(xen_rig: Rig, xen_host: Host) -> Iterator[Witness | None]:
 
 @pytest.fixture
 def guests(
+    request: pytest.FixtureRequest,
     _xen_session: Session,
     xen_rig: Rig,
     dom0: Dom0,
@@ -158,6 +163,7 @@ def guests(
         clean_byte=xen_rig.info.clean_byte,
         reveal=_xen_session.settings.show_residue,
         live=_xen_session.update,
+        heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
         start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
     )

@@ -132,6 +132,10 @@ def _limit(text: str) -> Limit:
     return parse_limit(text)
 
 
+def _logs(text: str) -> Path:
+    return _folder(Path(text))
+
+
 def _share(text: str) -> float:
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -334,6 +338,10 @@ OPTIONS = (
         "write charts to FOLDER when all is done, as PNG and SVG: exposure, courses of destroys,"
         " destroy against memory, maps of memory", "FOLDER",
     ),
+    Option(
+        "logs", _logs, "folder for what hosts and guests say: serial logs, Xen's, consoles",
+        "FOLDER",
+    ),
     Option("repeat", _repeat, "run each measured test N times", "N", 1),
     Option(
         "show_residue", _flag,
@@ -372,6 +380,7 @@ class Settings:
     compare: tuple[Row, ...] | None
     fail_if: tuple[Limit, ...]
     plots: Path | None
+    logs: Path | None
     repeat: int
     show_residue: bool
 

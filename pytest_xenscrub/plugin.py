@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
     config.stash[_WORKERS] = []
+    config.pluginmanager.register(_Reports(config))
     _end_on_sigterm(config)
 
 
@@ -136,6 +137,13 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test's logs begin."""
+    if uses_host(item):
+        item.config.stash[SESSION].logs.begin(item.nodeid)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A host that stopped responding, or a Xen that complains, fails the test that did it."""
@@ -172,13 +180,29 @@ def _as_skip(item: pytest.Item, report: pytest.TestReport, error: MissingToolErr
     report.longrepr = (path, (line or 0) + 1, f"Skipped: {reason}")
 
 
+class _Reports:
+    """The hook that is not told of its session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A phase has ended, in this process or in a worker: whose fault, and which logs."""
+        session = self._config.stash[SESSION]
+        session.outcome.note(report)
+        session.logs.attach(self._config, report)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A figure that got worse fails a run whose tests have all passed."""
+    """A figure that got worse fails a run; one in which only infrastructure broke says so."""
     config = session.config
     if hasattr(config, "workerinput") or config.option.collectonly:
         return  # of pytest-xdist's processes one has all rows
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if not config.stash[SESSION].compare(reporter) and exitstatus == pytest.ExitCode.OK:
+    if config.stash[SESSION].compare(reporter):
+        session.exitstatus = config.stash[SESSION].outcome.status(exitstatus)
+    elif exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -24,6 +24,8 @@ from pytest_xenscrub.errors import (
 )
 from pytest_xenscrub.hosts import Hosts
 from pytest_xenscrub.report.live import Live
+from pytest_xenscrub.report.logs import Logs
+from pytest_xenscrub.report.outcome import Outcome, note_fault
 from pytest_xenscrub.stash import parameter, uses_host
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Session:
         comparison: with an earlier run, at the end, if one was asked for.
         faults: why the run fails though its tests may have passed (`--xen-fail-if`).
         hosts: those that may be used.
+        logs: files for what hosts and guests say.
+        outcome: whose fault it was that tests did not pass.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -74,6 +78,8 @@ class Session:
         self.hosts = Hosts(config, settings, self.tag, self.say)
         self._rows: dict[str, Row] = {}
         self._maps: dict[str, FrameMap] = {}
+        self.logs = Logs(settings.logs)
+        self.outcome = Outcome()
         if settings.host or settings.compares or settings.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
 
@@ -296,23 +302,27 @@ class Session:
         self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
     ) -> None:
         """Look at the host after a failure, so that what comes next finds one it can trust."""
+        error = None if call.excinfo is None else call.excinfo.value
+        if call.when == "call" and parameter(item, "xen_variant") == CONTROL:
+            self._judge_control(item, call, report)
+        if uses_host(item) or isinstance(error, XenScrubError):
+            note_fault(item, error, report)
         rig = self.rig
         if rig is None or not uses_host(item):
             return
         if call.when == "call":
             self.live.clear()
-        if call.when == "call" and parameter(item, "xen_variant") == CONTROL:
-            self._judge_control(item, call, report)
         if not report.failed:
             if call.when == "call":
                 rig.passed()
             return
-        error = None if call.excinfo is None else call.excinfo.value
         if isinstance(error, HostStalledError):
             rig.broke(str(error))
         if isinstance(error, DisagreementError):
             item.session.shouldstop = f"{item.nodeid}: {error.what}"
-        rig.healthy()
+        answers = rig.healthy()
+        if rig.running is not None:
+            self.logs.failed(item.nodeid, rig.running, answers=answers)
         report.sections.append(("xen host", rig.describe()))
         if not isinstance(error, XenScrubError) and rig.running is not None:
             report.sections += list(rig.running.evidence().items())

@@ -32,6 +32,10 @@ LEAST_BYTES = 8 * MIB
 _SHOWN_PAGES = 16
 
 
+def _unheard(_guest: str, _data: bytes) -> None:
+    """Nobody wants to know what guests say."""
+
+
 class GuestFactory:
     """Creates guests of our kernel.
 
@@ -57,6 +61,7 @@ class GuestFactory:
         clean_byte: int,
         reveal: bool,
         live: Callable[[str], None],
+        heard: Callable[[str, bytes], None] = _unheard,
         witness: Witness | None = None,
         start_sampling: Callable[[], Sampling | None] | None = None,
     ) -> None:
@@ -66,6 +71,7 @@ class GuestFactory:
         self.tag = tag
         self.live = live
         self.start_sampling = start_sampling
+        self._heard = heard
         self.names: dict[int, str] = {}
         self.guests: dict[int, Guest] = {}
         self.witness = witness
@@ -128,7 +134,7 @@ class GuestFactory:
         created = self.toolstack.create(config, deadline=deadline)
         guest = self.guests[number] = Guest(
             self.toolstack, self.dom0, config, created,
-            live=self.live, given_back=self._given_back, witness=self.witness,
+            live=self.live, heard=self._heard, given_back=self._given_back, witness=self.witness,
             start_sampling=self.start_sampling,
         )  # fmt: skip
         return guest

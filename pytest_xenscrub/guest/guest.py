@@ -91,6 +91,7 @@ class Guest:
         created: Created,
         *,
         live: Callable[[str], None],
+        heard: Callable[[str, bytes], None],
         given_back: BitMap64,
         witness: Witness | None = None,
         start_sampling: Callable[[], Sampling | None] | None = None,
@@ -103,6 +104,7 @@ class Guest:
         self._toolstack = toolstack
         self._dom0 = dom0
         self._live = live
+        self._heard = heard
         self._start_sampling = start_sampling
         self._given_back = given_back
         self._witness = witness
@@ -175,6 +177,7 @@ class Guest:
                     todo="look for a domain crash in Xen's log",
                     evidence=self.evidence(),
                 ) from None
+            self._heard(self.name, data)
             self._undelivered += self._decoder.feed(data)
 
     def _keep_account(self, ranges: Ranges) -> None:

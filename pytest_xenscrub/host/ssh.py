@@ -34,12 +34,13 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "the host key of {name} is not the one that is known",
-        "if the machine was installed anew, remove the old key: ssh-keygen -R {host}",
+        "if the machine was installed anew, remove the old key: {remove}",
     ),
     (
         r"Host key verification failed|host key is known",
         "the host key of {name} is not known",
-        "connect once by hand and compare the fingerprint: ssh {host}",
+        "connect once by hand and compare the fingerprint:"
+        " ssh -o StrictHostKeyChecking=ask {there} exit",
     ),
     (
         r"Permission denied|Too many authentication failures",
@@ -64,16 +65,39 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def classify(stderr: str, target: Target) -> InfrastructureError:
-    """The error for what ssh complained of when it could not connect to `target`."""
-    names = {"name": str(target), "host": target.host}
+_UNKNOWN_CAUSE = ("ssh could not connect to {name}", "try it by hand: ssh -v {there} exit")
+_REMOVE = re.compile(r"^\s*(ssh-keygen -f .+ -R .+?)\s*$", re.MULTILINE)
+
+
+def classify(stderr: str, target: Target, config: Path | None = None) -> InfrastructureError:
+    """The error for what ssh complained of when it could not connect to `target`.
+
+    Args:
+        stderr: what it said.
+        target: where it was to connect to.
+        config: the configuration that it used, if not the user's own.
+    """
+    there = []
+    if config is not None:
+        there += ["-F", str(config)]
+    if target.port is not None:
+        there += ["-p", str(target.port)]
+    there.append(f"{target.user}@{target.host}" if target.user else target.host)
+    # ssh knows the file, and under which name the key is there.
+    remove = _REMOVE.search(stderr)
+    names = {
+        "name": str(target),
+        "host": target.host,
+        "there": shlex.join(there),
+        "remove": remove[1] if remove else f"ssh-keygen -R {target.host}",
+    }
     what, todo = next(
         (cause[1:] for cause in _CAUSES if re.search(cause[0], stderr, re.IGNORECASE)),
-        ("ssh could not connect to {name}", "try it by hand: ssh -v {host}"),
+        _UNKNOWN_CAUSE,
     )
     return InfrastructureError(
         what.format(**names),
-        tried=f"ssh {target}",
+        tried=f"ssh {names['there']}",
         todo=todo.format(**names),
         evidence={"ssh": stderr},
     )
@@ -178,7 +202,8 @@ class SshHost:
                     spawn.end(self._master)
                     self._master = None
                     said = log.read_text(errors="replace")
-                    raise classify(said + ("\nConnection timed out" if late else ""), self._target)
+                    said += "\nConnection timed out" if late else ""
+                    raise classify(said, self._target, self._config)
                 time.sleep(0.02)
 
     def _alive(self) -> bool:

@@ -76,8 +76,9 @@ def run_on(machine: LabMachine, *arguments: str) -> tuple[int, str]:
 def create(host: SshHost, name: str) -> None:
     """A guest that is built and never runs."""
     host.put(build_kernel(), "/root/kernel.elf", deadline=Deadline.after(30, "kernel"))
-    settings = f'name="{name}" type="pv" memory=16 kernel="/root/kernel.elf"'
-    sh(host, f"printf '%s\\n' {settings} | tee /root/guest.cfg && xl create -p /root/guest.cfg")
+    settings = f'name = "{name}"\ntype = "pv"\nmemory = 16\nkernel = "/root/kernel.elf"\n'
+    host.run(["sh", "-c", "cat > /root/guest.cfg && xl create -p /root/guest.cfg"],
+             deadline=Deadline.after(60, "xl create"), stdin=settings.encode())  # fmt: skip
 
 
 def test_a_second_run_is_told_who_has_the_machine_and_can_wait(

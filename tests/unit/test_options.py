@@ -42,6 +42,7 @@ BAD = [
     ("profile", "/proc/no", "/proc/no: cannot be made"),
     ("compare", "/no/such/file", "/no/such/file: there is no such file"),
     ("fail_if", "destroy", "'destroy' is no limit"),
+    ("logs", "/proc/no/folder", "cannot be made"),
     ("repeat", "0", "'0' is no number of repeats"),
     ("repeat", "two", "'two' is no number of repeats"),
 ]

@@ -18,6 +18,7 @@ import pytest
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.host import emulated
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
+from pytest_xenscrub.report.outcome import INFRASTRUCTURE_STATUS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +116,7 @@ def measure(timings):
 # For a process of its own, where `_no_real_host` does not reach.
 NOTHING_IS_BUILT = """
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
+from pytest_xenscrub.report.outcome import INFRASTRUCTURE_STATUS
 
 Xens.get = lambda xens, name: ChosenXen(xens.variants[name])
 """
@@ -685,6 +687,124 @@ def test_rows_of_all_workers_are_in_the_table_junit_and_results(
     assert text.count("memory of destroyed guests") == 1
 
 
+# -- for CI ------------------------------------------------------------------------------------
+
+OUTCOMES = """
+    import pytest
+    from pytest_xenscrub.errors import *
+
+    @pytest.fixture
+    def late():
+        yield
+        raise XenFaultError("Xen panicked")
+
+    def test_passed(xen_host): pass
+    def test_leak(xen_host): assert False, "RESIDUE"
+    def test_panic(xen_host): raise XenFaultError("Xen panicked")
+    def test_late(xen_host, late): pass
+    def test_lost(xen_host): raise InfrastructureError("no connection")
+    def test_elsewhere(): raise InfrastructureError("no connection")
+    def test_plain(request): request.getfixturevalue("nothing")
+    @pytest.fixture
+    def breaks(): raise ValueError
+    def test_not_ours(breaks): pass
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize(
+    ("chosen", "status"),
+    [
+        ("passed", 0),
+        ("passed or lost or elsewhere", INFRASTRUCTURE_STATUS),
+        ("leak or lost", 1),
+        ("panic", 1),
+        ("late", 1),
+        ("not_ours", 1),
+    ],
+)
+def test_the_exit_status_tells_a_leak_from_broken_infrastructure(
+    project: pytest.Pytester, workers: tuple[str, ...], chosen: str, status: int
+) -> None:
+    if not workers:
+        assert run(project, OUTCOMES, "-k", chosen).ret == status
+    elif chosen in ("leak or lost", "passed or lost or elsewhere"):  # the others are no different
+        project.makepyfile(test_it=OUTCOMES)
+        assert project.runpytest_subprocess(HOST, "-k", chosen, *workers).ret == status
+
+
+def test_junit_tells_host_and_fault(project: pytest.Pytester) -> None:
+    run(project, OUTCOMES, "--junit-xml=junit.xml")
+    tree = ET.parse(project.path / "junit.xml")  # noqa: S314 - we have just written it
+    found = {
+        case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")}
+        for case in tree.iter("testcase")
+    }
+    assert found["test_passed"] == {"xen.host": "emulated"}
+    assert found["test_leak"] == {"xen.host": "emulated", "xen.fault": "xen"}
+    assert found["test_lost"] == {"xen.host": "emulated", "xen.fault": "infrastructure"}
+    assert found["test_not_ours"] == {}
+
+
+def test_logs_are_named_in_junit(project: pytest.Pytester) -> None:
+    test = """
+        def test_failed(xen_host, xen_rig, _xen_session, request):
+            xen_host.serial_tail = lambda lines: "(XEN) serial"
+            xen_rig.dom0.xen_log = lambda lines: "(XEN) log"
+            _xen_session.logs.console(request.node.nodeid, "victim-1", b"one ")
+            _xen_session.logs.console(request.node.nodeid, "victim-1", b"two")
+            assert False
+
+        def test_silent(xen_host): pass
+    """
+    old = project.path / "logs" / "test_it.py_test_failed" / "old.console"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    run(project, test, "--xen-logs=logs", "--junit-xml=junit.xml")
+    texts = {path.name: path.read_text() for path in old.parent.iterdir()}
+    assert texts == {
+        "victim-1.console": "one two", "serial.log": "(XEN) serial", "xen.log": "(XEN) log"
+    }  # fmt: skip
+    tree = ET.parse(project.path / "junit.xml")  # noqa: S314 - we have just written it
+    said = {case.get("name"): case.findtext("system-out") for case in tree.iter("testcase")}
+    lines = [f"[[ATTACHMENT|logs/test_it.py_test_failed/{name}]]" for name in sorted(texts)]
+    assert said == {"test_failed": "\n".join(lines), "test_silent": None}
+
+
+# -- several hosts -----------------------------------------------------------------------------
+
+TAGGED = """
+    import pytest
+
+    @pytest.mark.xen_host_tags("numa", "big")
+    def test_numa(xen_host): pass
+    def test_anywhere(xen_host): pass
+"""
+
+
+def test_a_test_that_no_host_suits_is_skipped_with_its_reason(project: pytest.Pytester) -> None:
+    result = run(project, TAGGED, "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*emulated has no big, numa"])
+    run(project, TAGGED, "-k", "numa")
+    assert len(starts(project)) == 1  # of the run before: nothing is started to skip something
+
+
+def test_more_workers_than_machines_end_the_run_before_it_starts(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile("def test_it(xen_host): pass")
+    result = pytester.runpytest_subprocess("--xen-host=lab7", "--xen-host=lab8", "-n3")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: 3 workers, and 2 hosts for them: lab7, lab8"])
+
+
+def test_hosts_that_cannot_be_meant_together_are_a_usage_error(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--xen-host=lab7", "--xen-host=emulated")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: emulated cannot be one of several hosts*"])
+
+
 # -- repeats and variants ----------------------------------------------------------------------
 
 
@@ -793,7 +913,7 @@ def test_a_control_whose_host_breaks_has_proven_nothing(project: pytest.Pytester
     error = "raise __import__('pytest_xenscrub.errors').errors.InfrastructureError('no RESIDUE')"
     result = run(project, CONTROLLED.format(on_control=error), "--xen-control")
     result.assert_outcomes(errors=1, passed=2)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.ret == INFRASTRUCTURE_STATUS
 
 
 def test_witnesses_that_disagree_are_an_error_and_end_the_session(

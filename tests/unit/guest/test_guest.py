@@ -138,7 +138,7 @@ class Started:
         fake: Any = self.host
         self.guest = Guest(
             fake, fake, config, Created(5, 1.0, 2.0),
-            live=self.shown.append, given_back=self.given_back,
+            live=self.shown.append, heard=lambda *_: None, given_back=self.given_back,
         )  # fmt: skip
 
 

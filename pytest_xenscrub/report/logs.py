@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""`--xen-logs`: what hosts and guests said, in files, named in JUnit for those who read it.
+
+FOLDER/<host>/serial.log, xen.log      at the end of a host's use
+FOLDER/<test>/<guest>.console          as it comes
+FOLDER/<test>/serial.log, xen.log      of a test that failed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+from _pytest.junitxml import xml_key
+
+from pytest_xenscrub.errors import XenScrubError
+from pytest_xenscrub.workers import without_needs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_xenscrub.dom0.client import Dom0
+
+_LINES = 20000
+_LONGEST_NAME = 150
+
+
+class Logs:
+    """The folder, or nothing where none was asked for.
+
+    Args:
+        folder: where they go; None for nowhere.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def begin(self, test: str) -> None:
+        """A test begins: what an earlier run left of it is not its own."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder / file_name(test), ignore_errors=True)
+
+    def console(self, test: str, guest: str, data: bytes) -> None:
+        """A guest of a test has said something."""
+        if self._folder is not None:
+            self._append(file_name(test), f"{guest}.console", data)
+
+    def failed(self, test: str, dom0: Dom0, *, answers: bool) -> None:
+        """A test has failed on a host, which may no longer answer."""
+        self._logs(file_name(test), dom0, answers=answers)
+
+    def ended(self, dom0: Dom0) -> None:
+        """A host is not used any more."""
+        self._logs(file_name(dom0.host.name), dom0, answers=dom0.alive)
+
+    def _logs(self, name: str, dom0: Dom0, *, answers: bool) -> None:
+        if self._folder is None:
+            return
+        self._append(name, "serial.log", dom0.host.serial_tail(_LINES).encode())
+        # A host that breaks now has no log of Xen's to give: what broke it is told elsewhere.
+        with contextlib.suppress(XenScrubError):
+            self._append(name, "xen.log", dom0.xen_log(_LINES).encode() if answers else b"")
+
+    def _append(self, name: str, file: str, data: bytes) -> None:
+        if self._folder is None or not data:
+            return
+        path = self._folder / name / file
+        path.parent.mkdir(exist_ok=True)
+        with path.open("ab") as log:
+            log.write(data)
+
+    def attach(self, config: pytest.Config, report: pytest.TestReport) -> None:
+        """Name a test's files in its JUnit record, as Jenkins and GitLab look for them.
+
+        Paths are relative to where pytest was started, a CI job's own folder, if they are in it.
+        """
+        xml = config.stash.get(xml_key, None)
+        if self._folder is None or xml is None or report.when != "teardown":
+            return
+        folder = self._folder / file_name(report.nodeid)
+        top = config.invocation_params.dir
+        files = [path.relative_to(top) if path.is_relative_to(top) else path
+                 for path in sorted(folder.glob("*"))]  # fmt: skip
+        if files:
+            element = ET.Element("system-out")
+            element.text = "\n".join(f"[[ATTACHMENT|{path}]]" for path in files)
+            xml.node_reporter(report).append(element)
+
+
+def file_name(text: str) -> str:
+    """A name for a file, of a test's id or a host's name; another one for each."""
+    plain = without_needs(text)
+    name = re.sub(r"[^\w.-]+", "_", plain).strip("_.")
+    if len(name) > _LONGEST_NAME:
+        digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
+        name = f"{name[:_LONGEST_NAME]}-{digest}"
+    return name

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""Hosts reached through a real sshd on this machine, as a user's own ssh reaches them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host import spawn
+from pytest_xenscrub.host.ssh import SshHost
+from pytest_xenscrub.host.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        SSHD is None, reason="sshd is not installed: apt-get install openssh-server"
+    ),
+]
+
+
+def keygen(path: Path) -> str:
+    """A new key; gives its public half."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
+    subprocess.run(command, check=True)
+    return " ".join(path.with_suffix(".pub").read_text().split()[:2])
+
+
+class Server:
+    """An sshd of our own, with a host key, that lets one key in."""
+
+    def __init__(self, folder: Path) -> None:
+        assert SSHD is not None
+        self.folder = folder
+        folder.mkdir(mode=0o700)
+        self.host_key = keygen(folder / "host")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        (folder / "authorized").write_text(keygen(folder / "key") + "\n")
+        (folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
+            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nPidFile none\nUsePAM no\n"
+            "PasswordAuthentication yes\n"
+        )
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+        with (folder / "log").open("wb") as log:
+            self.process = spawn.spawn_tied(command, stderr=log)
+        end = time.monotonic() + 10
+        while "Server listening" not in (folder / "log").read_text():
+            assert time.monotonic() < end, (folder / "log").read_text()
+            time.sleep(0.02)
+
+    def config(self, name: str, *lines: str, known: str) -> str:
+        """A part of an ssh configuration in which `name` is this server."""
+        (self.folder / "known").write_text(known)
+        options = [
+            "HostName 127.0.0.1", f"Port {self.port}", "IdentitiesOnly yes", "IdentityAgent none",
+            f"UserKnownHostsFile {self.folder}/known", "GlobalKnownHostsFile /dev/null", *lines,
+        ]  # fmt: skip
+        return f"Host {name}\n" + "".join(f"  {option}\n" for option in options)
+
+    @property
+    def known(self) -> str:
+        return f"[127.0.0.1]:{self.port} {self.host_key}\n"
+
+    @property
+    def identity(self) -> str:
+        return f"IdentityFile {self.folder}/key"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "server")
+    yield server
+    spawn.end(server.process)
+
+
+def reach(tmp_path: Path, *configs: str) -> str:
+    """Run a command on host `lab`; gives what it printed."""
+    path = tmp_path / "ssh_config"
+    path.write_text("".join(configs))
+    host = SshHost(Target("lab"), config=path)
+    try:
+        return host.run(["echo", "reached"], deadline=Deadline.after(20, "echo")).stdout
+    finally:
+        host.close()
+
+
+def test_a_host_that_is_known(server: Server, tmp_path: Path) -> None:
+    config = server.config("lab", server.identity, known=server.known)
+    assert reach(tmp_path, config) == "reached\n"
+
+
+def test_an_unknown_host_key_is_refused_and_the_command_accepts_it(
+    server: Server, tmp_path: Path
+) -> None:
+    config = server.config("lab", server.identity, known="")
+    with pytest.raises(InfrastructureError, match="the host key of lab is not known") as caught:
+        reach(tmp_path, config)
+    assert (server.folder / "known").read_text() == ""
+    command = caught.value.todo.partition("fingerprint: ")[2]
+    # Who types it is asked, and says yes; nobody is there to be asked here.
+    command = command.replace("=ask", "=accept-new")
+    subprocess.run(shlex.split(command), check=True, stdin=subprocess.DEVNULL)
+    assert reach(tmp_path, config) == "reached\n"
+
+
+def test_a_changed_host_key_is_refused_and_the_command_forgets_the_old_one(
+    server: Server, tmp_path: Path
+) -> None:
+    other = keygen(tmp_path / "other")
+    config = server.config("lab", server.identity, known=f"[127.0.0.1]:{server.port} {other}\n")
+    with pytest.raises(InfrastructureError, match="is not the one that is known") as caught:
+        reach(tmp_path, config)
+    command = caught.value.todo.partition("old key: ")[2]
+    assert command.startswith("ssh-keygen ")
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert other not in (server.folder / "known").read_text()
+    with pytest.raises(InfrastructureError, match="is not known"):
+        reach(tmp_path, config)
+
+
+def test_no_password_is_asked_for(server: Server, tmp_path: Path) -> None:
+    keygen(tmp_path / "wrong")
+    config = server.config("lab", f"IdentityFile {tmp_path}/wrong", known=server.known)
+    begun = time.monotonic()
+    with pytest.raises(InfrastructureError, match="lab refused every key"):
+        reach(tmp_path, config)
+    assert time.monotonic() - begun < 10
+
+
+def test_a_key_of_the_users_agent(server: Server, tmp_path: Path) -> None:
+    agent = tmp_path / "agent"
+    process = spawn.spawn_tied(["ssh-agent", "-D", "-a", str(agent)])
+    try:
+        while not agent.exists():
+            time.sleep(0.02)
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(agent)}
+        subprocess.run(["ssh-add", "-q", str(server.folder / "key")], env=environment, check=True)
+        config = server.config("lab", known=server.known)
+        config = config.replace("IdentitiesOnly yes", "IdentitiesOnly no")
+        config = config.replace("IdentityAgent none", f"IdentityAgent {agent}")
+        assert reach(tmp_path, config) == "reached\n"
+    finally:
+        spawn.end(process)
+
+
+def test_a_host_behind_a_jump_host(server: Server, tmp_path: Path) -> None:
+    jump = Server(tmp_path / "jump")
+    try:
+        configs = (
+            server.config("lab", server.identity, "ProxyJump gate", known=server.known),
+            jump.config("gate", jump.identity, known=jump.known),
+        )
+        assert reach(tmp_path, *configs) == "reached\n"
+        assert "Accepted publickey" in (jump.folder / "log").read_text()
+        # The jump host's key counts too, and nobody is asked for it.
+        configs = (configs[0], jump.config("gate", jump.identity, known=""))
+        with pytest.raises(InfrastructureError, match="host key"):
+            reach(tmp_path, *configs)
+    finally:
+        spawn.end(jump.process)
