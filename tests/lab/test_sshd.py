@@ -8,6 +8,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.dom0 import lock
+from pytest_xenscrub.dom0.lock import Holder, HostLock
+from pytest_xenscrub.errors import HostLockedError, InfrastructureError
 from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target
@@ -144,6 +147,42 @@ def test_no_password_is_asked_for(server: Server, tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="lab refused every key"):
         reach(tmp_path, config)
     assert time.monotonic() - begun < 10
+
+
+def test_a_lock_ends_with_its_connection(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run has the machine, another waits, the first one's connection dies: it is taken over."""
+    monkeypatch.setattr(lock, "PATH", str(tmp_path / "lock"))
+    path = tmp_path / "ssh_config"
+    path.write_text(server.config("lab", server.identity, known=server.known))
+    hosts = [SshHost(Target("lab"), config=path) for _ in range(2)]
+    said: list[str] = []
+    first, second = (
+        HostLock(
+            host, Holder(f"xenscrub-00000{n}", "alice", "desk3", "noon", "a test"), said.append
+        )
+        for n, host in enumerate(hosts, 1)
+    )
+    try:
+        first.acquire(0)
+        with pytest.raises(HostLockedError, match="lab is in use by xenscrub-000001 of alice"):
+            second.acquire(0)
+        # What is left of a run that was killed: nothing here, and a file there.
+        threading.Timer(1, hosts[0].disconnect).start()
+        second.acquire(20)
+        assert "waiting for xenscrub-000001" in said[0]
+        assert "taken over from a run that is dead, xenscrub-000001" in said[1]
+        with pytest.raises(HostLockedError, match="xenscrub-000002"):
+            first.again()
+        second.release()
+        assert not (tmp_path / "lock").exists()
+        first.again()
+        assert first.held
+    finally:
+        first.release()
+        for host in hosts:
+            host.close()
 
 
 def test_a_key_of_the_users_agent(server: Server, tmp_path: Path) -> None:
