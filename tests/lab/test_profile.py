@@ -29,9 +29,10 @@ def scrubbing(shares: dict[str, float]) -> float:
 
 
 def test_a_xen_that_scrubs_too_much_is_seen_scrubbing(tmp_path: Path) -> None:
-    """Four times is the most of all that is done; on a Xen that does not scrub it is next to none.
+    """It does nothing else as much; on a Xen that does not scrub there is next to none of it.
 
-    No tighter limit is tested, as on a busy machine the CPUs wait for each other's locks.
+    What waits for a lock is no work: on a busy machine the threads that are an emulated host's CPUs
+    wait for each other, and that may be more than all else.
     """
     results = tmp_path / "results"
     status, output = run_suite(
@@ -45,8 +46,9 @@ def test_a_xen_that_scrubs_too_much_is_seen_scrubbing(tmp_path: Path) -> None:
     assert {profile.symbols for profile in profiles.values()} == {"xen-syms"}, output
     shares = {name: busy_shares(profile.destroy) for name, profile in profiles.items()}
     slow = shares["scrubs_four_times"]
-    assert max(slow, key=slow.__getitem__).startswith("Xen;clear_page"), output
-    assert scrubbing(slow) >= 0.3, output
-    assert scrubbing(shares["noscrub"]) <= 0.05, output
+    work = {stack: share for stack, share in slow.items() if "spin_lock" not in stack}
+    assert max(work, key=work.__getitem__).startswith("Xen;clear_page"), output
+    assert scrubbing(slow) >= 0.1, output
+    assert scrubbing(shares["noscrub"]) <= 0.01, output
     assert "noscrub - scrubs_four_times" in output
     assert len(list(tmp_path.glob("*.folded"))) == len(profiles), output

@@ -23,12 +23,14 @@ _LABEL = 0.2
 def paint(axes: Axes, row: Row) -> None:
     """All three in GiB on one scale: what is free and unscrubbed is counted as free."""
     free = [(at, float(value)) for at, value in row.series.get("free_bytes", [])]
+    backlog = [(at, float(value)) for at, value in row.series.get("backlog_pages", [])]
     before = free[0][1]
+    end = max(at for at, _ in [*free, *backlog, *map(tuple, row.exposure_curve or [])])
     axes.step(
-        [at for at, _ in free], [(value - before) / GIB for _, value in free],
+        [*(at for at, _ in free), end],
+        [(value - before) / GIB for _, value in [*free, free[-1]]],
         where="post", color=BLUE, label="memory free again (as Xen counts it)",
     )  # fmt: skip
-    backlog = [(at, float(value)) for at, value in row.series.get("backlog_pages", [])]
     if backlog:
         axes.plot(
             [max(0.0, at) for at, _ in backlog], [pages * PAGE / GIB for _, pages in backlog],
@@ -42,7 +44,7 @@ def paint(axes: Axes, row: Row) -> None:
             color=GREEN, linestyle=(0, (4, 1.2, 1, 1.2)),
             label="still holds the guest's bytes (seen from outside)",
         )  # fmt: skip
-    end = 1.04 * max(at for at, _ in [*free, *backlog, *map(tuple, row.exposure_curve or [])])
+    end *= 1.04
     axes.set_xlim(0, end)
     axes.set_ylim(0, row.memory_bytes / GIB * 1.12)
     _paint_moments(axes, row, end)

@@ -63,7 +63,13 @@ def _by(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
 
 
 def _exposed(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.exposure_curve]
+    """Those with a curve; as in the table, a host's first end counts only where it is alone."""
+    curves = _by((row for row in rows if row.exposure_curve), lambda row: row.setting.variant)
+    return [
+        row
+        for group in curves.values()
+        for row in [each for each in group if not each.first_after_boot] or group
+    ]
 
 
 def _name(what: str, of: str, *, alone: bool = False) -> str:

@@ -41,8 +41,10 @@ def paint(axes: Axes, rows: Sequence[Row]) -> None:
         f"How long the bytes of a destroyed guest stay in RAM:"
         f" {' to '.join(map(gib, [sizes[0], *sizes[1:][-1:]]))}, {rows[0].setting.kind}"
     )
-    axes.legend(title="●  destroy has returned", alignment="left", loc="center left",
-                bbox_to_anchor=(1.0, 0.5))  # fmt: skip
+    axes.legend(
+        title="●  destroy has returned", alignment="left", loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+    )  # fmt: skip
 
 
 def _paint_variant(

@@ -64,7 +64,7 @@ def test_one_repeat_in_which_bytes_stayed_is_never_gone(axes: Axes, a_row: MakeR
 def test_a_course_is_in_gib_since_destroy_was_issued(axes: Axes, a_row: MakeRow) -> None:
     course.paint(axes, a_row(0.5, series=SERIES, exposure_curve=GONE, exposure=0.6, clean=0.7))
     free, backlog, held = (line.get_xydata() for line in axes.get_lines()[:3])
-    assert np.asarray(free)[-1].tolist() == [0.5, 1.0]
+    assert np.asarray(free)[-2:].tolist() == [[0.5, 1.0], [0.7, 1.0]]
     assert np.asarray(backlog).max(axis=0).tolist() == [0.7, 0.5]
     assert np.asarray(held)[0].tolist() == [0.0, 1.0]
     assert {text.get_text() for text in axes.texts} == {"destroy", "exposure", "clean"}
@@ -126,6 +126,18 @@ def test_tests_do_not_share_a_chart(tmp_path: Path, a_row: MakeRow) -> None:
     tests = ("tests/test_x.py::test_one", "tests/test_x.py::test_two[stock]")
     draw([a_row(test=test, exposure_curve=GONE) for test in tests], {}, tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == {"exposure-one", "exposure-two"}
+
+
+def test_the_first_end_after_a_boot_is_left_out_where_there_are_others(
+    tmp_path: Path, a_row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Row] = []
+    monkeypatch.setattr(exposure, "paint", lambda _, rows: shown.extend(rows))
+    cold = a_row(first_after_boot=True, exposure_curve=STAYS)
+    alone = a_row(variant="sync", first_after_boot=True, exposure_curve=GONE)
+    warm = a_row(exposure_curve=GONE)
+    draw([cold, warm, alone], {}, tmp_path)
+    assert shown == [warm, alone]
 
 
 def test_without_data_there_are_no_charts(tmp_path: Path, a_row: MakeRow) -> None:
