@@ -170,6 +170,8 @@ def pytest_runtest_makereport(
         if report.when != "teardown":
             report.when = session.blame(error)
     session.after(item, call, report)
+    if hasattr(item.config, "workerinput"):
+        vars(report)["xen_said"] = session.live.unsaid()  # pytest-xdist sends all of them
     return report
 
 
@@ -192,6 +194,9 @@ class _Reports:
         session = self._config.stash[SESSION]
         session.outcome.note(report)
         session.logs.attach(self._config, report)
+        if not hasattr(self._config, "workerinput"):
+            for line in getattr(report, "xen_said", ()):
+                session.say(f"[{report.node.gateway.id}] {line}")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -41,6 +41,7 @@ guests of a host, by 20 KiB in steps of a page or two over six of them, and not 
 DRAIN_POLL_SECONDS = 0.05
 # From the end of a connection to that of the ssh that had it: what it complained is read then.
 _LAST_WORDS_SECONDS = 1.0
+_READER_SECONDS = 5.0
 
 SERIAL_LINES = 400
 XEN_FAULT = re.compile(
@@ -566,7 +567,9 @@ class Dom0:
         except Exception:  # whatever holds it: it must not outlive us
             self._process.kill()
             self._process.wait(5)
-        self._reader.join(5)
+        self._reader.join(_READER_SECONDS)
+        if self._reader.is_alive():
+            return  # an ssh master that is stopped holds the pipes: to close them would hang
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()

@@ -18,7 +18,9 @@ _COLUMNS_LEFT = 10
 
 
 class Live:
-    """Prints beside pytest's own output; nothing where pytest prints nothing (a worker of xdist).
+    """Prints beside pytest's own output.
+
+    A worker of pytest-xdist's prints nothing: lines that stay travel with its next report.
 
     Args:
         config: pytest's; at -q and below lines that only inform are left out.
@@ -28,10 +30,19 @@ class Live:
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._reporter = config.pluginmanager.getplugin("terminalreporter")
         self._quiet = config.getoption("verbose", 0) < 0
+        self._unsaid: list[str] = []
+
+    def unsaid(self) -> list[str]:
+        """Lines that stay and could not be printed here, each once."""
+        lines, self._unsaid = self._unsaid, []
+        return lines
 
     def say(self, line: str) -> None:
         """Print a line that stays, on a line of its own."""
-        if self._reporter is None or self._quiet:
+        if self._quiet:
+            return
+        if self._reporter is None:
+            self._unsaid.append(line)
             return
         with self._uncaptured():
             self._erase()

@@ -214,7 +214,7 @@ FAULTS = {
     ),
     "network-cut": Fault(cut, 1, "dom0 stopped responding", "1 failed, 2 passed"),
     "hang": Fault(freeze, 1, "does not answer: power-cycled", "1 failed, 2 passed"),
-    "dom0-crash": Fault(crash_dom0, 1, "Kernel panic", "1 failed, 2 passed"),
+    "dom0-crash": Fault(crash_dom0, 1, "Hardware Dom0 crashed", "1 failed, 2 passed"),
     "disk-full": Fault(fill_disk, 1, "No space left on device", "1 error"),
 }  # fmt: skip
 

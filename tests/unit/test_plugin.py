@@ -353,6 +353,19 @@ def test_errors_count_under_xdist_as_they_do_without(project: pytest.Pytester) -
 
 # -- a host that breaks ------------------------------------------------------------------------
 
+
+def test_what_a_worker_says_is_printed(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_it="""
+        from pytest_xenscrub.stash import SESSION
+
+        def test_says(request): request.config.stash[SESSION].say("made anew")
+    """
+    )
+    result = project.runpytest_subprocess(HOST, "-n1")
+    result.stdout.fnmatch_lines(["*xen: [[]gw0[]] made anew"])
+
+
 STALLS = """
     def test_stalls(xen_host, xen_rig): xen_rig.dom0.stall = 7.5
     def test_after(xen_host, xen_rig): assert xen_rig.dom0.stall == 0

@@ -415,3 +415,17 @@ def test_close_ends_what_still_runs_in_dom0(connect: Connected, tmp_path: Path) 
     dom0.close()
     assert future.done()
     assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+
+
+def test_a_connection_that_somebody_else_holds_open_is_let_go_of(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an ssh master does that is stopped."""
+    monkeypatch.setattr(client, "_READER_SECONDS", 0.05)
+    dom0 = connect()
+    held = os.open(f"/proc/{dom0._process.pid}/fd/1", os.O_WRONLY)
+    begin = time.monotonic()
+    dom0.close(grace=0)
+    assert time.monotonic() - begin < 5
+    os.close(held)
+    dom0._reader.join(5)
