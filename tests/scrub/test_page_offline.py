@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Pages that are taken from Xen, as failing memory is, while a backlog waits; and come back.
+
+Which pages is not free: up to 4.21 Xen splits a free range around a page so that parts of it are
+not aligned to their size, and dies of that later, unless what is behind the page is as long as a
+power of two. And for a page that a PV guest has, it may take a lock that was never initialised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
+from pytest_xenscrub.units import PAGE
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.dom0.hotplug import Hotplug
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+LAST_PAGES = [1, 2, *(1 + (1 << order) for order in range(1, 10))]
+"""Counted from the end of a free range; in this order each is the last one of what is left."""
+
+
+@pytest.fixture
+def last_pages(probe: Probe, dom0: Dom0) -> list[int]:
+    """Frames that are free and clean, at the end of a range that no other one can be merged with.
+
+    Xen keeps the frames from one power of two to the next in a heap of their own.
+    """
+    free = probe.read(BitMap64()).clean_frames
+    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog of a probe"))
+    for order in range(40, 16, -1):
+        if free.issuperset(BitMap64(range((1 << order) - (1 << 10), 1 << order))):
+            return [(1 << order) - page for page in LAST_PAGES]
+    pytest.skip("no free range ends at a power of two, where a page can be taken safely")
+
+
+@pytest.mark.slow
+@pytest.mark.control
+def test_pages_come_and_go_while_backlog_waits(
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
+    hotplug: Hotplug, last_pages: list[int], xen_rig: Rig,
+) -> None:  # fmt: skip
+    """Pages that leave the heap leave its counters too, and split the range that they were in.
+
+    They are clean; around them are those that a dead guest left. A page that joins its neighbours
+    must not pass for dirty, nor they for clean, and no memory is lost or made by that.
+    """
+    whole = dom0.settled_free_bytes()
+    hotplug.offline_pages(last_pages)
+    assert hotplug.offlined(last_pages) == {*last_pages}, "free pages do not go offline"
+    less = len(last_pages) * PAGE
+    assert whole - dom0.settled_free_bytes() == less, "free memory does not tell of what is offline"
+
+    victim.memory_bytes = guests.most_bytes() * 15 // 16
+    frames = victim.fill()
+    assert not frames & BitMap64(last_pages), "the victim was given pages that are offline"
+    spinner = guests.spinners()
+    timings.record(victim.destroy(until="gone"))
+    backlog = dom0.backlog_pages()
+    free = dom0.settled_free_bytes()
+    hotplug.online_pages(last_pages)
+    assert dom0.settled_free_bytes() - free == less, "pages are online, and not free"
+    hotplug.offline_pages(last_pages)
+    assert hotplug.offlined(last_pages) == {*last_pages}
+    assert dom0.settled_free_bytes() == free, "pages that were online for a moment have left a mark"
+    still = dom0.backlog_pages()
+    spinner.destroy(until="gone")
+    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog with pages offline"))
+
+    hotplug.online_pages(last_pages)
+    assert dom0.backlog_pages() == 0, "clean pages that come online are no backlog"
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+    assert verdict.clean_frames.issuperset(BitMap64(last_pages)), "nobody is given them any more"
+    assert still <= backlog, "the backlog grew while nothing died"
+    if not still:
+        pytest.skip(f"clean, but Xen {xen_rig.xen.name} had no backlog any more when pages came")
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    raises=AssertionError,
+    reason="Xen forgets that a page is to be scrubbed when it goes offline; seen in 4.17",
+)
+def test_dirty_pages_that_went_offline_come_back_clean(
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
+    hotplug: Hotplug, last_pages: list[int], xen_rig: Rig,
+) -> None:  # fmt: skip
+    """A page that goes offline before it was scrubbed is owed that when it is online again.
+
+    Nor may it be waited for while it is away, by CPUs that look for it when they could be idle.
+    """
+    spinner = guests.spinners()
+    victim.memory_bytes = guests.most_bytes()
+    frames = victim.fill()
+    timings.record(victim.destroy(until="gone"))
+    if not dom0.backlog_pages():
+        pytest.skip(f"Xen {xen_rig.xen.name} leaves no page dirty that could go offline")
+    taken = BitMap64(last_pages) & frames
+    hotplug.offline_pages(sorted(taken, reverse=True))
+    spinner.destroy(until="gone")
+    assert hotplug.offlined(taken) == {*taken}
+    hotplug.online_pages(taken)
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+    assert taken & verdict.read_frames, "no page that was offline was read: nothing is proven"
