@@ -30,6 +30,7 @@ class Live:
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._reporter = config.pluginmanager.getplugin("terminalreporter")
         self._quiet = config.getoption("verbose", 0) < 0
+        self._remote = hasattr(config, "workerinput")
         self._unsaid: list[str] = []
 
     def unsaid(self) -> list[str]:
@@ -41,8 +42,10 @@ class Live:
         """Print a line that stays, on a line of its own."""
         if self._quiet:
             return
-        if self._reporter is None:
+        if self._remote:
             self._unsaid.append(line)
+            return
+        if self._reporter is None:
             return
         with self._uncaptured():
             self._erase()
