@@ -40,10 +40,14 @@ class Oracle:
     Args:
         memory: the host's RAM.
         clean_byte: what the Xen on it scrubs with.
+
+    Attributes:
+        proven: whether it was once seen, word for word, that frames are where we look for them.
     """
 
     def __init__(self, memory: HostMemory, clean_byte: int) -> None:
         self.ram = RamView(memory)
+        self.proven = False
         self._clean = np.uint64(int.from_bytes(bytes([clean_byte]) * 8, "little"))
 
     def clean(self, frames: BitMap64) -> BitMap64:
@@ -113,6 +117,7 @@ class Oracle:
                 " hold what it wrote there",
                 todo="this is an error of ours: in where we look for a frame, or in the filler",
             )
+        self.proven = True
 
     def search(self, run: int, guest: int) -> dict[int, int]:
         """All of RAM that holds a guest's pattern, at whatever address, aligned or not.
