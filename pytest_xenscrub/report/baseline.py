@@ -7,9 +7,7 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from pytest_xenscrub.report.table import COLUMNS, grouped, test_name, values
+from pytest_xenscrub.report.table import COLUMNS, grid, grouped, test_name, values
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
@@ -114,16 +112,7 @@ def _differences(pair: Pair) -> Iterable[str]:
 def render_baseline(comparison: Comparison) -> str:
     """The table: medians of this run, and how many times the earlier run's each is."""
     lines = [_line(pair) for pair in comparison.pairs]
-    if not lines:
-        return ""
-    header = list(lines[0])
-    used = [key for key in header if any(line[key] for line in lines)]
-    return tabulate(
-        [[line[key] for key in used] for line in lines],
-        headers=used,
-        disable_numparse=True,
-        colalign=["left" if key in ("test", "toolstack", "variant") else "right" for key in used],
-    )
+    return grid(lines, left=("test", "toolstack", "variant"))
 
 
 def _line(pair: Pair) -> dict[str, str]:

@@ -6,9 +6,15 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from pytest_xenscrub.report.table import count, grouped, spread, test_name, values, worst_verdict
+from pytest_xenscrub.report.table import (
+    count,
+    grid,
+    grouped,
+    spread,
+    test_name,
+    values,
+    worst_verdict,
+)
 from pytest_xenscrub.scrub.row import METRICS
 from pytest_xenscrub.units import MIB
 
@@ -47,16 +53,7 @@ def render_comparison(rows: Sequence[Row], first: str) -> str:
         if len(variants) > 1:
             reference = variants.get(first)
             lines += [_line(group, reference) for group in variants.values()]
-    if not lines:
-        return ""
-    not_measured = {m.column for m in _ALSO if not any(line[m.column] for line in lines)}
-    used = [key for key in lines[0] if key not in not_measured]
-    return tabulate(
-        [[line[key] for key in used] for line in lines],
-        headers=used,
-        disable_numparse=True,
-        colalign=["left" if key in _LEFT else "right" for key in used],
-    )
+    return grid(lines, left=_LEFT, droppable={metric.column for metric in _ALSO})
 
 
 def _line(group: list[Row], reference: list[Row] | None) -> dict[str, str]:

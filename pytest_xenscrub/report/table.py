@@ -12,7 +12,7 @@ from pytest_xenscrub.scrub.row import METRICS, SECONDS, SHARE
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from pytest_xenscrub.scrub.row import Metric, Row, Unit
 
@@ -25,16 +25,34 @@ def render(rows: Sequence[Row]) -> str:
     Times in seconds: one figure, or `median (least-most)` of several. Empty where nothing was
     measured.
     """
-    lines = [_line(group) for group in grouped(rows)]
+    return grid([_line(group) for group in grouped(rows)], left=_LEFT)
+
+
+def grid(
+    lines: Sequence[Mapping[str, str]],
+    *,
+    left: Container[str],
+    droppable: Container[str] | None = None,
+) -> str:
+    """Lines of named cells, all with the same names, as text; empty where there are none.
+
+    Args:
+        lines: the cells.
+        left: the columns that are aligned to the left.
+        droppable: the columns that are left out where all their cells are empty; None for all.
+    """
     if not lines:
         return ""
-    header = list(lines[0])
-    used = [key for key in header if any(line[key] for line in lines)]
+    used = [
+        key
+        for key in lines[0]
+        if (droppable is not None and key not in droppable) or any(line[key] for line in lines)
+    ]
     return tabulate(
         [[line[key] for key in used] for line in lines],
         headers=used,
         disable_numparse=True,
-        colalign=["left" if key in _LEFT else "right" for key in used],
+        colalign=["left" if key in left else "right" for key in used],
     )
 
 
