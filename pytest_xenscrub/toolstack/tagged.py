@@ -95,7 +95,7 @@ class TaggedDomains(ABC):
     def _leaving(
         self, domid: int, leave: Callable[[], object], *, until: Until, deadline: Deadline
     ) -> Reclaim:
-        """Watch a domain that something else than a destroy ends."""
+        """Watch a domain that no command of the agent's ends: `leave` does."""
         watch = self.dom0.watch(domid, None, until=until, deadline=deadline)
         # Answered after the watch has begun: what the domain has must be seen before it goes.
         self.dom0.ping(deadline)

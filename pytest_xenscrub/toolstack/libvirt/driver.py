@@ -113,14 +113,16 @@ class Libvirt(TaggedDomains):
         """`virDomainDestroy`, watched in dom0."""
         connection = self._connection
         domain = connection.find(domid, deadline)
-        watch = self.dom0.watch(domid, None, until=until, deadline=deadline)
-        # Answered after the watch has begun: what the domain has must be seen before it dies.
-        self.dom0.ping(deadline)
-        begin = time.monotonic()
-        connection.call(deadline, domain.destroy)
-        end = time.monotonic()
-        connection.lifecycle.wait_stopped(domid, deadline)
-        reclaim = watch.result()
+        client_seconds = 0.0
+
+        def end() -> None:
+            nonlocal client_seconds
+            begin = time.monotonic()
+            connection.call(deadline, domain.destroy)
+            client_seconds = time.monotonic() - begin
+            connection.lifecycle.wait_stopped(domid, deadline)
+
+        reclaim = self._leaving(domid, end, until=until, deadline=deadline)
         took = connection.transport.timing(
             "destroy", domain.name(), Deadline.after(_TIMING_SECONDS, deadline.step)
         )
@@ -131,7 +133,7 @@ class Libvirt(TaggedDomains):
             stderr="",
             issued=took.issued,
             returned=took.returned,
-            client_seconds=end - begin,
+            client_seconds=client_seconds,
         )
         return dataclasses.replace(
             reclaim, issued=took.issued, returned=took.returned, command=command
