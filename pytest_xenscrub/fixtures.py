@@ -194,13 +194,15 @@ def timings(
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
     setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
-    collected = Timings(setting, _xen_session.record, first_after_boot=xen_rig.first_measurement)
+    collected = Timings(
+        setting, _xen_session.records.record, first_after_boot=xen_rig.first_measurement
+    )
     yield collected
     collected.close()
     request.node.user_properties += results.as_properties(collected.rows)
     found = fits(collected.rows)
     for fit in found:
-        _xen_session.record_fit(setting, fit)
+        _xen_session.records.record_fit(setting, fit)
     request.node.user_properties += results.fits_as_properties(found)
 
 
@@ -230,7 +232,7 @@ def probe(_xen_session: Session, xen_rig: Rig, guests: GuestFactory, timings: Ti
 
     def judged(verdict: Verdict) -> None:
         timings.judge(verdict)
-        _xen_session.judged(timings.rows[-1] if timings.rows else None, verdict)
+        _xen_session.records.judged(timings.rows[-1] if timings.rows else None, verdict)
 
     return Probe(
         guests,

@@ -205,7 +205,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workerinput") or config.option.collectonly:
         return  # of pytest-xdist's processes one has all rows
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if config.stash[SESSION].compare(reporter):
+    if config.stash[SESSION].records.compare(reporter):
         session.exitstatus = config.stash[SESSION].outcome.status(exitstatus)
     elif exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

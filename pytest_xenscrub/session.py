@@ -26,6 +26,7 @@ from pytest_xenscrub.hosts import Hosts
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
 from pytest_xenscrub.report.outcome import Outcome, note_fault
+from pytest_xenscrub.report.records import Records
 from pytest_xenscrub.stash import parameter, uses_host
 
 if TYPE_CHECKING:
@@ -34,12 +35,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
     from pytest_xenscrub.hypervisor.deploy import Deployment
     from pytest_xenscrub.options import Settings
-    from pytest_xenscrub.report.baseline import Comparison
-    from pytest_xenscrub.report.plots.frames import FrameMap
     from pytest_xenscrub.rig import Rig
-    from pytest_xenscrub.scrub.fit import Fit
-    from pytest_xenscrub.scrub.row import Row, Setting
-    from pytest_xenscrub.scrub.verdict import Verdict
 
 CONTROL = "noscrub"
 CONTROL_ID = "control"
@@ -59,8 +55,7 @@ class Session:
         run: this run's number in the patterns and names of its guests, 24 bits.
         guest_numbers: of the guests to come: no two of a run write the same pattern.
         rig: the host in use, once a test has asked for one.
-        comparison: with an earlier run, at the end, if one was asked for.
-        faults: why the run fails though its tests may have passed (`--xen-fail-if`).
+        records: what was measured.
         hosts: those that may be used.
         logs: files for what hosts and guests say.
         outcome: whose fault it was that tests did not pass.
@@ -73,11 +68,8 @@ class Session:
         self.run = secrets.randbits(24) | 1
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
-        self.comparison: Comparison | None = None
-        self.faults: list[str] = []
+        self.records = Records(settings)
         self.hosts = Hosts(config, settings, self.tag, self.say)
-        self._rows: dict[str, Row] = {}
-        self._maps: dict[str, FrameMap] = {}
         self.logs = Logs(settings.logs)
         self.outcome = Outcome()
         if settings.host or settings.compares or settings.config:
@@ -210,38 +202,6 @@ class Session:
 
     # -- while a test runs ----------------------------------------------------------------------
 
-    def record(self, row: Row) -> None:
-        """Keep a row, now: what happens later must not lose it."""
-        if self.settings.plots is not None:
-            self._rows[row.id] = row
-        if self.settings.results is not None:
-            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
-
-            ResultsFile(self.settings.results).append(row)
-        if self.settings.profile is not None and self.settings.profile.folder is not None:
-            from pytest_xenscrub.report.profile import write_folded  # noqa: PLC0415
-
-            write_folded(row, self.settings.profile.folder)
-
-    def record_fit(self, setting: Setting, fit: Fit) -> None:
-        """Keep what the rows of a test come to."""
-        if self.settings.results is not None:
-            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
-
-            ResultsFile(self.settings.results).append_fit(setting, fit)
-
-    def judged(self, row: Row | None, verdict: Verdict) -> None:
-        """Keep a map of the machine's memory for the charts: of each Xen the first, or worst."""
-        if self.settings.plots is None or row is None:
-            return
-        from pytest_xenscrub.report.plots.frames import frame_map  # noqa: PLC0415 - with plots
-        from pytest_xenscrub.report.table import test_name  # noqa: PLC0415 - as above
-
-        variant = row.setting.variant
-        known = self._maps.get(variant)
-        if known is None or (known.state == "clean" and not verdict.clean):
-            self._maps[variant] = frame_map(verdict, f"{test_name(row)} on {variant}")
-
     def check_responsive(self) -> None:
         """Raise `HostStalledError` if dom0 was silent for too long since the test began."""
         dom0 = None if self.rig is None else self.rig.running
@@ -345,66 +305,9 @@ class Session:
 
     # -- at the end -----------------------------------------------------------------------------
 
-    def rows(self, reporter: pytest.TerminalReporter) -> list[Row]:
-        """Every row of the run, also of those tests that ran in other processes.
-
-        They travel in the reports' `user_properties`; the last report of a test has all of them.
-        """
-        properties: dict[str, list[tuple[str, object]]] = {}
-        for reports in reporter.stats.values():
-            for report in reports:
-                carried = getattr(report, "user_properties", [])
-                if len(carried) > len(properties.get(report.nodeid, [])):
-                    properties[report.nodeid] = carried
-        if not properties:
-            return []
-        from pytest_xenscrub.report.results import rows_of  # noqa: PLC0415 - if there are any
-
-        return [row for test, carried in properties.items() for row in rows_of(test, carried)]
-
-    def compare(self, reporter: pytest.TerminalReporter | None) -> bool:
-        """Compare with the earlier run of `--xen-compare`; whether the run may still pass."""
-        if self.settings.compare is None:
-            return True
-        from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
-        from pytest_xenscrub.report.gate import verdicts  # noqa: PLC0415
-
-        rows = [] if reporter is None else self.rows(reporter)
-        self.comparison = compare_runs(self.settings.compare, rows)
-        if self.settings.fail_if:
-            self.faults = verdicts(self.settings.fail_if, self.comparison)
-        return not self.faults
-
     def summary(self, reporter: pytest.TerminalReporter) -> None:
-        """Print the tables; see `print_summary`."""
-        rows = self.rows(reporter)
-        if rows or self.comparison is not None:
-            from pytest_xenscrub.report.summary import print_summary  # noqa: PLC0415 - if any
-
-            print_summary(
-                reporter, rows,
-                first=self.xens.names[0], repeated=self.settings.repeat > 1,
-                comparison=self.comparison, faults=self.faults, profile=self._profile(rows),
-            )  # fmt: skip
-            self._draw(rows, reporter)
-
-    def _profile(self, rows: list[Row]) -> str:
-        if self.settings.profile is None:
-            return ""
-        from pytest_xenscrub.report.profile import render_profiles  # noqa: PLC0415 - if asked for
-
-        return self._no_profile or render_profiles(rows)
-
-    def _draw(self, rows: list[Row], reporter: pytest.TerminalReporter) -> None:
-        if self.settings.plots is None or not rows:
-            return
-        from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - if asked for
-
-        # What was measured in this process has more in it than what travels with reports.
-        known = [self._rows.get(row.id, row) for row in rows]
-        paths = draw(known, self._maps, self.settings.plots)
-        if self.config.option.verbose >= 0:
-            reporter.write_line(f"{len(paths)} files with charts are in {self.settings.plots}")
+        """Print the tables, draw the charts."""
+        self.records.tell(reporter, first=lambda: self.xens.names[0], no_profile=self._no_profile)
 
     def close(self) -> None:
         """Let go of the host if no fixture has."""

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""What a run measured: kept as it happens, compared and told at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.report.baseline import Comparison
+    from pytest_xenscrub.report.plots.frames import FrameMap
+    from pytest_xenscrub.scrub.fit import Fit
+    from pytest_xenscrub.scrub.row import Row, Setting
+    from pytest_xenscrub.scrub.verdict import Verdict
+
+
+class Records:
+    """The rows of a run, and what else they come to.
+
+    Attributes:
+        comparison: with an earlier run, at the end, if one was asked for.
+        faults: why the run fails though its tests may have passed (`--xen-fail-if`).
+
+    Args:
+        settings: what the user asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.comparison: Comparison | None = None
+        self.faults: list[str] = []
+        self._settings = settings
+        self._rows: dict[str, Row] = {}
+        self._maps: dict[str, FrameMap] = {}
+
+    # -- as it happens --------------------------------------------------------------------------
+
+    def record(self, row: Row) -> None:
+        """Keep a row, now: what happens later must not lose it."""
+        if self._settings.plots is not None:
+            self._rows[row.id] = row
+        if self._settings.results is not None:
+            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+            ResultsFile(self._settings.results).append(row)
+        if self._settings.profile is not None and self._settings.profile.folder is not None:
+            from pytest_xenscrub.report.profile import write_folded  # noqa: PLC0415
+
+            write_folded(row, self._settings.profile.folder)
+
+    def record_fit(self, setting: Setting, fit: Fit) -> None:
+        """Keep what the rows of a test come to."""
+        if self._settings.results is not None:
+            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+            ResultsFile(self._settings.results).append_fit(setting, fit)
+
+    def judged(self, row: Row | None, verdict: Verdict) -> None:
+        """Keep a map of the machine's memory for the charts: of each Xen the first, or worst."""
+        if self._settings.plots is None or row is None:
+            return
+        from pytest_xenscrub.report.plots.frames import frame_map  # noqa: PLC0415 - with plots
+        from pytest_xenscrub.report.table import test_name  # noqa: PLC0415 - as above
+
+        variant = row.setting.variant
+        known = self._maps.get(variant)
+        if known is None or (known.state == "clean" and not verdict.clean):
+            self._maps[variant] = frame_map(verdict, f"{test_name(row)} on {variant}")
+
+    # -- at the end -----------------------------------------------------------------------------
+
+    def rows(self, reporter: pytest.TerminalReporter) -> list[Row]:
+        """Every row of the run, also of those tests that ran in other processes.
+
+        They travel in the reports' `user_properties`; the last report of a test has all of them.
+        """
+        properties: dict[str, list[tuple[str, object]]] = {}
+        for reports in reporter.stats.values():
+            for report in reports:
+                carried = getattr(report, "user_properties", [])
+                if len(carried) > len(properties.get(report.nodeid, [])):
+                    properties[report.nodeid] = carried
+        if not properties:
+            return []
+        from pytest_xenscrub.report.results import rows_of  # noqa: PLC0415 - if there are any
+
+        return [row for test, carried in properties.items() for row in rows_of(test, carried)]
+
+    def compare(self, reporter: pytest.TerminalReporter | None) -> bool:
+        """Compare with the earlier run of `--xen-compare`; whether the run may still pass."""
+        if self._settings.compare is None:
+            return True
+        from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
+        from pytest_xenscrub.report.gate import verdicts  # noqa: PLC0415
+
+        rows = [] if reporter is None else self.rows(reporter)
+        self.comparison = compare_runs(self._settings.compare, rows)
+        if self._settings.fail_if:
+            self.faults = verdicts(self._settings.fail_if, self.comparison)
+        return not self.faults
+
+    def tell(
+        self,
+        reporter: pytest.TerminalReporter,
+        *,
+        first: Callable[[], str],
+        no_profile: str,
+    ) -> None:
+        """Print the tables, draw the charts.
+
+        Args:
+            reporter: pytest's.
+            first: gives the variant that the others are compared with.
+            no_profile: why there is no profile though one was asked for.
+        """
+        rows = self.rows(reporter)
+        if not rows and self.comparison is None:
+            return
+        from pytest_xenscrub.report.summary import print_summary  # noqa: PLC0415 - if any
+
+        print_summary(
+            reporter, rows,
+            first=first(), repeated=self._settings.repeat > 1,
+            comparison=self.comparison, faults=self.faults,
+            profile=self._profile(rows, no_profile),
+        )  # fmt: skip
+        self._draw(rows, reporter)
+
+    def _profile(self, rows: list[Row], no_profile: str) -> str:
+        if self._settings.profile is None:
+            return ""
+        from pytest_xenscrub.report.profile import render_profiles  # noqa: PLC0415 - if asked for
+
+        return no_profile or render_profiles(rows)
+
+    def _draw(self, rows: list[Row], reporter: pytest.TerminalReporter) -> None:
+        if self._settings.plots is None or not rows:
+            return
+        from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - if asked for
+
+        # What was measured in this process has more in it than what travels with reports.
+        known = [self._rows.get(row.id, row) for row in rows]
+        paths = draw(known, self._maps, self._settings.plots)
+        if reporter.config.option.verbose >= 0:
+            reporter.write_line(f"{len(paths)} files with charts are in {self._settings.plots}")
