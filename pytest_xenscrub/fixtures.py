@@ -160,6 +160,7 @@ def guests(
         tag=_xen_session.tag,
         numbers=_xen_session.guest_numbers,
         given_back=xen_rig.given_back,
+        cpus=xen_rig.info.cpus,
         clean_byte=xen_rig.info.clean_byte,
         reveal=_xen_session.settings.show_residue,
         live=_xen_session.update,

@@ -36,6 +36,7 @@ BEAT_SECONDS = 0.25
 SHUTDOWN_CRASH = 3
 SCHEDULER_CREDIT = 5
 SCHEDULER_CREDIT2 = 6
+MOST_CPUS = 4096
 
 HEAP_DUMP = re.compile(r"'H' pressed|heap\[node=|Node \d+ has \d+ unscrubbed")
 NODE = re.compile(r"NODE(\d+) start->(\d+) size->(\d+)")
@@ -256,6 +257,24 @@ class Agent:
         """Crash a domain from outside, as `SHUTDOWN_crash` from inside would."""
         self.xc.domain_shutdown(domid, SHUTDOWN_CRASH)
         return {}
+
+    def do_pin(self, domid: int, vcpus: int) -> Facts:
+        """Bind each vCPU of a domain to a CPU of its own."""
+        cpus = iter(range(MOST_CPUS))
+        for number in range(vcpus):
+            if not any(self.pinned(domid, number, cpu) for cpu in cpus):
+                raise LookupError("there are not {} CPUs online".format(vcpus))
+        return {}
+
+    def pinned(self, domid: int, vcpu: int, cpu: int) -> bool:
+        """Whether a vCPU could be bound to a CPU: to one that is offline it cannot."""
+        try:
+            self.xc.vcpu_setaffinity(domid, vcpu, [cpu])
+        except Exception as error:
+            if error.args[:1] == (errno.EINVAL,):
+                return False
+            raise
+        return True
 
     def do_weigh(self, domid: int, weight: int) -> Facts:
         """Set a domain's weight, where the scheduler has such."""

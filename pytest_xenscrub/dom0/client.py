@@ -456,6 +456,10 @@ class Dom0:
             raise deadline.error(**self.evidence())
         return result
 
+    def pin_vcpus(self, domid: int, vcpus: int) -> None:
+        """Bind each of a domain's vCPUs to a CPU of its own: the scheduler has no choice."""
+        self._look("pin", f"pinning the vCPUs of domain {domid}", domid=domid, vcpus=vcpus)
+
     def yield_cpus(self, domid: int) -> None:
         """Give a domain's vCPUs the least weight: they run, and step aside for all others.
 

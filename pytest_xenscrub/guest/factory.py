@@ -58,6 +58,7 @@ class GuestFactory:
         tag: str,
         numbers: Iterator[int],
         given_back: BitMap64,
+        cpus: int,
         clean_byte: int,
         reveal: bool,
         live: Callable[[str], None],
@@ -79,7 +80,7 @@ class GuestFactory:
         self._reveal = reveal
         self._numbers = numbers
         self._given_back = given_back
-        self._cpus = dom0.info().cpus
+        self._cpus = cpus
 
     def create(
         self,
@@ -148,9 +149,11 @@ class GuestFactory:
     def spinners(self) -> Guest:
         """A small guest whose vCPUs, one for each CPU, keep every CPU from being idle.
 
-        It steps aside for all who have work: nobody is to wait for it longer than need be.
+        Each has a CPU of its own, as a scheduler may leave one idle where two can share. It steps
+        aside for all who have work: nobody is to wait for it longer than need be.
         """
         guest = self.create("spinner", 2 * LEAST_BYTES, "spin")
         guest.ready()
+        self.dom0.pin_vcpus(guest.domid, guest.config.vcpus)
         self.dom0.yield_cpus(guest.domid)
         return guest

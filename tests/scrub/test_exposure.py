@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.scrub.elsewhere import describe, find_copies
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.units import GIB, MIB
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 5.0
 """How long bytes are looked at while no CPU is idle: a hundred times what an idle one needs."""
 SMALL_BYTES = 64 * MIB
-
-
-def keep_cpus_busy(guests: GuestFactory) -> Guest:
-    """A guest that spins on every CPU, each vCPU on its own: a scheduler may leave one idle."""
-    spinner = guests.spinners()
-    deadline = Deadline.after(60, f"{spinner.name}: pinning its vCPUs")
-    for cpu in map(str, range(spinner.config.vcpus)):
-        pin = ["xl", "vcpu-pin", str(spinner.domid), cpu, cpu]
-        guests.dom0.run(pin, deadline=deadline).check()
-    return spinner
 
 
 def check_nothing_elsewhere(oracle: Oracle, guests: GuestFactory, guest: Guest) -> None:
@@ -82,7 +71,7 @@ def test_bytes_while_no_cpu_is_idle(
     Xen whose bytes go all the same is told from it in the column `exposure`.
     """
     frames = victim.fill()
-    spinner = keep_cpus_busy(guests)
+    spinner = guests.spinners()
     ended = victim.destroy(until="gone")
     timings.record(ended)
     assert ended.recorder is not None
@@ -110,7 +99,7 @@ def test_bytes_of_many_small_guests(
     small = [guests.create("victim", SMALL_BYTES, "fill") for _ in range(count)]
     for guest in small:
         guest.ready()
-    spinner = keep_cpus_busy(guests) if busy else None
+    spinner = guests.spinners() if busy else None
     dying = [in_background(partial(guest.destroy, until="gone")) for guest in small]
     ended = [future.result() for future in dying]
     most = max_exposure * count * SMALL_BYTES / GIB

@@ -100,9 +100,9 @@ def test_dirty_pages_that_went_offline_come_back_clean(
 
     Nor may it be waited for while it is away, by CPUs that look for it when they could be idle.
     """
-    spinner = guests.spinners()
-    victim.memory_bytes = guests.most_bytes()
+    victim.memory_bytes = guests.most_bytes() * 15 // 16
     frames = victim.fill()
+    spinner = guests.spinners()
     timings.record(victim.destroy(until="gone"))
     if not dom0.backlog_pages():
         pytest.skip(f"Xen {xen_rig.xen.name} leaves no page dirty that could go offline")

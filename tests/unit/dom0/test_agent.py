@@ -66,6 +66,8 @@ class FakeXc:
         self.looks: list[tuple[dict[str, Any] | None, int]] = [(None, 2 * GIB_IN_KIB)]
         self.backlogs: list[dict[str, int]] = [{}]
         self.crashed: list[tuple[int, int]] = []
+        self.pinned: list[tuple[int, int, list[int]]] = []
+        self.offline = 1
         self.nodes = ""
         self._free_kib = 2 * GIB_IN_KIB
 
@@ -105,6 +107,11 @@ class FakeXc:
 
     def domain_shutdown(self, domid: int, reason: int) -> None:
         self.crashed.append((domid, reason))
+
+    def vcpu_setaffinity(self, domid: int, vcpu: int, cpus: list[int]) -> None:
+        if cpus == [self.offline]:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        self.pinned.append((domid, vcpu, cpus))
 
 
 class Conversation:
@@ -310,6 +317,11 @@ def test_write_makes_the_folder(agent: Conversation, tmp_path: Path) -> None:
 def test_crash(agent: Conversation, xc: FakeXc) -> None:
     agent.ask("crash", domid=5)
     assert xc.crashed == [(5, 3)]
+
+
+def test_each_vcpu_on_an_online_cpu_of_its_own(agent: Conversation, xc: FakeXc) -> None:
+    agent.ask("pin", domid=5, vcpus=2)
+    assert xc.pinned == [(5, 0, [0]), (5, 1, [2])]
 
 
 def test_run(agent: Conversation) -> None:
