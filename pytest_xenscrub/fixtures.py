@@ -189,8 +189,8 @@ def timings(
 
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
-    from pytest_xenscrub.machine import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.report import results  # noqa: PLC0415
+    from pytest_xenscrub.report.origin import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ from pytest_xenscrub.units import parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_xenscrub.host.pool import HostDescription
+    from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.report.gate import Limit
     from pytest_xenscrub.scrub.row import Row
 
@@ -28,7 +28,7 @@ _MOST_REPEATS = 1000
 
 
 def _host(text: str) -> HostDescription:
-    from pytest_xenscrub.host.pool import parse_host  # noqa: PLC0415 - only if there is one
+    from pytest_xenscrub.host.description import parse_host  # noqa: PLC0415 - only if there is one
 
     return parse_host(text)
 

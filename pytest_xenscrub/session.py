@@ -22,7 +22,7 @@ from pytest_xenscrub.errors import (
     XenFaultError,
     XenScrubError,
 )
-from pytest_xenscrub.hosts import Hosts
+from pytest_xenscrub.pool.hosts import Hosts
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
 from pytest_xenscrub.report.outcome import Outcome, note_fault

@@ -15,7 +15,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.pool import EMULATED, TOOLSTACKS, HostDescription
+from pytest_xenscrub.host.description import EMULATED, TOOLSTACKS, HostDescription
 from pytest_xenscrub.host.power import parse_power, parse_serial
 from pytest_xenscrub.host.target import MAX_PORT, Target, parse_target
 

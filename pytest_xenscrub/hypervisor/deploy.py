@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_xenscrub.host.pool import HostDescription
+    from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.choice import ChosenXen

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from _pytest.junitxml import xml_key
 
 from pytest_xenscrub.errors import XenScrubError
-from pytest_xenscrub.workers import without_needs
+from pytest_xenscrub.pool.workers import without_needs
 
 if TYPE_CHECKING:
     from pathlib import Path

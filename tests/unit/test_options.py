@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.host.pool import HostDescription
+from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
 from pytest_xenscrub.options import OPTIONS, ProfileChoice, Settings, read_settings
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.host.description import HostDescription, make_pool, parse_host
 from pytest_xenscrub.host.hosts_file import line_of, load_hosts
-from pytest_xenscrub.host.pool import HostDescription, make_pool, parse_host
 from pytest_xenscrub.host.target import Target
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError, HostUnusableError
+from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.host.emulated import EmulatedHost
-from pytest_xenscrub.host.pool import parse_host
 from pytest_xenscrub.hypervisor import deploy, grub, recovery
 from pytest_xenscrub.hypervisor.build import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen

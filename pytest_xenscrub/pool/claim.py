@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.dom0.lock import Holder, HostLock
-    from pytest_xenscrub.host.pool import HostDescription
+    from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.host.ssh import SshHost
 
 _TURN_SECONDS = 5.0
@@ -135,7 +135,7 @@ class Claim:
     def _claim(self, described: HostDescription, wait_seconds: float) -> None:
         from pytest_xenscrub.dom0.lock import HostLock  # noqa: PLC0415 - only with a machine
         from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - as above
-        from pytest_xenscrub.leftovers import refuse_busy, sweep  # noqa: PLC0415 - as above
+        from pytest_xenscrub.pool.leftovers import refuse_busy, sweep  # noqa: PLC0415 - as above
 
         if described.target is None:
             raise TypeError(f"{described.name} is not reached over ssh")

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.claim import Claim
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.pool import TOOLSTACKS, make_pool
+from pytest_xenscrub.host.description import TOOLSTACKS, make_pool
+from pytest_xenscrub.pool.claim import Claim
+from pytest_xenscrub.pool.workers import Allotment, HostScheduling, with_needs
 from pytest_xenscrub.stash import parameter, uses_host
-from pytest_xenscrub.workers import Allotment, HostScheduling, with_needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pytest_xenscrub.host.pool import HostDescription
+    from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.options import Settings
 
 MARKER = "xen_host_tags"

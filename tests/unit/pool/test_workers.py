@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_xenscrub.host.pool import HostDescription
+from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
-from pytest_xenscrub.workers import (
+from pytest_xenscrub.pool.workers import (
     Allotment,
     HostScheduling,
     needs_of,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from xdist.workermanage import WorkerController
 
-    from pytest_xenscrub.host.pool import HostDescription
+    from pytest_xenscrub.host.description import HostDescription
 
 _NEEDS = re.compile(r"@xen_host\(([^)]*)\)$")
 _AHEAD = 2
