@@ -17,6 +17,7 @@ from _pytest._code.code import ReprFileLocation
 from pytest_xenscrub.errors import (
     DisagreementError,
     HostStalledError,
+    HostUnusableError,
     InfrastructureError,
     MissingToolError,
     XenFaultError,
@@ -69,6 +70,7 @@ class Session:
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
         self.records = Records(settings)
+        self._told: XenScrubError | None = None
         self.hosts = Hosts(config, settings, self.tag, self.say)
         self.logs = Logs(settings.logs)
         self.outcome = Outcome()
@@ -239,23 +241,34 @@ class Session:
         excinfo: pytest.ExceptionInfo[BaseException],
         report: pytest.TestReport,
     ) -> None:
-        """Show the test's own lines and the error's text, not the way through this package."""
+        """Show the test's own lines and the error's text, not the way through this package.
+
+        What a fixture of the whole session failed with is every later test's error too: told in
+        full once, and in one line after that.
+        """
         if self.config.option.tbstyle in _FULL_TRACEBACKS or self.config.option.fulltrace:
             return
-        root = self.config.rootpath
-        own = excinfo.traceback.filter(
-            lambda entry: (
-                Path(entry.path).is_relative_to(root)
-                and not Path(entry.path).is_relative_to(_PACKAGE)
-                and "site-packages" not in Path(entry.path).parts
+        told, self._told = self._told, error
+        what = error.what
+        if error is told:
+            what = f"{what} (told above)"
+            again = HostUnusableError(what).with_traceback(error.__traceback__)
+            shown = pytest.ExceptionInfo.from_exception(again).getrepr(style="value")
+        else:
+            root = self.config.rootpath
+            own = excinfo.traceback.filter(
+                lambda entry: (
+                    Path(entry.path).is_relative_to(root)
+                    and not Path(entry.path).is_relative_to(_PACKAGE)
+                    and "site-packages" not in Path(entry.path).parts
+                )
             )
-        )
-        if own:
-            excinfo.traceback = own
-        shown = excinfo.getrepr(style="short" if own else "value")
+            if own:
+                excinfo.traceback = own
+            shown = excinfo.getrepr(style="short" if own else "value")
         # What pytest's summary shows in its one line.
         path, line, _ = report.location
-        shown.reprcrash = ReprFileLocation(path, line or 0, error.what)
+        shown.reprcrash = ReprFileLocation(path, line or 0, what)
         report.longrepr = shown
 
     def after(

@@ -354,6 +354,28 @@ def test_errors_count_under_xdist_as_they_do_without(project: pytest.Pytester) -
 # -- a host that breaks ------------------------------------------------------------------------
 
 
+def test_what_fails_for_the_whole_session_is_told_in_full_once(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_it="""
+        import pytest
+        from pytest_xenscrub.errors import InfrastructureError
+
+        @pytest.fixture(scope="session")
+        def cable():
+            raise InfrastructureError("no connection", todo="plug it in")
+
+        def test_first(cable): pass
+        def test_second(cable): pass
+        def test_third(cable): pass
+    """
+    )
+    result = project.runpytest_subprocess(HOST)
+    result.assert_outcomes(errors=3)
+    assert result.stdout.str().count("next: plug it in") == 1
+    result.stdout.fnmatch_lines(["ERROR*test_first - no connection"])
+    result.stdout.fnmatch_lines(["ERROR*test_third - no connection (told above)"])
+
+
 def test_what_a_worker_says_is_printed(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_it="""
