@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _VIEW = re.compile(r"^FlatView #\d+\n(.*?)(?=^FlatView #|\Z)", re.MULTILINE | re.DOTALL)
 _RANGE = re.compile(
@@ -30,11 +33,14 @@ class HostMemory(NamedTuple):
         fd: descriptor of the file that it is; owned by the host.
         size: of the file, bytes.
         extents: what of it the machine has where, by address.
+        translate: where a virtual address is, a machine address, by the page tables that a CPU
+            uses now; None where nowhere.
     """
 
     fd: int
     size: int
     extents: tuple[Extent, ...]
+    translate: Callable[[int], int | None]
 
 
 def parse_map(text: str, name: str) -> tuple[Extent, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import DisagreementError
+from pytest_xenscrub.outside.frame_table import FrameTable
 from pytest_xenscrub.outside.pattern import POSITION_BITS, WORDS, matches, owner_word
 from pytest_xenscrub.outside.ram import RamView, to_array
 from pytest_xenscrub.units import PAGE
@@ -42,11 +43,14 @@ class Oracle:
         clean_byte: what the Xen on it scrubs with.
 
     Attributes:
+        ram: all of it.
+        frame_table: what Xen says of its frames.
         proven: whether it was once seen, word for word, that frames are where we look for them.
     """
 
     def __init__(self, memory: HostMemory, clean_byte: int) -> None:
         self.ram = RamView(memory)
+        self.frame_table = FrameTable(self.ram, memory.translate)
         self.proven = False
         self._clean = np.uint64(int.from_bytes(bytes([clean_byte]) * 8, "little"))
 
@@ -118,6 +122,7 @@ class Oracle:
                 todo="this is an error of ours: in where we look for a frame, or in the filler",
             )
         self.proven = True
+        self.frame_table.prove(mfns)
 
     def search(self, run: int, guest: int) -> dict[int, int]:
         """All of RAM that holds a guest's pattern, at whatever address, aligned or not.

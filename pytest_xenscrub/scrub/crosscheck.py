@@ -69,7 +69,8 @@ class CrossCheck:
 
         Only once nothing waits for its scrub and no domain is dying: until then they may hold
         bytes. Only a pattern condemns them, as who has them now may write what he likes, and none
-        of what guests that live say is theirs: one of them may be the victim, moved.
+        of what guests that live say is theirs: one of them may be the victim, moved. Nor those of
+        Xen's heap: it takes pages as they are, and scrubs them when it frees them.
         """
         rest = verdict.victim - verdict.read_frames - verdict.given_back
         for guest in self._guests.guests.values():
@@ -78,8 +79,11 @@ class CrossCheck:
         end = time.monotonic() + _SETTLE_SECONDS
         while self._drained():
             held = self._holding(rest)
-            if not held or time.monotonic() > end:
-                return dataclasses.replace(verdict, outside_clean=rest - held, outside_residue=held)
+            kept = self._oracle.frame_table.xen_heap(held)
+            if held == kept or time.monotonic() > end:
+                return dataclasses.replace(
+                    verdict, outside_clean=rest - held, outside_residue=held - kept, kept=kept
+                )
             time.sleep(_POLL_SECONDS)
         return verdict
 

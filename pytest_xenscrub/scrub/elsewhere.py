@@ -8,6 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pyroaring import BitMap64
+
 from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import InfrastructureError
 
@@ -34,11 +36,14 @@ class Copy:
         mfn: the frame.
         words: how many words that name it start there, of 256 in a page that it filled.
         owner: whose frame it is now, as far as Xen tells.
+        kept: it is Xen's heap by now, which takes pages unscrubbed and scrubs them when it frees
+            them: no domain was given it.
     """
 
     mfn: int
     words: int
     owner: str
+    kept: bool = False
 
     def __str__(self) -> str:
         return f"MFN {self.mfn:#x}: {self.words} words, {self.owner}"
@@ -55,15 +60,18 @@ def find_copies(oracle: Oracle, guests: GuestFactory, guest: Guest) -> list[Copy
     words = oracle.search(guests.run, guest.number)
     if not words:
         return []
+    heap = oracle.frame_table.xen_heap(BitMap64(words))
     owners = _owners(guests.dom0, list(words)[:_ASKED])
     names = {other.domid: other.name for other in guests.guests.values() if not other.ended}
     names[0] = "dom0"
     copies = []
     for at, (mfn, count) in enumerate(words.items()):
         owner = "not asked for" if at >= _ASKED else "no domain's: free, or Xen's own"
+        if mfn in heap:
+            owner = "Xen's heap"
         if (domid := owners.get(mfn)) is not None:
             owner = f"{names.get(domid, 'of a guest that is not ours')}, domain {domid}"
-        copies.append(Copy(mfn, count, owner))
+        copies.append(Copy(mfn, count, owner, kept=mfn in heap))
     return copies
 
 

@@ -11,7 +11,7 @@ from pytest_xenscrub.guest.console import DirtyPage, Scanned
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
@@ -44,11 +44,16 @@ class Probe:
         self._judged = judged
         self._check = check
 
-    def read(self, frames: BitMap64) -> Verdict:
+    def read(self, frames: BitMap64, *, beside: Sequence[Guest] = ()) -> Verdict:
         """Give all free memory to probes, read it, and judge what was seen of `frames` (MFNs).
 
         The probes are destroyed after that, and their memory with them: what they found dirty has
         had its scrub then, if this Xen scrubs.
+
+        Args:
+            frames: what is to be judged.
+            beside: guests that have memory already and have scanned it: they count as probes, and
+                live on.
 
         Raises:
             CommandError: a probe could not be created.
@@ -62,7 +67,7 @@ class Probe:
             size = self._guests.most_bytes()
             if size:
                 probes.append(self.create(size))
-            verdict = self.verdict(frames, probes)
+            verdict = self.verdict(frames, [*beside, *probes])
             if not size or verdict.has_residue or verdict.coverage >= self._min_coverage:
                 break
             if len(probes) == _PROBES:

@@ -40,6 +40,8 @@ class Verdict:
         outside_clean: frames of the victim that no probe was given and that hold no guest's
             pattern, seen from outside; empty where RAM cannot be seen, or too much goes on in it.
         outside_residue: those that hold one.
+        kept: those that hold one and are Xen's heap by now. Xen takes what it needs for itself
+            unscrubbed (`MEMF_no_scrub`), and scrubs it once that is freed: no guest was given it.
         min_coverage: share of the victim's frames that must have been read.
         seconds: what reading took, on the probes' own clocks, s.
     """
@@ -56,6 +58,7 @@ class Verdict:
     run: int = 0
     outside_clean: BitMap64 = field(default_factory=BitMap64)
     outside_residue: BitMap64 = field(default_factory=BitMap64)
+    kept: BitMap64 = field(default_factory=BitMap64)
     min_coverage: float = MIN_COVERAGE
     seconds: float = 0.0
 
@@ -72,7 +75,8 @@ class Verdict:
     @property
     def judged(self) -> float:
         """Freed frames that a probe read, or that were seen from outside ÷ freed frames."""
-        judged = self.read_frames | self.outside_clean | self.outside_residue | self.given_back
+        outside = self.outside_clean | self.outside_residue | self.kept
+        judged = self.read_frames | outside | self.given_back
         return len(self.victim & judged) / len(self.victim) if self.victim else 0.0
 
     @property
@@ -130,10 +134,15 @@ class Verdict:
             f" ({self.min_coverage:.2%} are needed), {self.unjudged_pages} pages of the probes"
             " cannot be judged"
         )
-        if outside := self.outside_clean | self.outside_residue:
+        if outside := self.outside_clean | self.outside_residue | self.kept:
             lines.append(
                 f"  from outside: {len(self.outside_residue)} of {len(outside)} frames that no"
                 f" probe was given hold a guest's pattern; {self.judged:.2%} are judged in all"
+            )
+        if self.kept:
+            lines.append(
+                f"  Xen's heap: {len(self.kept)} frames hold a guest's pattern; Xen took them for"
+                " itself before they were scrubbed, and scrubs them when it frees them"
             )
         excused = len(self.dirty_by_contract)
         foreign = len(self.residue_frames) - len(self.residue_in_victim) - excused

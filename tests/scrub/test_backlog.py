@@ -74,11 +74,11 @@ def test_probes_while_guest_dies(
         assert not early.has_residue, str(early)
         gone = ended.reclaim.gone
         during = [guest for guest in probes if gone is None or guest.created.issued < gone]
-        for guest in (*probes, ballast):
-            guest.destroy(until="free")
         if during:
             break
+        for guest in (*probes, ballast):
+            guest.destroy(until="free")
     assert during, f"no probe was built while one of {ROUNDS} victims died: nothing is proven"
     timings.record(ended)
-    verdict = probe.read(frames)
+    verdict = probe.read(frames, beside=probes)
     assert verdict.clean, str(verdict)

@@ -230,7 +230,12 @@ class Machine:
         if self.ram is None:
             raise InfrastructureError("the emulated host has been closed")
         told = self.qmp("human-monitor-command", {"command-line": "info mtree -f"})
-        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, _RAM))
+        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, _RAM), self._translate)
+
+    def _translate(self, address: int) -> int | None:
+        told = self.qmp("human-monitor-command", {"command-line": f"gva2gpa {address:#x}"})
+        found = re.search(r"gpa: (0x[0-9a-f]+)", told)
+        return None if found is None else int(found.group(1), 16)
 
     def _ssh_port(self) -> int:
         text = self.qmp("human-monitor-command", {"command-line": "info usernet"})

@@ -44,6 +44,7 @@ class FakeHostRam:
                 Extent(0, 0, BELOW * PAGE),
                 Extent(4 * GIB, BELOW * PAGE, (FRAMES - BELOW) * PAGE),
             ),
+            lambda _: None,
         )
 
     def write(self, mfn: int, data: bytes, at: int = 0) -> None:

@@ -23,9 +23,12 @@ FILLED = Filled(900, 100, 1, 2)
 class FakeOracle:
     """RAM in which some frames are dirty, and some of those hold a pattern."""
 
-    def __init__(self, dirty: Any = (), patterns: dict[int, int] | None = None) -> None:
+    def __init__(
+        self, dirty: Any = (), patterns: dict[int, int] | None = None, heap: Any = ()
+    ) -> None:
         self.patterns = patterns or {}
         self.dirty = BitMap64([*dirty, *self.patterns])
+        self.frame_table = SimpleNamespace(xen_heap=lambda frames: frames & BitMap64(heap))
 
     def clean(self, frames: BitMap64) -> BitMap64:
         return frames - self.dirty
@@ -144,6 +147,19 @@ def test_a_guests_pattern_in_them_is_residue_but_in_its_own(
     assert verdict.outside_residue == BitMap64([996])
     assert verdict.state == "residue"
     assert "1 frames of the victim that no guest was given still hold" in str(verdict)
+
+
+def test_what_xen_keeps_for_itself_is_told_and_condemns_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crosscheck, "_SETTLE_SECONDS", 0.0)
+    verdict = complete(FakeOracle(patterns={996: 1}, heap=[996, 998]))
+    assert (verdict.kept, verdict.outside_residue) == (BitMap64([996]), BitMap64())
+    assert verdict.clean
+    assert "Xen's heap: 1 frames hold a guest's pattern" in str(verdict)
+    both = complete(FakeOracle(patterns={995: 1, 996: 1}, heap=[996]))
+    assert (both.kept, both.outside_residue) == (BitMap64([996]), BitMap64([995]))
+    assert not both.clean
 
 
 def test_what_goes_while_we_wait_is_no_residue(monkeypatch: pytest.MonkeyPatch) -> None:

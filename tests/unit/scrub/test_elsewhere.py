@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.scrub.elsewhere import Copy, describe, find_copies
@@ -29,7 +30,8 @@ def find(words: dict[int, int], script: str) -> list[Copy]:
     dead = SimpleNamespace(domid=4, name="probe-1", ended=True)
     guests: Any = SimpleNamespace(run=RUN, dom0=dom0, guests={1: dead, 2: living})
     oracle: Any = SimpleNamespace(
-        search=lambda run, guest: words if (run, guest) == (RUN, 9) else {}
+        search=lambda run, guest: words if (run, guest) == (RUN, 9) else {},
+        frame_table=SimpleNamespace(xen_heap=lambda frames: frames & BitMap64([20])),
     )
     victim: Any = SimpleNamespace(number=9)
     return find_copies(oracle, guests, victim)
@@ -37,13 +39,15 @@ def find(words: dict[int, int], script: str) -> list[Copy]:
 
 def test_each_copy_is_told_with_its_owner() -> None:
     answer = """cat > /dev/null; echo '{"16": 0, "17": 3, "18": 4}'"""
-    found = find({16: 256, 17: 3, 18: 1, 19: 2}, answer)
+    found = find({16: 256, 17: 3, 18: 1, 19: 2, 20: 5}, answer)
     assert [str(copy) for copy in found] == [
         "MFN 0x10: 256 words, dom0, domain 0",
         "MFN 0x11: 3 words, probe-2, domain 3",
         "MFN 0x12: 1 words, of a guest that is not ours, domain 4",
         "MFN 0x13: 2 words, no domain's: free, or Xen's own",
+        "MFN 0x14: 5 words, Xen's heap",
     ]
+    assert [copy.kept for copy in found] == [False, False, False, False, True]
 
 
 def test_where_nothing_is_found_nobody_is_asked() -> None:
