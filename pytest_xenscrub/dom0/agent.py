@@ -170,6 +170,10 @@ class Agent:
             raise RuntimeError("debug key u left no NUMA nodes in Xen's log")
         return {"nodes": nodes}
 
+    def do_memory_of_nodes(self) -> Facts:
+        """Free memory of each NUMA node, by its number; whole MiB, as Xen's bindings tell."""
+        return {"free_mib": self.xc.numainfo()["node_memfree"]}
+
     def do_domains(self) -> List[Facts]:
         """Every domain that Xen knows, dying ones too."""
         return [

@@ -21,6 +21,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.agent import HEAP_DUMP
 from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import CommandError, HostStalledError, InfrastructureError
+from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -374,6 +375,11 @@ class Dom0:
     def free_bytes(self) -> int:
         """Free memory as Xen counts it, bytes; pages that wait for their scrub are in it."""
         return int(self._look("memory", "reading free memory")["free_bytes"])
+
+    def free_bytes_of_nodes(self) -> dict[int, int]:
+        """The same per NUMA node, rounded down to whole MiB."""
+        told = self._look("memory_of_nodes", "reading free memory of NUMA nodes")["free_mib"]
+        return {node: mib * MIB for node, mib in enumerate(told)}
 
     def settled_free_bytes(self) -> int:
         """Free memory once it has not changed for a while, bytes.

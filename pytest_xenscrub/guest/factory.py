@@ -91,6 +91,7 @@ class GuestFactory:
         vcpus: int | None = None,
         on_crash: OnCrash = "destroy",
         even_if_short: bool = False,
+        node: int | None = None,
     ) -> Guest:
         """Create a guest and start it; it works through `actions` on its own.
 
@@ -102,6 +103,7 @@ class GuestFactory:
             on_crash: what becomes of it when it crashes.
             even_if_short: leave it to the toolstack whether there is so much memory: what waits
                 for its scrub need not count as free. A toolstack may take memory from dom0 then.
+            node: NUMA node that all its memory comes from; see `DomainConfig`.
 
         Raises:
             ConfigurationError: there is not so much memory.
@@ -129,6 +131,7 @@ class GuestFactory:
             memory_bytes=memory_bytes,
             vcpus=self._cpus if vcpus is None else vcpus,
             on_crash=on_crash,
+            node=node,
         )
         self.live(f"{name}: creating {gib(memory_bytes)}")
         deadline = Deadline.after(CREATE_SECONDS, f"{self.toolstack.name} create {name}")
@@ -140,9 +143,9 @@ class GuestFactory:
         )  # fmt: skip
         return guest
 
-    def most_bytes(self) -> int:
-        """Memory of the largest guest that fits now, bytes; 0 if none does."""
-        free = self.dom0.free_bytes()
+    def most_bytes(self, node: int | None = None) -> int:
+        """Memory of the largest guest that fits now, on a NUMA node, bytes; 0 if none does."""
+        free = self.dom0.free_bytes() if node is None else self.dom0.free_bytes_of_nodes()[node]
         most = (free - RESERVE_BYTES - free // _RESERVE_SHARE) // MIB * MIB
         return most if most >= LEAST_BYTES else 0
 

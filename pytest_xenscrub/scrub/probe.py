@@ -77,9 +77,9 @@ class Probe:
             guest.destroy(until="free")
         return verdict
 
-    def create(self, memory_bytes: int) -> Guest:
-        """One probe of that size, which has read all of its memory."""
-        guest = self._guests.create("probe", memory_bytes, "scan")
+    def create(self, memory_bytes: int, *, node: int | None = None) -> Guest:
+        """One probe of that size, of a NUMA node's memory, which has read all of it."""
+        guest = self._guests.create("probe", memory_bytes, "scan", node=node)
         guest.ready()
         return guest
 

@@ -28,6 +28,7 @@ class DomainConfig:
         vcpus: how many.
         on_crash: what becomes of it when it crashes.
         paused: whether it is left paused, built and never run.
+        node: NUMA node that all its memory comes from; None leaves that to Xen.
     """
 
     name: str
@@ -37,6 +38,7 @@ class DomainConfig:
     vcpus: int
     on_crash: OnCrash = "destroy"
     paused: bool = False
+    node: int | None = None
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class Xl(TaggedDomains):
 
     def create_command(self, config: DomainConfig) -> list[str]:
         """The `xl create` of a domain; writes the file that it reads."""
-        settings = {
+        settings: dict[str, object] = {
             "type": "pv",
             "name": config.name,
             "uuid": str(config.uuid),
@@ -105,6 +105,10 @@ class Xl(TaggedDomains):
             "extra": config.command_line,
             "on_crash": config.on_crash,
         }
+        if config.node is not None:
+            vcpus = ",".join(str(vcpu) for vcpu in range(config.vcpus))
+            node = [f"pnode={config.node}", f"size={settings['memory']}", f"vcpus={vcpus}"]
+            settings["vnuma"] = [node]
         path = f"{self.folder}/{config.name}.cfg"
         # xl's configuration syntax takes JSON's strings and numbers as they are.
         self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))

@@ -10,6 +10,7 @@ from pyroaring import BitMap64
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
+from pytest_xenscrub.toolstack.xl import Xl
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -41,8 +42,10 @@ def test_backlog_of_each_node_drains(
     """A node's pages are scrubbed by its own CPUs; one that has none needs those of another.
 
     The victim has most of the memory, so that it has some of every node's. While all CPUs spin,
-    nothing is scrubbed anywhere; then all of it must be, and be clean on every node.
+    nothing is scrubbed anywhere; then all of it must be, and be clean on every node: each is read
+    by a probe of its own, where the toolstack can pin one, so that no node is read last and late.
     """
+    pins = isinstance(guests.toolstack, Xl)
     victim.memory_bytes = guests.most_bytes() * 15 // 16
     frames = victim.fill()
     of_node = {node: frames & BitMap64(mfns) for node, mfns in nodes.items()}
@@ -54,7 +57,11 @@ def test_backlog_of_each_node_drains(
     backlog = dom0.backlog_of_nodes()
     spinner.destroy(until="gone")
     dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog of all nodes"))
-    verdict = probe.read(frames)
+    pinned = [probe.create(guests.most_bytes(node), node=node) for node in nodes] if pins else []
+    for node, guest in zip(nodes, pinned, strict=pins):
+        strays = guest.frames - BitMap64(nodes[node])
+        assert not strays, f"{guest.name} has {len(strays)} frames that are not of node {node}"
+    verdict = probe.read(frames, beside=pinned)
     assert verdict.clean, str(verdict)
     for node, found in of_node.items():
         read = len(found & verdict.read_frames) / len(found)

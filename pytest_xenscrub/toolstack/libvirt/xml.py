@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from pytest_xenscrub.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import DomainConfig
 
@@ -16,7 +18,15 @@ def domain_xml(config: DomainConfig, kernel: str) -> str:
     Args:
         config: what is wanted.
         kernel: path of its kernel in dom0.
+
+    Raises:
+        ConfigurationError: its memory is to come from one NUMA node: libvirt has no way to say so.
     """
+    if config.node is not None:
+        raise ConfigurationError(
+            f"{config.name}: libvirt cannot give a PV guest memory of a NUMA node of its choice",
+            todo="use --xen-toolstack=xl",
+        )
     domain = ElementTree.Element("domain", type="xen")
 
     def add(parent: ElementTree.Element, tag: str, text: str = "", **attributes: str) -> None:

@@ -83,6 +83,9 @@ class FakeXc:
             "virt_caps": "",
         }
 
+    def numainfo(self) -> dict[str, Any]:
+        return {"node_memfree": [512, 256]}
+
     def buildid(self) -> str:
         return "c0ffee"
 
@@ -237,6 +240,10 @@ def test_frames_of_each_node(agent: Conversation, xc: FakeXc) -> None:
         "(XEN) NODE1 start->393216 size->393184 free->5\n"
     )
     assert agent.ask("nodes")["nodes"] == [[0, 0, 393216], [1, 393216, 393184]]
+
+
+def test_free_memory_of_each_node(agent: Conversation) -> None:
+    assert agent.ask("memory_of_nodes")["free_mib"] == [512, 256]
 
 
 def test_a_xen_that_tells_of_no_nodes_is_an_error(agent: Conversation) -> None:

@@ -39,6 +39,8 @@ class xc:
     def physinfo(self):
         return {"total_memory": 4096, "free_memory": 1024, "nr_cpus": 2, "nr_nodes": 1,
                 "virt_caps": ""}
+    def numainfo(self):
+        return {"node_memfree": [3, 0]}
     def buildid(self):
         return "c0ffee"
     def readconsolering(self):
@@ -242,6 +244,7 @@ def test_nodes_and_the_backlog_of_each(connect: Connected) -> None:
     dom0 = connect()
     assert dom0.nodes() == {0: range(4096), 1: range(4096, 4608)}
     assert dom0.backlog_of_nodes() == {0: 300}
+    assert dom0.free_bytes_of_nodes() == {0: 3 << 20, 1: 0}
 
 
 def test_free_memory_settles(connect: Connected, monkeypatch: pytest.MonkeyPatch) -> None:

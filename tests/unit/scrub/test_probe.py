@@ -73,7 +73,8 @@ class FakeFactory:
     def most_bytes(self) -> int:
         return self.sizes.pop(0) if self.sizes else 0
 
-    def create(self, role: str, memory_bytes: int, actions: str) -> FakeGuest:
+    def create(self, role: str, memory_bytes: int, actions: str, node: int | None) -> FakeGuest:
+        assert node is None
         self.created.append((role, memory_bytes, actions))
         return self.guests[len(self.created) - 1]
 
@@ -90,6 +91,14 @@ def test_one_probe_that_got_all_is_enough() -> None:
     assert verdict.clean
     assert factory.created == [("probe", 64 << 20, "scan")]
     assert guest.destroyed == "free"
+
+
+def test_guests_that_have_scanned_count_as_probes_and_live_on() -> None:
+    guest, beside = FakeGuest(range(500)), FakeGuest(range(500, 2000))
+    fake: Any = beside
+    verdict = probe_of(FakeFactory(guest)).read(VICTIM, beside=[fake])
+    assert verdict.clean
+    assert (guest.destroyed, beside.destroyed) == ("free", "")
 
 
 def test_what_one_probe_left_is_read_by_another() -> None:

@@ -21,6 +21,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import DomainInfo, Reclaim, TimedResult
 from pytest_xenscrub.errors import (
     CommandError,
+    ConfigurationError,
     DeadlineExceededError,
     HostStalledError,
     InfrastructureError,
@@ -129,6 +130,11 @@ def error_of(code: int, domain: int, message: str) -> libvirt.libvirtError:
 
 
 # -- a domain's XML ----------------------------------------------------------------------------
+
+
+def test_a_domain_of_one_numa_node_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="NUMA node of its choice"):
+        domain_xml(dataclasses.replace(CONFIG, node=1), "/run/x/kernel.elf")
 
 
 def test_xml_of_a_domain() -> None:
