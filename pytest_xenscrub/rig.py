@@ -214,7 +214,9 @@ class Rig:
         broken = bool(self._broken) or (dom0 is not None and not dom0.alive)
         self._host = None
         self._info = None
-        self._oracle = None
+        if self._oracle is not None:
+            self._oracle.ram.close()
+            self._oracle = None
         self._measured = False
         if dom0 is not None:
             with contextlib.suppress(Exception):

@@ -35,7 +35,8 @@ def to_array(frames: BitMap64) -> NDArray[np.uint64]:
 class RamView:
     """RAM as an array of pages; a row of it is a page of the file, which is not its MFN.
 
-    The mapping is ours: it stays for as long as someone reads in it, also after the host is gone.
+    The mapping is ours: it stays until it is closed, also after the host is gone, and all of the
+    host's memory with it.
 
     Attributes:
         pages: 512 words of each page; read-only.
@@ -48,6 +49,10 @@ class RamView:
         self.pages: NDArray[np.uint64] = np.frombuffer(view, "<u8").reshape(-1, WORDS)
         table = np.array(memory.extents, dtype=np.int64) // PAGE
         self._first, self._row, self._count = table.T
+
+    def close(self) -> None:
+        """Let go of the mapping, whoever still has this view: a failed test's traceback may."""
+        self.pages = self.pages[:0].copy()
 
     def rows(self, frames: Iterable[int] | NDArray[np.uint64]) -> Rows:
         """The rows of some machine frames, in their order.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,3 +92,15 @@ def test_a_copy_is_found_wherever_it_is(ram: FakeHostRam, oracle: Oracle, shift:
     words = oracle.search(RUN, GUEST)
     assert words == {ABOVE + 1: 3, ABOVE + 2: 256}
     assert oracle.search(RUN, GUEST + 1) == {}
+
+
+def test_closed_ram_is_mapped_no_more_though_the_oracle_lives(ram: FakeHostRam) -> None:
+    """A failed test's traceback keeps its oracle: not the memory of a whole machine with it."""
+    mapped = Path("/proc/self/maps")
+    before = mapped.read_text().count("memfd:ram")
+    oracle = Oracle(ram.memory, 0)
+    assert mapped.read_text().count("memfd:ram") == before + 1
+    oracle.ram.close()
+    oracle.ram.close()
+    assert mapped.read_text().count("memfd:ram") == before
+    assert len(oracle.ram.pages) == 0
