@@ -9,11 +9,13 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import MissingToolError
+from pytest_xenscrub.guest.factory import LEAST_BYTES
 from pytest_xenscrub.toolstack.tagged import TaggedDomains
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -21,15 +23,21 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 512 * MIB
 """Of a guest that is saved: dom0's disk, and not Xen, is what more of it would test."""
+MOST_ROOMS = 4
+"""How much memory it and a probe may have to share, in its own size. A domain builder writes to a
+page in two hundred of a probe's: of a large one's, too many may have been a small victim's."""
 
 
 @pytest.fixture
-def movable(victim: Victim, toolstack: Toolstack) -> Victim:
-    """A victim that dom0 has room to save."""
+def movable(victim: Victim, toolstack: Toolstack, guests: GuestFactory) -> Victim:
+    """A victim that dom0 has room to save; what memory is too much for it is given to another."""
     room = toolstack.room_bytes(Deadline.after(20, "room for a saved guest"))
     victim.memory_bytes = min(victim.memory_bytes, MOST_BYTES)
     if room < 2 * victim.memory_bytes:
         raise MissingToolError(f"dom0's disk has only {gib(room)} left for a saved guest")
+    ballast = guests.most_bytes() - MOST_ROOMS * victim.memory_bytes
+    if ballast >= LEAST_BYTES:
+        guests.create("ballast", ballast, "frames").ready()
     return victim
 
 
