@@ -16,8 +16,8 @@ from pytest_xenscrub.errors import (
     XenScrubError,
 )
 from pytest_xenscrub.host.power import PowerSwitch, SerialLog
-from pytest_xenscrub.hypervisor.grub import running
 from pytest_xenscrub.hypervisor.interface import tools_of_suite
+from pytest_xenscrub.hypervisor.reboot import running
 from pytest_xenscrub.hypervisor.recovery import (
     REBOOT_SECONDS,
     recover,
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.choice import ChosenXen
-    from pytest_xenscrub.hypervisor.grub import OneShotBoot, Running
+    from pytest_xenscrub.hypervisor.grub import OneShotBoot
     from pytest_xenscrub.hypervisor.interface import Interfaces
+    from pytest_xenscrub.hypervisor.reboot import Running
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
 
     ToolsFor = Callable[[ChosenXen, Interfaces, str], ToolsArtefact | None]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import DeadlineExceededError, HostUnusableError, XenScrubError
-from pytest_xenscrub.hypervisor.grub import running, wait_for_boot
+from pytest_xenscrub.hypervisor.reboot import running, wait_for_boot
 from pytest_xenscrub.identity import is_of_run
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.power import PowerSwitch
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
-    from pytest_xenscrub.hypervisor.grub import Running
+    from pytest_xenscrub.hypervisor.reboot import Running
 
 ANSWER_SECONDS = 20.0
 """For a machine that is well to answer some short questions, s."""

@@ -10,14 +10,13 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import HostBusyError
-from pytest_xenscrub.hypervisor.grub import OneShotBoot
+from pytest_xenscrub.hypervisor.grub import BootEntry
 from pytest_xenscrub.hypervisor.recovery import destroy_guests, wait_for_xenstore
 from pytest_xenscrub.identity import is_guest
 from pytest_xenscrub.toolstack.xl import parse_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.protocol import Host
@@ -37,17 +36,6 @@ done; :
 """
 
 
-class _Unknown:
-    """The hypervisor of a dead run: its build id is not known, but the machine's own is."""
-
-    build_id = ""
-
-    @property
-    def gz(self) -> Path:
-        """Nobody boots it any more."""
-        raise NotImplementedError
-
-
 def sweep(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
     """Remove what dead runs left, a line for each: boot entries first, as they need a reboot.
 
@@ -60,7 +48,7 @@ def sweep(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
     listed = host.run(["sh", "-c", _BOOT], deadline=deadline).stdout
     for tag in sorted(set(_TAG.findall(listed))):
         say(f"{host.name}: removing the boot entry of a dead run, {tag}; its own Xen is to run")
-        OneShotBoot(host, _Unknown(), tag=tag).restore(deadline)
+        BootEntry(host, tag).remove(deadline)
     if listed:
         wait_for_xenstore(host)
     for name in destroy_guests(

@@ -20,7 +20,8 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.host.emulated.lab import LabMachine
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
-from pytest_xenscrub.hypervisor.grub import OneShotBoot, running, wait_for_boot
+from pytest_xenscrub.hypervisor.grub import OneShotBoot
+from pytest_xenscrub.hypervisor.reboot import running, wait_for_boot
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import Change, Kind, Variant, load_variant
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.hypervisor.grub import running
+from pytest_xenscrub.hypervisor.reboot import running
 
 from .runs import lab_machine, over_ssh, run_pytest
 

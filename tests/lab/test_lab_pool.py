@@ -15,7 +15,8 @@ from pytest_xenscrub.guest.build import build_kernel
 from pytest_xenscrub.host.emulated.lab import ALIAS
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
-from pytest_xenscrub.hypervisor.grub import OneShotBoot, running, wait_for_boot
+from pytest_xenscrub.hypervisor.grub import OneShotBoot
+from pytest_xenscrub.hypervisor.reboot import running, wait_for_boot
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import load_variant
 

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.host.emulated.lab import ALIAS
-from pytest_xenscrub.hypervisor.grub import running as which_runs
+from pytest_xenscrub.hypervisor.reboot import running as which_runs
 
 from .runs import lab_machine, running
 

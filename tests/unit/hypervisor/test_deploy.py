@@ -13,8 +13,8 @@ from pytest_xenscrub.host.emulated import EmulatedHost
 from pytest_xenscrub.hypervisor import deploy, grub, recovery
 from pytest_xenscrub.hypervisor.build import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
-from pytest_xenscrub.hypervisor.grub import Running
 from pytest_xenscrub.hypervisor.interface import Interfaces
+from pytest_xenscrub.hypervisor.reboot import Running
 from pytest_xenscrub.hypervisor.variant import STOCK
 
 if TYPE_CHECKING:

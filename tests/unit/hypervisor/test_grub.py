@@ -25,8 +25,8 @@ from pytest_xenscrub.errors import (
     XenFaultError,
 )
 from pytest_xenscrub.host.protocol import CommandResult
-from pytest_xenscrub.hypervisor import grub
-from pytest_xenscrub.hypervisor.grub import OneShotBoot, last_words, wait_for_boot
+from pytest_xenscrub.hypervisor import reboot
+from pytest_xenscrub.hypervisor.grub import BootEntry, OneShotBoot, last_words
 from pytest_xenscrub.hypervisor.grub_config import (
     Block,
     check_config,
@@ -36,6 +36,7 @@ from pytest_xenscrub.hypervisor.grub_config import (
     running_entry,
     xen_entries,
 )
+from pytest_xenscrub.hypervisor.reboot import wait_for_boot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -302,7 +303,7 @@ class FolderHost:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderHost:
-    monkeypatch.setattr(grub, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(reboot, "_PAUSE_SECONDS", 0.01)
     return FolderHost(tmp_path / "machine")
 
 
@@ -344,6 +345,27 @@ def test_another_process_restores_what_it_never_booted(
     assert host.files()["grub/custom.cfg"].count("menuentry ") == 1
     assert OneShotBoot(host, hypervisor, tag="t").restore(soon()).build_id == OWN
     assert host.files() == before
+
+
+@pytest.mark.parametrize("runs", [OURS, OWN])
+def test_an_entry_whose_hypervisor_nobody_knows_is_removed(
+    runs: str, host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    before = host.files()
+    OneShotBoot(host, hypervisor, tag="t").boot(soon())
+    host.build_id = runs
+    boots = host.boot_id
+    assert BootEntry(host, "t").remove(soon()).build_id == OWN
+    assert host.files() == before
+    assert host.boot_id == boots + (runs == OURS)
+
+
+def test_a_file_alone_is_removed_without_a_reboot(host: FolderHost) -> None:
+    before = host.files()
+    (host.top / "boot/pytest-xenscrub-t.gz").touch()
+    BootEntry(host, "t").remove(soon())
+    assert host.files() == before
+    assert host.boot_id == 0
 
 
 def test_the_own_xen_instead_of_ours_is_an_error_with_both_build_ids(

@@ -14,8 +14,8 @@ from pytest_xenscrub.errors import (
     InfrastructureError,
 )
 from pytest_xenscrub.host.protocol import CommandResult
-from pytest_xenscrub.hypervisor import grub, recovery
-from pytest_xenscrub.hypervisor.grub import Running
+from pytest_xenscrub.hypervisor import reboot, recovery
+from pytest_xenscrub.hypervisor.reboot import Running
 from pytest_xenscrub.identity import new_uuid
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Switch:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "REBOOT_SECONDS", 0.2)
-    monkeypatch.setattr(grub, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(reboot, "_PAUSE_SECONDS", 0.01)
 
 
 def recover(machine: FakeMachine, *, power: bool = True) -> list[str]:

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Which boot of which Xen a machine is in, and the way to its next one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from pytest_xenscrub.errors import (
+    DeadlineExceededError,
+    HostUnusableError,
+    InfrastructureError,
+)
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.protocol import Host
+
+WITH_PATH = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; "
+"""A shell's beginning, so that it finds an administrator's programs."""
+_ATTEMPT_SECONDS = 15.0
+"""One question to a machine that may be down or half up, s."""
+_REBOOT_SECONDS = 30.0
+"""The command `reboot` itself, s: it returns, or is cut off."""
+_PAUSE_SECONDS = 0.5
+
+# The kernel knows it before the toolstack runs, and where the toolstack is of another release.
+_WHO_RUNS = r"""
+cat /proc/sys/kernel/random/boot_id
+note=/sys/hypervisor/properties/buildid
+if [ -r $note ]; then od -An -v -tx1 $note | tr -d ' \n'
+else xl info 2> /dev/null | sed -n 's/^build_id *: *//p'; fi
+"""
+
+
+@runtime_checkable
+class _Reconnects(Protocol):
+    """A host that keeps a connection, which a reboot leaves hanging."""
+
+    def disconnect(self) -> None:
+        """Let go of it; the next command makes a new one."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Which boot of which Xen answered.
+
+    Attributes:
+        boot_id: new with each boot of dom0.
+        build_id: of the hypervisor; empty where none says one.
+    """
+
+    boot_id: str
+    build_id: str
+
+
+def running(host: Host, deadline: Deadline) -> Running:
+    """Which boot of which Xen a host is in.
+
+    Raises:
+        InfrastructureError: it cannot be reached.
+    """
+    result = host.run(["sh", "-c", WITH_PATH + _WHO_RUNS], deadline=deadline)
+    boot_id, _, build_id = result.stdout.strip().partition("\n")
+    return Running(boot_id.strip(), build_id.strip())
+
+
+def wait_for_boot(host: Host, since: str | None, deadline: Deadline) -> Running:
+    """Wait until a host answers in another boot than the one it was in.
+
+    Args:
+        host: the machine; what it raises while it is down is no error.
+        since: the boot id it had; None to wait for any.
+        deadline: when it has failed.
+
+    Raises:
+        DeadlineExceededError: it did not come back.
+        HostUnusableError: it was given up before.
+    """
+    last = ""
+    while not deadline.passed:
+        try:
+            now = running(host, deadline.within(_ATTEMPT_SECONDS, "asking which Xen runs"))
+        except HostUnusableError:
+            raise
+        except (InfrastructureError, DeadlineExceededError) as error:
+            last = str(error)
+            if isinstance(host, _Reconnects):
+                host.disconnect()
+        else:
+            if now.boot_id != since:
+                return now
+            last = "it answers, but has not rebooted yet"
+        time.sleep(min(_PAUSE_SECONDS, deadline.remaining))
+    raise DeadlineExceededError(
+        f"{deadline.step}: {host.name} did not come back within {deadline.seconds:.0f} s",
+        todo="reset the machine: its own Xen boots again",
+        evidence={"last answer": last, "serial log": host.serial_tail()},
+    )
+
+
+def reboot(host: Host, before: Running, deadline: Deadline) -> Running:
+    """Reboot a machine and wait until it is back.
+
+    Args:
+        host: the machine.
+        before: the boot it is in.
+        deadline: when it has failed.
+
+    Returns:
+        The boot it is in then.
+
+    Raises:
+        InfrastructureError: it does not reboot.
+        DeadlineExceededError: it did not come back.
+        HostUnusableError: it was given up before.
+    """
+    argv = ["sh", "-c", WITH_PATH + "sync; reboot"]
+    try:
+        answer = deadline.within(_REBOOT_SECONDS, "reboot")
+        result = host.run(argv, deadline=answer, check=False)
+    except HostUnusableError:
+        raise
+    except (InfrastructureError, DeadlineExceededError):
+        pass  # the machine may be quicker than its answer
+    else:
+        if result.returncode not in (0, 255):
+            raise InfrastructureError(
+                f"{host.name} does not reboot",
+                tried="reboot",
+                evidence={"reboot": result.stdout + result.stderr},
+            )
+    if isinstance(host, _Reconnects):
+        host.disconnect()
+    return wait_for_boot(host, before.boot_id, deadline)
