@@ -9,6 +9,7 @@ Memory is read through Xen's own Python bindings (`xen.lowlevel.xc`): 0.1 ms a l
 
 Request:  {"id": 7, "op": "run", ...}
 Answer:   {"id": 7, "ok": {...}}  or  {"id": 7, "error": "..."}
+Before:   {"id": 7, "begun": true}, from what watches: what is to be watched may happen now
 Unasked:  {"beat": monotonic seconds, "late": seconds that dom0 overslept}
 
 Plain Python 3.7, because dom0 may be older than the machine that runs the tests: no `X | Y`,
@@ -26,7 +27,7 @@ import sys
 import threading
 import time
 import uuid
-from typing import IO, Any, Dict, List, Optional, Sequence, Set
+from typing import IO, Any, Callable, Dict, List, Optional, Sequence, Set
 
 from pytest_xenscrub.dom0.watch import SAMPLE_SECONDS, Watch
 
@@ -119,9 +120,12 @@ class Agent:
             time.sleep(BEAT_SECONDS)
 
     def answer(self, request: Facts) -> None:
-        reply: Facts = {"id": request.pop("id")}
+        number, op = request.pop("id"), request.pop("op")
+        reply: Facts = {"id": number}
+        if op == "reclaim":
+            request["begun"] = lambda: self.say({"id": number, "begun": True})
         try:
-            reply["ok"] = getattr(self, "do_" + request.pop("op"))(**request)
+            reply["ok"] = getattr(self, "do_" + op)(**request)
         except Exception as error:
             reply["error"] = "{}: {}".format(type(error).__name__, error)
         self.say(reply)
@@ -290,7 +294,12 @@ class Agent:
         return {}
 
     def do_reclaim(
-        self, domid: int, argv: Optional[Sequence[str]], timeout: float, until: str
+        self,
+        domid: int,
+        argv: Optional[Sequence[str]],
+        timeout: float,
+        until: str,
+        begun: Callable[[], None],
     ) -> Facts:
         """End a domain and watch its memory come back.
 
@@ -300,6 +309,7 @@ class Agent:
                 first look at which the domain no longer ran.
             timeout: when to stop watching, s from now.
             until: when to stop watching: "gone", "free" (its memory is) or "clean" (no backlog).
+            begun: called when what the domain has was seen, and before the command is started.
 
         Returns the command's result under "command", and the moments "issued", "returned",
         "gone", "free" and "clean", None for those not seen in time; samples as
@@ -326,6 +336,7 @@ class Agent:
             until=until,
         )
         end = watch.issued + timeout
+        begun()
         if worker is not None:
             worker.start()
         while time.monotonic() < end and not watch.look():

@@ -170,21 +170,40 @@ class Reclaim:
     backlog: list[tuple[float, int]] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What was asked of the agent; both come from the thread that reads what it says.
+
+    Attributes:
+        begun: done once the agent says that it has begun, which only a watch does.
+        answer: to be waited for.
+    """
+
+    begun: Future[None] = field(default_factory=Future)
+    answer: Future[Any] = field(default_factory=Future)
+
+    def fail(self, error: Exception) -> None:
+        """The answer is this error, and so is what should have come before it."""
+        for future in (self.begun, self.answer):
+            if not future.done():
+                future.set_exception(error)
+
+
 class Watch:
     """A reclaim that is under way."""
 
     def __init__(
-        self, dom0: Dom0, argv: tuple[str, ...], future: Future[Any], deadline: Deadline
+        self, dom0: Dom0, argv: tuple[str, ...], answer: Future[Any], deadline: Deadline
     ) -> None:
         self._dom0 = dom0
         self._argv = argv
-        self._future = future
+        self._answer = answer
         self._deadline = deadline
 
     @property
     def done(self) -> bool:
         """Whether there is nothing left to watch."""
-        return self._future.done()
+        return self._answer.done()
 
     def result(self) -> Reclaim:
         """What was seen.
@@ -193,7 +212,7 @@ class Watch:
             CommandError: the command failed.
             DeadlineExceededError: the command hung, or dom0 did not answer.
         """
-        answer = self._dom0._await(self._future, self._deadline)
+        answer = self._dom0._await(self._answer, self._deadline)
         command = answer["command"] and TimedResult(self._argv, **answer["command"])
         if command is not None:
             if command.hung:
@@ -214,7 +233,7 @@ class Dom0:
         self.host = host
         self._ids = itertools.count()
         self._lock = threading.Lock()
-        self._waiting: dict[int, Future[Any]] = {}
+        self._waiting: dict[int, _Request] = {}
         self._latest_beat = time.monotonic()
         self._worst_stall = 0.0
         self._log_next: int | None = None
@@ -245,14 +264,7 @@ class Dom0:
             elif "fatal" in message:
                 end = f"dom0's Python has no Xen bindings (xen.lowlevel.xc): {message['fatal']}"
             else:
-                with self._lock:
-                    future = self._waiting.pop(message["id"], None)
-                if future is not None and "error" in message:
-                    future.set_exception(
-                        InfrastructureError(f"the agent in dom0 failed: {message['error']}")
-                    )
-                elif future is not None:
-                    future.set_result(message["ok"])
+                self._hear(message)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_LAST_WORDS_SECONDS)
             assert self._process.stderr is not None  # noqa: S101 - as above
@@ -260,8 +272,24 @@ class Dom0:
         with self._lock:
             self._end = end
             waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            future.set_exception(self._lost())
+        for request in waiting.values():
+            request.fail(self._lost())
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        """What the agent says of a request."""
+        is_begun = "begun" in message
+        with self._lock:
+            request = self._waiting.get(message["id"])
+            if not is_begun:
+                self._waiting.pop(message["id"], None)
+        if request is None:
+            return
+        if is_begun:
+            request.begun.set_result(None)
+        elif "error" in message:
+            request.fail(InfrastructureError(f"the agent in dom0 failed: {message['error']}"))
+        else:
+            request.answer.set_result(message["ok"])
 
     def _beat(self, late: float) -> None:
         now = time.monotonic()
@@ -290,15 +318,15 @@ class Dom0:
             todo="look at the serial log: did Xen crash, or dom0?",
         )
 
-    def _submit(self, op: str, **arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
+    def _submit(self, op: str, **arguments: Any) -> _Request:
+        request = _Request()
         if argv := arguments.get("argv"):
             self._last_command = shlex.join(argv)
         with self._lock:
             if self._end is not None:
                 raise self._lost()
             number = next(self._ids)
-            self._waiting[number] = future
+            self._waiting[number] = request
         line = json.dumps({"id": number, "op": op, **arguments}) + "\n"
         try:
             assert self._process.stdin is not None  # noqa: S101 - as above
@@ -307,7 +335,7 @@ class Dom0:
                 self._process.stdin.flush()
         except OSError:
             raise self._lost() from None
-        return future
+        return request
 
     def _await(self, future: Future[Any], deadline: Deadline) -> Any:
         while True:
@@ -334,7 +362,7 @@ class Dom0:
             )
 
     def _call(self, op: str, deadline: Deadline, **arguments: Any) -> Any:
-        return self._await(self._submit(op, **arguments), deadline)
+        return self._await(self._submit(op, **arguments).answer, deadline)
 
     def _look(self, op: str, what: str, **arguments: Any) -> Any:
         return self._call(
@@ -490,20 +518,26 @@ class Dom0:
     def watch(
         self, domid: int, argv: Sequence[str] | None, *, until: Until, deadline: Deadline
     ) -> Watch:
-        """As `reclaim`, without waiting for it.
+        """As `reclaim`, without waiting for its end: what the domain has was seen on return.
 
         Args:
             domid: the domain.
-            argv: the command that ends it; None where something else does.
+            argv: the command that ends it; None where something else does, from now on.
             until: when to stop watching: the domain is gone, its memory is free, or clean.
             deadline: when to stop at the latest: what had not come by then is None in the result.
+
+        Raises:
+            InfrastructureError: there is no such domain.
+            DeadlineExceededError: the watch has not begun by then.
+            HostStalledError: dom0 does not answer.
         """
-        future = self._submit(
+        request = self._submit(
             "reclaim",
             domid=domid, argv=None if argv is None else list(argv),
             timeout=max(0.1, deadline.remaining - 2), until=until,
         )  # fmt: skip
-        return Watch(self, tuple(argv or ()), future, deadline)
+        self._await(request.begun, deadline)
+        return Watch(self, tuple(argv or ()), request.answer, deadline)
 
     def wait_drained(self, deadline: Deadline) -> None:
         """Wait until the backlog is 0."""

@@ -97,8 +97,6 @@ class TaggedDomains(ABC):
     ) -> Reclaim:
         """Watch a domain that no command of the agent's ends: `leave` does."""
         watch = self.dom0.watch(domid, None, until=until, deadline=deadline)
-        # Answered after the watch has begun: what the domain has must be seen before it goes.
-        self.dom0.ping(deadline)
         leave()
         return watch.result()
 

@@ -56,7 +56,6 @@ def test_guest_destroyed_twice_leaves_nothing(
     domid = victim.guest.domid
     deadline = Deadline.after(DESTROY_SECONDS, f"{toolstack.name}: two destroys at once")
     watch = dom0.watch(domid, None, until="clean", deadline=deadline)
-    dom0.ping(deadline)
     destroys = [
         in_background(lambda: toolstack.destroy(domid, until="gone", deadline=deadline))
         for _ in range(2)

@@ -403,7 +403,9 @@ DEATH: list[tuple[dict[str, Any] | None, int]] = [
 def reclaim(
     agent: Conversation, until: str, argv: list[str] | None = None, timeout: float = 5.0
 ) -> Any:
-    return agent.ask("reclaim", domid=5, argv=argv, timeout=timeout, until=until)
+    agent.send(1, "reclaim", domid=5, argv=argv, timeout=timeout, until=until)
+    assert agent.answer() == {"id": 1, "begun": True}
+    return agent.answer()["ok"]
 
 
 def test_moments_of_a_domain_that_dies(agent: Conversation, xc: FakeXc) -> None:
@@ -419,6 +421,23 @@ def test_moments_of_a_domain_that_dies(agent: Conversation, xc: FakeXc) -> None:
     assert end["backlog"][0][0] <= end["issued"]
     assert end["backlog"][-1] == [end["clean"], 0]
     assert sorted(end["samples"]) == end["samples"]
+
+
+def test_a_watch_has_begun_before_anything_ends_the_domain(
+    agent: Conversation, xc: FakeXc, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    xc.looks = [(ALIVE, FREE)]
+    agent.send(1, "reclaim", domid=5, argv=None, timeout=10, until="gone")
+    assert agent.answer() == {"id": 1, "begun": True}
+    xc.looks = [(None, FREED)]
+    assert agent.answer()["ok"]["gone"] is not None
+    xc.looks = [*DEATH]
+    script = f"until [ -e {go} ]; do sleep 0.01; done"
+    agent.send(2, "reclaim", domid=5, argv=["sh", "-c", script], timeout=10, until="gone")
+    assert agent.answer() == {"id": 2, "begun": True}
+    go.touch()
+    assert agent.answer()["ok"]["command"]["returncode"] == 0
 
 
 def test_until_gone_does_not_wait_for_its_memory(agent: Conversation, xc: FakeXc) -> None:

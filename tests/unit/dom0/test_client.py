@@ -57,9 +57,13 @@ class xc:
             if self.dumps < 3:
                 self.ring += "Node 0 has {} unscrubbed pages\\n".format(300 // self.dumps)
     def domain_getinfo(self, first, most):
-        if first:
+        # One domain is there until its file is gone, and to look at it takes a while.
+        there = Path(os.environ["FAKE_DOMAIN"])
+        if first == 4 and there.exists():
+            time.sleep(0.3)
+        elif first:
             raise OSError(errno.ESRCH, "no")
-        return [{"domid": 0, "handle": [0] * 16, "mem_kb": 512, "dying": 0, "shutdown": 0,
+        return [{"domid": first, "handle": [0] * 16, "mem_kb": 512, "dying": 0, "shutdown": 0,
                  "crashed": 0, "shutdown_reason": 0, "paused": 0, "cpu_time": 10 ** 9}]
     def domain_shutdown(self, domid, reason):
         if domid == 1:
@@ -70,8 +74,8 @@ class xc:
             os._exit(255)
         raise OSError(errno.EINVAL, "no such domain")
 """
-FREEZE, DIE, REFUSE = 1, 2, 3
-"""Domains that dom0 does not survive, and one that there is not."""
+FREEZE, DIE, REFUSE, THERE = 1, 2, 3, 4
+"""Domains that dom0 does not survive, one that there is not, and one that there is for a while."""
 
 
 class FakeHost:
@@ -80,12 +84,15 @@ class FakeHost:
     name = "lab7"
     kind = "real"
 
-    def __init__(self, bindings: Path | None, log: str, registers: str) -> None:
+    def __init__(
+        self, bindings: Path | None, log: str, registers: str, domain: Path | None = None
+    ) -> None:
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(bindings or ""),
             "FAKE_LOG": log,
             "FAKE_REGISTERS": registers,
+            "FAKE_DOMAIN": str(domain or "/nowhere"),
         }
         # Before those that may be installed here.
         self._first = (
@@ -131,8 +138,9 @@ class Connected:
         *,
         registers: str = "",
         bindings: bool = True,
+        domain: Path | None = None,
     ) -> Dom0:
-        self.host = FakeHost(self._folder if bindings else None, log, registers)
+        self.host = FakeHost(self._folder if bindings else None, log, registers, domain)
         self.dom0s.append(Dom0(self.host))  # type: ignore[arg-type]
         return self.dom0s[-1]
 
@@ -311,6 +319,40 @@ def test_what_the_agent_refuses_is_infrastructure(connect: Connected) -> None:
     dom0.ping(soon())
 
 
+def test_a_watch_is_there_once_what_the_domain_has_was_seen(
+    connect: Connected, tmp_path: Path
+) -> None:
+    domain = tmp_path / "domain"
+    domain.touch()
+    dom0 = connect(domain=domain)
+    watch = dom0.watch(THERE, None, until="gone", deadline=soon())
+    assert not watch.done
+    domain.unlink()
+    assert watch.result().gone is not None
+
+
+def test_a_watch_of_no_domain_never_begins(connect: Connected) -> None:
+    dom0 = connect()
+    with pytest.raises(InfrastructureError, match="there is no domain 9"):
+        dom0.watch(9, None, until="gone", deadline=soon())
+
+
+def test_a_watch_that_does_not_begin_is_a_deadline(connect: Connected) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.signal(signal.SIGSTOP)
+    with pytest.raises(DeadlineExceededError, match="a step"):
+        dom0.watch(THERE, None, until="gone", deadline=soon(0.2))
+
+
+def test_a_watch_that_dom0_does_not_survive_never_begins(connect: Connected) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.signal(signal.SIGKILL)
+    with pytest.raises(HostStalledError):
+        dom0.watch(THERE, None, until="gone", deadline=soon())
+
+
 def test_a_file_is_written(connect: Connected, tmp_path: Path) -> None:
     connect().write(str(tmp_path / "new" / "file"), "text")
     assert (tmp_path / "new" / "file").read_text() == "text"
@@ -410,13 +452,13 @@ def test_close_ends_what_still_runs_in_dom0(connect: Connected, tmp_path: Path) 
     dom0 = connect()
     pid = tmp_path / "pid"
     script = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 60"
-    future = dom0._submit("run", argv=["sh", "-c", script], timeout=60)
+    answer = dom0._submit("run", argv=["sh", "-c", script], timeout=60).answer
     end = time.monotonic() + 10
     while not pid.exists():
         assert time.monotonic() < end
         time.sleep(0.01)
     dom0.close()
-    assert future.done()
+    assert answer.done()
     assert not Path(f"/proc/{pid.read_text().strip()}").exists()
 
 

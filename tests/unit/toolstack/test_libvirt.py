@@ -102,9 +102,6 @@ class FakeDom0:
     def evidence(self) -> dict[str, str]:
         return {"Xen's log": "(XEN) last words"}
 
-    def ping(self, deadline: Deadline) -> None:
-        self.watched.append(("ping",))
-
     def watch(self, domid: int, argv: None, *, until: str, deadline: Deadline) -> Any:
         self.watched.append((domid, argv, until))
         seen = Reclaim(
@@ -409,7 +406,7 @@ def test_create_list_destroy(virt: Libvirt, dom0: FakeDom0, timed: list[tuple[st
     assert (found.domid, found.memory_bytes, found.vcpus) == (created.domid, 512 * MIB, 2)
     assert found.state == "r-----"
     reclaim = virt.destroy(created.domid, until="free", deadline=soon())
-    assert dom0.watched == [(created.domid, None, "free"), ("ping",)]
+    assert dom0.watched == [(created.domid, None, "free")]
     assert (reclaim.issued, reclaim.returned, reclaim.free) == (10.0, 11.25, 11.6)
     assert reclaim.command is not None
     assert reclaim.command.seconds == 1.25
@@ -429,7 +426,7 @@ def test_a_saved_domain_goes_on(virt: Libvirt, dom0: FakeDom0, tmp_path: Path) -
     virt.saved = str(tmp_path)
     created = virt.create(CONFIG, deadline=soon())
     virt.save(created.domid, "victim", until="clean", deadline=soon())
-    assert dom0.watched == [(created.domid, None, "clean"), ("ping",)]
+    assert dom0.watched == [(created.domid, None, "clean")]
     assert CONFIG.name not in [d.name for d in virt.list(soon())]
     virt.restore("victim", soon())
     assert CONFIG.name in [d.name for d in virt.list(soon())]
