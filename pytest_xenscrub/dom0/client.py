@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.agent import HEAP_DUMP
+from pytest_xenscrub.dom0.agent import PARTS
+from pytest_xenscrub.dom0.bindings import HEAP_DUMP
 from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import CommandError, HostStalledError, InfrastructureError
 from pytest_xenscrub.units import MIB
@@ -240,7 +241,7 @@ class Dom0:
         self._end: str | None = None
         self._last_words = b""
         self._last_command = ""
-        self._process = start_program(host, "agent", parts=["watch"])
+        self._process = start_program(host, "agent", parts=PARTS)
         self._reader = threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True)
         self._reader.start()
         try:
