@@ -20,7 +20,8 @@ from pytest_xenscrub.units import gib
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_xenscrub.dom0.client import Dom0, XenInfo
+    from pytest_xenscrub.dom0.answers import XenInfo
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.deploy import Deployment

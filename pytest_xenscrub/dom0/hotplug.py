@@ -11,7 +11,8 @@ from pytest_xenscrub.errors import CommandError, MissingToolError, XenFaultError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_xenscrub.dom0.client import Dom0, TimedResult
+    from pytest_xenscrub.dom0.answers import TimedResult
+    from pytest_xenscrub.dom0.client import Dom0
 
 TOOL = "xen-hptool"
 DRAIN_SECONDS = 20.0

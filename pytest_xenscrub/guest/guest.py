@@ -29,7 +29,8 @@ from pytest_xenscrub.units import GIB, gib
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
+    from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.console import Event
     from pytest_xenscrub.host.sampling import Samples, Sampling
     from pytest_xenscrub.outside.exposure import Recorder, Witness

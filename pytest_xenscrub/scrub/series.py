@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_xenscrub.dom0.client import Reclaim
+    from pytest_xenscrub.dom0.answers import Reclaim
 
 Points: TypeAlias = list[tuple[float, int | str]]
 Series: TypeAlias = dict[str, Points]

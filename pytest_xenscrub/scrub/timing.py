@@ -13,7 +13,7 @@ from pytest_xenscrub.scrub.series import series_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_xenscrub.dom0.client import Reclaim
+    from pytest_xenscrub.dom0.answers import Reclaim
     from pytest_xenscrub.guest.console import Resumed
     from pytest_xenscrub.guest.guest import Ended, Guest
     from pytest_xenscrub.outside.exposure import Recorder

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pyroaring import BitMap64
 
-    from pytest_xenscrub.dom0.client import Until
+    from pytest_xenscrub.dom0.answers import Until
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
     from pytest_xenscrub.toolstack.protocol import OnCrash

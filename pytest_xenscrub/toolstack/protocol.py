@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from pytest_xenscrub.deadline import Deadline
-    from pytest_xenscrub.dom0.client import Reclaim, Until
+    from pytest_xenscrub.dom0.answers import Reclaim, Until
 
 OnCrash = Literal["destroy", "preserve", "restart"]
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
+    from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.toolstack.protocol import Listed
 
 _INSTALL_SECONDS = 30.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_xenscrub.deadline import Deadline
-    from pytest_xenscrub.dom0.client import Reclaim, TimedResult, Until
+    from pytest_xenscrub.dom0.answers import Reclaim, TimedResult, Until
 
 _LIST_FIELDS = 6
 _VERSION_SECONDS = 20.0

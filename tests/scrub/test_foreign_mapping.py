@@ -18,7 +18,8 @@ from pytest_xenscrub.units import PAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_xenscrub.dom0.client import Dom0, DomainInfo
+    from pytest_xenscrub.dom0.answers import DomainInfo
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings

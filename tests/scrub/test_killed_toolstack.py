@@ -16,7 +16,8 @@ from pytest_xenscrub.toolstack.xl import Xl
 from pytest_xenscrub.units import GIB, KIB
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.dom0.client import Dom0, DomainInfo
+    from pytest_xenscrub.dom0.answers import DomainInfo
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings

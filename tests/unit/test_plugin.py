@@ -32,7 +32,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_xenscrub.dom0.client import Reclaim, XenInfo
+from pytest_xenscrub.dom0.answers import Reclaim, XenInfo
 from pytest_xenscrub.errors import HostStalledError
 from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.rig import Rig

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.client import TimedResult
+from pytest_xenscrub.dom0.answers import TimedResult
 from pytest_xenscrub.errors import CommandError, MissingToolError, XenScrubError
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
@@ -21,7 +21,8 @@ from pytest_xenscrub.toolstack.tagged import TaggedDomains
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_xenscrub.dom0.client import Dom0, Reclaim, Until
+    from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
 
 _CONSOLE_SECONDS = 60.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.dom0.client import TimedResult
+from pytest_xenscrub.dom0.answers import TimedResult
 from pytest_xenscrub.dom0.hotplug import Hotplug
 from pytest_xenscrub.errors import CommandError, MissingToolError, XenFaultError
 

@@ -12,7 +12,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.client import DomainInfo, Reclaim
+from pytest_xenscrub.dom0.answers import DomainInfo, Reclaim
 from pytest_xenscrub.errors import (
     DeadlineExceededError,
     GuestFailedError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from pytest_xenscrub.dom0.client import Reclaim
+from pytest_xenscrub.dom0.answers import Reclaim
 from pytest_xenscrub.scrub.series import MOST_POINTS, series_of
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.dom0.client import Reclaim
+from pytest_xenscrub.dom0.answers import Reclaim
 from pytest_xenscrub.guest.console import Filled, Resumed
 from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.outside.exposure import measure

@@ -18,7 +18,7 @@ import libvirt
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.client import DomainInfo, Reclaim, TimedResult
+from pytest_xenscrub.dom0.answers import DomainInfo, Reclaim, TimedResult
 from pytest_xenscrub.errors import (
     CommandError,
     ConfigurationError,

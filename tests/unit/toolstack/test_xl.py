@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.client import DomainInfo, TimedResult
+from pytest_xenscrub.dom0.answers import DomainInfo, TimedResult
 from pytest_xenscrub.errors import (
     CommandError,
     DeadlineExceededError,

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""The connection to the agent: requests and their answers, and whether dom0 responds at all."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shlex
+import subprocess
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.agent import PARTS
+from pytest_xenscrub.dom0.bindings import HEAP_DUMP
+from pytest_xenscrub.dom0.program import start_program
+from pytest_xenscrub.errors import HostStalledError, InfrastructureError
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.host.protocol import Host
+
+# A call that only looks at Xen takes a millisecond; one that takes this long will never end.
+LOOK_SECONDS = 20.0
+# A dom0 that has been silent for so long counts as dead, whatever else may still be waited for.
+DEAD_SECONDS = 20.0
+# From the end of a connection to that of the ssh that had it: what it complained is read then.
+_LAST_WORDS_SECONDS = 1.0
+_READER_SECONDS = 5.0
+
+SERIAL_LINES = 400
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of the agent; both come from the thread that reads what it says.
+
+    Attributes:
+        begun: done once the agent says that it has begun, which only a watch does.
+        answer: to be waited for.
+    """
+
+    begun: Future[None] = field(default_factory=Future)
+    answer: Future[Any] = field(default_factory=Future)
+
+    def fail(self, error: Exception) -> None:
+        """The answer is this error, and so is what should have come before it."""
+        for future in (self.begun, self.answer):
+            if not future.done():
+                future.set_exception(error)
+
+
+class Connection:
+    """The agent in a host's dom0. Thread-safe: each request is answered on its own.
+
+    Attributes:
+        host: whose dom0 it is.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._ids = itertools.count()
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Request] = {}
+        self._latest_beat = time.monotonic()
+        self._worst_stall = 0.0
+        self._end: str | None = None
+        self._last_words = b""
+        self._last_command = ""
+        self._process = start_program(host, "agent", parts=PARTS)
+        self._reader = threading.Thread(target=self._read, name="xenscrub-dom0", daemon=True)
+        self._reader.start()
+
+    # -- the line protocol --------------------------------------------------------------------
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - host.popen promises pipes
+        end = "the connection to dom0 was closed"
+        for line in self._process.stdout:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue  # a login banner, or a profile script that prints
+            if "beat" in message:
+                self._beat(message["late"])
+            elif "fatal" in message:
+                end = f"dom0's Python has no Xen bindings (xen.lowlevel.xc): {message['fatal']}"
+            else:
+                self._hear(message)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_WORDS_SECONDS)
+            assert self._process.stderr is not None  # noqa: S101 - as above
+            self._last_words = self._process.stderr.read()
+        with self._lock:
+            self._end = end
+            waiting, self._waiting = self._waiting, {}
+        for request in waiting.values():
+            request.fail(self._lost())
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        """What the agent says of a request."""
+        is_begun = "begun" in message
+        with self._lock:
+            request = self._waiting.get(message["id"])
+            if not is_begun:
+                self._waiting.pop(message["id"], None)
+        if request is None:
+            return
+        if is_begun:
+            request.begun.set_result(None)
+        elif "error" in message:
+            request.fail(InfrastructureError(f"the agent in dom0 failed: {message['error']}"))
+        else:
+            request.answer.set_result(message["ok"])
+
+    def _lost(self) -> InfrastructureError | HostStalledError:
+        if self._end is not None and "bindings" in self._end:
+            return InfrastructureError(
+                self._end,
+                tried="import xen.lowlevel.xc",
+                todo="install them in dom0: Debian has them in xen-utils, Fedora in xen-runtime;"
+                " a Xen from source installs them with `make install-tools`",
+            )
+        return HostStalledError(
+            f"{self.host.name}: {self._end or 'dom0 does not answer'}",
+            evidence={
+                "last command": self._last_command,
+                "ssh": self._last_words.decode(errors="replace"),
+                "serial log": self.serial_tail(),
+            },
+            todo="look at the serial log: did Xen crash, or dom0?",
+        )
+
+    def _submit(self, op: str, **arguments: Any) -> Request:
+        request = Request()
+        if argv := arguments.get("argv"):
+            self._last_command = shlex.join(argv)
+        with self._lock:
+            if self._end is not None:
+                raise self._lost()
+            number = next(self._ids)
+            self._waiting[number] = request
+        line = json.dumps({"id": number, "op": op, **arguments}) + "\n"
+        try:
+            assert self._process.stdin is not None  # noqa: S101 - as above
+            with self._lock:
+                self._process.stdin.write(line.encode())
+                self._process.stdin.flush()
+        except OSError:
+            raise self._lost() from None
+        return request
+
+    def _await(self, future: Future[Any], deadline: Deadline) -> Any:
+        while True:
+            with contextlib.suppress(FutureTimeoutError):
+                return future.result(min(deadline.remaining, DEAD_SECONDS / 8))
+            # An answer that comes later finds its future, which nobody looks at any more.
+            if deadline.passed:
+                raise deadline.error(**{"serial log": self.serial_tail()})
+            self.check_alive(deadline.step)
+
+    def _call(self, op: str, deadline: Deadline, **arguments: Any) -> Any:
+        return self._await(self._submit(op, **arguments).answer, deadline)
+
+    def _look(self, op: str, what: str, **arguments: Any) -> Any:
+        return self._call(
+            op, Deadline.after(LOOK_SECONDS, f"{self.host.name}: {what}"), **arguments
+        )
+
+    # -- its heartbeat ------------------------------------------------------------------------
+
+    def _beat(self, late: float) -> None:
+        now = time.monotonic()
+        with self._lock:
+            silent = now - self._latest_beat
+            self._latest_beat = now
+            # What dom0 overslept by its own clock, or how long we heard nothing: the network and
+            # a hung dom0 look alike from here, and neither is a host that responds.
+            self._worst_stall = max(self._worst_stall, late, silent)
+
+    def check_alive(self, step: str) -> None:
+        """Raise `HostStalledError` if dom0 has been silent for so long that it will not return."""
+        with self._lock:
+            silent = time.monotonic() - self._latest_beat
+        if silent > DEAD_SECONDS:
+            raise HostStalledError(
+                f"{self.host.name}: dom0 stopped responding {silent:.0f} s ago, during: {step}",
+                todo="a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic",
+                evidence={
+                    "last command": self._last_command,
+                    "CPUs": self.host.where_cpus_are(),
+                    "serial log": self.serial_tail(),
+                },
+            )
+
+    def watch_stalls(self) -> None:
+        """Forget the stalls seen so far."""
+        with self._lock:
+            self._worst_stall = 0.0
+
+    def worst_stall(self) -> float:
+        """The longest time, s, that dom0 did not respond since `watch_stalls()`."""
+        with self._lock:
+            return max(self._worst_stall, time.monotonic() - self._latest_beat)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection still stands."""
+        return self._end is None
+
+    # -- what was said last -------------------------------------------------------------------
+
+    def evidence(self) -> dict[str, str]:
+        """Xen's and the serial log's last lines, for an error; what cannot be had is left out."""
+        logs = {}
+        with contextlib.suppress(Exception):
+            logs["Xen's log"] = "\n".join(
+                self._call("log", Deadline.after(3, "reading Xen's log"), lines=15)
+            )
+        if not logs.get("Xen's log"):
+            logs["serial log"] = self.serial_tail()
+        return logs
+
+    def serial_tail(self, lines: int = 20) -> str:
+        """Last lines of the serial log, without the heap dumps that we asked for ourselves."""
+        serial = self.host.serial_tail(SERIAL_LINES).splitlines()
+        return "\n".join([line for line in serial if not HEAP_DUMP.search(line)][-lines:])
+
+    # -- its end ------------------------------------------------------------------------------
+
+    def close(self, grace: float = 5.0) -> None:
+        """End the agent; commands of ours that still run in dom0 are killed by it.
+
+        Args:
+            grace: how long it may take to do that, s; 0 if dom0 is known to be gone.
+        """
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(grace)
+        except Exception:  # whatever holds it: it must not outlive us
+            self._process.kill()
+            self._process.wait(5)
+        self._reader.join(_READER_SECONDS)
+        if self._reader.is_alive():
+            return  # an ssh master that is stopped holds the pipes: to close them would hang
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""The real agent in a process of its own, with Xen's bindings faked, and clients of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.dom0.client import Dom0
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+BINDINGS = """
+import errno, os, signal, sys, time
+from pathlib import Path
+
+class xc:
+    def __init__(self):
+        self.ring = os.environ["FAKE_LOG"]
+        self.dumps = 0
+    def xeninfo(self):
+        return {"xen_major": 4, "xen_minor": 17, "xen_extra": ".5", "xen_commandline": "x=y"}
+    def physinfo(self):
+        return {"total_memory": 4096, "free_memory": 1024, "nr_cpus": 2, "nr_nodes": 1,
+                "virt_caps": ""}
+    def numainfo(self):
+        return {"node_memfree": [3, 0]}
+    def buildid(self):
+        return "c0ffee"
+    def readconsolering(self):
+        return self.ring
+    def send_debug_keys(self, key):
+        if key == "d":
+            self.ring += os.environ["FAKE_REGISTERS"]
+        elif key == "u":
+            self.ring += "NODE0 start->0 size->4096 free->1\\n"
+            self.ring += "NODE1 start->4096 size->512 free->1\\n"
+        else:
+            self.dumps += 1
+            self.ring += "'H' pressed -> dumping heap info (now = {})\\n".format(self.dumps)
+            if self.dumps < 3:
+                self.ring += "Node 0 has {} unscrubbed pages\\n".format(300 // self.dumps)
+    def domain_getinfo(self, first, most):
+        # One domain is there until its file is gone, and to look at it takes a while.
+        there = Path(os.environ["FAKE_DOMAIN"])
+        if first == 4 and there.exists():
+            time.sleep(0.3)
+        elif first:
+            raise OSError(errno.ESRCH, "no")
+        return [{"domid": first, "handle": [0] * 16, "mem_kb": 512, "dying": 0, "shutdown": 0,
+                 "crashed": 0, "shutdown_reason": 0, "paused": 0, "cpu_time": 10 ** 9}]
+    def domain_shutdown(self, domid, reason):
+        if domid == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(60)  # which of its threads stops first is anyone's guess
+        if domid == 2:
+            sys.stderr.write("Connection reset by peer")
+            os._exit(255)
+        raise OSError(errno.EINVAL, "no such domain")
+"""
+FREEZE, DIE, REFUSE, THERE = 1, 2, 3, 4
+"""Domains that dom0 does not survive, one that there is not, and one that there is for a while."""
+
+
+class FakeHost:
+    """A host whose dom0 is this machine, its Python with bindings from a folder."""
+
+    name = "lab7"
+    kind = "real"
+
+    def __init__(
+        self, bindings: Path | None, log: str, registers: str, domain: Path | None = None
+    ) -> None:
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": str(bindings or ""),
+            "FAKE_LOG": log,
+            "FAKE_REGISTERS": registers,
+            "FAKE_DOMAIN": str(domain or "/nowhere"),
+        }
+        # Before those that may be installed here.
+        self._first = (
+            "import xen.lowlevel.xc" if bindings else "import sys; sys.modules['xen'] = None"
+        )
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        *words, script = argv
+        assert words == ["python3", "-u", "-c"]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", f"{self._first}; {script}"],
+            env=self._environment,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+        )
+        self.processes.append(process)
+        return process
+
+    def signal(self, number: int) -> None:
+        self.processes[-1].send_signal(number)
+
+    def where_cpus_are(self) -> str:
+        return "CPU 0: free_heap_pages"
+
+    def serial_tail(self, lines: int = 20) -> str:
+        return f"(XEN) last words\n'H' pressed -> dumping heap info (now = {lines})"
+
+
+class Connected:
+    """Makes clients, and ends them in whatever state they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.dom0s: list[Dom0] = []
+        self.host: FakeHost | None = None
+
+    def __call__(
+        self,
+        log: str = "(XEN) 4.17.5 debug=n\n",
+        *,
+        registers: str = "",
+        bindings: bool = True,
+        domain: Path | None = None,
+    ) -> Dom0:
+        self.host = FakeHost(self._folder if bindings else None, log, registers, domain)
+        self.dom0s.append(Dom0(self.host))  # type: ignore[arg-type]
+        return self.dom0s[-1]
+
+    def close(self) -> None:
+        for dom0 in self.dom0s:
+            process = dom0._process
+            process.kill()
+            dom0.close()
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Connected]:
+    module = tmp_path / "bindings" / "xen" / "lowlevel" / "xc.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(BINDINGS)
+    connected = Connected(tmp_path / "bindings")
+    yield connected
+    connected.close()
+
+
+def soon(seconds: float = 10.0) -> Deadline:
+    return Deadline.after(seconds, "a step")
