@@ -3,202 +3,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.util
-import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from pytest_xenscrub import option_values as value
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.units import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.option_values import ProfileChoice
     from pytest_xenscrub.report.gate import Limit
     from pytest_xenscrub.scrub.row import Row
-
-_MOST_REPEATS = 1000
-
-
-def _host(text: str) -> HostDescription:
-    from pytest_xenscrub.host.description import parse_host  # noqa: PLC0415 - only if there is one
-
-    return parse_host(text)
-
-
-def _power(text: str) -> tuple[str, ...]:
-    from pytest_xenscrub.host.power import parse_power  # noqa: PLC0415 - as above
-
-    return parse_power(text)
-
-
-def _serial(text: str) -> tuple[str, ...]:
-    from pytest_xenscrub.host.power import parse_serial  # noqa: PLC0415 - as above
-
-    return parse_serial(text)
-
-
-def _hosts_file(text: str) -> tuple[HostDescription, ...]:
-    from pytest_xenscrub.host.hosts_file import load_hosts  # noqa: PLC0415 - as above
-
-    return load_hosts(_file(text))
-
-
-def _file(text: str) -> Path:
-    path = Path(text).expanduser().absolute()
-    if not path.is_file():
-        raise ConfigurationError(f"{path}: there is no such file")
-    return path
-
-
-def _variant(text: str) -> str:
-    from pytest_xenscrub.hypervisor.variant import load_variant  # noqa: PLC0415 - as above
-
-    load_variant(text)
-    return text
-
-
-def _kconfig(text: str) -> str:
-    from pytest_xenscrub.hypervisor.kconfig import parse_option  # noqa: PLC0415 - as above
-
-    parse_option(text)
-    return text
-
-
-def _results(text: str) -> Path:
-    from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415 - as above
-
-    path = Path(text)
-    ResultsFile(path).check()
-    return path
-
-
-@dataclass(frozen=True)
-class ProfileChoice:
-    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
-
-    folder: Path | None
-
-
-def _profile(text: str) -> ProfileChoice | None:
-    with contextlib.suppress(ConfigurationError):
-        return ProfileChoice(None) if _flag(text) else None
-    path = Path(text).expanduser()
-    if path.is_file() or next(path.rglob("*.py"), None) is not None or "::" in text:
-        raise ConfigurationError(
-            f"{text}: these are tests, and no folder for profiles",
-            todo="write --xen-profile=FOLDER, or put the tests before --xen-profile",
-        )
-    return ProfileChoice(_folder(path))
-
-
-def _plots(text: str) -> Path:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigurationError(
-            "matplotlib, which draws charts, is not installed",
-            todo="pip install 'pytest-xenscrub[plots]'",
-        )
-    return _folder(Path(text).expanduser())
-
-
-def _folder(path: Path) -> Path:
-    """A folder that can be written, made now rather than found missing after an hour."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be made: {error.strerror}") from None
-    if not os.access(path, os.W_OK):
-        raise ConfigurationError(f"{path}: cannot be written")
-    return path.absolute()
-
-
-def _earlier(text: str) -> tuple[Row, ...]:
-    # Read now: the file may be the one that this run appends to.
-    from pytest_xenscrub.report.results import read_results  # noqa: PLC0415 - as above
-
-    return tuple(read_results(_file(text)))
-
-
-def _limit(text: str) -> Limit:
-    from pytest_xenscrub.report.gate import parse_limit  # noqa: PLC0415 - as above
-
-    return parse_limit(text)
-
-
-def _logs(text: str) -> Path:
-    return _folder(Path(text))
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 1:
-        raise ConfigurationError(f"{text!r} is no share", todo="write it as 0.99 or 99%")
-    return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ConfigurationError(f"{text!r} is no number above 0")
-    return value
-
-
-def _repeat(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_REPEATS:
-        raise ConfigurationError(
-            f"{text!r} is no number of repeats", todo=f"give a number from 1 to {_MOST_REPEATS}"
-        )
-    return int(text)
-
-
-def _nodes(text: str) -> int:
-    from pytest_xenscrub.host.emulated.numa import MOST_NODES  # noqa: PLC0415 - as above
-
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_NODES:
-        raise ConfigurationError(
-            f"{text!r} is no number of NUMA nodes", todo=f"give a number from 1 to {MOST_NODES}"
-        )
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text.removesuffix("s"))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise ConfigurationError(f"{text!r} is no time", todo="write it in seconds, as 600")
-    return value
-
-
-def _flag(text: str) -> bool:
-    values = {"1": True, "true": True, "yes": True, "on": True}
-    values |= {"0": False, "false": False, "no": False, "off": False, "": False}
-    if text.lower() not in values:
-        raise ConfigurationError(f"{text!r} is neither yes nor no")
-    return values[text.lower()]
-
-
-def _choice(*known: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in known:
-            raise ConfigurationError(f"{text!r} is not one of: {', '.join(known)}")
-        return text
-
-    return parse
 
 
 @dataclass(frozen=True)
@@ -233,18 +56,18 @@ class Option:
 
 OPTIONS = (
     Option(
-        "host", _host,
+        "host", value.host,
         "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file, or"
         " 'emulated'; of several the first that is free, or one for each worker of pytest-xdist",
         "HOST", (), many=True,
     ),
-    Option("hosts_file", _hosts_file, "the lab's machines, as TOML (see README)", "FILE", ()),
+    Option("hosts_file", value.hosts_file, "the lab's machines, as TOML (see README)", "FILE", ()),
     Option(
-        "lock_wait", _seconds,
+        "lock_wait", value.seconds,
         "how long to wait for a machine that another run has, in s (default 0: do not)", "S", 0.0,
     ),
     Option(
-        "allow_busy", _flag, "use a machine although guests run there that are not ours",
+        "allow_busy", value.flag, "use a machine although guests run there that are not ours",
         flag=True, default=False,
     ),
     Option(
@@ -252,30 +75,30 @@ OPTIONS = (
         "memory of the emulated host (default: half of what is available, 8 GiB at most)", "SIZE",
     ),
     Option(
-        "host_nodes", _nodes,
+        "host_nodes", value.nodes,
         "NUMA nodes of the emulated host, all but the first of them without CPUs (default: 1)", "N",
         1,
     ),
     Option(
-        "suite", _choice("bookworm", "trixie"),
+        "suite", value.choice("bookworm", "trixie"),
         "Debian release of the emulated host's dom0: bookworm (Xen 4.17, the default) or trixie"
         " (Xen 4.20)", "SUITE", "bookworm",
     ),
     Option(
-        "ssh_config", _file, "ssh configuration file to use in place of your own", "FILE"
+        "ssh_config", value.file, "ssh configuration file to use in place of your own", "FILE"
     ),
     Option(
-        "power", _power,
+        "power", value.power,
         "command that switches the host's power: {action} in it becomes on, off, cycle or status,"
         " {host} the host's name; no shell runs it", "COMMAND", (),
     ),
     Option(
-        "serial", _serial,
+        "serial", value.serial,
         "command that prints the host's serial log and ends; {host} in it becomes the host's name",
         "COMMAND", (),
     ),
     Option(
-        "toolstack", _choice("xl", "libvirt"),
+        "toolstack", value.choice("xl", "libvirt"),
         "what drives the guests, may be given several times: xl (default) or libvirt",
         "xl|libvirt", ("xl",), many=True,
     ),
@@ -283,17 +106,17 @@ OPTIONS = (
         "guest_memory", parse_size, "memory of a victim (default: a third of what is free)", "SIZE"
     ),
     Option(
-        "min_coverage", _share,
+        "min_coverage", value.share,
         "share of the freed frames that must have been read for a verdict of clean (default 99%%)",
         "SHARE", 0.99,
     ),
     Option(
-        "max_exposure", _positive,
+        "max_exposure", value.positive,
         "how long bytes of a destroyed guest may stay in the emulated host's RAM, s for each GiB"
         " (default 10)", "SECONDS", 10.0,
     ),
     Option(
-        "variant", _variant,
+        "variant", value.variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
         " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
         "NAME|FILE", ("as-is",), many=True,
@@ -303,48 +126,50 @@ OPTIONS = (
         "where variants are built from: debian (default), a folder, a git repository PATH#REV or"
         " URL#REV, a tarball", "SPEC", "debian",
     ),
-    Option("config", _kconfig, "Kconfig option for variants, may be repeated", "KEY=VALUE", (),
+    Option("config", value.kconfig, "Kconfig option for variants, may be repeated", "KEY=VALUE", (),
            many=True),
     Option(
-        "tools", _choice("host", "build"),
+        "tools", value.choice("host", "build"),
         "tools that drive the Xen: the host's own (default), or, where those do not match it,"
         " build the tree's", "host|build", "host",
     ),
     Option("cmdline", str, "boot options for the Xen that is tested", "OPTIONS", ""),
     Option(
-        "control", _flag,
+        "control", value.flag,
         "first run the tests that must fail on a Xen that does not scrub, on one that does not:"
         " the session stops if one passes", flag=True, default=False,
     ),
-    Option("results", _results, "append each result to FILE as it happens, as JSON lines", "FILE"),
     Option(
-        "profile", _profile,
+        "results", value.results, "append each result to FILE as it happens, as JSON lines", "FILE"
+    ),
+    Option(
+        "profile", value.profile,
         "look where the CPUs are while a measured guest is destroyed, on the emulated host, and"
         " show it as a table; with FOLDER, write folded stacks for flame-graph tools there",
         "FOLDER", bare=True,
     ),
     Option(
-        "compare", _earlier,
+        "compare", value.earlier,
         "compare with an earlier run: a FILE that --xen-results has written", "FILE",
     ),
     Option(
-        "fail_if", _limit,
+        "fail_if", value.limit,
         "fail the run if a figure of any test is worse than in --xen-compare's by more than that,"
         " or was not compared; may be repeated: destroy:median:10%% (statistics: median, mean, min,"
         " max)", "METRIC:STATISTIC:LIMIT", (), many=True,
     ),
     Option(
-        "plots", _plots,
+        "plots", value.plots,
         "write charts to FOLDER when all is done, as PNG and SVG: exposure, courses of destroys,"
         " destroy against memory, maps of memory", "FOLDER",
     ),
     Option(
-        "logs", _logs, "folder for what hosts and guests say: serial logs, Xen's, consoles",
+        "logs", value.logs, "folder for what hosts and guests say: serial logs, Xen's, consoles",
         "FOLDER",
     ),
-    Option("repeat", _repeat, "run each measured test N times", "N", 1),
+    Option("repeat", value.repeat, "run each measured test N times", "N", 1),
     Option(
-        "show_residue", _flag,
+        "show_residue", value.flag,
         "print bytes that are not of our own pattern, which may be someone's data", flag=True,
         default=False,
     ),

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Values of options: a function for each kind, which gives what a text means.
+
+Each raises `ConfigurationError` for a text that cannot be meant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.report.gate import Limit
+    from pytest_xenscrub.scrub.row import Row
+
+_MOST_REPEATS = 1000
+
+
+def host(text: str) -> HostDescription:
+    """A machine to test on."""
+    from pytest_xenscrub.host.description import parse_host  # noqa: PLC0415 - only if there is one
+
+    return parse_host(text)
+
+
+def power(text: str) -> tuple[str, ...]:
+    """A command that switches power, in words."""
+    from pytest_xenscrub.host.power import parse_power  # noqa: PLC0415 - as above
+
+    return parse_power(text)
+
+
+def serial(text: str) -> tuple[str, ...]:
+    """A command that prints a serial log, in words."""
+    from pytest_xenscrub.host.power import parse_serial  # noqa: PLC0415 - as above
+
+    return parse_serial(text)
+
+
+def hosts_file(text: str) -> tuple[HostDescription, ...]:
+    """The machines that a file describes."""
+    from pytest_xenscrub.host.hosts_file import load_hosts  # noqa: PLC0415 - as above
+
+    return load_hosts(file(text))
+
+
+def file(text: str) -> Path:
+    """A file that is there."""
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: there is no such file")
+    return path
+
+
+def variant(text: str) -> str:
+    """A variant's name or file, which is read to see that it is one."""
+    from pytest_xenscrub.hypervisor.variant import load_variant  # noqa: PLC0415 - as above
+
+    load_variant(text)
+    return text
+
+
+def kconfig(text: str) -> str:
+    """A Kconfig option with its value."""
+    from pytest_xenscrub.hypervisor.kconfig import parse_option  # noqa: PLC0415 - as above
+
+    parse_option(text)
+    return text
+
+
+def results(text: str) -> Path:
+    """A file that results can be appended to."""
+    from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415 - as above
+
+    path = Path(text)
+    ResultsFile(path).check()
+    return path
+
+
+@dataclass(frozen=True)
+class ProfileChoice:
+    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
+
+    folder: Path | None
+
+
+def profile(text: str) -> ProfileChoice | None:
+    """Whether to profile, and a folder to write to."""
+    with contextlib.suppress(ConfigurationError):
+        return ProfileChoice(None) if flag(text) else None
+    path = Path(text).expanduser()
+    if path.is_file() or next(path.rglob("*.py"), None) is not None or "::" in text:
+        raise ConfigurationError(
+            f"{text}: these are tests, and no folder for profiles",
+            todo="write --xen-profile=FOLDER, or put the tests before --xen-profile",
+        )
+    return ProfileChoice(_folder(path))
+
+
+def plots(text: str) -> Path:
+    """A folder for charts."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigurationError(
+            "matplotlib, which draws charts, is not installed",
+            todo="pip install 'pytest-xenscrub[plots]'",
+        )
+    return _folder(Path(text).expanduser())
+
+
+def _folder(path: Path) -> Path:
+    """A folder that can be written, made now rather than found missing after an hour."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be made: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise ConfigurationError(f"{path}: cannot be written")
+    return path.absolute()
+
+
+def earlier(text: str) -> tuple[Row, ...]:
+    """The rows of an earlier run."""
+    # Read now: the file may be the one that this run appends to.
+    from pytest_xenscrub.report.results import read_results  # noqa: PLC0415 - as above
+
+    return tuple(read_results(file(text)))
+
+
+def limit(text: str) -> Limit:
+    """By how much a figure may be worse."""
+    from pytest_xenscrub.report.gate import parse_limit  # noqa: PLC0415 - as above
+
+    return parse_limit(text)
+
+
+def logs(text: str) -> Path:
+    """A folder for logs."""
+    return _folder(Path(text))
+
+
+def share(text: str) -> float:
+    """More than none and at most all, as 0.99 or 99%."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise ConfigurationError(f"{text!r} is no share", todo="write it as 0.99 or 99%")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ConfigurationError(f"{text!r} is no number above 0")
+    return value
+
+
+def repeat(text: str) -> int:
+    """How often each test runs."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_REPEATS:
+        raise ConfigurationError(
+            f"{text!r} is no number of repeats", todo=f"give a number from 1 to {_MOST_REPEATS}"
+        )
+    return int(text)
+
+
+def nodes(text: str) -> int:
+    """A number of NUMA nodes that the emulated host can have."""
+    from pytest_xenscrub.host.emulated.numa import MOST_NODES  # noqa: PLC0415 - as above
+
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_NODES:
+        raise ConfigurationError(
+            f"{text!r} is no number of NUMA nodes", todo=f"give a number from 1 to {MOST_NODES}"
+        )
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time, s."""
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise ConfigurationError(f"{text!r} is no time", todo="write it in seconds, as 600")
+    return value
+
+
+def flag(text: str) -> bool:
+    """Yes or no; nothing is no."""
+    values = {"1": True, "true": True, "yes": True, "on": True}
+    values |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    if text.lower() not in values:
+        raise ConfigurationError(f"{text!r} is neither yes nor no")
+    return values[text.lower()]
+
+
+def choice(*known: str) -> Callable[[str], str]:
+    """The parser of a word that is one of those known."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ConfigurationError(f"{text!r} is not one of: {', '.join(known)}")
+        return text
+
+    return parse
