@@ -15,7 +15,7 @@ import pytest
 from _bench import report
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.guest.console import Filled, Scanned
+from pytest_xenscrub.guest.events import Filled, Scanned
 from pytest_xenscrub.units import GIB, MIB, PAGE
 
 if TYPE_CHECKING:

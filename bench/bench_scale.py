@@ -14,7 +14,8 @@ from _bench import Limit, report
 
 WORK = """
 import random, sys, time, zlib
-from pytest_xenscrub.guest.console import LineDecoder, Ranges
+from pytest_xenscrub.guest.console import LineDecoder
+from pytest_xenscrub.guest.events import Ranges
 from pytest_xenscrub.scrub.verdict import Verdict
 
 CHUNK = 512  # pages

@@ -12,13 +12,12 @@ from pyroaring import BitMap64
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import GuestFailedError, HostStalledError
-from pytest_xenscrub.guest.console import (
+from pytest_xenscrub.guest.console import LineDecoder
+from pytest_xenscrub.guest.events import (
     Ballooned,
     ErrorLine,
     Filled,
     Hello,
-    LineDecoder,
-    PfnMap,
     Progress,
     Ranges,
     Ready,
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
-    from pytest_xenscrub.guest.console import Event
+    from pytest_xenscrub.guest.events import Event
+    from pytest_xenscrub.guest.frames import PfnMap
     from pytest_xenscrub.host.sampling import Samples, Sampling
     from pytest_xenscrub.outside.exposure import Recorder, Witness
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_xenscrub.guest.console import PfnMap
+    from pytest_xenscrub.guest.frames import PfnMap
     from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.outside.ram import Rows
 

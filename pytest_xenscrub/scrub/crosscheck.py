@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.errors import DisagreementError
-from pytest_xenscrub.guest.console import Filled, Scanned
+from pytest_xenscrub.guest.events import Filled, Scanned
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:

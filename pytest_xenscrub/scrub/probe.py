@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
 
-from pytest_xenscrub.guest.console import DirtyPage, Scanned
+from pytest_xenscrub.guest.events import DirtyPage, Scanned
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE, Verdict
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.guest.console import Filled
+from pytest_xenscrub.guest.events import Filled
 from pytest_xenscrub.scrub.profile import profile_of
 from pytest_xenscrub.scrub.row import Row
 from pytest_xenscrub.scrub.series import series_of
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_xenscrub.dom0.answers import Reclaim
-    from pytest_xenscrub.guest.console import Resumed
+    from pytest_xenscrub.guest.events import Resumed
     from pytest_xenscrub.guest.guest import Ended, Guest
     from pytest_xenscrub.outside.exposure import Recorder
     from pytest_xenscrub.scrub.row import Setting

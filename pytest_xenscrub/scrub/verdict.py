@@ -11,7 +11,7 @@ from pyroaring import BitMap64
 from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.guest.console import DirtyPage
+    from pytest_xenscrub.guest.events import DirtyPage
 
 MIN_COVERAGE = 0.99
 _SHOWN = 8

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import XenScrubError
-from pytest_xenscrub.guest.console import Filled, Hello, Verified
+from pytest_xenscrub.guest.events import Filled, Hello, Verified
 from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.guest.console import Populated
+from pytest_xenscrub.guest.events import Populated
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:

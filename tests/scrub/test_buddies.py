@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.guest.console import Verified
+from pytest_xenscrub.guest.events import Verified
 from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
 from pytest_xenscrub.units import PAGE
 

@@ -12,7 +12,8 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import GuestProtocolError
-from pytest_xenscrub.guest.console import (
+from pytest_xenscrub.guest.console import LineDecoder
+from pytest_xenscrub.guest.events import (
     Ballooned,
     Bye,
     DirtyPage,
@@ -20,7 +21,6 @@ from pytest_xenscrub.guest.console import (
     Event,
     Filled,
     Hello,
-    LineDecoder,
     PatternResidue,
     Populated,
     Progress,

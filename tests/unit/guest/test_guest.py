@@ -19,7 +19,7 @@ from pytest_xenscrub.errors import (
     GuestProtocolError,
     HostStalledError,
 )
-from pytest_xenscrub.guest.console import Filled, Hello, Progress, Ready, Resumed, Scanned
+from pytest_xenscrub.guest.events import Filled, Hello, Progress, Ready, Resumed, Scanned
 from pytest_xenscrub.guest.guest import Guest, ready_seconds
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig
 from pytest_xenscrub.units import GIB, MIB

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_xenscrub.guest.console import Group, PfnMap
+from pytest_xenscrub.guest.frames import Group, PfnMap
 from pytest_xenscrub.host.memory import Extent, HostMemory
 from pytest_xenscrub.outside.oracle import Oracle
 from pytest_xenscrub.outside.pattern import (

@@ -10,7 +10,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import DisagreementError
-from pytest_xenscrub.guest.console import Filled, Scanned
+from pytest_xenscrub.guest.events import Filled, Scanned
 from pytest_xenscrub.scrub import crosscheck
 from pytest_xenscrub.scrub.crosscheck import CrossCheck
 from pytest_xenscrub.scrub.verdict import Verdict

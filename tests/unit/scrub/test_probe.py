@@ -9,7 +9,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import CommandError, GuestFailedError
-from pytest_xenscrub.guest.console import DirtyPage, Scanned
+from pytest_xenscrub.guest.events import DirtyPage, Scanned
 from pytest_xenscrub.scrub.probe import Probe
 
 if TYPE_CHECKING:

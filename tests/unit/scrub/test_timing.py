@@ -12,7 +12,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.dom0.answers import Reclaim
-from pytest_xenscrub.guest.console import Filled, Resumed
+from pytest_xenscrub.guest.events import Filled, Resumed
 from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.outside.exposure import measure
 from pytest_xenscrub.report.results import as_properties, rows_of

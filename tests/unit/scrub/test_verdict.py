@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.guest.console import DirtyPage, PatternResidue
+from pytest_xenscrub.guest.events import DirtyPage, PatternResidue
 from pytest_xenscrub.scrub.verdict import Verdict
 from pytest_xenscrub.units import GIB
 
