@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Boot entries from a recorded grub.cfg, and a deploy to a machine that is a folder.
-
-`grub/debian12.cfg` is what Debian 12's grub-mkconfig (2.06-13+deb12u2) wrote for a machine with
-two kernels and a separate entry for each, the recovery ones too.
-"""
+"""A deploy to a machine that is a folder."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,143 +22,16 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.hypervisor import reboot
 from pytest_xenscrub.hypervisor.grub import BootEntry, OneShotBoot, last_words
-from pytest_xenscrub.hypervisor.grub_config import (
-    Block,
-    check_config,
-    find_block,
-    grub_quoted,
-    one_shot_entry,
-    running_entry,
-    xen_entries,
-)
 from pytest_xenscrub.hypervisor.reboot import wait_for_boot
+
+from .debian12 import CONFIG, DOM0, OWN, XEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-CONFIG = (Path(__file__).parent / "grub" / "debian12.cfg").read_text()
-UUID = "2f1f0a4e-8a3c-4c1e-9d0b-5d7e3a6f9b21"
-DOM0 = f"placeholder root=UUID={UUID} ro console=hvc0 quiet"
-XEN = "placeholder dom0_mem=4096M,max:4096M console=com1 com1=115200,8n1"
-OWN, OURS = "0" * 40, "c0ffee" * 6 + "c0ff"
-
-
-# The text.
-
-
-def test_entries_are_found_in_submenus() -> None:
-    entries = xen_entries(CONFIG)
-    assert [entry.title.rpartition(" > ")[2] for entry in entries] == [
-        "Debian GNU/Linux, with Xen hypervisor",
-        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-56-amd64",
-        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-56-amd64 (recovery mode)",
-        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-50-amd64",
-        "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-50-amd64 (recovery mode)",
-    ]
-    assert entries[1].title.startswith("Advanced options for Debian GNU/Linux (with Xen")
-    first = entries[0]
-    assert first.hypervisor == "/boot/xen-4.17-amd64.gz"
-    assert first.modules[0].path == "/boot/vmlinuz-6.1.0-56-amd64"
-    assert first.modules[1].path == "/boot/initrd.img-6.1.0-56-amd64"
-    assert first.modules[1].options == ()
-
-
-@pytest.mark.parametrize(
-    ("release", "dom0", "xen", "index"),
-    [
-        ("6.1.0-56-amd64", DOM0, XEN, 0),
-        ("6.1.0-56-amd64", DOM0, "", 0),
-        ("6.1.0-50-amd64", DOM0, XEN, 3),
-        ("6.1.0-50-amd64", DOM0 + " acpi=off", XEN + " loglvl=all", 3),
-        ("6.1.0-50-amd64", DOM0.replace("quiet", "single"), "", 4),
-        ("6.1.0-56-amd64", "root=/dev/sda9 ro", "", 0),
-    ],
-)
-def test_the_entry_that_runs(release: str, dom0: str, xen: str, index: int) -> None:
-    entries = xen_entries(CONFIG)
-    found = running_entry(entries, release=release, dom0_options=dom0, xen_options=xen)
-    assert entries.index(found) == index
-
-
-def test_a_kernel_without_an_entry_is_an_error_that_lists_them() -> None:
-    with pytest.raises(InfrastructureError, match=r"6\.9\.9") as caught:
-        running_entry(xen_entries(CONFIG), release="6.9.9", dom0_options="", xen_options="")
-    assert "with Xen hypervisor" in str(caught.value)
-
-
-def test_the_new_entry_differs_in_the_hypervisor_alone() -> None:
-    entry = xen_entries(CONFIG)[3]
-    text = one_shot_entry(
-        entry, identifier="pytest-xenscrub-a", file_name="a.gz", xen_options="watchdog x=a;b"
-    )
-    new = xen_entries(text.replace("if ! multiboot2", "multiboot2").replace("; then", ""))[0]
-    assert new.title == "pytest-xenscrub-a"
-    assert new.hypervisor == "/boot/a.gz"
-    assert new.modules == entry.modules
-    assert new.options == (*entry.options, "watchdog", "x=a;b")
-    assert "search --no-floppy --fs-uuid" in text
-    assert "'x=a;b'; then" in text
-    assert "\treboot\n" in text
-    assert "Loading Xen 4.17" not in text
-
-
-def test_an_entry_of_multiboot_1_with_a_device_before_the_path() -> None:
-    config = (
-        "menuentry 'Xen' {\n  savedefault\n  multiboot (hd0,1)/xen.gz dom0_mem=1G\n"
-        "  module (hd0,1)/vmlinuz-5 root=/dev/sda2\n  module (hd0,1)/initrd-5\n}\n"
-    )
-    (entry,) = xen_entries(config)
-    assert entry.files_path == "/xen.gz"
-    text = one_shot_entry(entry, identifier="i", file_name="i.gz", xen_options="")
-    assert "if ! multiboot (hd0,1)/i.gz dom0_mem=1G; then" in text
-    assert "savedefault" not in text
-
-
-def test_an_option_with_a_quote_is_refused() -> None:
-    assert grub_quoted("dom0_mem=1G,max:1G") == "dom0_mem=1G,max:1G"
-    with pytest.raises(ConfigurationError, match="quote"):
-        grub_quoted("it's")
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("  load_env\n", "GRUB_DEFAULT=saved"),
-        ('   set default="${next_entry}"\n', "GRUB_DEFAULT=saved"),
-        ("   save_env next_entry\n", "GRUB_DEFAULT=saved"),
-        ("  source ${config_directory}/custom.cfg\n", "41_custom"),
-    ],
-)
-def test_a_configuration_that_would_not_go_back_is_refused(line: str, said: str) -> None:
-    check_config(CONFIG, "grub.cfg")
-    without = CONFIG.replace(line, "").replace("  source $prefix/custom.cfg\n", "")
-    with pytest.raises(ConfigurationError) as caught:
-        check_config(without, "/boot/grub/grub.cfg")
-    assert said in caught.value.todo
-
-
-@pytest.mark.parametrize("before", ["", "# mine\n", "# mine, no end"])
-def test_a_block_comes_out_as_it_went_in(before: str) -> None:
-    newline = bool(before) and not before.endswith("\n")
-    mine = Block("a", OWN, created=False, newline=newline, had_variable=True)
-    other = Block("a.b", OWN, created=False, newline=False, had_variable=False)
-    both = other.added_to(mine.added_to(before, "entry a\n"), "entry a.b\n")
-    found = find_block(both, "a.b")
-    assert found is not None
-    assert found[0] == other
-    assert find_block(found[1], "a") == (mine, before)
-    assert find_block(before, "a") is None
-
-
-def test_a_block_leaves_another_after_it_whole() -> None:
-    mine = Block("a", OWN, created=False, newline=True, had_variable=False)
-    other = Block("b", OWN, created=False, newline=False, had_variable=False)
-    found = find_block(other.added_to(mine.added_to("# mine", "entry a\n"), "entry b\n"), "a")
-    assert found is not None
-    assert find_block(found[1], "b") == (other, "# mine\n")
-
-
-# The machine.
+OURS = "c0ffee" * 6 + "c0ff"
+"""Build id of the Xen that is deployed."""
 
 
 @dataclass(frozen=True)
