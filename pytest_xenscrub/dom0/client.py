@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CLOCK_LOOKS = 3
 """The fastest answer says best what time it is in dom0."""
 SETTLE_SECONDS = 0.3
-SETTLE_MOST_SECONDS = 10.0
+SETTLE_MOST_SECONDS = 60.0
 XEN_HEAP_BYTES = 64 << 10
 """By so much free memory may differ though no page is lost: Xen's own heap grows with the first
 guests of a host, by 20 KiB in steps of a page or two over six of them, and not after that."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 512 * MIB
 """Of a guest that is saved: dom0's disk, and not Xen, is what more of it would test."""
-MOST_ROOMS = 4
+MOST_ROOMS = 3
 """How much memory it and a probe may have to share, in its own size. A domain builder writes to a
 page in two hundred of a probe's: of a large one's, too many may have been a small victim's."""
 
