@@ -109,6 +109,7 @@ class Guest:
         self._start_sampling = start_sampling
         self._given_back = given_back
         self._witness = witness
+        self._left: Recorder | None = None
         self.given_back_before = given_back.copy()
         self._decoder = LineDecoder()
         self._undelivered: list[Event] = []
@@ -363,12 +364,17 @@ class Guest:
     def save(self, *, until: Until = "clean", seconds: float = MOVE_SECONDS) -> Ended:
         """Have it saved to dom0's disk, which ends its domain; watched like a destroy."""
         deadline = Deadline.after(seconds, f"{self._toolstack.name} save {self.name}")
+        self._left = self._record_bytes()
         reclaim = self._toolstack.save(self.domid, self.name, until=until, deadline=deadline)
-        self.release()
-        return Ended(self, "save", reclaim)
+        return self._ended("save", reclaim, self._left, [])
 
     def restore(self, *, seconds: float = MOVE_SECONDS) -> Resumed:
-        """Have it go on after `save`, in another domain and other frames."""
+        """Have it go on after `save`, in another domain.
+
+        Its bytes in the frames that it had are watched no longer: it may be given some of them.
+        """
+        if self._left is not None:
+            self._left.stop()
         deadline = Deadline.after(seconds, f"{self._toolstack.name} restore {self.name}")
         self._toolstack.restore(self.name, deadline)
         self._find_again(deadline)
@@ -383,10 +389,11 @@ class Guest:
     def migrate(self, *, seconds: float = MOVE_SECONDS) -> tuple[Ended, Resumed]:
         """Migrate it to this very host: the end of the domain that it was, and how it goes on."""
         deadline = Deadline.after(seconds, f"{self._toolstack.name} migrate {self.name}")
+        recorder = self._record_bytes()
         reclaim = self._toolstack.migrate(self.domid, until="gone", deadline=deadline)
-        self.release()
+        ended = self._ended("migrate", reclaim, recorder, [])
         self._find_again(deadline)
-        return Ended(self, "migrate", reclaim), self.wait_for(Resumed, deadline)
+        return ended, self.wait_for(Resumed, deadline)
 
     def release(self) -> None:
         """Let go of its console: it has ended."""
