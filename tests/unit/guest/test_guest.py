@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -372,6 +373,22 @@ def test_a_saved_guest_goes_on_where_it_was_in_its_report() -> None:
     assert started.guest.domid == 9
     assert started.guest.frames == BitMap64(range(0x20, 0x2A))
     assert [type(event) for event in started.guest.events[:2]] == [Hello, Ready]
+
+
+def test_its_bytes_are_watched_from_a_save_to_its_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After that they may lie where they lay before, and are alive."""
+    resumed = said_after(2, *FRAMES, "resumed cancelled=0 ns=7")
+    started = Started(FakeConsole(said(HELLO, "ready")), FakeConsole(resumed))
+    started.guest.ready()
+    told: list[object] = []
+    recorder = SimpleNamespace(issued=told.append, stop=lambda: told.append("stopped"))
+    monkeypatch.setattr(started.guest, "_record_bytes", lambda: recorder)
+    saved: Any = started.guest.save()
+    assert saved.recorder is recorder
+    assert told == [started.host.reclaim.issued]
+    started.host.found = [a_domain(9)]
+    started.guest.restore()
+    assert told[1:] == ["stopped"]
 
 
 def test_a_migrated_guest_is_another_domain_with_the_same_uuid() -> None:
