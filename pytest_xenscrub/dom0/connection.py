@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.agent import PARTS
-from pytest_xenscrub.dom0.bindings import HEAP_DUMP
 from pytest_xenscrub.dom0.program import start_program
+from pytest_xenscrub.dom0.serial import LINES, telling
 from pytest_xenscrub.errors import HostStalledError, InfrastructureError
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ DEAD_SECONDS = 20.0
 # From the end of a connection to that of the ssh that had it: what it complained is read then.
 _LAST_WORDS_SECONDS = 1.0
 _READER_SECONDS = 5.0
-
-SERIAL_LINES = 400
 
 
 @dataclass(frozen=True)
@@ -226,9 +224,8 @@ class Connection:
         return logs
 
     def serial_tail(self, lines: int = 20) -> str:
-        """Last lines of the serial log, without the heap dumps that we asked for ourselves."""
-        serial = self.host.serial_tail(SERIAL_LINES).splitlines()
-        return "\n".join([line for line in serial if not HEAP_DUMP.search(line)][-lines:])
+        """What of the serial log tells why the host is gone: see `serial.telling`."""
+        return telling(self.host.serial_tail(LINES), lines)
 
     # -- its end ------------------------------------------------------------------------------
 

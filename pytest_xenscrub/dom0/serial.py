@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""What of a serial log tells why a host is gone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.dom0.bindings import HEAP_DUMP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LINES = 1000
+"""A machine that crashes boots again at once, and says more than what it died of."""
+_CRASH = re.compile(r"Panic on CPU|Kernel panic|Hardware Dom0 crashed")
+_ONE_CRASH_LINES = 80
+"""From dom0's panic to Xen's word on it there is a stack."""
+_BEFORE, _AFTER = 8, 3
+
+
+def telling(log: str, lines: int) -> str:
+    """The last lines of a serial log; before them what it crashed of, if it has booted since.
+
+    The heap dumps that we asked for ourselves are left out.
+
+    Args:
+        log: at least the last `LINES` lines of it, if there are so many.
+        lines: how many of the last ones are wanted.
+    """
+    said = [line for line in log.splitlines() if not HEAP_DUMP.search(line)]
+    tail = said[-lines:]
+    crash = _last_crash(said[: len(said) - len(tail)])
+    if crash:
+        tail = ["[its last crash:]", *crash, "[its last lines:]", *tail]
+    return "\n".join(tail)
+
+
+def _last_crash(said: Sequence[str]) -> Sequence[str]:
+    marks = [number for number, line in enumerate(said) if _CRASH.search(line)]
+    if not marks:
+        return ()
+    first = next(mark for mark in marks if marks[-1] - mark < _ONE_CRASH_LINES)
+    words = [*said[max(0, first - _BEFORE) : first + _AFTER + 1]]
+    if marks[-1] > first + _AFTER:
+        words += ["[...]", said[marks[-1]]]
+    return words
