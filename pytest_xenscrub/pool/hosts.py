@@ -8,15 +8,17 @@ import functools
 import getpass
 import os
 import socket
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.description import TOOLSTACKS, make_pool
+from pytest_xenscrub.host.description import make_pool
 from pytest_xenscrub.pool.claim import Claim
-from pytest_xenscrub.pool.workers import Allotment, HostScheduling, with_needs
+from pytest_xenscrub.pool.workers import Allotment, HostScheduling, Needs
 from pytest_xenscrub.stash import parameter, uses_host
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 MARKER = "xen_host_tags"
 _WORKER_HOST = "xenscrub_host"
+_WORKER_NEEDS = "xenscrub_needs"
 # What CI systems call the page of a job: GitLab, Jenkins.
 _JOB_PAGES = ("CI_JOB_URL", "BUILD_URL")
 
@@ -68,6 +71,12 @@ class Hosts:
         mine = getattr(config, "workerinput", {}).get(_WORKER_HOST)
         self._candidates = [host for host in self.pool if mine in (None, host.name)]
         self.allotment = self._allot()
+        # What a worker has to say of its tests; only where it matters who runs which.
+        self._folder = (
+            tempfile.TemporaryDirectory(prefix="xenscrub-needs-")
+            if self.allotment is not None and self._differ and self._config.option.dist == "load"
+            else None
+        )
 
     # -- for this process -------------------------------------------------------------------------
 
@@ -118,9 +127,10 @@ class Hosts:
             reasons = [why_not(host, needs) for host in self._candidates]
             if reasons and all(reasons):
                 item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
-            if _is_worker(self._config) and self._differ and needs - set(TOOLSTACKS):
-                # As xdist itself does for its groups: no other word of a worker's arrives.
-                vars(item)["_nodeid"] = with_needs(item.nodeid, needs)
+        worker = getattr(self._config, "workerinput", {})
+        if _WORKER_NEEDS in worker:
+            told = {item.nodeid: needs for item, needs in zip(users, needed, strict=True)}
+            Needs(Path(worker[_WORKER_NEEDS])).tell(worker["workerid"], told)
 
     def check(self, item: pytest.Item) -> None:
         """See that the host is still ours; skip a test for which it is not fit."""
@@ -132,6 +142,8 @@ class Hosts:
         """Let go of the host. Never raises, may be called twice."""
         if "claim" in self.__dict__:
             self.claim.release()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     # -- for pytest-xdist's workers ---------------------------------------------------------------
 
@@ -154,6 +166,8 @@ class Hosts:
         """Give a worker its machine."""
         if self.allotment is not None:
             node.workerinput[_WORKER_HOST] = self.allotment.give(node.gateway.id).name
+        if self._folder is not None:
+            node.workerinput[_WORKER_NEEDS] = self._folder.name
 
     def worker_ended(self, node: Any) -> None:
         """Its machine is free for the one that takes its place."""
@@ -162,9 +176,9 @@ class Hosts:
 
     def scheduling(self) -> HostScheduling | None:
         """How tests are shared out; None where any of xdist's own ways will do."""
-        if self.allotment is None or not self._differ or self._config.option.dist != "load":
+        if self.allotment is None or self._folder is None:
             return None
-        return HostScheduling(self.allotment)
+        return HostScheduling(self.allotment, Needs(Path(self._folder.name)))
 
 
 def why_not(host: HostDescription, needs: frozenset[str]) -> str:

@@ -1,43 +1,57 @@
 # SPDX-License-Identifier: MIT
 """pytest-xdist's workers and a lab's machines: each worker has one, and is sent what suits it.
 
-What a test needs stands at the end of its id in the workers, since the controller, which shares
-out the tests, collects none itself: `test_it.py::test_numa@xen_host(numa)`.
+The process that shares out the tests collects none itself, and of what workers collect, xdist
+carries it the ids alone: what a test needs is told in a file.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from xdist.workermanage import WorkerController
 
     from pytest_xenscrub.host.description import HostDescription
 
-_NEEDS = re.compile(r"@xen_host\(([^)]*)\)$")
 _AHEAD = 2
 """Tests that a worker has before it: it begins one when it knows which comes after it."""
 
 
-def with_needs(nodeid: str, needs: frozenset[str]) -> str:
-    """The id of a test that not every host suits."""
-    return f"{nodeid}@xen_host({','.join(sorted(needs))})"
+class Needs:
+    """What tests need of their host, told by each worker to the process that shares them out.
 
+    Args:
+        folder: where both find it; a worker on another machine does not, and what it told nothing
+            of suits every host.
+    """
 
-def without_needs(nodeid: str) -> str:
-    """A test's id as it is without workers."""
-    return _NEEDS.sub("", nodeid)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
+    def tell(self, worker: str, needs: Mapping[str, frozenset[str]]) -> None:
+        """To be called by a worker before it tells its tests: what each needs, by its id."""
+        with contextlib.suppress(OSError):
+            told = {test: sorted(need) for test, need in needs.items()}
+            self._file(worker).write_text(json.dumps(told))
 
-def needs_of(nodeid: str) -> frozenset[str]:
-    """What `with_needs` wrote."""
-    match = _NEEDS.search(nodeid)
-    return frozenset(match[1].split(",")) if match else frozenset()
+    def told_by(self, worker: str) -> dict[str, frozenset[str]]:
+        """What a worker has told."""
+        try:
+            told = json.loads(self._file(worker).read_text())
+        except FileNotFoundError:
+            return {}
+        return {test: frozenset(need) for test, need in told.items()}
+
+    def _file(self, worker: str) -> Path:
+        return self._folder / f"{worker}.json"
 
 
 class Allotment:
@@ -89,10 +103,13 @@ class HostScheduling:
 
     Args:
         allotment: which workers have which machines.
+        needs: what the workers tell.
     """
 
-    def __init__(self, allotment: Allotment) -> None:
+    def __init__(self, allotment: Allotment, needs: Needs) -> None:
         self._allotment = allotment
+        self._told = needs
+        self._needs: dict[str, frozenset[str]] = {}
         self._collections: dict[WorkerController, Sequence[str]] = {}
         self._sent: dict[WorkerController, list[int]] = {}
         self._queue: list[int] = []
@@ -129,6 +146,7 @@ class HostScheduling:
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
         """A worker has told its tests."""
         self._collections[node] = list(collection)
+        self._needs.update(self._told.told_by(node.gateway.id))
 
     def schedule(self) -> None:
         """Share out the tests; again whenever a worker has been added."""
@@ -157,7 +175,8 @@ class HostScheduling:
 
     def _suits(self, node: WorkerController, index: int) -> bool:
         assert self._ids is not None  # noqa: S101 - indices are of it
-        return self._allotment.suits(node.gateway.id, needs_of(self._ids[index]))
+        needs = self._needs.get(self._ids[index], frozenset())
+        return self._allotment.suits(node.gateway.id, needs)
 
     def mark_test_complete(
         self, node: WorkerController, item_index: int, duration: float = 0

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from _pytest.junitxml import xml_key
 
 from pytest_xenscrub.errors import XenScrubError
-from pytest_xenscrub.pool.workers import without_needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,9 +94,8 @@ class Logs:
 
 def file_name(text: str) -> str:
     """A name for a file, of a test's id or a host's name; another one for each."""
-    plain = without_needs(text)
-    name = re.sub(r"[^\w.-]+", "_", plain).strip("_.")
+    name = re.sub(r"[^\w.-]+", "_", text).strip("_.")
     if len(name) > _LONGEST_NAME:
-        digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         name = f"{name[:_LONGEST_NAME]}-{digest}"
     return name

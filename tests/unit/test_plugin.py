@@ -834,6 +834,29 @@ def test_more_workers_than_machines_end_the_run_before_it_starts(
     result.stderr.fnmatch_lines(["ERROR: 3 workers, and 2 hosts for them: lab7, lab8"])
 
 
+def test_workers_are_sent_what_suits_their_host(pytester: pytest.Pytester) -> None:
+    """Nobody listens there; that is told of the host that was to be used."""
+    pytester.makefile(
+        ".toml",
+        labs="[hosts.one]\naddress = '127.0.0.1'\nport = 1\n"
+        "[hosts.two]\naddress = '127.0.0.1'\nport = 2\ntags = ['numa']\n",
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.xen_host_tags("numa")
+        @pytest.mark.parametrize("n", range(4))
+        def test_numa(xen_host, n):
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("--xen-hosts-file=labs.toml", "-n2", "-v")
+    result.assert_outcomes(errors=4)
+    result.stdout.no_fnmatch_line("*one has no numa*")
+    result.stdout.fnmatch_lines(["*[[]gw1[]]*ERROR*test_numa*"])
+
+
 def test_hosts_that_cannot_be_meant_together_are_a_usage_error(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--xen-host=lab7", "--xen-host=emulated")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

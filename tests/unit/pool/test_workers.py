@@ -4,19 +4,16 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
-from pytest_xenscrub.pool.workers import (
-    Allotment,
-    HostScheduling,
-    needs_of,
-    with_needs,
-    without_needs,
-)
+from pytest_xenscrub.pool.workers import Allotment, HostScheduling, Needs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def pool(*tags: str) -> list[HostDescription]:
@@ -43,8 +40,12 @@ class Node:
 
 
 def started(tests: list[str], *tags: str) -> tuple[HostScheduling, list[Any], Allotment]:
+    """Tests that need a tag have it before their name: "numa:a"."""
     allotment = Allotment(pool(*tags), len(tags))
-    scheduling = HostScheduling(allotment)
+    told: Any = SimpleNamespace(
+        told_by=lambda _: {test: frozenset(test.split(":")[:-1]) for test in tests}
+    )
+    scheduling = HostScheduling(allotment, told)
     nodes: list[Any] = [Node(f"gw{n}") for n in range(len(tags))]
     for node in nodes:
         allotment.give(node.gateway.id)
@@ -66,12 +67,17 @@ def finish(scheduling: HostScheduling, nodes: list[Any]) -> None:
                 done[node] += 1
 
 
-def test_needs_travel_in_the_id() -> None:
-    nodeid = with_needs("t.py::test_a[x@y]", frozenset({"numa", "big"}))
-    assert nodeid == "t.py::test_a[x@y]@xen_host(big,numa)"
-    assert needs_of(nodeid) == {"big", "numa"}
-    assert without_needs(nodeid) == "t.py::test_a[x@y]"
-    assert needs_of("t.py::test_a[x@y]") == frozenset()
+def test_needs_are_told_by_each_worker(tmp_path: Path) -> None:
+    needs = Needs(tmp_path)
+    needs.tell("gw0", {"a": frozenset({"numa", "big"}), "b": frozenset()})
+    assert needs.told_by("gw0") == {"a": {"big", "numa"}, "b": frozenset()}
+    assert needs.told_by("gw1") == {}
+
+
+def test_a_worker_that_cannot_tell_its_needs_goes_on(tmp_path: Path) -> None:
+    needs = Needs(tmp_path / "elsewhere")
+    needs.tell("gw0", {"a": frozenset({"numa"})})
+    assert needs.told_by("gw0") == {}
 
 
 def test_more_workers_than_machines_are_refused() -> None:
@@ -87,7 +93,7 @@ def test_who_takes_a_dead_workers_place_has_its_machine() -> None:
 
 
 def test_tests_go_where_they_can_run() -> None:
-    tests = ["a", with_needs("b", frozenset({"numa"})), "c", "d", "e", "f"]
+    tests = ["a", "numa:b", "c", "d", "e", "f"]
     scheduling, nodes, _ = started(tests, "", "numa")
     finish(scheduling, nodes)
     assert sorted(nodes[0].sent + nodes[1].sent) == list(range(6))
@@ -98,13 +104,13 @@ def test_tests_go_where_they_can_run() -> None:
 
 
 def test_what_no_machine_suits_is_sent_to_some_worker_to_be_skipped() -> None:
-    scheduling, nodes, _ = started([with_needs("a", frozenset({"sgx"})), "b"], "", "numa")
+    scheduling, nodes, _ = started(["sgx:a", "b"], "", "numa")
     finish(scheduling, nodes)
     assert sorted(nodes[0].sent + nodes[1].sent) == [0, 1]
 
 
 def test_a_worker_with_nothing_to_do_ends_and_the_other_goes_on() -> None:
-    tests = [with_needs(f"t{n}", frozenset({"numa"})) for n in range(3)]
+    tests = [f"numa:t{n}" for n in range(3)]
     scheduling, nodes, _ = started(tests, "", "numa")
     assert nodes[0].shutting_down
     finish(scheduling, nodes)
@@ -112,7 +118,7 @@ def test_a_worker_with_nothing_to_do_ends_and_the_other_goes_on() -> None:
 
 
 def test_a_dead_workers_tests_wait_for_the_one_that_has_its_machine_then() -> None:
-    tests = [*(with_needs(f"t{n}", frozenset({"numa"})) for n in range(3)), "u", "v", "w", "x"]
+    tests = [*(f"numa:t{n}" for n in range(3)), "u", "v", "w", "x"]
     scheduling, nodes, allotment = started(tests, "", "numa")
     allotment.take_back("gw1")
     assert scheduling.remove_node(nodes[1]) == tests[0]
@@ -127,9 +133,9 @@ def test_a_dead_workers_tests_wait_for_the_one_that_has_its_machine_then() -> No
     assert scheduling.remove_node(new) is None
 
 
-def test_workers_that_see_other_tests_are_refused() -> None:
+def test_workers_that_see_other_tests_are_refused(tmp_path: Path) -> None:
     allotment = Allotment(pool("", "numa"), 2)
-    scheduling = HostScheduling(allotment)
+    scheduling = HostScheduling(allotment, Needs(tmp_path))
     for n in range(2):
         node: Any = Node(f"gw{n}")
         allotment.give(node.gateway.id)
