@@ -14,8 +14,7 @@ DEBUG = ("--xen-config=DEBUG=y", "--xen-cmdline=bootscrub=1")
 """A debug Xen that looks at each page that it hands out (CONFIG_SCRUB_DEBUG follows DEBUG)."""
 CORE = (
     "destroyed_guest_leaves_nothing or probe_while_backlog_waits or memory_is_conserved"
-    " or ballooned_pages or that_ends_leaves_nothing or single_pages"
-    " or (live_guest_gave_back and idle)"
+    " or ballooned_pages or that_ends_leaves_nothing or (live_guest_gave_back and idle)"
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 30)]
