@@ -139,9 +139,9 @@ class Dom0(Connection):
         return int(self._look("memory", "reading free memory")["free_bytes"])
 
     def free_bytes_of_nodes(self) -> dict[int, int]:
-        """The same per NUMA node, rounded down to whole MiB."""
-        told = self._look("memory_of_nodes", "reading free memory of NUMA nodes")["free_mib"]
-        return {node: mib * MIB for node, mib in enumerate(told)}
+        """The same per NUMA node that has CPUs, rounded down to whole MiB."""
+        told = self._look("memory_of_nodes", "reading free memory of NUMA nodes")
+        return {node: told["free_mib"][node] * MIB for node in told["with_cpus"]}
 
     def settled_free_bytes(self) -> int:
         """Free memory once it has not changed for a while, bytes.

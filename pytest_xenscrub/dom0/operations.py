@@ -67,8 +67,9 @@ class Operations:
         return {"nodes": nodes}
 
     def do_memory_of_nodes(self) -> Facts:
-        """Free memory of each NUMA node, by its number; whole MiB, as Xen's bindings tell."""
-        return {"free_mib": self.xc.numainfo()["node_memfree"]}
+        """Free memory of each NUMA node, by its number (whole MiB), and which ones have CPUs."""
+        cpus = {node for node in self.xc.cputopoinfo()["cpu_to_node"] if node is not None}
+        return {"free_mib": self.xc.numainfo()["node_memfree"], "with_cpus": sorted(cpus)}
 
     def do_domains(self) -> List[Facts]:
         """Every domain that Xen knows, dying ones too."""

@@ -103,7 +103,7 @@ class GuestFactory:
             on_crash: what becomes of it when it crashes.
             even_if_short: leave it to the toolstack whether there is so much memory: what waits
                 for its scrub need not count as free. A toolstack may take memory from dom0 then.
-            node: NUMA node that all its memory comes from; see `DomainConfig`.
+            node: NUMA node that its memory is to come from; see `DomainConfig`.
 
         Raises:
             ConfigurationError: there is not so much memory.

@@ -28,7 +28,8 @@ class DomainConfig:
         vcpus: how many.
         on_crash: what becomes of it when it crashes.
         paused: whether it is left paused, built and never run.
-        node: NUMA node that all its memory comes from; None leaves that to Xen.
+        node: NUMA node, one that has CPUs, whose memory and CPUs it gets as long as there is some;
+            None leaves that to Xen.
     """
 
     name: str

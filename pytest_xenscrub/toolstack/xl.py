@@ -106,9 +106,8 @@ class Xl(TaggedDomains):
             "on_crash": config.on_crash,
         }
         if config.node is not None:
-            vcpus = ",".join(str(vcpu) for vcpu in range(config.vcpus))
-            node = [f"pnode={config.node}", f"size={settings['memory']}", f"vcpus={vcpus}"]
-            settings["vnuma"] = [node]
+            # Xen allocates where a domain's vCPUs may run; libxl has no other way for PV domains.
+            settings["cpus"] = f"node:{config.node}"
         path = f"{self.folder}/{config.name}.cfg"
         # xl's configuration syntax takes JSON's strings and numbers as they are.
         self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))

@@ -42,8 +42,8 @@ def test_backlog_of_each_node_drains(
     """A node's pages are scrubbed by its own CPUs; one that has none needs those of another.
 
     The victim has most of the memory, so that it has some of every node's. While all CPUs spin,
-    nothing is scrubbed anywhere; then all of it must be, and be clean on every node: each is read
-    by a probe of its own, where the toolstack can pin one, so that no node is read last and late.
+    nothing is scrubbed anywhere; then all of it must be, and be clean on every node. Each node with
+    CPUs is read by a probe that is pinned to it, where the toolstack can do that.
     """
     pins = isinstance(guests.toolstack, Xl)
     victim.memory_bytes = guests.most_bytes() * 15 // 16
@@ -57,8 +57,9 @@ def test_backlog_of_each_node_drains(
     backlog = dom0.backlog_of_nodes()
     spinner.destroy(until="gone")
     dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog of all nodes"))
-    pinned = [probe.create(guests.most_bytes(node), node=node) for node in nodes] if pins else []
-    for node, guest in zip(nodes, pinned, strict=pins):
+    pinned = []
+    for node in dom0.free_bytes_of_nodes() if pins else ():
+        pinned.append(guest := probe.create(guests.most_bytes(node), node=node))
         strays = guest.frames - BitMap64(nodes[node])
         assert not strays, f"{guest.name} has {len(strays)} frames that are not of node {node}"
     verdict = probe.read(frames, beside=pinned)

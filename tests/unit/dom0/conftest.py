@@ -31,7 +31,9 @@ class xc:
         return {"total_memory": 4096, "free_memory": 1024, "nr_cpus": 2, "nr_nodes": 1,
                 "virt_caps": ""}
     def numainfo(self):
-        return {"node_memfree": [3, 0]}
+        return {"node_memfree": [0, 3]}
+    def cputopoinfo(self):
+        return {"cpu_to_node": [1, 1, None]}
     def buildid(self):
         return "c0ffee"
     def readconsolering(self):

@@ -84,6 +84,9 @@ class FakeXc:
     def numainfo(self) -> dict[str, Any]:
         return {"node_memfree": [512, 256]}
 
+    def cputopoinfo(self) -> dict[str, Any]:
+        return {"cpu_to_node": [0, 0, None]}
+
     def buildid(self) -> str:
         return "c0ffee"
 
@@ -240,7 +243,7 @@ def test_frames_of_each_node(agent: Conversation, xc: FakeXc) -> None:
 
 
 def test_free_memory_of_each_node(agent: Conversation) -> None:
-    assert agent.ask("memory_of_nodes")["free_mib"] == [512, 256]
+    assert agent.ask("memory_of_nodes") == {"free_mib": [512, 256], "with_cpus": [0]}
 
 
 def test_a_xen_that_tells_of_no_nodes_is_an_error(agent: Conversation) -> None:

@@ -235,7 +235,7 @@ def test_create_writes_a_config_and_finds_the_domain(
 def test_a_domain_of_one_numa_node(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
     xl.create_command(dataclasses.replace(config, node=1))
     (path,) = dom0.written
-    assert 'vnuma = [["pnode=1", "size=512", "vcpus=0,1"]]' in dom0.written[path].splitlines()
+    assert 'cpus = "node:1"' in dom0.written[path].splitlines()
 
 
 def test_a_domain_that_never_runs(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
