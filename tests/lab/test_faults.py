@@ -168,10 +168,6 @@ def crash_dom0(bench: Bench, _run: Run) -> None:
         bench.sh("echo c > /proc/sysrq-trigger", seconds=3)
 
 
-def crash_xen(bench: Bench, _run: Run) -> None:
-    bench.machine.crash_xen()
-
-
 def fill_disk(bench: Bench, _run: Run) -> None:
     bench.sh("fallocate -l $(df --output=avail -B1 /run | tail -n 1) /run/faults-filler")
 
@@ -221,7 +217,6 @@ FAULTS = {
     "network-cut": Fault(cut, 1, "dom0 stopped responding", "1 failed, 2 passed"),
     "hang": Fault(freeze, 1, "does not answer: power-cycled", "1 failed, 2 passed"),
     "dom0-crash": Fault(crash_dom0, 1, "Hardware Dom0 crashed", "1 failed, 2 passed"),
-    "xen-crash": Fault(crash_xen, 1, "Panic on CPU", "1 failed, 2 passed"),
     # A destroy needs no disk: only the next test does.
     "disk-full": Fault(fill_disk, 1, "No space left on device", "1 error", at_destroy=75),
 }  # fmt: skip

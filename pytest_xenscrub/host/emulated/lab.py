@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 ALIAS = "xenscrub-lab"
 """What the machine is called in its ssh configuration."""
-_FATAL_MACHINE_CHECK = "mce 0 1 0xbe00000000000000 0x4 0x1000 0x8c"
-"""QEMU's: CPU 0, bank 1, an uncorrected error (UC, PCC) after which it cannot go on (no RIPV)."""
 
 
 class _DiskMachine(Machine):
@@ -132,14 +130,6 @@ class LabMachine:
             InfrastructureError: QEMU has ended.
         """
         self._machine.qmp("set_link", {"name": "net", "up": not cut})
-
-    def crash_xen(self) -> None:
-        """Have a processor report an error after which it cannot go on: Xen panics.
-
-        Raises:
-            InfrastructureError: QEMU has ended.
-        """
-        self._machine.qmp("human-monitor-command", {"command-line": _FATAL_MACHINE_CHECK})
 
     def power_cycle(self) -> None:
         """Press the reset button. What was not written to the disk yet is lost.
