@@ -68,7 +68,7 @@ class Operations:
 
     def do_memory_of_nodes(self) -> Facts:
         """Free memory of each NUMA node, by its number (whole MiB), and which ones have CPUs."""
-        cpus = {node for node in self.xc.cputopoinfo()["cpu_to_node"] if node is not None}
+        cpus = {node for node in self.xc.topologyinfo()["cpu_to_node"] if node is not None}
         return {"free_mib": self.xc.numainfo()["node_memfree"], "with_cpus": sorted(cpus)}
 
     def do_domains(self) -> List[Facts]:

@@ -32,7 +32,7 @@ class xc:
                 "virt_caps": ""}
     def numainfo(self):
         return {"node_memfree": [0, 3]}
-    def cputopoinfo(self):
+    def topologyinfo(self):
         return {"cpu_to_node": [1, 1, None]}
     def buildid(self):
         return "c0ffee"

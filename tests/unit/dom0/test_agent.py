@@ -84,7 +84,7 @@ class FakeXc:
     def numainfo(self) -> dict[str, Any]:
         return {"node_memfree": [512, 256]}
 
-    def cputopoinfo(self) -> dict[str, Any]:
+    def topologyinfo(self) -> dict[str, Any]:
         return {"cpu_to_node": [0, 0, None]}
 
     def buildid(self) -> str:
