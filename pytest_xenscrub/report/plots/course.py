@@ -32,9 +32,10 @@ def paint(axes: Axes, row: Row) -> None:
         where="post", color=BLUE, label="memory free again (as Xen counts it)",
     )  # fmt: skip
     if backlog:
+        # Looked at seldom: what it was in between is not known, and no line is drawn there.
         axes.plot(
             [max(0.0, at) for at, _ in backlog], [pages * PAGE / GIB for _, pages in backlog],
-            color=ORANGE, linestyle=(0, (5, 1.5)), marker="o", markersize=4,
+            color=ORANGE, linestyle="none", marker="o", markersize=6, clip_on=False,
             label="free, but not scrubbed yet (backlog)",
         )  # fmt: skip
     if row.exposure_curve:

@@ -38,8 +38,8 @@ def paint(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_ylabel("frames that still hold\nthe dead guest's bytes")
     sizes = sorted({row.memory_bytes for row in rows})
     axes.set_title(
-        f"How long the bytes of a destroyed guest stay in RAM:"
-        f" {' to '.join(map(gib, [sizes[0], *sizes[1:][-1:]]))}, {rows[0].setting.kind}"
+        f"How long a destroyed guest's bytes stay in RAM\n"
+        f"{' to '.join(map(gib, [sizes[0], *sizes[1:][-1:]]))}, {rows[0].setting.kind}"
     )
     axes.legend(
         title="●  destroy has returned", alignment="left", loc="center left",
