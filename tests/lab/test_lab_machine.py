@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
@@ -13,6 +16,30 @@ from .runs import lab_machine, over_ssh, run_pytest
 RUN_SECONDS = 800
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 300)]
+
+
+def test_a_xen_that_crashes_is_told_and_the_own_one_is_back() -> None:
+    """It panics in the middle of a destroy, and the machine reboots by itself."""
+    variant = Path(__file__).parent / "variants/asserts_on_free.cocci"
+    with lab_machine() as machine, contextlib.closing(machine.connect()) as host:
+        before = running(host, Deadline.after(60, "which Xen runs"))
+        done = run_pytest(
+            "tests/scrub", "-k", "destroyed_guest_leaves_nothing or conserved", *over_ssh(machine),
+            "--xen-variant", variant, "--xen-variant=as-is", "--xen-config=DEBUG=y",
+            seconds=RUN_SECONDS,
+        )  # fmt: skip
+        print(done.output)
+        assert done.status == pytest.ExitCode.TESTS_FAILED, done.output
+        assert "Assertion '!d || !d->is_dying' failed" in done.output, done.output
+        assert "2 passed" in done.output, done.output
+        after = running(host, Deadline.after(120, "which Xen runs"))
+        assert after.build_id == before.build_id
+        assert (
+            "xenscrub"
+            not in host.run(
+                ["sh", "-c", "xl list; ls /boot"], deadline=Deadline.after(60, "what is left")
+            ).stdout
+        )
 
 
 def test_suite_runs_on_a_lab_machine_with_its_own_xen_and_with_ours() -> None:
