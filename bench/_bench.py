@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,13 +26,15 @@ _DRAIN_SECONDS = 60.0
 class Limit:
     """What a figure may be; shown beside it."""
 
-    least: float
-    most: float
+    least: float = 0.0
+    most: float = math.inf
 
     def holds(self, figure: float) -> bool:
         return self.least <= figure <= self.most
 
     def show(self, unit: str) -> str:
+        if self.most == math.inf:
+            return f">= {self.least:g}{unit}"
         return f"{f'{self.least:g} to ' if self.least else '<= '}{self.most:g}{unit}"
 
 
@@ -47,7 +50,7 @@ def report(what: str, figure: float, unit: str, limit: Limit | None = None) -> N
 def emulated_memory(config: pytest.Config) -> int:
     """Of the emulated host that is wanted, bytes; skips the bench if another host is."""
     settings = config.stash[SESSION].settings
-    if settings.host is None or not settings.host.emulated:
+    if not settings.host or not settings.host[0].emulated:
         pytest.skip("for --xen-host=emulated")
     return settings.host_memory or 3 * GIB
 

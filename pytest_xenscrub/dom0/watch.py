@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional
 Facts = Dict[str, Any]
 
 # How often a dying domain is looked at: this bounds how exact "gone" and "free" are.
-SAMPLE_SECONDS = 0.01
+SAMPLE_SECONDS = 0.025
 # Of dom0's time, what looks at the backlog may take: little while memory comes back, and more when
 # nothing else is left to be measured than the moment at which the backlog is 0.
 BACKLOG_SHARE = 0.02
