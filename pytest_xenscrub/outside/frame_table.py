@@ -47,6 +47,7 @@ class FrameTable:
     def __init__(self, ram: RamView, translate: Callable[[int], int | None]) -> None:
         self._ram = ram
         self._translate = translate
+        self._machine: dict[int, int] = {}
         self.proven = False
 
     def prove(self, frames: NDArray[np.uint64]) -> None:
@@ -74,7 +75,7 @@ class FrameTable:
         found = np.zeros(len(mfns), np.uint64)
         pages = mfns // np.uint64(_ENTRIES)
         for page in np.unique(pages):
-            machine = self._translate(_START + int(page) * PAGE)
+            machine = self._machine_address(int(page))
             if machine is None:
                 continue
             words = self._ram.pages[self._ram.rows([machine // PAGE])][0]
@@ -82,3 +83,12 @@ class FrameTable:
             at = (mfns[here] % np.uint64(_ENTRIES)) * np.uint64(_ENTRY_BYTES // 8)
             found[here] = words[at + np.uint64(_COUNT_INFO_AT // 8)]
         return found
+
+    def _machine_address(self, page: int) -> int | None:
+        """Where a page of the table is: asked for once, as Xen never moves it."""
+        if page not in self._machine:
+            machine = self._translate(_START + page * PAGE)
+            if machine is None:
+                return None
+            self._machine[page] = machine
+        return self._machine[page]
