@@ -65,7 +65,7 @@ def refuse_busy(host: Host, deadline: Deadline) -> None:
     Raises:
         HostBusyError: some do; names them.
     """
-    others = [name for name, _ in _guests(host, deadline) if not _TAG.match(name)]
+    others = [name for name in _guests(host, deadline) if not _TAG.match(name)]
     if others:
         raise HostBusyError(
             f"{host.name} runs guests that are not ours: {', '.join(others)}",
@@ -74,7 +74,7 @@ def refuse_busy(host: Host, deadline: Deadline) -> None:
         )
 
 
-def _guests(host: Host, deadline: Deadline) -> list[tuple[str, int]]:
-    """Every guest, by name and number; not those that are as good as gone."""
+def _guests(host: Host, deadline: Deadline) -> list[str]:
+    """Every guest's name; not of those that are as good as gone."""
     listed = parse_list(host.run(["xl", "list"], deadline=deadline).stdout)
-    return [(each.name, each.domid) for each in listed if each.domid and "d" not in each.state]
+    return [each.name for each in listed if each.domid and "d" not in each.state]
