@@ -11,10 +11,14 @@ Plain Python 3.7, because dom0 may be older than the machine that runs the tests
 from __future__ import annotations
 
 import ctypes
-import glob
 import json
 import sys
 from typing import Any
+
+from pytest_xenscrub.dom0.bindings import load_bindings
+
+PARTS = ("bindings",)
+"""What of this folder it is made of, beside itself."""
 
 MOST_FRAMES = 1024
 """That Xen answers for at once."""
@@ -24,10 +28,8 @@ TYPE_MASK = NOT_ITS_OWN = 0xF << 28
 
 def load_library() -> Any:
     """Xen's control library: the one that its Python bindings are linked with."""
-    sys.path += glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
-    import xen.lowlevel.xc  # type: ignore[import-not-found]  # noqa: PLC0415 - found only now
-
-    library = ctypes.CDLL(xen.lowlevel.xc.__file__, use_errno=True)
+    load_bindings()
+    library = ctypes.CDLL(sys.modules["xen.lowlevel.xc"].__file__, use_errno=True)
     library.xc_interface_open.restype = ctypes.c_void_p
     library.xc_get_pfn_type_batch.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint, ctypes.c_void_p
