@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A plugin for one run of pytest: how much of its wall time is spent in Xen and in guests.
 
-That is while at least one of its threads waits for the host to start, for an answer of the agent in
-dom0, for a command there, or for a guest's console. What is left is ours: what decodes, judges,
-sleeps, starts ssh, and pytest itself. Written to the file that XENSCRUB_WAITS names, as
-"wall waited", s.
+That is while at least one of its threads waits for the host to start and to have its RAM, for an
+answer of the agent in dom0, for a command there, for a guest's console, for the backlog to be
+scrubbed, or for a guest that reboots. What is left is ours: what decodes, judges, looks whether
+free memory stands still, starts ssh, and pytest itself. Written to the file that XENSCRUB_WAITS
+names, as "wall waited", s.
 """
 
 from __future__ import annotations
@@ -55,13 +56,18 @@ WAITS = Waits()
 
 def pytest_sessionstart() -> None:
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.host.emulated.host import EmulatedHost
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.deploy import EmulatedDeployment
     from pytest_xenscrub.toolstack.xl import XlConsole
 
     for owner, name in (
         (EmulatedDeployment, "start"),
+        (EmulatedHost, "settle"),
         (Dom0, "_await"),
+        (Dom0, "wait_drained"),
+        (Guest, "_find_again"),
         (SshHost, "run"),
         (XlConsole, "read"),
     ):

@@ -82,14 +82,19 @@ class RamView:
         return np.where(known, self._first[which] + within, -1)
 
     def chunks(self, rows: Rows) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
-        """Copies of some pages, a few at a time: which of `rows` they are, and their words.
+        """Some pages, a few at a time: which of `rows` they are, and their words.
 
-        The copy is overwritten by the next one.
+        Rows that follow each other, as most of a guest's do, are RAM itself; others are a copy, and
+        it is overwritten by the next one.
         """
         buffer = np.empty((_CHUNK, WORDS), np.uint64)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
+            where = slice(start, start + len(part))
+            if (np.diff(part) == 1).all():
+                yield where, self.pages[part[0] : part[-1] + 1]
+                continue
             copy = buffer[: len(part)]
             # With a mode that cannot fail numpy writes straight into `out`.
             np.take(self.pages, part, axis=0, out=copy, mode="clip")
-            yield slice(start, start + len(part)), copy
+            yield where, copy
