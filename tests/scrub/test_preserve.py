@@ -7,16 +7,20 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from pyroaring import BitMap64
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.dom0.mapping import ForeignMapping
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.toolstack.protocol import Toolstack
+
+SEEN_PAGES = 64
 
 
 def wait_crashed(toolstack: Toolstack, domid: int) -> None:
@@ -31,8 +35,9 @@ def wait_crashed(toolstack: Toolstack, domid: int) -> None:
 @pytest.mark.quick
 @pytest.mark.control
 def test_preserved_guest_is_scrubbed_when_destroyed(
-    victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, dom0: Dom0
-) -> None:
+    victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, *,
+    dom0: Dom0, mapping: ForeignMapping,
+) -> None:  # fmt: skip
     """A crash that is preserved is not yet a death: memory goes when the guest is destroyed.
 
     Scrubbing that hangs on a domain's being shut down, and not on its dying, comes too early here,
@@ -43,6 +48,9 @@ def test_preserved_guest_is_scrubbed_when_destroyed(
     domid = victim.guest.domid
     (alive,) = [d for d in dom0.domains() if d.domid == domid]
     free = dom0.settled_free_bytes()
+    some = BitMap64(frames[len(frames) * at // SEEN_PAGES] for at in range(SEEN_PAGES))
+    mapping.map(domid, some)
+    filled = mapping.hash()
 
     dom0.crash(domid)
     wait_crashed(toolstack, domid)
@@ -51,6 +59,8 @@ def test_preserved_guest_is_scrubbed_when_destroyed(
     (preserved,) = [d for d in dom0.domains() if d.domid == domid]
     assert not preserved.dying
     assert preserved.memory_bytes == alive.memory_bytes
+    assert mapping.hash() == filled, "pages were changed, and nothing has died"
+    mapping.release()
 
     timings.record(victim.destroy(until="clean"))
     verdict = probe.read(frames)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Pages of a guest that dom0 has mapped, as a backend or a debugger does."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.dom0.program import start_program
+from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap64
+
+    from pytest_xenscrub.host.protocol import Host
+
+_CLOSE_SECONDS = 10.0
+
+
+class ForeignMapping:
+    """A program in dom0 that maps pages of one guest and reads them: `pytest_xenscrub.dom0.holder`.
+
+    All but `close` raise InfrastructureError with what the program says of its failure.
+
+    Args:
+        host: whose dom0 it runs in.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._process = start_program(host, "holder")
+
+    def _ask(self, line: str) -> str:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None  # noqa: S101 - start_program promises pipes
+        assert stdout is not None  # noqa: S101 - as above
+        with contextlib.suppress(BrokenPipeError):  # it has said why
+            stdin.write(line.encode() + b"\n")
+            stdin.flush()
+        word, _, said = stdout.readline().decode().strip().partition(" ")
+        if word != "ok":
+            raise InfrastructureError(f"mapping pages of a guest in dom0: {said}", tried=line[:80])
+        return said
+
+    def map(self, domid: int, frames: BitMap64) -> None:
+        """Map some frames (MFNs) of a domain, in place of what was mapped before."""
+        self._ask(" ".join(["map", str(domid), *map(str, frames)]))
+
+    def hash(self) -> str:
+        """SHA-256 of what is in them now."""
+        return self._ask("hash")
+
+    def copy(self) -> None:
+        """Keep what is in them now in dom0's own memory, until it is closed."""
+        self._ask("copy")
+
+    def release(self) -> None:
+        """Let go of them."""
+        self._ask("release")
+
+    def close(self) -> None:
+        """Let go of all, and end."""
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._process.wait(_CLOSE_SECONDS)

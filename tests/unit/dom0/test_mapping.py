@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Pages of a guest mapped in dom0, asked for from here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.dom0.mapping import ForeignMapping
+from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_xenscrub.host.protocol import Host
+
+ANSWERS = """
+import sys
+for answer in {answers}:
+    asked = sys.stdin.readline()
+    print(answer.format(*asked.split()), flush=True)
+"""
+
+
+class Dom0WithHolder:
+    """Answers as the holder does, in place of it."""
+
+    def __init__(self, *answers: str) -> None:
+        self._program = ANSWERS.format(answers=answers)
+
+    def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, "-c", self._program], stdin=pipe, stdout=pipe, stderr=pipe
+        )
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ForeignMapping]]:
+    mappings: list[ForeignMapping] = []
+    # The program itself would be read as the first question.
+    monkeypatch.setattr(
+        "pytest_xenscrub.dom0.mapping.start_program", lambda host, module: host.popen([module])
+    )
+    yield mappings
+    for mapping in mappings:
+        mapping.close()
+
+
+def mapped(started: list[ForeignMapping], *answers: str) -> ForeignMapping:
+    started.append(ForeignMapping(cast("Host", Dom0WithHolder(*answers))))
+    return started[-1]
+
+
+def test_frames_are_mapped_and_read(started: list[ForeignMapping]) -> None:
+    mapping = mapped(started, "ok", "ok 5e884898", "ok", "ok")
+    mapping.map(7, BitMap64([100, 1 << 32]))
+    assert mapping.hash() == "5e884898"
+    mapping.copy()
+    mapping.release()
+
+
+def test_what_dom0_refuses_is_said_with_what_was_asked(started: list[ForeignMapping]) -> None:
+    mapping = mapped(started, "error OSError: {0} {1} refused")
+    with pytest.raises(InfrastructureError, match="map 7 refused") as caught:
+        mapping.map(7, BitMap64([100]))
+    assert caught.value.tried == "map 7 100"
+
+
+def test_program_that_ended_is_an_error_and_not_a_wait(started: list[ForeignMapping]) -> None:
+    mapping = mapped(started)
+    with pytest.raises(InfrastructureError, match="mapping pages of a guest"):
+        mapping.hash()
