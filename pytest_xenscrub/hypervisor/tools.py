@@ -16,10 +16,16 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apply import apply_variant
 from pytest_xenscrub.hypervisor.build import compiler_errors
 from pytest_xenscrub.hypervisor.process import Progress, quiet, run
+from pytest_xenscrub.hypervisor.tools_needs import (
+    FOUND_BY_AUTOTOOLS,
+    PATH,
+    PYTHON,
+    need_packages,
+)
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
 
@@ -33,33 +39,6 @@ if TYPE_CHECKING:
 _RECORD = "tools.json"
 _LAYOUT = "1"
 """Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
-
-# dom0's Debian has no other Python than the distribution's, so neither may the build: a pyenv's
-# or a venv's would make bindings that nothing in dom0 can load.
-PYTHON = "/usr/bin/python3"
-_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
-_FOUND_BY_AUTOTOOLS = "/usr/share/misc"
-
-PROGRAMS = {
-    "autoconf": "autoconf",
-    "autoheader": "autoconf",
-    "bison": "bison",
-    "flex": "flex",
-    "gcc": "gcc",
-    "iasl": "acpica-tools",
-    "make": "make",
-    "perl": "perl",
-    "python3": "python3",
-    "strip": "binutils",
-}
-HEADERS = {
-    "Python.h": "python3-dev",
-    "curses.h": "libncurses-dev",
-    "uuid/uuid.h": "uuid-dev",
-    "yajl/yajl_gen.h": "libyajl-dev",
-    "zlib.h": "zlib1g-dev",
-}
-"""What must be there to build, and Debian's package of each."""
 
 # In this order, as far as the tree has them: releases have moved libraries about.
 _FOLDERS = (
@@ -163,7 +142,7 @@ class ToolsBuilder:
             )
         if not touches_tools(variant):
             variant = STOCK
-        python = _need_packages(deadline)
+        python = need_packages(deadline)
         key = self._key(variant, python, deadline)
         kept = self.cache.path(f"tools-{key}")
         with self.cache.lock(f"tools-{key}", deadline=deadline):
@@ -174,7 +153,7 @@ class ToolsBuilder:
 
     def _key(self, variant: Variant, python: str, deadline: Deadline) -> str:
         """Names everything that the tools depend on."""
-        _, compiler = run(["gcc", "-v"], deadline=deadline, env={"PATH": _PATH})
+        _, compiler = run(["gcc", "-v"], deadline=deadline, env={"PATH": PATH})
         parts = [_LAYOUT, self.source.digest, variant.digest, python, compiler, *_CONFIGURE]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
@@ -238,7 +217,7 @@ class _Step:
             self.builder.progress("making configure")
             for name in ("config.guess", "config.sub"):
                 if not (self.tree / name).is_file():
-                    shutil.copy2(f"{_FOUND_BY_AUTOTOOLS}/{name}", self.tree / name)
+                    shutil.copy2(f"{FOUND_BY_AUTOTOOLS}/{name}", self.tree / name)
             self._run(["autoconf", "-f"], "autoconf failed", cwd=self.tree)
             self._run(["autoconf", "-f"], "autoconf failed", cwd=self.tree / "tools")
             self._run(["autoheader"], "autoheader failed", cwd=self.tree / "tools")
@@ -279,7 +258,7 @@ class _Step:
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
     ) -> None:
-        env = {**(env or {}), "PATH": f"{_PATH}:{os.environ.get('PATH', '')}"}
+        env = {**(env or {}), "PATH": f"{PATH}:{os.environ.get('PATH', '')}"}
         status, output = run(argv, deadline=self.deadline, cwd=cwd, env=env, log=self.log)
         if status == 0:
             return
@@ -315,52 +294,6 @@ def _load(kept: Path) -> ToolsArtefact:
     )
 
 
-def _need_packages(deadline: Deadline) -> str:
-    """Check that all is there before anything is begun; the version of Python, "3.11".
-
-    Raises:
-        MissingToolError: naming all that lack, in one line for apt-get.
-    """
-    missing = {name: package for name, package in PROGRAMS.items() if not _has(name)}
-    if not os.path.isfile(f"{_FOUND_BY_AUTOTOOLS}/config.guess"):  # noqa: PTH113
-        missing["config.guess"] = "autotools-dev"
-    python = ""
-    if not missing.keys() & {"gcc", "python3"}:
-        python, header_folder = _python(deadline)
-        missing |= _missing_headers(header_folder, deadline)
-        status, _ = run([PYTHON, "-c", "import distutils.core"], deadline=deadline)
-        if status:
-            missing["distutils"] = "python3-setuptools"
-    if missing:
-        raise MissingToolError(
-            f"building Xen's tools: not found on this machine: {', '.join(sorted(missing))}",
-            todo=f"apt-get install {' '.join(sorted(set(missing.values())))}",
-        )
-    return python
-
-
-def _has(program: str) -> bool:
-    return shutil.which(program, path=_PATH) is not None
-
-
-def _python(deadline: Deadline) -> tuple[str, str]:
-    """Version of the distribution's Python, and where its header files would be."""
-    code = "import sysconfig as s; print(s.get_python_version(), s.get_path('include'))"
-    _, output = run([PYTHON, "-c", code], deadline=deadline)
-    version, _, folder = output.strip().partition(" ")
-    return version, folder
-
-
-def _missing_headers(python_folder: str, deadline: Deadline) -> dict[str, str]:
-    """The headers that the compiler does not find, and their packages."""
-    argv = ["gcc", "-I", python_folder, "-fsyntax-only", "-xc", "/dev/null", "-include"]
-    return {
-        header: package
-        for header, package in HEADERS.items()
-        if run([*argv, header], deadline=deadline, env={"PATH": _PATH})[0]
-    }
-
-
 def _collect(built: Path, prefix: str, tarball: Path, deadline: Deadline) -> None:
     """Pack what is needed at run time, stripped, as it is to be unpacked in dom0's root."""
     bindings = next(built.rglob("xen/lowlevel"), None)
@@ -379,7 +312,7 @@ def _collect(built: Path, prefix: str, tarball: Path, deadline: Deadline) -> Non
     programs = [str(path) for path in files.values() if _is_elf(path)]
     if programs:
         argv = ["strip", "--strip-unneeded", *programs]
-        status, output = run(argv, deadline=deadline, env={"PATH": _PATH})
+        status, output = run(argv, deadline=deadline, env={"PATH": PATH})
         if status:
             raise InfrastructureError("the tools could not be stripped", evidence={"strip": output})
     with tarfile.open(tarball, "w:gz") as tar:

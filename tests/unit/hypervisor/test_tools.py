@@ -15,7 +15,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.hypervisor import tools as module
-from pytest_xenscrub.hypervisor import tools_dom0
+from pytest_xenscrub.hypervisor import tools_dom0, tools_needs
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.tools import ToolsArtefact, ToolsBuilder, touches_tools
 from pytest_xenscrub.hypervisor.tools_dom0 import HostWithTools, activate, install, remove
@@ -79,7 +79,7 @@ def tools_tree(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
     (tree / "configure").chmod(0o755)
-    monkeypatch.setattr(module, "_need_packages", lambda _deadline: "3.11")
+    monkeypatch.setattr(module, "need_packages", lambda _deadline: "3.11")
     return tree
 
 
@@ -218,16 +218,16 @@ def test_all_missing_packages_are_in_one_line(
     cache: Cache, tree: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = builder(tree, cache)
-    there = set(module.PROGRAMS) - {"iasl", "autoconf", "autoheader"}
-    monkeypatch.setattr(module, "_has", there.__contains__)
-    monkeypatch.setattr(module, "_FOUND_BY_AUTOTOOLS", "/nonesuch")
+    there = set(tools_needs.PROGRAMS) - {"iasl", "autoconf", "autoheader"}
+    monkeypatch.setattr(tools_needs, "_has", there.__contains__)
+    monkeypatch.setattr(tools_needs, "FOUND_BY_AUTOTOOLS", "/nonesuch")
 
     def run(argv: Sequence[str], **_options: object) -> tuple[int, str]:
         if "import sysconfig" in argv[-1]:
             return 0, "3.11 /usr/include/python3.11\n"
         return int(argv[-1] in ("yajl/yajl_gen.h", "Python.h")), ""
 
-    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(tools_needs, "run", run)
     with pytest.raises(MissingToolError) as raised:
         build.build(deadline=deadline)
     assert raised.value.todo == (
