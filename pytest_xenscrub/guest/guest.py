@@ -8,30 +8,21 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from pyroaring import BitMap64
-
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import GuestFailedError, HostStalledError
+from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
-from pytest_xenscrub.guest.events import (
-    Ballooned,
-    ErrorLine,
-    Filled,
-    Hello,
-    Progress,
-    Ranges,
-    Ready,
-    Resumed,
-)
+from pytest_xenscrub.guest.events import ErrorLine, Hello, Progress, Ranges, Ready, Resumed
 from pytest_xenscrub.units import GIB, gib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pyroaring import BitMap64
+
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.events import Event
-    from pytest_xenscrub.guest.frames import PfnMap
     from pytest_xenscrub.host.sampling import Samples, Sampling
     from pytest_xenscrub.outside.exposure import Recorder, Witness
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
@@ -72,14 +63,13 @@ class Ended:
     samples: Samples | None = None
 
 
-class Guest:
+class Guest(Account):
     """A guest that runs our kernel.
 
     Attributes:
         config: what it was created from.
         created: how it was created; after a reboot still the first time.
         domid: its domain.
-        events: all that its console said so far, without progress.
         given_back_before: frames that guests had given back, dirty, when this one was created.
         ended: whether its domain has ended, as far as we have ended it.
     """
@@ -97,10 +87,10 @@ class Guest:
         witness: Witness | None = None,
         start_sampling: Callable[[], Sampling | None] | None = None,
     ) -> None:
+        super().__init__()
         self.config = config
         self.created = created
         self.domid = created.domid
-        self.events: list[Event] = []
         self.ended = False
         self._toolstack = toolstack
         self._dom0 = dom0
@@ -211,67 +201,6 @@ class Guest:
             f"{self.name}: {event.op} {gib(event.bytes)} of {gib(event.total)},"
             f" {event.rate / GIB:.1f} GiB/s, {left:.0f} s left"
         )
-
-    def last(self, kind: type[E]) -> E | None:
-        """The last event of a kind, or None."""
-        return next((e for e in reversed(self.events) if isinstance(e, kind)), None)
-
-    def all(self, kind: type[E]) -> list[E]:
-        """Every event of a kind."""
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def frames_of(self, kind: str) -> BitMap64:
-        """The last set of frames of a kind: frames, clean, residue, unjudged; MFNs."""
-        found = [ranges.frames for ranges in self.all(Ranges) if ranges.kind == kind]
-        return found[-1] if found else BitMap64()
-
-    @property
-    def ballooned(self) -> BitMap64:
-        """All frames that it has given back while it lived, and not got again."""
-        given = BitMap64()
-        for ranges in self.all(Ranges):
-            if ranges.kind == "ballooned":
-                given |= ranges.frames
-            elif ranges.kind == "populated":
-                given -= ranges.frames
-        return given
-
-    @property
-    def frames(self) -> BitMap64:
-        """The frames that it has: those reported last, less what it gave back, with what it took.
-
-        Before it was told to fill or to report frames, only what it took is known.
-        """
-        has = BitMap64()
-        for ranges in self.all(Ranges):
-            if ranges.kind == "frames":
-                has = ranges.frames.copy()
-            elif ranges.kind == "ballooned":
-                has -= ranges.frames
-            elif ranges.kind == "populated":
-                has |= ranges.frames
-        return has
-
-    @property
-    def pattern_pages(self) -> int:
-        """How many pages hold its pattern: those that it filled, less what it then gave back."""
-        pages = 0
-        for event in self.events:
-            if isinstance(event, Filled):
-                pages = event.pages
-            elif isinstance(event, Ballooned) and pages:
-                pages -= event.pages
-        return pages
-
-    @property
-    def map(self) -> PfnMap | None:
-        """Page to frame, as last reported."""
-        return next((r.map for r in reversed(self.all(Ranges)) if r.map is not None), None)
-
-    @property
-    def ballooned_pages(self) -> int:
-        """How many pages it has given back."""
-        return sum(event.pages for event in self.all(Ballooned))
 
     def evidence(self) -> dict[str, str]:
         """Its console's and Xen's last lines."""
