@@ -60,7 +60,7 @@ def pytest_sessionstart() -> None:
     from pytest_xenscrub.host.emulated.host import EmulatedHost
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.deploy import EmulatedDeployment
-    from pytest_xenscrub.toolstack.xl import XlConsole
+    from pytest_xenscrub.toolstack.xl_console import XlConsole
 
     for owner, name in (
         (EmulatedDeployment, "start"),

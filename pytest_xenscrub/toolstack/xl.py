@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The xl toolstack: commands timed in dom0, consoles over pexpect on the shared SSH connection."""
+"""The xl toolstack: commands timed in dom0, consoles by `xl console`."""
 
 from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING, Any, cast
-
-import pexpect
+from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import CommandError, InfrastructureError, MissingToolError
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
 from pytest_xenscrub.toolstack.tagged import TaggedDomains
+from pytest_xenscrub.toolstack.xl_console import XlConsole
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, TimedResult, Until
 
@@ -31,7 +28,6 @@ case $xl in /usr/sbin/*|/usr/bin/*)
 esac
 echo "$xl"
 """
-_END_SECONDS = 0.005
 _NO_LOG = "Failed to enable logdirty"
 # xl has no option for it and reads no other file: it alone sees the file changed, and nothing is
 # left of that when it has ended, however it did.
@@ -40,35 +36,6 @@ conf=/etc/xen/xl.conf
 { grep -vs '^[[:space:]]*claim_mode' $conf; echo "claim_mode=$1"; } > "$0" &&
 mount --bind "$0" $conf && shift && exec "$@"
 """
-
-
-class XlConsole:
-    """`xl console`, run in dom0 and driven by pexpect."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._child = pexpect.spawn(command[0], list(command[1:]), echo=False, timeout=None)
-        # Its default is a pause before each line that is typed, meant for password prompts.
-        self._child.delaybeforesend = None
-        # And a tenth of a second at each step of its end: an ssh that is hung up ends at once.
-        pty = cast("Any", self._child).ptyproc  # its stubs do not know it
-        pty.delayafterclose = pty.delayafterterminate = _END_SECONDS
-
-    def read(self, timeout: float) -> bytes:
-        """What has come; see `Console.read`."""
-        try:
-            return cast("bytes", self._child.read_nonblocking(1 << 16, timeout=max(0.0, timeout)))
-        except pexpect.TIMEOUT:
-            return b""
-        except pexpect.EOF:
-            raise EOFError from None
-
-    def write(self, data: bytes) -> None:
-        """Type something."""
-        self._child.send(data)
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._child.close(force=True)
 
 
 class Xl(TaggedDomains):

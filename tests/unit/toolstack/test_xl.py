@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import subprocess
+import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -22,7 +24,8 @@ from pytest_xenscrub.errors import (
 )
 from pytest_xenscrub.identity import is_of_run, new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
-from pytest_xenscrub.toolstack.xl import _VERSION, Xl, XlConsole, parse_list
+from pytest_xenscrub.toolstack.xl import _VERSION, Xl, parse_list
+from pytest_xenscrub.toolstack.xl_console import XlConsole
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
@@ -428,6 +431,28 @@ def test_a_console_that_says_nothing_is_empty_and_not_ended() -> None:
     console.write(b"fill\n")
     assert console.read(5) == b"fill\r\n"
     console.close()
+
+
+def test_a_guest_to_which_nobody_listens_can_go_on(tmp_path: Path) -> None:
+    """Its terminal is emptied all the same: ssh's master waits for it, and all others for ssh's."""
+    said = 4 << 20
+    end = tmp_path / "end"
+    console = XlConsole(["sh", "-c", f"head -c {said} /dev/zero | tr '\\0' x; touch {end}"])
+    deadline = Deadline.after(20, "all that it has to say")
+    while not end.exists():
+        deadline.check()
+        time.sleep(0.01)
+    assert read_all(console) == b"x" * said
+    console.close()
+
+
+@pytest.mark.parametrize("command", ["cat", "yes"])
+def test_a_closed_console_leaves_no_thread(command: str) -> None:
+    threads = threading.active_count()
+    console = XlConsole([command])
+    assert threading.active_count() == threads + 1
+    console.close()
+    assert threading.active_count() == threads
 
 
 def read_all(console: XlConsole) -> bytes:

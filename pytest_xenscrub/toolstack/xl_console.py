@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""A guest's console: `xl console`, driven by pexpect over the shared SSH connection."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import selectors
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import pexpect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CHUNK = 1 << 16
+_END_SECONDS = 0.005
+
+
+class XlConsole:
+    """Implements `Console`.
+
+    What comes is taken at once, whether anyone asks for it or not: ssh's master writes to our
+    terminal itself, and where that is full it waits, and with it all that goes over its connection:
+    other guests, and dom0's heartbeat. A guest to which nobody listens would look like a hung host.
+
+    Args:
+        command: runs `xl console` in dom0.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._child = pexpect.spawn(command[0], list(command[1:]), echo=False, timeout=None)
+        # Its default is a pause before each line that is typed, meant for password prompts.
+        self._child.delaybeforesend = None
+        # And a tenth of a second at each step of its end: an ssh that is hung up ends at once.
+        pty = cast("Any", self._child).ptyproc  # its stubs do not know it
+        pty.delayafterclose = pty.delayafterterminate = _END_SECONDS
+        # None: the console was closed.
+        self._arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._ended = False
+        self._wake, self._woken = socket.socketpair()
+        self._reader = threading.Thread(target=self._take, name="xenscrub-console", daemon=True)
+        self._reader.start()
+
+    def _take(self) -> None:
+        """Take all that comes, until the console is closed, at either end."""
+        with selectors.DefaultSelector() as either, contextlib.suppress(pexpect.EOF, OSError):
+            either.register(self._child, selectors.EVENT_READ)
+            either.register(self._woken, selectors.EVENT_READ)
+            while all(key.fileobj is not self._woken for key, _ in either.select()):
+                with contextlib.suppress(pexpect.TIMEOUT):
+                    data = self._child.read_nonblocking(_CHUNK, timeout=0)
+                    self._arrived.put(cast("bytes", data))  # as no encoding was given
+        self._arrived.put(None)
+
+    def read(self, timeout: float) -> bytes:
+        """What has come; see `Console.read`."""
+        if self._ended:
+            raise EOFError
+        try:
+            data = self._arrived.get(timeout=max(0.0, timeout))
+        except queue.Empty:
+            return b""
+        if data is None:
+            self._ended = True
+            raise EOFError
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Type something."""
+        self._child.send(data)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._wake.close()
+        self._reader.join()
+        self._woken.close()
+        self._child.close(force=True)
