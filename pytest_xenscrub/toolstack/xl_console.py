@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import selectors
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pexpect
+
+from pytest_xenscrub.toolstack.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +38,7 @@ class XlConsole:
         # And a tenth of a second at each step of its end: an ssh that is hung up ends at once.
         pty = cast("Any", self._child).ptyproc  # its stubs do not know it
         pty.delayafterclose = pty.delayafterterminate = _END_SECONDS
-        # None: the console was closed.
-        self._arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._ended = False
+        self._inbox = Inbox()
         self._wake, self._woken = socket.socketpair()
         self._reader = threading.Thread(target=self._take, name="xenscrub-console", daemon=True)
         self._reader.start()
@@ -52,21 +51,12 @@ class XlConsole:
             while all(key.fileobj is not self._woken for key, _ in either.select()):
                 with contextlib.suppress(pexpect.TIMEOUT):
                     data = self._child.read_nonblocking(_CHUNK, timeout=0)
-                    self._arrived.put(cast("bytes", data))  # as no encoding was given
-        self._arrived.put(None)
+                    self._inbox.put(cast("bytes", data))  # as no encoding was given
+        self._inbox.end()
 
     def read(self, timeout: float) -> bytes:
         """What has come; see `Console.read`."""
-        if self._ended:
-            raise EOFError
-        try:
-            data = self._arrived.get(timeout=max(0.0, timeout))
-        except queue.Empty:
-            return b""
-        if data is None:
-            self._ended = True
-            raise EOFError
-        return data
+        return self._inbox.read(timeout)
 
     def write(self, data: bytes) -> None:
         """Type something."""

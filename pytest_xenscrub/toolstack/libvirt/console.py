@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 from typing import TYPE_CHECKING
 
 import libvirt
 
 from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.toolstack.inbox import Inbox
 from pytest_xenscrub.toolstack.libvirt import api
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ class LibvirtConsole:
         self, connection: Connection, domain: libvirt.virDomain, deadline: Deadline
     ) -> None:
         self._connection = connection
-        # None: the console was closed.
-        self._arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._ended = False
+        self._inbox = Inbox()
         self._stream = connection.call(
             deadline, connection.virt.newStream, libvirt.VIR_STREAM_NONBLOCK
         )
@@ -51,25 +49,16 @@ class LibvirtConsole:
             while data := stream.recv(_CHUNK):
                 if data == _WOULD_BLOCK:
                     return
-                self._arrived.put(data)
+                self._inbox.put(data)
         except libvirt.libvirtError:
             pass  # the domain, or the connection, is gone
         with contextlib.suppress(libvirt.libvirtError):
             stream.eventRemoveCallback()
-        self._arrived.put(None)
+        self._inbox.end()
 
     def read(self, timeout: float) -> bytes:
         """What has come; see `Console.read`."""
-        if self._ended:
-            raise EOFError
-        try:
-            data = self._arrived.get(timeout=max(0.0, timeout))
-        except queue.Empty:
-            return b""
-        if data is None:
-            self._ended = True
-            raise EOFError
-        return data
+        return self._inbox.read(timeout)
 
     def write(self, data: bytes) -> None:
         """Type something.
@@ -88,7 +77,7 @@ class LibvirtConsole:
 
     def close(self) -> None:
         """Let go of it."""
-        ended, self._ended = self._ended, True
+        ended, self._inbox.ended = self._inbox.ended, True
         if ended or not self._connection.alive:
             return
         deadline = Deadline.after(_CLOSE_SECONDS, "closing a console")
