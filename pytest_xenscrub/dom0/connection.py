@@ -187,7 +187,8 @@ class Connection:
         if silent > DEAD_SECONDS:
             raise HostStalledError(
                 f"{self.host.name}: dom0 stopped responding {silent:.0f} s ago, during: {step}",
-                todo="a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic",
+                todo="a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic;"
+                " where all CPUs are halted, nothing is wrong with them: look at network and ssh",
                 evidence={
                     "last command": self._last_command,
                     "CPUs": self.host.where_cpus_are(),

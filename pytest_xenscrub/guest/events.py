@@ -103,9 +103,10 @@ class Ranges:
     """
 
     kind: Kind
-    frames: BitMap64
+    # Of a large guest they would fill the screen of whoever looks for what went wrong.
+    frames: BitMap64 = field(repr=False)
     pages: int
-    map: PfnMap | None = field(default=None, compare=False)
+    map: PfnMap | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
