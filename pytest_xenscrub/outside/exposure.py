@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from pyroaring import BitMap64
 
-from pytest_xenscrub.errors import DisagreementError
+from pytest_xenscrub.errors import DisagreementError, InfrastructureError
 from pytest_xenscrub.outside.pattern import owner_word
 from pytest_xenscrub.outside.ram import to_array
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from pyroaring import BitMap64
 
     from pytest_xenscrub.outside.oracle import Oracle
     from pytest_xenscrub.outside.ram import Rows
@@ -28,6 +29,8 @@ PERIOD_SECONDS: Final = 0.025
 _SAMPLED_FRAMES: Final = 8192
 """At most so many frames are looked at each time, evenly spread; all of them only when none of
 these holds anything: so a look takes 0.3 ms, and the share is good to 1 %."""
+_MOST_KEPT: Final = 1024
+"""More frames than that Xen's heap does not take while a guest dies."""
 _DIGITS: Final = 4
 
 Curve = list[tuple[float, float]]
@@ -41,7 +44,8 @@ class Exposure:
         memory_bytes: of the frames that held its pattern.
         curve: (time, share of those frames that hold bytes of it), in the order of time; what is
             on a plateau is left out.
-        last_byte: when none held any; None if some still did when we stopped looking.
+        last_byte: when none held any; None if some still did when we stopped looking. Frames that
+            Xen took for its heap do not count, if nothing else was left.
         half: when at most half of them did; None likewise.
         watched: when we looked last.
         byte_seconds: bytes in RAM, summed over time: the area below the curve.
@@ -90,6 +94,11 @@ def measure(points: Curve, issued: float, memory_bytes: int, sampling_seconds: f
         byte_seconds=area * memory_bytes,
         sampling_seconds=sampling_seconds,
     )
+
+
+def _without_last(points: Curve, share: float) -> Curve:
+    """The same, where no more than that share counts as nothing."""
+    return [(at, 0.0 if held <= share else held) for at, held in points]
 
 
 def _without_plateaus(curve: Curve) -> Curve:
@@ -148,13 +157,30 @@ class Recorder:
         """Stop looking, at the latest after so long, s; what was seen."""
         self._thread.join(wait_seconds)
         self.stop()
-        memory_bytes = self._all * PAGE
-        return measure(self._points, self._issued, memory_bytes, self._cpu_seconds)
+        points = self._points
+        if kept := self._kept():
+            # Half a frame more, as shares are not exact.
+            points = _without_last(points, (kept + 0.5) / self._all)
+        return measure(points, self._issued, self._all * PAGE, self._cpu_seconds)
 
     def stop(self) -> None:
         """Stop looking now."""
         self._stop.set()
         self._thread.join()
+
+    def _kept(self) -> int:
+        """How many frames that still hold its bytes Xen has taken for its own heap.
+
+        It takes them as they are, and scrubs them when it frees them: they may stay for ever, and
+        no guest gets them meanwhile.
+        """
+        if not len(self._left) or len(self._left) > _MOST_KEPT:
+            return 0
+        held = self._left[self._hold(self._left)]
+        with contextlib.suppress(InfrastructureError):  # a host that is gone tells nothing
+            kept = self._oracle.frame_table.xen_heap(BitMap64(self._oracle.ram.mfns(held).tolist()))
+            return len(kept)
+        return 0
 
     def _run(self) -> None:
         while len(self._left) and not self._stop.wait(PERIOD_SECONDS):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.errors import DisagreementError
+from pytest_xenscrub.errors import DisagreementError, InfrastructureError
 from pytest_xenscrub.outside.exposure import Recorder, Witness, measure
 
 from .conftest import ABOVE, GUEST, RUN
@@ -72,6 +72,30 @@ def test_a_page_scrubbed_in_part_still_exposes(recorder: Recorder, ram: FakeHost
     until_seen(recorder, 1 / FILLED)
     ram.scrub([keep])
     assert recorder.finish(5).last_byte is not None
+
+
+@pytest.mark.parametrize(("heap", "gone"), [(3, True), (2, False)])
+def test_what_xen_keeps_for_itself_is_gone_when_nothing_else_is_left(
+    recorder: Recorder, ram: FakeHostRam, oracle: Oracle, monkeypatch: pytest.MonkeyPatch, *,
+    heap: int, gone: bool,
+) -> None:  # fmt: skip
+    kept = BitMap64(FRAMES[-heap:])
+    monkeypatch.setattr(oracle.frame_table, "xen_heap", lambda frames: frames & kept)
+    ram.scrub(FRAMES[:-3])
+    until_seen(recorder, 3 / FILLED)
+    seen = recorder.finish(0.1)
+    assert (seen.last_byte is not None) == gone
+    assert seen.curve[-1][1] == (0.0 if gone else pytest.approx(3 / FILLED, abs=1e-4))
+
+
+def test_a_host_that_is_gone_tells_of_no_heap(
+    recorder: Recorder, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(frames: BitMap64) -> BitMap64:
+        raise InfrastructureError("QEMU ended")
+
+    monkeypatch.setattr(oracle.frame_table, "xen_heap", gone)
+    assert recorder.finish().last_byte is None
 
 
 def test_another_guests_bytes_are_not_its_own(recorder: Recorder, ram: FakeHostRam) -> None:
