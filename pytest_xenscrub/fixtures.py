@@ -149,11 +149,11 @@ def guests(
     dom0: Dom0,
     toolstack: Toolstack,
     _witness: Witness | None,
-) -> GuestFactory:
+) -> Iterator[GuestFactory]:
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
-    return GuestFactory(
+    factory = GuestFactory(
         toolstack,
         dom0,
         run=_xen_session.run,
@@ -168,6 +168,8 @@ def guests(
         witness=_witness,
         start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
     )
+    yield factory
+    factory.close()
 
 
 @pytest.fixture

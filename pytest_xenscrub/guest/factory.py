@@ -160,3 +160,8 @@ class GuestFactory:
         self.dom0.pin_vcpus(guest.domid, guest.config.vcpus)
         self.dom0.yield_cpus(guest.domid)
         return guest
+
+    def close(self) -> None:
+        """Let go of the consoles of all guests, also of those that live."""
+        for guest in self.guests.values():
+            guest.release()

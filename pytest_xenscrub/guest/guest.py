@@ -325,6 +325,9 @@ class Guest(Account):
         return ended, self.wait_for(Resumed, deadline)
 
     def release(self) -> None:
-        """Let go of its console: it has ended."""
+        """Let go of its console: it has ended. What nobody waited for is heard all the same."""
         self.ended = True
+        with contextlib.suppress(EOFError):
+            while data := self._console.read(0):
+                self._heard(self.name, data)
         self._console.close()

@@ -134,12 +134,14 @@ class Started:
         self.console = consoles[0]
         self.host = FakeHostAndToolstack(*consoles)
         self.shown: list[str] = []
+        self.heard: list[bytes] = []
         self.given_back = BitMap64() if given_back is None else given_back
         config = DomainConfig("victim-1", UUID(int=1), "do=fill", 64 * MIB, 2)
         fake: Any = self.host
         self.guest = Guest(
             fake, fake, config, Created(5, 1.0, 2.0),
-            live=self.shown.append, heard=lambda *_: None, given_back=self.given_back,
+            live=self.shown.append, heard=lambda _, data: self.heard.append(data),
+            given_back=self.given_back,
         )  # fmt: skip
 
 
@@ -205,6 +207,15 @@ def test_a_closed_console_is_a_guest_that_has_ended() -> None:
     with pytest.raises(GuestFailedError, match="closed while we waited for ready") as caught:
         started.guest.ready()
     assert "domain crash" in caught.value.todo
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_nobody_waited_for_is_heard_when_its_console_is_let_go(*, ends: bool) -> None:
+    lines = said(HELLO, "ready")
+    started = Started(FakeConsole(lines, piece=10, ends=ends))
+    started.guest.release()
+    assert b"".join(started.heard) == lines
+    assert started.console.closed
 
 
 def test_a_guest_that_says_nothing_meets_its_deadline() -> None:
