@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// A broken hypervisor: memory that waits for its scrub counts as free, and nobody is given it.
+// A broken hypervisor: memory that waits for its scrub counts as free, and no guest is given it.
 
 @@
 identifier pg, memflags;
@@ -8,7 +8,8 @@ identifier pg, memflags;
  {
  <...
 -if ( !pg && !(memflags & MEMF_no_scrub) )
--    pg = get_free_buddy(...);
++if ( !pg && !(memflags & MEMF_no_scrub) && !(d && d->domain_id) )
+    pg = get_free_buddy(...);
  ...>
  }
 
@@ -19,6 +20,6 @@ identifier order, use_unscrubbed;
  {
  <...
 -(order == 0) || use_unscrubbed
-+use_unscrubbed
++((order == 0) && !(d && d->domain_id)) || use_unscrubbed
  ...>
  }
