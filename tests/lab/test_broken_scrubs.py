@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 30)]
             "live_guest_gave_back and idle",
             "scrubbing what the victim left: not done",
         ),
+        ("leaks_page", "memory_is_conserved", "each one still costs memory, the last 4096 bytes"),
         ("loses_claims", "half_built_guests", "memory is still promised"),
         ("hides_backlog", "probe_while_backlog_waits", "no guest is given it"),
         ("scrubs_held_pages", "held_by_dom0", "pages were changed while dom0 had them mapped"),
