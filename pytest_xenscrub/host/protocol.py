@@ -79,6 +79,12 @@ class Host(Protocol):
     def settle(self, deadline: Deadline) -> None:
         """Wait until it is as fast as it will be, so that the first timing is like the others."""
 
+    def starved_seconds(self) -> float:
+        """How long its CPUs have been kept from running so far, by other work of this machine, s.
+
+        A machine of its own is kept by nobody: 0.
+        """
+
     def where_cpus_are(self) -> str:
         """What each CPU executes, seen from outside; empty where that cannot be seen."""
 

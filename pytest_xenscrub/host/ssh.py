@@ -297,6 +297,10 @@ class SshHost:
     def settle(self, deadline: Deadline) -> None:
         """Nothing to wait for: a real machine is as fast as it is."""
 
+    def starved_seconds(self) -> float:
+        """Nothing: a real machine's CPUs are its own."""
+        return 0.0
+
     def where_cpus_are(self) -> str:
         """Nothing: a real machine that hangs cannot be asked."""
         return ""

@@ -168,6 +168,10 @@ class HostWithTools:
         """Wait until it is as fast as it will be."""
         self.inner.settle(deadline)
 
+    def starved_seconds(self) -> float:
+        """How long its CPUs have been kept from running so far, s."""
+        return self.inner.starved_seconds()
+
     def where_cpus_are(self) -> str:
         """What each CPU executes, seen from outside; empty where that cannot be seen."""
         return self.inner.where_cpus_are()

@@ -230,6 +230,10 @@ class EmulatedHost:
         if ram is not None and not ram.wait_populated(deadline.remaining):
             raise deadline.error()
 
+    def starved_seconds(self) -> float:
+        """How long its CPUs have waited so far for those of this machine, s."""
+        return 0.0 if self._machine is None else self._machine.starved_seconds()
+
     def where_cpus_are(self) -> str:
         """A line for each CPU, from outside: what a machine that hangs can still tell."""
         try:

@@ -17,6 +17,7 @@ from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 from pytest_xenscrub.host.emulated.qmp import Qmp
 from pytest_xenscrub.host.emulated.ram import Ram
+from pytest_xenscrub.host.emulated.starvation import starved_seconds
 from pytest_xenscrub.host.memory import HostMemory, parse_map
 from pytest_xenscrub.host.rundir import RunFolder
 
@@ -104,6 +105,7 @@ class Machine:
             if snapshot is not None:
                 self._go_on(snapshot, deadline)
             self.port = self._ssh_port()
+            self._cpus = [cpu["thread-id"] for cpu in self.qmp("query-cpus-fast")]
             if snapshot is not None:
                 self.ram.populate()
         except BaseException:
@@ -224,6 +226,10 @@ class Machine:
             shutil.copyfile(self.folder / "disk.qcow2", folder / "disk.qcow2")
         finally:
             self.qmp("cont")
+
+    def starved_seconds(self) -> float:
+        """How long its CPUs have waited so far for those of this machine, s."""
+        return 0.0 if self.process is None else starved_seconds(self.process.pid, self._cpus)
 
     def memory(self) -> HostMemory:
         """Its RAM, and where the machine has it."""

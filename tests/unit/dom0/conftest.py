@@ -91,6 +91,7 @@ class FakeHost:
         self._first = (
             "import xen.lowlevel.xc" if bindings else "import sys; sys.modules['xen'] = None"
         )
+        self.starved = 0.0
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -109,6 +110,9 @@ class FakeHost:
 
     def signal(self, number: int) -> None:
         self.processes[-1].send_signal(number)
+
+    def starved_seconds(self) -> float:
+        return self.starved
 
     def where_cpus_are(self) -> str:
         return "CPU 0: free_heap_pages"

@@ -43,6 +43,19 @@ def test_a_pause_of_the_connection_is_a_stall_whatever_dom0_says(connect: Connec
     assert dom0.worst_stall() > 6
 
 
+def test_what_this_machine_kept_a_host_waiting_is_no_stall_of_its_own(connect: Connected) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    dom0.watch_stalls()
+    dom0._latest_beat -= 7
+    connect.host.starved = 4.0
+    dom0._beat(0.0)
+    assert 2 < dom0.worst_stall() < 4
+    # It is counted once.
+    dom0._latest_beat -= 9
+    assert 8 < dom0.worst_stall() < 10
+
+
 def test_silence_is_a_stall_before_it_ends(connect: Connected) -> None:
     dom0 = connect()
     assert connect.host is not None

@@ -153,6 +153,9 @@ class FolderHost:
     def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         raise NotImplementedError
 
+    def starved_seconds(self) -> float:
+        return 0.0
+
     def settle(self, deadline: Deadline) -> None:
         pass
 
