@@ -177,7 +177,7 @@ class Connection:
         with self._lock:
             # What dom0 overslept by its own clock, or how long we heard nothing: the network and
             # a hung dom0 look alike from here, and neither is a host that responds.
-            stall = max(late, now - self._latest_beat) - (starved - self._starved)
+            stall = max(late, now - self._latest_beat) - self._kept(starved)
             self._worst_stall = max(self._worst_stall, stall)
             self._latest_beat, self._starved = now, starved
 
@@ -185,7 +185,14 @@ class Connection:
         """For how long nothing has been heard, s, but for what this machine did not let it run."""
         now, starved = time.monotonic(), self.host.starved_seconds()
         with self._lock:
-            return now - self._latest_beat - (starved - self._starved)
+            return now - self._latest_beat - self._kept(starved)
+
+    def _kept(self, starved: float) -> float:
+        """What of the time since the last beat it was kept from running, s.
+
+        An emulated host that has just ended tells of no starvation at all.
+        """
+        return max(0.0, starved - self._starved)
 
     def check_alive(self, step: str) -> None:
         """Raise `HostStalledError` if dom0 has been silent for so long that it will not return."""

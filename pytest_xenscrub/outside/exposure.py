@@ -133,7 +133,7 @@ class Recorder:
         self._oracle = oracle
         self._owner = np.uint64(owner_word(run, guest))
         rows = oracle.ram.rows(to_array(frames))
-        self._left = rows[oracle.hold_sampled(rows, self._owner)]
+        self._filled = self._left = rows[oracle.hold_sampled(rows, self._owner)]
         if len(self._left) != filled:
             raise DisagreementError(
                 f"{name} has {filled} filled pages, and seen from outside {len(self._left)} of its"
@@ -170,17 +170,18 @@ class Recorder:
         self._thread.join()
 
     def _kept(self) -> int:
-        """How many frames that still hold its bytes Xen has taken for its own heap.
+        """How many frames that still hold its bytes Xen has for its own heap; 0 if others do too.
 
         It takes them as they are, and scrubs them when it frees them: they may stay for ever, and
-        no guest gets them meanwhile.
+        no guest gets them meanwhile. All frames are looked at, and every word: while those of the
+        heap stay, `_look` never comes to that.
         """
-        if not len(self._left) or len(self._left) > _MOST_KEPT:
+        if not 0 < len(self._left) <= _MOST_KEPT:
             return 0
-        held = self._left[self._hold(self._left)]
+        held = self._filled[self._oracle.hold(self._filled, np.array([self._owner]))]
+        mfns = BitMap64(self._oracle.ram.mfns(held).tolist())
         with contextlib.suppress(InfrastructureError):  # a host that is gone tells nothing
-            kept = self._oracle.frame_table.xen_heap(BitMap64(self._oracle.ram.mfns(held).tolist()))
-            return len(kept)
+            return len(mfns) if self._oracle.frame_table.xen_heap(mfns) == mfns else 0
         return 0
 
     def _run(self) -> None:

@@ -88,6 +88,19 @@ def test_what_xen_keeps_for_itself_is_gone_when_nothing_else_is_left(
     assert seen.curve[-1][1] == (0.0 if gone else pytest.approx(3 / FILLED, abs=1e-4))
 
 
+def test_a_page_scrubbed_in_part_is_seen_beside_one_that_xen_keeps(
+    recorder: Recorder, ram: FakeHostRam, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = BitMap64([FRAMES[-1]])
+    monkeypatch.setattr(oracle.frame_table, "xen_heap", lambda frames: frames & kept)
+    ram.scrub(FRAMES[:-2])
+    in_part = FRAMES[-2]
+    ram.write(in_part, bytes(2048))
+    ram.write(in_part, bytes(4096 - 2048 - 16), 2048 + 16)
+    until_seen(recorder, 1 / FILLED)
+    assert recorder.finish(0.1).last_byte is None
+
+
 def test_a_host_that_is_gone_tells_of_no_heap(
     recorder: Recorder, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
