@@ -14,6 +14,8 @@ from pytest_xenscrub.stash import SESSION
 from pytest_xenscrub.units import GIB
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
@@ -61,6 +63,18 @@ def filled(guests: GuestFactory, dom0: Dom0, memory_bytes: int) -> Guest:
     guest = guests.create("victim", memory_bytes, "fill")
     guest.ready()
     return guest
+
+
+def in_turns(measure: Callable[[bool], float]) -> list[tuple[float, float]]:
+    """What `measure` tells of the one way (True) and of the other, ROUNDS times.
+
+    Neighbours in time are compared, in turns of order: what drifts falls out.
+    """
+    pairs = []
+    for number in range(ROUNDS):
+        took = {way: measure(way) for way in ((True, False) if number % 2 else (False, True))}
+        pairs.append((took[True], took[False]))
+    return pairs
 
 
 def destroy_seconds(guest: Guest) -> float:

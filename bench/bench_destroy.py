@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from _bench import ROUNDS, Limit, destroy_seconds, filled, report
+from _bench import Limit, destroy_seconds, filled, in_turns, report
 
 from pytest_xenscrub.deadline import Deadline
 
@@ -35,15 +35,15 @@ def typed(guest: Guest, dom0: Dom0) -> float:
 def test_destroy_agrees_with_time(guests: GuestFactory, dom0: Dom0, victim: Victim) -> None:
     size = victim.memory_bytes
     destroy_seconds(filled(guests, dom0, size))  # the first one pays for cold caches
-    took: dict[bool, list[float]] = {True: [], False: []}
-    for number in range(ROUNDS):
-        # Neighbours in time are compared, in turns of order: what drifts falls out.
-        for ours in (True, False) if number % 2 else (False, True):
-            guest = filled(guests, dom0, size)
-            took[ours].append(destroy_seconds(guest) if ours else typed(guest, dom0))
-    shell = statistics.median(took[False])
+
+    def measure(ours: bool) -> float:
+        guest = filled(guests, dom0, size)
+        return destroy_seconds(guest) if ours else typed(guest, dom0)
+
+    pairs = in_turns(measure)
+    table, shell = (statistics.median(column) for column in zip(*pairs, strict=True))
     report("time xl destroy, typed in dom0", shell, " s")
-    report("destroy, as the table has it", statistics.median(took[True]), " s")
-    differ = statistics.median(a - b for a, b in zip(took[True], took[False], strict=True))
+    report("destroy, as the table has it", table, " s")
+    differ = statistics.median(ours - theirs for ours, theirs in pairs)
     most = max(AGREES_SECONDS, AGREES_SHARE * shell)
     report("  they differ by", abs(differ), " s", Limit(0, round(most, 3)))

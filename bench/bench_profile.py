@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from _bench import ROUNDS, Limit, filled, report
+from _bench import Limit, filled, in_turns, report
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -25,18 +25,17 @@ def seconds(ended: Ended) -> float:
 def test_profile(guests: GuestFactory, dom0: Dom0, xen_host: Host, victim: Victim) -> None:
     size = victim.memory_bytes
     filled(guests, dom0, size).destroy()  # the first one pays for cold caches
-    ratios, rates, still = [], [], []
-    for number in range(ROUNDS):
-        # Neighbours in time are compared, in turns of order: what drifts falls out.
-        took = {}
-        for profiled in (True, False) if number % 2 else (False, True):
-            guests.start_sampling = xen_host.start_sampling if profiled else None
-            ended = filled(guests, dom0, size).destroy()
-            took[profiled] = seconds(ended)
-            if ended.samples is not None:
-                rates.append(len(ended.samples.samples) / ended.samples.seconds)
-                still.append(ended.samples.stopped_seconds / ended.samples.seconds)
-        ratios.append(took[True] / took[False])
+    rates, still = [], []
+
+    def measure(profiled: bool) -> float:
+        guests.start_sampling = xen_host.start_sampling if profiled else None
+        ended = filled(guests, dom0, size).destroy()
+        if ended.samples is not None:
+            rates.append(len(ended.samples.samples) / ended.samples.seconds)
+            still.append(ended.samples.stopped_seconds / ended.samples.seconds)
+        return seconds(ended)
+
+    ratios = [profiled / alone for profiled, alone in in_turns(measure)]
     report("destroy with a profile / without", statistics.median(ratios), "x")
     report("the machine stood still / ran", statistics.median(still), "x")
     report("looks at the CPUs in its second", statistics.median(rates), "", Limit(least=100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from _bench import ROUNDS, Limit, destroy_seconds, filled, report
+from _bench import Limit, destroy_seconds, filled, in_turns, report
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.report.statistics import summarize
@@ -27,15 +27,13 @@ def unwatched(guest: Guest, dom0: Dom0) -> float:
 def test_sampler(guests: GuestFactory, dom0: Dom0, victim: Victim) -> None:
     size = victim.memory_bytes
     destroy_seconds(filled(guests, dom0, size))  # the first one pays for cold caches
-    ratios = []
-    for number in range(ROUNDS):
-        # Neighbours in time are compared, in turns of order: what drifts falls out.
-        took = {}
-        for watched in (True, False) if number % 2 else (False, True):
-            guest = filled(guests, dom0, size)
-            took[watched] = destroy_seconds(guest) if watched else unwatched(guest, dom0)
-        ratios.append(took[True] / took[False])
-    ratio = summarize(ratios)
+
+    def measure(watched: bool) -> float:
+        guest = filled(guests, dom0, size)
+        return destroy_seconds(guest) if watched else unwatched(guest, dom0)
+
+    pairs = in_turns(measure)
+    ratio = summarize([watched / alone for watched, alone in pairs])
     assert ratio.interval is not None
     for word, end in zip(("from", "to"), ratio.interval, strict=True):
         report(f"destroy with the sampler / without, 95 % interval {word}", end, "x")
