@@ -3,9 +3,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fault(StrEnum):
+    """Whose fault a failure is; the value of `xen.fault` in results and JUnit."""
+
+    XEN = "xen"
+    """Xen, or a guest, dom0 or toolstack on it: reported as FAILED, exit status 1."""
+    INFRASTRUCTURE = "infrastructure"
+    """What is around Xen, this project included: reported as ERROR, exit status 75."""
+    UNKNOWN = "unknown"
+    """Either, and the evidence does not tell which: reported as ERROR, exit status 75."""
+
 
 class XenScrubError(Exception):
     """Root of the project's errors.
+
+    Attributes:
+        fault: whose fault an error of this kind is.
 
     Args:
         what: what failed, in one sentence.
@@ -13,6 +30,8 @@ class XenScrubError(Exception):
         todo: what the reader can do next; empty when there is nothing sensible to say.
         evidence: last lines of logs or consoles by their name, shown indented below the message.
     """
+
+    fault: ClassVar[Fault] = Fault.INFRASTRUCTURE
 
     def __init__(
         self,
@@ -45,12 +64,22 @@ class ConfigurationError(XenScrubError):
     """The user asked for something that cannot be meant; reported as a usage error."""
 
 
-class MissingToolError(XenScrubError):
-    """A program or package this machine lacks; a test that needs it is skipped with this reason."""
-
-
 class InfrastructureError(XenScrubError):
     """Something around the test broke, so nothing can be said of Xen: reported as ERROR."""
+
+
+class MissingToolError(InfrastructureError):
+    """A program or package that was asked for is not installed: reported as ERROR."""
+
+
+class NotApplicableError(XenScrubError):
+    """A scenario makes no sense on this host or with this toolstack: reported as a skip."""
+
+
+class UndecidedError(XenScrubError):
+    """Xen may be at fault, or what is around it; `todo` names the evidence that would tell."""
+
+    fault = Fault.UNKNOWN
 
 
 class HostUnusableError(InfrastructureError):
@@ -74,18 +103,24 @@ class GuestProtocolError(InfrastructureError):
 
 
 class DisagreementError(XenScrubError):
-    """Two of our own witnesses contradict each other: ERROR, and no verdict of the run counts.
+    """Two of our own witnesses contradict each other, and none of them saw residue: ERROR.
 
-    No `InfrastructureError`: nobody who expects one of those may pass over it.
+    Not an `InfrastructureError`, so that `except InfrastructureError` cannot swallow it.
     """
+
+
+class DeadlineExceededError(InfrastructureError):
+    """A step took too long, and Xen was not what it waited for, or the machine was starved."""
 
 
 class XenFaultError(XenScrubError):
     """Xen, or a guest on it, did not do what it must: reported as FAILED."""
 
+    fault = Fault.XEN
 
-class DeadlineExceededError(XenFaultError):
-    """A step on a host did not end in its time: a hang, until shown otherwise."""
+
+class XenHungError(XenFaultError):
+    """Xen, dom0, the toolstack or a guest made no progress for too long: a hang."""
 
 
 class HostStalledError(XenFaultError):
