@@ -43,6 +43,7 @@ CONTROL_ID = "control"
 MOST_STALL_SECONDS = 5.0
 """A dom0 that does not respond for longer than this fails the test that did it to it."""
 _PACKAGE = Path(__file__).parent
+_SUITE = _PACKAGE / "suite"
 _FULL_TRACEBACKS = ("long", "native", "short", "line")
 
 
@@ -256,13 +257,7 @@ class Session:
             shown = pytest.ExceptionInfo.from_exception(again).getrepr(style="value")
         else:
             root = self.config.rootpath
-            own = excinfo.traceback.filter(
-                lambda entry: (
-                    Path(entry.path).is_relative_to(root)
-                    and not Path(entry.path).is_relative_to(_PACKAGE)
-                    and "site-packages" not in Path(entry.path).parts
-                )
-            )
+            own = excinfo.traceback.filter(lambda entry: _is_a_tests(Path(entry.path), root))
             if own:
                 excinfo.traceback = own
             shown = excinfo.getrepr(style="short" if own else "value")
@@ -327,3 +322,11 @@ class Session:
         if self.rig is not None:
             self.rig.close()
         self.hosts.close()
+
+
+def _is_a_tests(path: Path, root: Path) -> bool:
+    """Whether a line of this file is a test's own: of the user's project, or of the suite."""
+    if path.is_relative_to(_SUITE):
+        return True
+    ours = path.is_relative_to(_PACKAGE) or "site-packages" in path.parts
+    return path.is_relative_to(root) and not ours
