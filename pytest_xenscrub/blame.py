@@ -3,6 +3,7 @@
 
 A phase of a test has ended:
 
+    ├─ it did not pass, and a probe had seen residue before ── FAILED, xen; but for a control
     ├─ it passed, or pytest skipped or xfailed it ──────────── pytest's own outcome
     ├─ NotApplicableError ──────────────────────────────────── skip, with its reason
     ├─ another XenScrubError, wherever it was raised
@@ -39,6 +40,7 @@ A run has ended, with pytest's own exit status:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -58,6 +60,8 @@ WOULD_TELL: Final = (
     "what would tell: the serial log, and whether free memory still grew (--xen-results: series)"
     " when the limit passed; a slow machine passes with a longer --timeout, a hang does not"
 )
+RESIDUE_BEFORE: Final = "a probe of this test had seen residue before this error"
+_VERDICT = re.compile(r"xen\.verdict\[\d+\]\.state")
 _WORST_FIRST = (Fault.XEN, Fault.UNKNOWN, Fault.INFRASTRUCTURE)
 _PHASES = ("setup", "call", "teardown")
 _TIMEOUT = "Timeout (>"
@@ -82,7 +86,12 @@ def fault_of(error: BaseException, phase: str) -> Fault:
 
 
 def settle(
-    item: pytest.Item, error: BaseException | None, report: pytest.TestReport, *, on_host: bool
+    item: pytest.Item,
+    error: BaseException | None,
+    report: pytest.TestReport,
+    *,
+    on_host: bool,
+    control: bool = False,
 ) -> None:
     """Make a phase's report say whose fault it was, by the tree above.
 
@@ -91,13 +100,18 @@ def settle(
         error: what the phase ended with, if not well.
         report: as pytest made it; changed in place.
         on_host: whether the test has to do with a host.
+        control: whether it must fail.
     """
-    if isinstance(error, NotApplicableError):
+    residue = not control and _saw_residue(item)
+    if isinstance(error, NotApplicableError) and not residue:
         _skip(item, error, report)
     if not report.failed or not (on_host or isinstance(error, XenScrubError)):
         return
     # Without an error, what must fail has not failed as it must: our probe's fault, not Xen's.
     fault = Fault.INFRASTRUCTURE if error is None else fault_of(error, str(report.when))
+    if residue and fault is not Fault.XEN:
+        report.sections.append(("xen.fault: xen", RESIDUE_BEFORE))
+        fault = Fault.XEN
     if report.when != "teardown":  # pytest counts a failure there as an error, whosever it is
         report.when = "call" if fault is Fault.XEN else "setup"
     if fault is Fault.UNKNOWN and not isinstance(error, XenScrubError):
@@ -105,6 +119,13 @@ def settle(
     vars(report)["xen_fault"] = fault.value
     _note(item.user_properties, fault)  # JUnit takes those of a test's last phase
     _note(report.user_properties, fault)
+
+
+def _saw_residue(item: pytest.Item) -> bool:
+    """Whether a probe of this test saw a dead guest's bytes: no later error takes that back."""
+    return any(
+        value == "residue" and _VERDICT.fullmatch(name) for name, value in item.user_properties
+    )
 
 
 def _skip(item: pytest.Item, error: NotApplicableError, report: pytest.TestReport) -> None:

@@ -270,8 +270,9 @@ class Session:
         if call.when == "call" and _is_control(item):
             error = self._judge_control(item, error, report)
         on_host = uses_host(item)
-        vars(report)["xen_scenario"] = on_host and not _is_control(item)
-        blame.settle(item, error, report, on_host=on_host)
+        control = _is_control(item)
+        vars(report)["xen_scenario"] = on_host and not control
+        blame.settle(item, error, report, on_host=on_host, control=control)
         if isinstance(error, XenScrubError) and report.failed and call.excinfo is not None:
             vars(report)["xen_reason"] = error.what
             self._shown.show(error, call.excinfo, report)

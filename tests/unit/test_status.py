@@ -121,6 +121,23 @@ def test_a_worker_that_dies_is_no_fault_of_xens(project: pytest.Pytester) -> Non
     assert result.ret == blame.INFRASTRUCTURE_STATUS
 
 
+@pytest.mark.parametrize("error", ["InfrastructureError", "NotApplicableError", "UndecidedError"])
+def test_no_later_error_takes_residue_back(project: pytest.Pytester, error: str) -> None:
+    project.makeconftest(CONFTEST + JUDGES)
+    test = f"""
+        from pytest_xenscrub.errors import *
+
+        def test_it(judge):
+            judge(100, 100, "residue")
+            raise {error}("the connection was lost")
+    """
+    result = run(project, test)
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*a probe of this test had seen residue before this error*"])
+    assert result.outlines[-1].startswith("judged 1 of 1 scenarios")
+
+
 # -- a run that judged nothing -----------------------------------------------------------------
 
 
