@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.toolstack.protocol import Listed
 
-_INSTALL_SECONDS = 30.0
-_CLOSE_SECONDS = 10.0
+_INSTALL_SECONDS = 120.0
+_CLOSE_SECONDS = 60.0
 _DISK = "/var/lib/xen"
 """Where dom0 has room for saved domains: /run is part of its memory."""
 _DYING_SECONDS = 5.0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
 
-_TIMING_SECONDS = 5.0
+_TIMING_SECONDS = 30.0
 _LOGS = "/var/log/libvirt/libxl"
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: "r-----",
