@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from pytest_xenscrub import option_values as value
+from pytest_xenscrub.deadline import HANG_SECONDS, STARVED_SHARE
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.units import parse_size
 
@@ -116,6 +117,17 @@ OPTIONS = (
         " (default 10)", "SECONDS", 10.0,
     ),
     Option(
+        "hang_seconds", value.positive,
+        "for how long nothing may move (no page freed, scrubbed or given, no word on a console)"
+        " before Xen counts as hung, in s (default 60)", "SECONDS", HANG_SECONDS,
+    ),
+    Option(
+        "max_starvation", value.share,
+        "share of a test for which this machine may keep the emulated host from running: above it"
+        " the test's timings are marked, and --xen-fail-if leaves them out (default 20%%)",
+        "SHARE", STARVED_SHARE,
+    ),
+    Option(
         "variant", value.variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
         " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
@@ -201,6 +213,8 @@ class Settings:
     guest_memory: int | None
     min_coverage: float
     max_exposure: float
+    hang_seconds: float
+    max_starvation: float
     variant: tuple[str, ...]
     source: str
     config: tuple[str, ...]

@@ -25,12 +25,6 @@ pytest_plugins = ["pytest_xenscrub.fixtures"]
 
 _WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
 
-TIMEOUT_SECONDS = 600.0
-"""pytest-timeout's limit for a test that uses a host and sets none: above the drivers' own.
-
-For the test alone: its fixtures may have to reboot a machine first, and have their own deadlines.
-"""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of a run; `--help` touches no host."""
@@ -142,13 +136,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Which tests are for which host; and a limit for each, should all else fail."""
+    """Which tests are for which host."""
     config.stash[SESSION].hosts.prepare(items)
-    if not config.pluginmanager.hasplugin("timeout") or config.getoption("timeout", None):
-        return
-    for item in items:
-        if uses_host(item) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS, func_only=True))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -169,9 +158,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.config.stash[SESSION].logs.begin(item.nodeid)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A host that stopped responding, or a Xen that complains, fails the test that did it."""
+    """A host that stopped responding, or a Xen that complains, fails the test that did it.
+
+    Before pytest-timeout: the limit that it is to keep is known now that the host is.
+    """
+    if uses_host(item):
+        item.config.stash[SESSION].limit(item)
     result = yield
     if uses_host(item):
         item.config.stash[SESSION].check_responsive()

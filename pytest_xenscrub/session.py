@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub import blame
+from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
 from pytest_xenscrub.ending import Ending
 from pytest_xenscrub.errors import (
+    HostSilentError,
     HostStalledError,
     InfrastructureError,
     MissingToolError,
@@ -28,7 +30,7 @@ from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
 from pytest_xenscrub.report.records import Records
 from pytest_xenscrub.report.shown import Shown
-from pytest_xenscrub.stash import parameter, uses_host
+from pytest_xenscrub.stash import parameter, takes_limit, uses_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +46,9 @@ CONTROL = "noscrub"
 CONTROL_ID = "control"
 MOST_STALL_SECONDS = 5.0
 """A dom0 that does not respond for longer than this fails the test that did it to it."""
+LIMIT_STEPS = 10
+"""A test may take as long as so many steps that each deal with all of the host's memory, and fail
+at that only if nothing has stood still: a hang is told long before."""
 
 
 class Session:
@@ -218,7 +223,7 @@ class Session:
         described = self.hosts.claim.get()
         if described.emulated:
             wanted = deploy.EmulatedChoice(
-                settings.suite, settings.host_memory, settings.host_nodes
+                settings.suite, settings.host_memory, settings.host_nodes, settings.hang_seconds
             )
             return deploy.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
@@ -235,16 +240,40 @@ class Session:
 
     # -- while a test runs ----------------------------------------------------------------------
 
+    def limit(self, item: pytest.Item) -> None:
+        """Have pytest-timeout end a test that nothing else ends, unless the user has a limit.
+
+        For the test alone: its fixtures may have to reboot a machine first, and have deadlines of
+        their own.
+        """
+        dom0 = None if self.rig is None else self.rig.running
+        if dom0 is not None and takes_limit(item):
+            seconds = LIMIT_STEPS * dom0.patience_seconds(dom0.total_bytes)
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
+
     def check_responsive(self) -> None:
-        """Raise `HostStalledError` if dom0 was silent for too long since the test began."""
+        """Raise if dom0 was silent for too long since the test began.
+
+        Raises:
+            HostStalledError: it was dom0 that did not respond.
+            HostSilentError: it, or the network, or this machine's other work.
+        """
         dom0 = None if self.rig is None else self.rig.running
         if dom0 is None or self.rig is None:
             return
-        stall = dom0.worst_stall()
+        stall, starved = dom0.worst_stall()
         if stall > MOST_STALL_SECONDS:
-            raise HostStalledError(
+            what = (
                 f"{dom0.host.name}: dom0 did not respond for {stall:.1f} s"
-                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)",
+                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)"
+            )
+            if starved > STARVED_SHARE * (stall + starved):
+                raise HostSilentError(
+                    f"{what}, beside {starved:.1f} s in which other work kept it from running",
+                    todo=NOT_STARVED,
+                )
+            raise HostStalledError(
+                what,
                 todo="something kept dom0's CPU: look for long loops without preemption in what"
                 " this Xen does when memory is freed",
                 evidence=dom0.evidence(),
@@ -291,7 +320,7 @@ class Session:
             if call.when == "call":
                 rig.passed()
             return
-        if isinstance(error, HostStalledError):
+        if isinstance(error, (HostStalledError, HostSilentError)):
             rig.broke(str(error))
         answers = rig.healthy()
         if rig.running is not None:

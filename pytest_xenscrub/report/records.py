@@ -25,6 +25,7 @@ class Records:
     Attributes:
         comparison: with an earlier run, at the end, if one was asked for.
         faults: why the run fails though its tests may have passed (`--xen-fail-if`).
+        left_out: what `--xen-fail-if` was not held to, and why.
 
     Args:
         settings: what the user asked for.
@@ -33,6 +34,7 @@ class Records:
     def __init__(self, settings: Settings) -> None:
         self.comparison: Comparison | None = None
         self.faults: list[str] = []
+        self.left_out: list[str] = []
         self._settings = settings
         self._rows: dict[str, Row] = {}
         self._maps: dict[str, FrameMap] = {}
@@ -104,12 +106,13 @@ class Records:
         if self._settings.compare is None:
             return True
         from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
-        from pytest_xenscrub.report.gate import verdicts  # noqa: PLC0415
+        from pytest_xenscrub.report.gate import left_out, verdicts  # noqa: PLC0415
 
         rows = [] if reporter is None else self.rows(reporter)
         self.comparison = compare_runs(self._settings.compare, rows)
         if self._settings.fail_if:
             self.faults = verdicts(self._settings.fail_if, self.comparison)
+            self.left_out = left_out(self.comparison)
         return not self.faults
 
     @property
@@ -139,7 +142,7 @@ class Records:
         print_summary(
             reporter, rows,
             first=first(), repeated=self._settings.repeat > 1,
-            comparison=self.comparison, faults=self.faults,
+            comparison=self.comparison, faults=self.faults, left_out=self.left_out,
             profile=self._profile(rows, no_profile),
         )  # fmt: skip
         self._draw(rows, reporter)

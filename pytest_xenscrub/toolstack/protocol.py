@@ -109,7 +109,7 @@ class Toolstack(Protocol):
 
         Raises:
             CommandError: the toolstack refused.
-            DeadlineExceededError: it hung.
+            XenHungError: it hung.
         """
 
     def console(self, domid: int) -> Console:
@@ -138,7 +138,7 @@ class Toolstack(Protocol):
 
         Raises:
             CommandError: the toolstack, or the guest, could not.
-            DeadlineExceededError: it hung.
+            XenHungError: it hung.
         """
 
     def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:

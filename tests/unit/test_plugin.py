@@ -35,12 +35,14 @@ import pytest
 
 from pytest_xenscrub import preflight
 from pytest_xenscrub.dom0.answers import Reclaim, XenInfo
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import HostStalledError
 from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.rig import Rig
 
 
 preflight.check = lambda *_: None  # in a process of its own, where `_no_real_host` does not reach
+STARVED = {"seconds": 0.0}
 
 
 class Dom0:
@@ -62,7 +64,15 @@ class Dom0:
         self.stall = 0.0
 
     def worst_stall(self):
-        return self.stall
+        return self.stall, 0.0
+
+    total_bytes = 4 << 30
+
+    def patience_seconds(self, memory_bytes):
+        return 150.0
+
+    def patience(self, step, memory_bytes=0, *, seconds=None):
+        return Deadline.after(60.0 if seconds is None else seconds, step)
 
     def ping(self, deadline):
         if not self.answers:
@@ -80,6 +90,7 @@ class FakeRig(Rig):
         with Path("started").open("a") as file:
             file.write(self.xen.name + chr(10))
         self._host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
+        self._host.starved_seconds = lambda: STARVED["seconds"]
         self._dom0 = Dom0(self._host)
         self._info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
 
@@ -269,7 +280,7 @@ def test_tests_on_a_host_have_a_limit(project: pytest.Pytester) -> None:
         def limits(request):
             return [mark.args[0] for mark in request.node.iter_markers("timeout")]
 
-        def test_default(request, xen_host): assert limits(request) == [600]
+        def test_default(request, xen_host): assert limits(request) == [1500]
 
         @pytest.mark.timeout(30)
         def test_own(request, xen_host): assert limits(request) == [30]
@@ -277,6 +288,24 @@ def test_tests_on_a_host_have_a_limit(project: pytest.Pytester) -> None:
         def test_elsewhere(request): assert limits(request) == []
     """
     run(project, test).assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("where", ["ini", "environment", "command line"])
+def test_a_limit_of_the_users_wins(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    arguments = ["--timeout=77"] if where == "command line" else []
+    if where == "ini":
+        arguments = ["-o", "timeout=77"]
+    if where == "environment":
+        monkeypatch.setenv("PYTEST_TIMEOUT", "77")
+    test = """
+        from pytest_timeout import _get_item_settings
+
+        def test_it(request, xen_host):
+            assert _get_item_settings(request.node).timeout == 77
+    """
+    run(project, test, *arguments).assert_outcomes(passed=1)
 
 
 # -- who is at fault ---------------------------------------------------------------------------
@@ -461,6 +490,17 @@ def test_a_host_that_breaks_now_and_then_is_not_given_up(project: pytest.Pyteste
     """
     run(project, test).assert_outcomes(failed=3, passed=3)
     assert len(starts(project)) == 4
+
+
+def test_a_stall_of_a_starved_host_is_undecided(project: pytest.Pytester) -> None:
+    test = """
+        def test_stalls(xen_host, xen_rig):
+            xen_rig.dom0.worst_stall = lambda: (7.5, 6.0)
+        def test_after(xen_host): pass
+    """
+    result = run(project, test)
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*beside 6.0 s in which other work kept it from running*"])
 
 
 def test_a_host_that_keeps_breaking_is_given_up(project: pytest.Pytester) -> None:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
 
-_CONSOLE_SECONDS = 60.0
-_TIMING_SECONDS = 5.0
+_TIMING_SECONDS = 30.0
 _LOGS = "/var/log/libvirt/libxl"
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: "r-----",
@@ -101,7 +100,8 @@ class Libvirt(TaggedDomains):
 
     def console(self, domid: int) -> LibvirtConsole:
         """`virDomainOpenConsole`."""
-        deadline = self._deadline(_CONSOLE_SECONDS, f"opening the console of domain {domid}")
+        step = f"{self.dom0.host.name}: opening the console of domain {domid}"
+        deadline = self.dom0.patience(step)
         connection = self._connection
         return LibvirtConsole(connection, connection.find(domid, deadline), deadline)
 
