@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.libvirt.connection import Keeper
     from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
 
+INSTALL = "pip install 'pytest-xenscrub[libvirt]'"
+"""The command that brings libvirt's Python library; `NEEDS` is what it needs."""
+NEEDS = "gcc, libvirt-dev, pkg-config and python3-dev"
+_TODO = f"{INSTALL} (compiles it: needs {NEEDS}), or Debian's own: apt-get install python3-libvirt"
+
+
+def missing_library() -> str:
+    """Why libvirt's Python library cannot be loaded here; empty if it can."""
+    try:
+        import libvirt  # noqa: F401, PLC0415 - compiled against a C library that may be absent
+    except ImportError as error:
+        return str(error)
+    return ""
+
 
 class LibvirtRun:
     """libvirt for a whole run: the connection outlives a test, its drivers do not.
@@ -33,15 +47,13 @@ class LibvirtRun:
         Raises:
             MissingToolError: libvirt's library is not installed on this machine.
         """
-        try:
-            # Compiled against libvirt's C library, so it may be absent where xl is enough.
-            from pytest_xenscrub.toolstack.libvirt import connection, driver  # noqa: PLC0415
-        except ImportError as error:
+        if why := missing_library():
             raise MissingToolError(
-                f"libvirt's Python library cannot be loaded: {error}",
-                todo="apt-get install libvirt-dev pkg-config python3-dev gcc,"
-                " and then: pip install libvirt-python",
-            ) from None
+                f"--xen-toolstack=libvirt: libvirt's Python library cannot be loaded: {why}",
+                todo=_TODO,
+            )
+        from pytest_xenscrub.toolstack.libvirt import connection, driver  # noqa: PLC0415 - now
+
         if self._keeper is None:
             self._keeper = connection.Keeper(self._tag)
         return driver.Libvirt(dom0, self._tag, self._keeper)
