@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.oracle import Oracle
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.row import Row
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.verdict import Verdict
     from pytest_xenscrub.scrub.victim import Victim
@@ -196,10 +197,11 @@ def timings(
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
+    def changed(row: Row) -> None:
+        request.node.ihook.pytest_xenscrub_row(config=request.config, row=row)
+
     setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
-    collected = Timings(
-        setting, _xen_session.records.record, first_after_boot=xen_rig.first_measurement
-    )
+    collected = Timings(setting, changed, first_after_boot=xen_rig.first_measurement)
     yield collected
     collected.close()
     request.node.user_properties += results.as_properties(collected.rows)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_xenscrub import options
+from pytest_xenscrub import hookspec, options
 from pytest_xenscrub.errors import ConfigurationError, MissingToolError, XenScrubError
 from pytest_xenscrub.stash import SESSION, uses_host
 
@@ -28,6 +28,11 @@ TIMEOUT_SECONDS = 600.0
 
 For the test alone: its fixtures may have to reboot a machine first, and have their own deadlines.
 """
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Hooks that conftest files and other plugins may implement."""
+    pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
