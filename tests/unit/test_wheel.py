@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -155,3 +156,11 @@ def test_the_sdist_has_all_that_the_wheel_is_built_from(tmp_path: Path) -> None:
     kernel = {path.relative_to(TOP).as_posix() for path in SOURCES.rglob("*") if path.is_file()}
     assert kernel | {"hatch_build.py", "pyproject.toml", "LICENSES/MIT.txt"} <= names
     assert not [name for name in names if name.startswith(BUILT)]
+
+
+def test_an_editable_install_needs_no_gcc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    hook = runpy.run_path(str(TOP / "hatch_build.py"))["GuestKernelHook"]
+    data: dict[str, object] = {}
+    hook(str(TOP), {}, None, None, str(tmp_path), "wheel").initialize("editable", data)
+    assert data == {}
