@@ -45,11 +45,10 @@ def build_kernel(cache: Path | None = None) -> Path:
         MissingToolError: it has to be built, and gcc or the headers of Xen are not installed.
         InfrastructureError: it does not compile, or the cache cannot be written.
     """
-    cache = cache or _default_cache()
     if (kept := _kept(cache)) is not None:
         return kept
     gcc = find_gcc()
-    return _built(cache / f"{digest()}-{_compiler(gcc)}", gcc)
+    return _built((cache or _default_cache()) / f"{digest()}-{_compiler(gcc)}", gcc)
 
 
 def missing_for_kernel(cache: Path | None = None) -> dict[str, str]:
@@ -57,7 +56,7 @@ def missing_for_kernel(cache: Path | None = None) -> dict[str, str]:
 
     Nothing is missing for the kernel of a wheel, nor for one that was built before.
     """
-    if _kept(cache or _default_cache()) is not None:
+    if _kept(cache) is not None:
         return {}
     missing = {} if shutil.which("gcc") else {"gcc": "gcc"}
     return missing if has_headers() else {**missing, "xen/xen.h": "libxen-dev"}
@@ -67,17 +66,18 @@ def _default_cache() -> Path:
     return platformdirs.user_cache_path("pytest-xenscrub") / "guest"
 
 
-def _kept(cache: Path) -> Path | None:
+def _kept(cache: Path | None) -> Path | None:
     """A kernel of these very sources: the wheel's own, or one that was built before.
 
-    Where gcc is not installed, that is one of any gcc.
+    Where gcc is not installed, that is one of any gcc. The wheel's needs no cache.
     """
     sources = digest()
     if _shipped_from() == sources:
         return SHIPPED / KERNEL
     gcc = shutil.which("gcc")
     compiler = "*" if gcc is None else _compiler(gcc)
-    return next(iter(sorted(cache.glob(f"{sources}-{compiler}/{KERNEL}"))), None)
+    folder = cache or _default_cache()
+    return min(folder.glob(f"{sources}-{compiler}/{KERNEL}"), default=None)
 
 
 def _shipped_from() -> str:
