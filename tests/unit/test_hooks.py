@@ -109,7 +109,8 @@ def test_rows_as_they_are_measured(pytester: pytest.Pytester) -> None:
     lines = (pytester.path / "results.jsonl").read_text().splitlines()
     # Each was in the file before the hook of the conftest was called.
     assert seen == [["1.25", str(number)] for number in range(1, len(seen) + 1)]
-    assert {json.loads(line)["destroy"] for line in lines} == {1.25}
+    rows = [row for row in map(json.loads, lines) if "destroy" in row]
+    assert {row["destroy"] for row in rows} == {1.25}
 
 
 def test_a_hook_of_ours_that_does_not_exist(pytester: pytest.Pytester) -> None:
