@@ -8,6 +8,7 @@ Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe`, `timing
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,16 +228,26 @@ def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
 
 
 @pytest.fixture
-def probe(_xen_session: Session, xen_rig: Rig, guests: GuestFactory, timings: Timings) -> Probe:
+def probe(
+    request: pytest.FixtureRequest,
+    _xen_session: Session,
+    xen_rig: Rig,
+    guests: GuestFactory,
+    timings: Timings,
+) -> Probe:
     """Reads all memory that is free: `probe.read(frames)` is the verdict.
 
     Where the host's RAM can be seen from outside, probes are compared with it, frame by frame.
     """
+    from pytest_xenscrub.report.judged import verdict_properties  # noqa: PLC0415
     from pytest_xenscrub.scrub.crosscheck import CrossCheck  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - as above
 
+    numbers = itertools.count()
+
     def judged(verdict: Verdict) -> None:
         timings.judge(verdict)
+        request.node.user_properties += verdict_properties(next(numbers), verdict)
         _xen_session.records.judged(timings.rows[-1] if timings.rows else None, verdict)
 
     return Probe(

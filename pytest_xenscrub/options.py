@@ -167,6 +167,11 @@ OPTIONS = (
         "logs", value.logs, "folder for what hosts and guests say: serial logs, Xen's, consoles",
         "FOLDER",
     ),
+    Option(
+        "exit", value.choice("pytest", "bisect"),
+        "exit status: as pytest has it (default), or for git bisect run: 0 good, 1 a verdict"
+        " against Xen, 125 everything else, 130 interrupted", "pytest|bisect", "pytest",
+    ),
     Option("repeat", value.repeat, "run each measured test N times", "N", 1),
     Option(
         "show_residue", value.flag,
@@ -174,6 +179,8 @@ OPTIONS = (
         default=False,
     ),
 )  # fmt: skip
+
+_ASK_FOR_XEN = ("host", "hosts_file", "variant", "toolstack", "tools", "control")
 
 
 @dataclass(frozen=True)
@@ -206,6 +213,7 @@ class Settings:
     fail_if: tuple[Limit, ...]
     plots: Path | None
     logs: Path | None
+    exit: str
     repeat: int
     show_residue: bool
 
@@ -243,6 +251,26 @@ def read_settings(config: pytest.Config) -> Settings:
     if settings.fail_if and settings.compare is None:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
     return settings
+
+
+def bisects(config: pytest.Config) -> bool:
+    """Whether the exit status is for `git bisect run`, however wrong other settings are."""
+    option = next(option for option in OPTIONS if option.key == "exit")
+    try:
+        return bool(_read(config, option) == "bisect")
+    except pytest.UsageError:
+        return False
+
+
+def asked_for_xen(config: pytest.Config) -> bool:
+    """Whether this very run, and not an ini file that also serves others, asks for a Xen."""
+    options = [option for option in OPTIONS if option.key in _ASK_FOR_XEN]
+    return any(
+        texts
+        for option in options
+        for where, texts in _given(config, option)
+        if not where.startswith("ini option")
+    )
 
 
 def _given(config: pytest.Config, option: Option) -> Iterator[tuple[str, list[str]]]:

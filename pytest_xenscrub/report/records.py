@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.report.baseline import Comparison
+    from pytest_xenscrub.report.judged import Proof
     from pytest_xenscrub.report.plots.frames import FrameMap
     from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Row, Setting
@@ -71,6 +72,15 @@ class Records:
         if known is None or (known.state == "clean" and not verdict.clean):
             self._maps[variant] = frame_map(verdict, f"{test_name(row)} on {variant}")
 
+    def proven(self, proof: Proof, run: str, started: str, status: int) -> None:
+        """Keep what the whole run comes to."""
+        if self._settings.results is not None:
+            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+            ResultsFile(self._settings.results).append_run(
+                run, {"started": started, "status": status, **proof.as_dict()}
+            )
+
     # -- at the end -----------------------------------------------------------------------------
 
     def rows(self, reporter: pytest.TerminalReporter) -> list[Row]:
@@ -102,6 +112,11 @@ class Records:
         if self._settings.fail_if:
             self.faults = verdicts(self._settings.fail_if, self.comparison)
         return not self.faults
+
+    @property
+    def worse(self) -> bool:
+        """Whether a figure is worse than allowed; one that was not compared is not."""
+        return any(fault.startswith("worse: ") for fault in self.faults)
 
     def tell(
         self,

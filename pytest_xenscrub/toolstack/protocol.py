@@ -145,7 +145,7 @@ class Toolstack(Protocol):
         """Save a domain as `save` does, and have it go on as what it was.
 
         Raises:
-            MissingToolError: this toolstack cannot; else as `save`.
+            NotApplicableError: this toolstack cannot; else as `save`.
         """
 
     def restore(self, name: str, deadline: Deadline) -> None:
@@ -155,7 +155,7 @@ class Toolstack(Protocol):
         """Migrate a running domain to this very host; what is watched is the one that it leaves.
 
         Raises:
-            MissingToolError: this toolstack cannot; else as `save`.
+            NotApplicableError: this toolstack cannot; else as `save`.
         """
 
     def clean(self) -> None:

@@ -9,6 +9,8 @@ import os
 import pytest
 from test_plugin import CONFTEST, MEASURES
 
+from pytest_xenscrub import preflight
+
 HOSTS = """
 from pytest_xenscrub import ConfigurationError, HostDescription, Target
 
@@ -65,6 +67,8 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("PYTEST_"):
             monkeypatch.delenv(name)
+    # No host is started, so what would start one may be missing.
+    monkeypatch.setattr(preflight, "_lacking", lambda *_: ({}, ""))
 
 
 def test_hosts_from_elsewhere(pytester: pytest.Pytester) -> None:

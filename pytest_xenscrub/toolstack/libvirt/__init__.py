@@ -6,7 +6,7 @@ Nothing here needs libvirt's library before `LibvirtRun.toolstack` is called.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.errors import MissingToolError
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.libvirt.connection import Keeper
     from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
 
-INSTALL = "pip install 'pytest-xenscrub[libvirt]'"
-"""The command that brings libvirt's Python library; `NEEDS` is what it needs."""
-NEEDS = "gcc, libvirt-dev, pkg-config and python3-dev"
-_TODO = f"{INSTALL} (compiles it: needs {NEEDS}), or Debian's own: apt-get install python3-libvirt"
+INSTALL: Final = "pip install 'pytest-xenscrub[libvirt]'"
+"""The command that compiles libvirt's Python library; it needs `NEEDS`."""
+NEEDS: Final = ("gcc", "libvirt-dev", "pkg-config", "python3-dev")
+OR_DEBIANS: Final = "or Debian's own: apt-get install python3-libvirt"
 
 
 def missing_library() -> str:
@@ -50,7 +50,7 @@ class LibvirtRun:
         if why := missing_library():
             raise MissingToolError(
                 f"--xen-toolstack=libvirt: libvirt's Python library cannot be loaded: {why}",
-                todo=_TODO,
+                todo=f"{INSTALL} (compiles it, with {', '.join(NEEDS)}), {OR_DEBIANS}",
             )
         from pytest_xenscrub.toolstack.libvirt import connection, driver  # noqa: PLC0415 - now
 

@@ -20,7 +20,7 @@ from pytest_xenscrub.errors import (
     CommandError,
     DeadlineExceededError,
     InfrastructureError,
-    MissingToolError,
+    NotApplicableError,
 )
 from pytest_xenscrub.identity import is_of_run, new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
@@ -331,7 +331,7 @@ def test_a_migration_needs_no_ssh(xl: Xl, dom0: FakeDom0) -> None:
 @pytest.mark.parametrize(
     ("complaint", "error"),
     [
-        ("xc: error: Failed to enable logdirty: 95,22,0", MissingToolError),
+        ("xc: error: Failed to enable logdirty: 95,22,0", NotApplicableError),
         ("libxl: error: something else", CommandError),
     ],
 )
