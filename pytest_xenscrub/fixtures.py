@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.oracle import Oracle
     from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.row import Row
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.verdict import Verdict
     from pytest_xenscrub.scrub.victim import Victim
@@ -200,9 +201,12 @@ def timings(
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
+    def changed(row: Row) -> None:
+        request.node.ihook.pytest_xenscrub_row(config=request.config, row=row)
+
     setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
     collected = Timings(
-        setting, _xen_session.records.record, first_after_boot=xen_rig.first_measurement,
+        setting, changed, first_after_boot=xen_rig.first_measurement,
         starved_seconds=xen_rig.host.starved_seconds,
         max_starvation=_xen_session.settings.max_starvation,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_xenscrub import options
+from pytest_xenscrub import hookspec, options
 from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS, Blame
 from pytest_xenscrub.errors import ConfigurationError, MissingToolError
 from pytest_xenscrub.stash import SESSION, uses_host
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytest_xenscrub.fixtures"]
 
 _WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Hooks that conftest files and other plugins may implement."""
+    pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

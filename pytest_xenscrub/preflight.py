@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import MissingToolError
+from pytest_xenscrub.toolstack.libvirt import INSTALL, NEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,19 +50,16 @@ def check(wanted: Wanted, xens: Xens) -> None:
         return
     packages = {package for missing in lacking.values() for package in missing.values()}
     said = {purpose: ", ".join(sorted(missing)) for purpose, missing in lacking.items()}
-    command = f"apt-get install {' '.join(sorted(packages | (_LIBVIRT if pip else set())))}"
+    command = f"apt-get install {' '.join(sorted(packages | set(NEEDS if pip else ())))}"
     if pip:
         said["--xen-toolstack=libvirt"] = pip
-        command += " && pip install libvirt-python"
+        command += f" && {INSTALL}"
     raise MissingToolError(
         "what this run asks for cannot be had: programs or libraries are missing on this machine"
         " (no host was started, nothing was built)",
         todo=command,
         evidence={f"{purpose} needs": names for purpose, names in said.items()},
     )
-
-
-_LIBVIRT = {"gcc", "libvirt-dev", "pkg-config", "python3-dev"}
 
 
 def _lacking(wanted: Wanted, xens: Xens) -> tuple[dict[str, dict[str, str]], str]:

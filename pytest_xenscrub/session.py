@@ -77,6 +77,7 @@ class Session:
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
         self.records = Records(settings)
+        config.pluginmanager.register(self.records)
         self._shown = Shown(config)
         self.hosts = Hosts(config, settings, self.tag, self.say)
         self.logs = Logs(settings.logs)
@@ -221,6 +222,11 @@ class Session:
 
         settings = self.settings
         described = self.hosts.claim.get()
+        own: Deployment | None = self.config.hook.pytest_xenscrub_deployment(
+            config=self.config, host=described, xen=xen, lock=self.hosts.claim.again
+        )
+        if own is not None:
+            return own
         if described.emulated:
             wanted = deploy.EmulatedChoice(
                 settings.suite, settings.host_memory, settings.host_nodes, settings.hang_seconds

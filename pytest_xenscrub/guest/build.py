@@ -1,54 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""Builds the guest's kernel with gcc, on first use, and keeps it in the user's cache folder."""
+"""The guest's kernel: the wheel's own, or, in a checkout, built on first use and kept in a cache.
+
+A checkout has no kernel, and the one of a wheel no longer counts once its sources have changed.
+"""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
-from pytest_xenscrub.errors import InfrastructureError, MissingToolError
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.guest.compile import (
+    compile_kernel,
+    digest,
+    find_gcc,
+    gcc_version,
+    has_headers,
+)
 
-SOURCES: Final = Path(__file__).parent / "kernel"
-LINKER_SCRIPT: Final = "kernel.lds"
 KERNEL: Final = "xenscrub-guest"
-GCC_TIMEOUT: Final = 120.0  # s, for each run of gcc
-
-COMPILE: Final = [
-    "-O2",
-    "-std=gnu11",
-    "-ffreestanding",
-    "-fno-builtin",
-    "-fno-pic",
-    "-fno-pie",
-    "-mcmodel=kernel",
-    "-mno-red-zone",
-    "-mgeneral-regs-only",
-    "-fno-stack-protector",
-    "-fcf-protection=none",
-    "-fno-asynchronous-unwind-tables",
-    "-Wall",
-    "-Wextra",
-    "-Wno-unused-parameter",
-    "-Wno-sign-compare",
-]
-LINK: Final = [
-    "-static",
-    "-nostdlib",
-    "-no-pie",
-    f"-Wl,-T,{LINKER_SCRIPT}",
-    "-Wl,-z,max-page-size=4096,-z,noexecstack,--build-id=none,--no-warn-rwx-segments",
-]
+SHIPPED: Final = Path(__file__).parent / "built"
+"""Folder of the kernel that the wheel's build hook has built."""
+ORIGIN: Final = "built-from"
+"""File beside that kernel: the digest of its sources in one line, after that the gcc."""
 
 
 def build_kernel(cache: Path | None = None) -> Path:
-    """The guest's kernel as an ELF file; compiled if this very one was never built before.
+    """The guest's kernel as an ELF file; compiled only if this very one was never built before.
 
     Safe against other processes that build it at the same time, and against being killed.
 
@@ -59,25 +42,67 @@ def build_kernel(cache: Path | None = None) -> Path:
         Path of the ELF file, to be given to a toolstack as `kernel`.
 
     Raises:
-        MissingToolError: gcc or the headers of Xen are not installed.
+        MissingToolError: it has to be built, and gcc or the headers of Xen are not installed.
         InfrastructureError: it does not compile, or the cache cannot be written.
     """
-    cache = cache or _default_cache()
-    if shutil.which("gcc") is None and (kept := _built_before(cache)) is not None:
+    if (kept := _kept(cache)) is not None:
         return kept
-    gcc = _gcc()
-    folder = cache / f"{_sources_key()}-{_compiler_key(gcc)}"
-    kernel = folder / KERNEL
-    if kernel.is_file():
-        return kernel
+    gcc = find_gcc()
+    return _built((cache or _default_cache()) / f"{digest()}-{_compiler(gcc)}", gcc)
+
+
+def missing_for_kernel(cache: Path | None = None) -> dict[str, str]:
+    """What `build_kernel` needs and is not there, each with Debian's package of it.
+
+    Nothing is missing for the kernel of a wheel, nor for one that was built before.
+    """
+    if _kept(cache) is not None:
+        return {}
+    missing = {} if shutil.which("gcc") else {"gcc": "gcc"}
+    return missing if has_headers() else {**missing, "xen/xen.h": "libxen-dev"}
+
+
+def _default_cache() -> Path:
+    return platformdirs.user_cache_path("pytest-xenscrub") / "guest"
+
+
+def _kept(cache: Path | None) -> Path | None:
+    """A kernel of these very sources: the wheel's own, or one that was built before.
+
+    Where gcc is not installed, that is one of any gcc. The wheel's needs no cache.
+    """
+    sources = digest()
+    if _shipped_from() == sources:
+        return SHIPPED / KERNEL
+    gcc = shutil.which("gcc")
+    compiler = "*" if gcc is None else _compiler(gcc)
+    folder = cache or _default_cache()
+    return min(folder.glob(f"{sources}-{compiler}/{KERNEL}"), default=None)
+
+
+def _shipped_from() -> str:
+    """The digest of the sources that the wheel's kernel was built from; empty in a checkout."""
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as temporary:
-            built = Path(temporary) / "done"
-            built.mkdir()
-            _compile(gcc, built / KERNEL)
+        return (SHIPPED / ORIGIN).read_text().partition("\n")[0]
+    except FileNotFoundError:
+        return ""
+
+
+def _compiler(gcc: str) -> str:
+    return hashlib.sha256(gcc_version(gcc).encode()).hexdigest()[:8]
+
+
+def _built(folder: Path, gcc: str) -> Path:
+    """Build the kernel, and keep it in that folder."""
+    kernel = folder / KERNEL
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as temporary:
+            done = Path(temporary) / "done"
+            done.mkdir()
+            compile_kernel(gcc, done / KERNEL)
             try:
-                built.rename(folder)
+                done.rename(folder)
             except OSError:
                 # Somebody else was faster; what is there is whole, and the same.
                 if not kernel.is_file():
@@ -87,107 +112,3 @@ def build_kernel(cache: Path | None = None) -> Path:
             f"the guest's kernel cannot be stored: {error}", tried=str(folder)
         ) from error
     return kernel
-
-
-def missing_for_kernel(cache: Path | None = None) -> dict[str, str]:
-    """What is not there to build the guest's kernel, and Debian's package of each.
-
-    Nothing is missing for a kernel that was built before.
-    """
-    cache = cache or _default_cache()
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        return {} if _built_before(cache) else {"gcc": "gcc", **_missing_headers(None)}
-    if (cache / f"{_sources_key()}-{_compiler_key(gcc)}" / KERNEL).is_file():
-        return {}
-    return _missing_headers(gcc)
-
-
-def _missing_headers(gcc: str | None) -> dict[str, str]:
-    missing = {"xen/xen.h": "libxen-dev"}
-    if gcc is None:
-        return {} if Path("/usr/include/xen/xen.h").is_file() else missing
-    command = [gcc, "-ffreestanding", "-fsyntax-only", "-xc", "-include", "stdint.h"]
-    done = subprocess.run(
-        [*command, "-include", "xen/xen.h", "/dev/null"],
-        capture_output=True,
-        timeout=GCC_TIMEOUT,
-        check=False,
-    )
-    return missing if done.returncode else {}
-
-
-def _default_cache() -> Path:
-    return platformdirs.user_cache_path("pytest-xenscrub") / "guest"
-
-
-def _built_before(cache: Path) -> Path | None:
-    """A kernel of these very sources, whichever compiler made it."""
-    return next(iter(sorted(cache.glob(f"{_sources_key()}-*/{KERNEL}"))), None)
-
-
-def _gcc() -> str:
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        raise MissingToolError(
-            "gcc is not installed; the guest's kernel is built with it",
-            tried="gcc",
-            todo="apt install gcc libxen-dev",
-        )
-    return gcc
-
-
-def _run(gcc: str, *args: str) -> str:
-    try:
-        done = subprocess.run(
-            [gcc, *args],
-            cwd=SOURCES,
-            capture_output=True,
-            text=True,
-            timeout=GCC_TIMEOUT,
-            check=False,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InfrastructureError(
-            f"gcc did not end within {GCC_TIMEOUT:.0f} s", tried=f"gcc {' '.join(args)}"
-        ) from error
-    if done.returncode == 0:
-        return done.stdout
-    if "xen/" in done.stderr and "No such file or directory" in done.stderr:
-        raise MissingToolError(
-            "the headers of Xen are not installed; the guest's kernel is built with them",
-            tried="#include <xen/xen.h>",
-            todo="apt install libxen-dev",
-        )
-    raise InfrastructureError(
-        f"the guest's kernel does not build: gcc returned {done.returncode}",
-        tried=f"gcc {' '.join(args)}",
-        evidence={"gcc": done.stderr},
-    )
-
-
-@functools.cache
-def _gcc_version(gcc: str) -> str:
-    return _run(gcc, "--version")
-
-
-def _sources_key() -> str:
-    """Names a build by what goes into it, but the headers: their layout is an ABI."""
-    digest = hashlib.sha256()
-    for part in (*COMPILE, *LINK):
-        digest.update(part.encode() + b"\0")
-    for path in sorted(SOURCES.iterdir()):
-        if path.is_file():
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _compiler_key(gcc: str) -> str:
-    return hashlib.sha256(_gcc_version(gcc).encode()).hexdigest()[:8]
-
-
-def _compile(gcc: str, kernel: Path) -> None:
-    sources = sorted(path.name for path in SOURCES.iterdir() if path.suffix in (".c", ".S"))
-    # Relative names: they end up in the messages of the kernel.
-    _run(gcc, *COMPILE, *LINK, "-o", str(kernel), *sources)

@@ -55,7 +55,7 @@ class Hosts:
         self._settings = settings
         self._tag = tag
         self._say = say
-        pool = make_pool(settings.host, settings.hosts_file)
+        pool = make_pool([self._described(host) for host in settings.host], settings.hosts_file)
         if (settings.power or settings.serial) and (not pool or pool[0].emulated):
             raise ConfigurationError(
                 "--xen-power and --xen-serial are for a machine of --xen-host=[user@]host[:port]"
@@ -77,6 +77,13 @@ class Hosts:
             if self.allotment is not None and self._differ and self._config.option.dist == "load"
             else None
         )
+
+    def _described(self, host: HostDescription) -> HostDescription:
+        """A host as a plugin describes it, or as it is where none knows it."""
+        known: HostDescription | None = self._config.hook.pytest_xenscrub_host(
+            config=self._config, name=host.name
+        )
+        return host if known is None else dataclasses.replace(known, name=host.name)
 
     # -- for this process -------------------------------------------------------------------------
 

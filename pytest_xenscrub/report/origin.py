@@ -6,10 +6,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub import __version__
 from pytest_xenscrub.scrub.row import Setting
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def setting_of(test: str, session: Session, rig: Rig, toolstack: Toolstack) -> S
         cpus=info.cpus,
         cpu_model=info.cpu_model,
         emulated_on="" if host.kind == "real" else this_machine(),
-        version=version("pytest-xenscrub"),
+        version=__version__,
         started=session.started,
     )
 

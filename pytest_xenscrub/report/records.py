@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.report.baseline import Comparison
@@ -41,8 +41,9 @@ class Records:
 
     # -- as it happens --------------------------------------------------------------------------
 
-    def record(self, row: Row) -> None:
-        """Keep a row, now: what happens later must not lose it."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_xenscrub_row(self, row: Row) -> None:
+        """Keep a row, now and before others see it: what happens later must not lose it."""
         if self._settings.plots is not None:
             self._rows[row.id] = row
         if self._settings.results is not None:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Setting
 
+SCHEMA = 1
+"""Of the lines of a file of results, as `schema`; a line of an earlier version has none.
+
+A key that is new leaves the number as it is: readers pass over keys that they do not know. It is
+raised when a key goes away, or means something else.
+"""
 # The report says which test it is; series are too long for what travels with each report.
 _NO_PROPERTY = ("test", "number", "series")
 _PROPERTY = re.compile(r"xen\[(\d+)\]\.(\w+)")
@@ -75,7 +81,7 @@ class ResultsFile:
         Raises:
             InfrastructureError: the disk is full, or failed.
         """
-        line = (json.dumps({"at": time.time(), **record}) + "\n").encode()
+        line = (json.dumps({"at": time.time(), "schema": SCHEMA, **record}) + "\n").encode()
         # Unbuffered: what could not be written must not be tried again when the file is closed.
         with self._path.open("ab", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -108,6 +114,12 @@ def read_results(path: Path) -> list[Row]:
     for number, line in enumerate(lines, 1):
         try:
             flat = json.loads(line)
+            if flat.get("schema", 0) > SCHEMA:
+                raise ConfigurationError(
+                    f"{path}:{number}: a later version of pytest-xenscrub has written it"
+                    f" (schema {flat['schema']}, and {SCHEMA} is the last one that is known here)",
+                    todo="pip install --upgrade pytest-xenscrub",
+                )
             if "fit" in flat or "run" in flat:
                 continue  # it follows from the rows
             row = row_from(flat)

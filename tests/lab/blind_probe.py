@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from pytest_xenscrub.guest import build
+from pytest_xenscrub.guest import compile as kernel
 
-build.COMPILE.append("-DPLANTED_BLINDNESS=1000")
+kernel.COMPILE.append("-DPLANTED_BLINDNESS=1000")

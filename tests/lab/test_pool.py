@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS
 
+from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.host.emulated.lab import ALIAS
 from pytest_xenscrub.hypervisor.reboot import running as which_runs

@@ -6,7 +6,7 @@ Nothing here needs libvirt's library before `LibvirtRun.toolstack` is called.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.errors import MissingToolError
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.libvirt.connection import Keeper
     from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
 
-
-INSTALL = (
-    "apt-get install libvirt-dev pkg-config python3-dev gcc, and then: pip install libvirt-python"
-)
+INSTALL: Final = "pip install 'pytest-xenscrub[libvirt]'"
+"""The command that compiles libvirt's Python library; it needs `NEEDS`."""
+NEEDS: Final = ("gcc", "libvirt-dev", "pkg-config", "python3-dev")
+OR_DEBIANS: Final = "or Debian's own: apt-get install python3-libvirt"
 
 
 def missing_library() -> str:
@@ -47,14 +47,13 @@ class LibvirtRun:
         Raises:
             MissingToolError: libvirt's library is not installed on this machine.
         """
-        try:
-            # Compiled against libvirt's C library, so it may be absent where xl is enough.
-            from pytest_xenscrub.toolstack.libvirt import connection, driver  # noqa: PLC0415
-        except ImportError as error:
+        if why := missing_library():
             raise MissingToolError(
-                f"libvirt's Python library cannot be loaded: {error}",
-                todo=INSTALL,
-            ) from None
+                f"--xen-toolstack=libvirt: libvirt's Python library cannot be loaded: {why}",
+                todo=f"{INSTALL} (compiles it, with {', '.join(NEEDS)}), {OR_DEBIANS}",
+            )
+        from pytest_xenscrub.toolstack.libvirt import connection, driver  # noqa: PLC0415 - now
+
         if self._keeper is None:
             self._keeper = connection.Keeper(self._tag)
         return driver.Libvirt(dom0, self._tag, self._keeper)

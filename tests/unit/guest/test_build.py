@@ -4,14 +4,23 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
 
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 from pytest_xenscrub.guest import build
+from pytest_xenscrub.guest import compile as compiling
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("gcc") is None or not compiling.has_headers(),
+    reason="needs gcc and libxen-dev",
+)
 FAKE_GCC = """#!/bin/sh
 if [ "$1" = --version ]; then echo "gcc {version}"; exit 0; fi
 echo "$@" >> "{log}"
@@ -30,7 +39,7 @@ class Gcc:
     def install(self, body: str = WRITES_ELF, version: str = "12") -> None:
         self.path.write_text(FAKE_GCC.format(version=version, log=self.log, body=body))
         self.path.chmod(0o755)
-        build._gcc_version.cache_clear()
+        compiling.gcc_version.cache_clear()
 
     @property
     def runs(self) -> int:
@@ -46,7 +55,7 @@ def gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gcc:
 
 @pytest.fixture(autouse=True)
 def _no_remembered_version() -> None:
-    build._gcc_version.cache_clear()
+    compiling.gcc_version.cache_clear()
 
 
 def test_built_once(gcc: Gcc, tmp_path: Path) -> None:
@@ -69,8 +78,8 @@ def test_another_source_builds_again(
     gcc: Gcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = tmp_path / "kernel"
-    shutil.copytree(build.SOURCES, sources)
-    monkeypatch.setattr(build, "SOURCES", sources)
+    shutil.copytree(compiling.SOURCES, sources)
+    monkeypatch.setattr(compiling, "SOURCES", sources)
     first = build.build_kernel(tmp_path / "cache")
     (sources / "pattern.h").write_text("changed")
     assert build.build_kernel(tmp_path / "cache") != first
@@ -95,6 +104,43 @@ def test_somebody_else_was_faster(gcc: Gcc, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".building-*"))
 
 
+def test_a_kernel_that_was_built_before_needs_no_gcc(gcc: Gcc, tmp_path: Path) -> None:
+    kernel = build.build_kernel(tmp_path / "cache")
+    gcc.path.unlink()
+    assert build.build_kernel(tmp_path / "cache") == kernel
+    assert build.missing_for_kernel(tmp_path / "cache") == {}
+    assert "gcc" in build.missing_for_kernel(tmp_path / "other")
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel as a wheel has it, of the sources as they are."""
+    folder = tmp_path / "built"
+    folder.mkdir()
+    (folder / build.KERNEL).write_text("shipped")
+    (folder / build.ORIGIN).write_text(f"{compiling.digest()}\ngcc 11\n")
+    monkeypatch.setattr(build, "SHIPPED", folder)
+    return folder / build.KERNEL
+
+
+def test_the_wheels_own_kernel_needs_neither_gcc_nor_a_cache(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delattr(build, "_default_cache")
+    assert build.build_kernel() == shipped
+    assert build.missing_for_kernel() == {}
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_wheels_own_kernel_is_not_that_of_other_sources(
+    gcc: Gcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "COMPILE", [*compiling.COMPILE, "-DPLANTED_BLINDNESS=1000"])
+    assert build.build_kernel(tmp_path / "cache").read_text() == "kernel\n"
+    assert gcc.runs == 1
+
+
 def test_no_gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingToolError, match="apt install gcc libxen-dev"):
@@ -103,7 +149,7 @@ def test_no_gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_headers(gcc: Gcc, tmp_path: Path) -> None:
     gcc.install('echo "fatal error: xen/xen.h: No such file or directory" >&2; exit 1')
-    with pytest.raises(MissingToolError, match="apt install libxen-dev"):
+    with pytest.raises(MissingToolError, match="apt install gcc libxen-dev"):
         build.build_kernel(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -121,16 +167,21 @@ def test_the_cache_cannot_be_written(gcc: Gcc, tmp_path: Path) -> None:
     assert gcc.runs == 0
 
 
-@pytest.mark.skipif(
-    shutil.which("gcc") is None or not Path("/usr/include/xen/xen.h").exists(),
-    reason="needs gcc and libxen-dev",
-)
+@needs_compiler
 def test_the_real_kernel(tmp_path: Path) -> None:
-    kernel = build.build_kernel(tmp_path)
-    headers = subprocess.run(
-        ["readelf", "-lnW", kernel], capture_output=True, text=True, check=True
-    ).stdout
-    assert kernel.read_bytes()[:5] == b"\x7fELF\x02"
-    assert "0xffffffff80000000 0x0000000000000000" in headers
-    assert "NOTE" in headers
-    assert headers.count("Xen  ") >= 8
+    with build.build_kernel(tmp_path).open("rb") as file:
+        elf = ELFFile(file)
+        assert elf.elfclass == 64
+        segments = [(part["p_type"], part["p_vaddr"], part["p_paddr"])
+                    for part in elf.iter_segments()]  # fmt: skip
+        sections = [part for part in elf.iter_sections() if isinstance(part, NoteSection)]
+        notes = [note for section in sections for note in section.iter_notes()]
+    assert ("PT_LOAD", 0xFFFFFFFF80000000, 0) in segments
+    assert "PT_NOTE" in dict.fromkeys(kind for kind, *_ in segments)
+    assert len([note for note in notes if note["n_name"] == "Xen"]) >= 8
+
+
+@needs_compiler
+def test_two_builds_have_the_same_bytes_wherever_they_are(tmp_path: Path) -> None:
+    first = build.build_kernel(tmp_path / "one").read_bytes()
+    assert build.build_kernel(tmp_path / "elsewhere/two").read_bytes() == first

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_xenscrub.guest.build import SOURCES
+from pytest_xenscrub.guest.compile import SOURCES
 from pytest_xenscrub.outside.pattern import matches, owner_word
 
 from .conftest import GUEST, RUN, page

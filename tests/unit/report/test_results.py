@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
-from pytest_xenscrub.report.results import ResultsFile, as_properties
+from pytest_xenscrub.report.results import SCHEMA, ResultsFile, as_properties, read_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,3 +131,22 @@ def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     assert sorted(line["id"] for line in lines_of(path)) == sorted(
         f"{name}#{number}" for name in ("first", "second") for number in range(60)
     )
+
+
+def test_lines_have_a_schema_and_older_ones_without_are_read(
+    tmp_path: Path, a_row: MakeRow
+) -> None:
+    path = tmp_path / "r"
+    ResultsFile(path).append(a_row(1.5))
+    (line,) = lines_of(path)
+    assert line.pop("schema") == SCHEMA
+    path.write_text(json.dumps(line))
+    assert [row.destroy for row in read_results(path)] == [1.5]
+
+
+def test_a_later_schema_is_refused(tmp_path: Path, a_row: MakeRow) -> None:
+    path = tmp_path / "r"
+    ResultsFile(path).append(a_row(1.5))
+    path.write_text(json.dumps({**lines_of(path)[0], "schema": SCHEMA + 1}))
+    with pytest.raises(ConfigurationError, match="a later version of pytest-xenscrub"):
+        read_results(path)

@@ -236,7 +236,8 @@ except MissingToolError as error:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert "cannot be loaded" in done.stdout
-    assert "pip install libvirt-python" in done.stdout
+    assert "pip install 'pytest-xenscrub[libvirt]'" in done.stdout
+    assert "apt-get install python3-libvirt" in done.stdout
     assert MissingToolError.__name__ not in done.stderr
 
 
