@@ -61,8 +61,8 @@ else:
         "dom0.hotplug": "Hotplug",
         "errors": "CommandError ConfigurationError DeadlineExceededError DisagreementError Fault"
         " GuestFailedError GuestProtocolError HostBusyError HostLockedError HostSilentError"
-        " HostStalledError HostUnusableError InfrastructureError MissingToolError NotApplicableError"
-        " UndecidedError XenFaultError XenHungError XenScrubError",
+        " HostStalledError HostUnusableError InfrastructureError MissingToolError"
+        " NotApplicableError UndecidedError XenFaultError XenHungError XenScrubError",
         "guest.factory": "GuestFactory",
         "guest.guest": "Ended Guest",
         "host.description": "HostDescription",
