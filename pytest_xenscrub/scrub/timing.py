@@ -104,6 +104,7 @@ class Timings:
             row.residue_frames = len(verdict.residue_in_victim)
             row.pattern_pages = verdict.pattern_pages
             row.verdict = verdict.state
+            row.differences = "; ".join(verdict.differences) or None
             self._changed(row)
 
     def close(self) -> None:
