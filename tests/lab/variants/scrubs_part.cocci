@@ -37,42 +37,26 @@ declarer name custom_param;
 +
 +static enum scrub_part scrub_part = PART_ALL;
 +
-+static int __init parse_scrub_part(const char *s)
-+{
-+    unsigned int i;
++/* Which bits of each word of a page stay as they are. */
++static unsigned long scrub_keeps[PAGE_SIZE / sizeof(long)];
 +
-+    for ( i = 0; i < ARRAY_SIZE(scrub_part_names); i++ )
-+        if ( !strcmp(s, scrub_part_names[i]) )
-+        {
-+            scrub_part = i;
-+            return 0;
-+        }
-+
-+    return -EINVAL;
-+}
-+custom_param("scrub-part", parse_scrub_part);
-+
-+/* Which bits of a word stay as they are; `page` counts the pages of an extent. */
-+static unsigned long scrub_part_keeps(unsigned int word, unsigned long mfn, unsigned int page,
-+                                      unsigned int order)
++static unsigned long __init word_keeps(unsigned int word)
 +{
 +    bool keeps = false;
 +
 +    switch ( scrub_part )
 +    {
-+    case PART_ALL:
-+        break;
 +    case PART_FIRST_HALF:
-+        keeps = word >= 256;
++        keeps = word >= ARRAY_SIZE(scrub_keeps) / 2;
 +        break;
 +    case PART_LAST_HALF:
-+        keeps = word < 256;
++        keeps = word < ARRAY_SIZE(scrub_keeps) / 2;
 +        break;
 +    case PART_ALL_BUT_A_LINE:
 +        keeps = word / 8 == 37;
 +        break;
 +    case PART_ALL_BUT_LAST_WORD:
-+        keeps = word == 511;
++        keeps = word == ARRAY_SIZE(scrub_keeps) - 1;
 +        break;
 +    case PART_EVEN_WORDS:
 +        keeps = word & 1;
@@ -82,28 +66,57 @@ declarer name custom_param;
 +        break;
 +    case PART_LOW_HALVES:
 +        return 0xffffffff00000000UL;
-+    case PART_FIRST_PAGE:
-+        keeps = page;
-+        break;
-+    case PART_ODD_PAGES:
-+        keeps = !(mfn & 1);
-+        break;
-+    case PART_SINGLE_PAGES:
-+        keeps = order;
++    default:
 +        break;
 +    }
 +
 +    return keeps ? ~0UL : 0;
 +}
 +
-+static void scrub_part_of_page(struct page_info *pg, unsigned int page, unsigned int order)
++static int __init parse_scrub_part(const char *s)
 +{
-+    unsigned long mfn = mfn_x(page_to_mfn(pg));
-+    unsigned long *words = map_domain_page(page_to_mfn(pg));
 +    unsigned int i;
 +
-+    for ( i = 0; i < PAGE_SIZE / sizeof(*words); i++ )
-+        words[i] &= scrub_part_keeps(i, mfn, page, order);
++    for ( i = 0; i < ARRAY_SIZE(scrub_part_names); i++ )
++        if ( !strcmp(s, scrub_part_names[i]) )
++            break;
++    if ( i == ARRAY_SIZE(scrub_part_names) )
++        return -EINVAL;
++
++    scrub_part = i;
++    for ( i = 0; i < ARRAY_SIZE(scrub_keeps); i++ )
++        scrub_keeps[i] = word_keeps(i);
++
++    return 0;
++}
++custom_param("scrub-part", parse_scrub_part);
++
++/* Is this page, one of an extent of that order, left out? */
++static bool scrub_leaves(unsigned long mfn, unsigned int page, unsigned int order)
++{
++    switch ( scrub_part )
++    {
++    case PART_FIRST_PAGE:
++        return page;
++    case PART_ODD_PAGES:
++        return !(mfn & 1);
++    case PART_SINGLE_PAGES:
++        return order;
++    default:
++        return false;
++    }
++}
++
++static void scrub_part_of_page(struct page_info *pg, unsigned int page, unsigned int order)
++{
++    unsigned long *words;
++    unsigned int i;
++
++    if ( scrub_leaves(mfn_x(page_to_mfn(pg)), page, order) )
++        return;
++    words = map_domain_page(page_to_mfn(pg));
++    for ( i = 0; i < ARRAY_SIZE(scrub_keeps); i++ )
++        words[i] &= scrub_keeps[i];
 +    unmap_domain_page(words);
 +}
 
