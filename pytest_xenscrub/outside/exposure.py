@@ -198,10 +198,10 @@ class Recorder:
             return at, held * len(self._left) / self._all
         left = self._left[self._hold(self._left)]
         at = time.monotonic()
-        if not len(left):
-            # Two words of each page are gone; is there more of one that was scrubbed in part?
+        if not (len(left) or self._in_full):
+            # Two words of each page are gone; is there more of those that were scrubbed in part?
             self._in_full = True
-            left = self._left[self._hold(self._left)]
+            left = self._filled[self._hold(self._filled)]
         self._left = left
         return at, len(left) / self._all
 

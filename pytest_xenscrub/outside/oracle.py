@@ -10,7 +10,7 @@ from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import DisagreementError
 from pytest_xenscrub.outside.frame_table import FrameTable
-from pytest_xenscrub.outside.pattern import POSITION_BITS, WORDS, matches, owner_word
+from pytest_xenscrub.outside.pattern import POSITION_BITS, WORDS, matches, named, owner_word
 from pytest_xenscrub.outside.ram import RamView, to_array
 from pytest_xenscrub.units import PAGE
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _SAMPLED: Final = (0, WORDS - 2)
 """The first and the last word of a page that name its guest: a quick look at it."""
-_HIGH: Final = np.uint64(32)
 _NO_POSITION: Final = np.uint64(~((1 << POSITION_BITS) - 1) & (1 << 64) - 1)
 _SEARCHED_BYTES: Final = 1 << 20
 _HALF: Final = 4
@@ -35,8 +34,8 @@ _HALF: Final = 4
 class Oracle:
     """Reads the RAM of an emulated host.
 
-    Frames are MFNs. A word of the pattern is compared in full but for its position in the page,
-    55 bits with the run's and the guest's number in them: no other data is taken for it.
+    Frames are MFNs. What counts as a word of the pattern is what `pattern.named` takes for one: so
+    many bits of it are compared that no other data passes for it.
 
     Args:
         memory: the host's RAM.
@@ -59,10 +58,14 @@ class Oracle:
         mfns = to_array(frames)
         clean = np.empty(len(mfns), np.bool_)
         for where, pages in self.ram.chunks(self.ram.rows(mfns)):
-            all_bits = np.bitwise_or.reduce(pages, axis=1)
-            common_bits = np.bitwise_and.reduce(pages, axis=1)
-            clean[where] = (all_bits == self._clean) & (common_bits == self._clean)
+            clean[where] = self._are_clean(pages)
         return BitMap64(mfns[clean].tolist())
+
+    def _are_clean(self, pages: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        all_bits = np.bitwise_or.reduce(pages, axis=1)
+        common_bits = np.bitwise_and.reduce(pages, axis=1)
+        clean: NDArray[np.bool_] = (all_bits == self._clean) & (common_bits == self._clean)
+        return clean
 
     def holding(self, frames: BitMap64, run: int, guests: Iterable[int]) -> BitMap64:
         """Those of `frames` that hold any word of the pattern of one of these guests of a run."""
@@ -72,17 +75,15 @@ class Oracle:
         return BitMap64(mfns[self.hold(rows, owners)].tolist())
 
     def hold(self, rows: Rows, owners: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Of each row, whether any of its words names one of `owners`, which are of one run."""
+        """Of each row, whether any word of one of `owners`, which are of one run, is left in it."""
         found = np.zeros(len(rows), np.bool_)
         if not len(owners):
             return found
-        high = owners[0] >> _HIGH
         for where, pages in self.ram.chunks(rows):
-            # Kind and run, in all words of all pages; the guest where that fits.
-            maybe = np.flatnonzero((pages >> _HIGH == high).any(axis=1))
-            if len(maybe):
-                named = np.isin(pages[maybe] & _NO_POSITION, owners).any(axis=1)
-                found[where.start + maybe[named]] = True
+            dirty = np.flatnonzero(~self._are_clean(pages))
+            if len(dirty):
+                held = named(pages[dirty], owners, clean=self._clean, end=self.ram.end)
+                found[where.start + dirty[held]] = True
         return found
 
     def hold_sampled(self, rows: Rows, owner: np.uint64) -> NDArray[np.bool_]:

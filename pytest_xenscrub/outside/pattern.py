@@ -17,6 +17,12 @@ KIND_PFN: Final = 0xB6
 KIND_MFN: Final = 0xD5
 POSITION_BITS: Final = 9
 
+_NO_POSITION: Final = np.uint64(~((1 << POSITION_BITS) - 1) & (1 << 64) - 1)
+_UPPER: Final = np.uint64(0xFFFF_FFFF_0000_0000)
+_HALF_BITS: Final = np.uint64(32)
+_KIND_BITS: Final = np.uint64(56)
+_FRAME_BITS: Final = np.uint64(16)
+_FRAME_MASK: Final = np.uint64((1 << 40) - 1)
 _CHECK_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _CHECK_SHIFT: Final = np.uint64(57)
 POSITIONS: Final[NDArray[np.uint64]] = np.arange(WORDS, dtype=np.uint64)
@@ -33,6 +39,39 @@ def frame_words(kind: int, frames: NDArray[np.uint64], owner: int) -> NDArray[np
     # Multiplied modulo 2^64, as in C.
     check = ((frames + identity) * _CHECK_FACTOR) >> _CHECK_SHIFT
     return np.uint64(kind << 56) | frames << np.uint64(16) | check << np.uint64(POSITION_BITS)
+
+
+def named(
+    pages: NDArray[np.uint64], owners: NDArray[np.uint64], *, clean: np.uint64, end: int
+) -> NDArray[np.bool_]:
+    """Which pages (n by 512 words) hold a word that one of these guests wrote.
+
+    A scrub may have taken any part of a page. A word that names a guest counts wherever it is,
+    and also where only its upper half, which names the run, is left of it. A word that names a
+    page or a frame has only a check of the guest in it, so it counts at its place alone, and where
+    no word of the page names a guest.
+
+    Args:
+        pages: what is looked at.
+        owners: the words that name the guests, all of one run; not empty.
+        clean: what a scrubbed word is.
+        end: no number of a page or frame is as high.
+    """
+    found = np.zeros(len(pages), np.bool_)
+    named_here = (pages >> _HALF_BITS == owners[0] >> _HALF_BITS).any(axis=1)
+    if named_here.any():
+        half = (owners[:1] & _UPPER | clean & ~_UPPER) & _NO_POSITION
+        words = pages[named_here] & _NO_POSITION
+        found[named_here] = np.isin(words, [*owners, *half]).any(axis=1)
+    rest = np.flatnonzero(~named_here)
+    for kind, first in ((KIND_PFN, 1), (KIND_MFN, 3)):
+        words = pages[rest, first::4] - POSITIONS[first::4]
+        numbers = words >> _FRAME_BITS & _FRAME_MASK
+        row, column = np.nonzero((words >> _KIND_BITS == np.uint64(kind)) & (numbers < end))
+        for owner in owners if len(row) else ():
+            same = frame_words(kind, numbers[row, column], int(owner)) == words[row, column]
+            found[rest[row[same]]] = True
+    return found
 
 
 def matches(

@@ -40,6 +40,7 @@ class RamView:
 
     Attributes:
         pages: 512 words of each page; read-only.
+        end: the frame behind the last one, an MFN.
     """
 
     def __init__(self, memory: HostMemory) -> None:
@@ -49,6 +50,7 @@ class RamView:
         self.pages: NDArray[np.uint64] = np.frombuffer(view, "<u8").reshape(-1, WORDS)
         table = np.array(memory.extents, dtype=np.int64) // PAGE
         self._first, self._row, self._count = table.T
+        self.end = int((self._first + self._count).max())
 
     def close(self) -> None:
         """Let go of the mapping, whoever still has this view: a failed test's traceback may."""

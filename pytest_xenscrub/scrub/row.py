@@ -144,6 +144,7 @@ class Row:
             in the order of time; None where RAM cannot be seen from outside.
         profile: where the CPUs were meanwhile, as `scrub.profile` has it; None where nobody looked.
         verdict: clean, residue or unproven; None where nothing was probed.
+        differences: what probes said that is not so, seen from outside; None where all agreed.
         first_after_boot: whether it is the first end measured since the host booted, or was
             woken: caches are cold then, and it is no repeat of the others.
         too_starved: whether its host was starved for more of the test than was allowed: its times
@@ -222,6 +223,7 @@ class Row:
     exposure_curve: list[list[float]] | None = None
     profile: dict[str, object] | None = None
     verdict: str | None = None
+    differences: str | None = None
     first_after_boot: bool = False
     too_starved: bool = False
     series: Series = dataclasses.field(default_factory=dict, repr=False, compare=False)

@@ -115,6 +115,7 @@ class Timings:
             row.residue_frames = len(verdict.residue_in_victim)
             row.pattern_pages = verdict.pattern_pages
             row.verdict = verdict.state
+            row.differences = "; ".join(verdict.differences) or None
             self._changed(row)
 
     def _mark_starved(self) -> None:

@@ -44,6 +44,8 @@ class Verdict:
             unscrubbed (`MEMF_no_scrub`), and scrubs it once that is freed: no guest was given it.
         min_coverage: share of the victim's frames that must have been read.
         seconds: what reading took, on the probes' own clocks, s.
+        differences: what probes said that is not so, seen from outside, a sentence for each. Frames
+            that hold a dead guest's pattern are dirty, whoever saw it; of others nothing is said.
     """
 
     victim: BitMap64
@@ -61,6 +63,7 @@ class Verdict:
     kept: BitMap64 = field(default_factory=BitMap64)
     min_coverage: float = MIN_COVERAGE
     seconds: float = 0.0
+    differences: tuple[str, ...] = ()
 
     @property
     def read_frames(self) -> BitMap64:
@@ -108,9 +111,11 @@ class Verdict:
 
     @property
     def state(self) -> State:
-        """`residue`, `unproven` where too little was read, or `clean`."""
+        """`residue`; `unproven` where too little was read, or witnesses differ; or `clean`."""
         if self.has_residue:
             return "residue"
+        if self.differences:
+            return "unproven"
         return "clean" if self.coverage >= self.min_coverage else "unproven"
 
     @property
@@ -144,6 +149,7 @@ class Verdict:
                 f"  Xen's heap: {len(self.kept)} frames hold a guest's pattern; Xen took them for"
                 " itself before they were scrubbed, and scrubs them when it frees them"
             )
+        lines += [f"  witnesses differ: {difference}" for difference in self.differences]
         excused = len(self.dirty_by_contract)
         foreign = len(self.residue_frames) - len(self.residue_in_victim) - excused
         if self.residue_frames:
@@ -160,7 +166,7 @@ class Verdict:
                 "  next: this Xen handed out memory that it had not scrubbed; see which frames they"
                 " are (freed by an abort, a merge, one CPU, one order?), and read Xen's log"
             )
-        elif self.state == "unproven":
+        elif self.state == "unproven" and not self.differences:
             lines.append(
                 "  next: nothing dirty was seen, but too few frames came back to the probes: look"
                 " for a domain that still holds them (xl list, --p--d) or for lost memory"
@@ -171,6 +177,8 @@ class Verdict:
         if self.state == "clean":
             rate = f"{self.bytes_per_second / GIB:.1f} GiB/s"
             return f"CLEAN: {gib(len(self.read_frames) * PAGE)} read at {rate}, no byte of residue"
+        if self.differences and not self.has_residue:
+            return "UNPROVEN: no residue was seen, but a probe said what is not so"
         if self.state == "unproven":
             return "UNPROVEN: no residue was seen, but too little was read to call it clean"
         if not self.residue_in_victim and not self.pattern_frames:

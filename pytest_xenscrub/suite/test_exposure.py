@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.scrub.elsewhere import describe, find_copies
+from pytest_xenscrub.scrub.verdict import MIN_COVERAGE
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.units import GIB, MIB
 
@@ -57,6 +58,8 @@ def test_bytes_leave_ram_soon(
     exposure = ended.recorder.finish(most)
     assert exposure.last_byte is not None, f"RESIDUE: {exposure}"
     assert exposure.last_byte <= most, f"{exposure}, and {most:.2f} s are allowed"
+    clean = len(oracle.clean(victim.frames)) / len(victim.frames)
+    assert clean >= MIN_COVERAGE, f"RESIDUE: only {clean:.2%} of its frames have been scrubbed"
     check_nothing_elsewhere(oracle, guests, victim.guest)
 
 

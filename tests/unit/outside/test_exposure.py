@@ -10,6 +10,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import DisagreementError, InfrastructureError
+from pytest_xenscrub.outside import exposure
 from pytest_xenscrub.outside.exposure import Recorder, Witness, measure
 
 from .conftest import ABOVE, GUEST, RUN
@@ -72,6 +73,24 @@ def test_a_page_scrubbed_in_part_still_exposes(recorder: Recorder, ram: FakeHost
     until_seen(recorder, 1 / FILLED)
     ram.scrub([keep])
     assert recorder.finish(5).last_byte is not None
+
+
+def test_pages_scrubbed_in_part_count_though_others_were_scrubbed_later(
+    recorder: Recorder, ram: FakeHostRam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are out of sight of the quick looks long before all of the others are."""
+    monkeypatch.setattr(exposure, "_SAMPLED_FRAMES", 4)
+    middle = 2048
+    for mfn in FRAMES[OWN : OWN + 10]:
+        ram.write(mfn, bytes(middle))
+        ram.write(mfn, bytes(4096 - middle - 16), middle + 16)
+    ram.scrub(FRAMES[OWN + 10 : -1])
+    until_seen(recorder, 1 / FILLED)
+    ram.scrub(FRAMES[-1:])
+    time.sleep(0.2)
+    seen = recorder.finish()
+    assert seen.last_byte is None
+    assert seen.curve[-1][1] == pytest.approx(10 / FILLED, abs=1e-4)
 
 
 @pytest.mark.parametrize(("heap", "gone"), [(3, True), (2, False)])

@@ -60,6 +60,44 @@ def test_any_word_of_a_dead_guest_condemns_a_frame(ram: FakeHostRam, oracle: Ora
     assert oracle.holding(ALL, RUN, []) == BitMap64()
 
 
+PARTS = {
+    "first half": slice(0, 256), "last half": slice(256, 512), "a line": slice(296, 304),
+    "first word": slice(0, 1), "last word": slice(511, 512), "page's word": slice(509, 510),
+    "even words": slice(0, 512, 2), "odd words": slice(1, 512, 2),
+    "frame's words": slice(3, 512, 4),
+}  # fmt: skip
+"""Parts of a page that a scrub has left."""
+
+
+@pytest.mark.parametrize("byte", [0x00, 0xC2])
+@pytest.mark.parametrize("left", PARTS.values(), ids=PARTS)
+def test_any_part_of_a_page_tells_whose_it_was(ram: FakeHostRam, left: slice, byte: int) -> None:
+    words = np.full(512, int.from_bytes(bytes([byte]) * 8), np.uint64)
+    words[left] = np.frombuffer(page(3, 1), np.uint64)[left]
+    ram.write(1, words.tobytes())
+    held = Oracle(ram.memory, byte).holding
+    assert held(ALL, RUN, [5, GUEST]) == BitMap64([1])
+    assert held(ALL, RUN ^ 1, [5, GUEST]) == held(ALL, RUN, [GUEST + 1]) == BitMap64()
+
+
+@pytest.mark.parametrize("byte", [0x00, 0xC2])
+def test_upper_halves_of_words_tell_the_run(ram: FakeHostRam, byte: int) -> None:
+    halves = np.full(1024, int.from_bytes(bytes([byte]) * 4), np.uint32)
+    halves[1::2] = np.frombuffer(page(3, 1), np.uint32)[1::2]
+    ram.write(1, halves.tobytes())
+    held = Oracle(ram.memory, byte).holding
+    assert held(ALL, RUN, [5, GUEST]) == BitMap64([1])
+    assert held(ALL, RUN ^ 1, [5, GUEST]) == BitMap64()
+
+
+def test_words_of_a_page_that_names_another_guest_are_that_guests(
+    ram: FakeHostRam, oracle: Oracle
+) -> None:
+    """The check in a word that names a frame has 7 bits: of 128 guests two have the same."""
+    ram.fill(ALL, guest=4000)
+    assert oracle.holding(ALL, RUN, range(1, 1000)) == BitMap64()
+
+
 def test_random_data_is_nobodys(ram: FakeHostRam, oracle: Oracle) -> None:
     noise = np.random.default_rng(1)
     for mfn in ALL:

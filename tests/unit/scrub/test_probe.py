@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.errors import CommandError, GuestFailedError
+from pytest_xenscrub.errors import CommandError, DisagreementError, GuestFailedError
 from pytest_xenscrub.guest.events import DirtyPage, Scanned
+from pytest_xenscrub.scrub.crosscheck import Compared
 from pytest_xenscrub.scrub.probe import Probe
 
 if TYPE_CHECKING:
@@ -180,3 +181,100 @@ def test_a_verdict_over_several_probes_adds_up() -> None:
     assert (verdict.unjudged_pages, verdict.pattern_pages, verdict.seconds) == (12, 10, 1.0)
     assert [page.mfn for page in verdict.dirty] == [600, 601]
     assert (verdict.names, verdict.run) == ({1: "victim-1"}, 0x12AB34)
+
+
+# -- against RAM itself ------------------------------------------------------------------------
+
+
+class FakeCheck:
+    """Finds in each guest what is given, one after the other."""
+
+    def __init__(self, *found: Compared) -> None:
+        self.found = list(found)
+
+    def compare(self, _guest: FakeGuest) -> Compared:
+        return self.found.pop(0) if self.found else Compared()
+
+    def complete(self, verdict: Verdict) -> Verdict:
+        return verdict
+
+
+def checked(factory: FakeFactory, *found: Compared, told: list[Verdict]) -> Probe:
+    return probe_of(factory, check=FakeCheck(*found), judged=told.append)
+
+
+MISSED = Compared(missed=BitMap64([5]), differences=("probe-1 called frames clean",))
+REFUTED = Compared(disputed=BitMap64([7]), differences=("probe-1 called frames dirty",))
+
+
+def test_what_a_probe_missed_and_ram_shows_is_residue() -> None:
+    told: list[Verdict] = []
+    factory = FakeFactory(FakeGuest(range(1000)))
+    verdict = checked(factory, MISSED, told=told).read(VICTIM)
+    assert verdict.state == "residue"
+    assert verdict.residue_in_victim == verdict.pattern_frames == BitMap64([5])
+    assert 5 not in verdict.clean_frames
+    assert verdict.differences == MISSED.differences
+    assert told == [verdict]
+    assert factory.guests[0].destroyed == "free"
+
+
+def test_a_clean_frame_called_dirty_is_an_error_that_is_recorded_and_never_clean() -> None:
+    told: list[Verdict] = []
+    factory = FakeFactory(FakeGuest(range(7), range(7, 8)), FakeGuest(range(8, 1000)))
+    with pytest.raises(DisagreementError, match="probe-1 called frames dirty") as caught:
+        checked(factory, REFUTED, told=told).read(VICTIM)
+    assert "UNPROVEN" in caught.value.evidence["verdict"]
+    assert [verdict.state for verdict in told] == ["unproven"]
+    assert told[0].residue_frames == BitMap64()
+    assert 7 not in told[0].read_frames
+
+
+def test_real_residue_beside_a_clean_frame_called_dirty_is_the_verdict() -> None:
+    told: list[Verdict] = []
+    factory = FakeFactory(FakeGuest(range(7), range(7, 10)))
+    verdict = checked(factory, REFUTED, told=told).read(VICTIM)
+    assert verdict.residue_in_victim == BitMap64([8, 9])
+    assert "witnesses differ: probe-1 called frames dirty" in str(verdict)
+
+
+def test_a_wrong_probe_does_not_keep_the_next_one_from_seeing_residue() -> None:
+    told: list[Verdict] = []
+    factory = FakeFactory(
+        FakeGuest(range(7), range(7, 8)), FakeGuest(range(8, 900), range(900, 999))
+    )
+    verdict = checked(factory, REFUTED, told=told).read(VICTIM)
+    assert verdict.residue_in_victim == BitMap64(range(900, 999))
+    assert verdict.differences == REFUTED.differences
+
+
+def test_a_guest_that_lives_on_and_was_wrong_is_an_error_too() -> None:
+    fakes: Any = [FakeGuest(range(1000), range(7, 8))]
+    with pytest.raises(DisagreementError):
+        checked(FakeFactory(), REFUTED, told=[]).verdict(VICTIM, fakes)
+
+
+# -- what live guests gave back ----------------------------------------------------------------
+
+
+def test_what_was_given_back_excuses_nobody_once_a_guest_has_died_with_it() -> None:
+    """The first guest may find it dirty; then a victim has it, and dies; the second one may not."""
+    early = FakeGuest(range(100), given_back=range(500, 510))
+    late = FakeGuest(range(100, 1000), range(500, 501))
+    fakes: Any = [early, late]
+    assert probe_of(FakeFactory()).verdict(VICTIM, fakes).residue_in_victim == BitMap64([500])
+
+
+def test_what_two_guests_found_dirty_is_excused_for_both_or_not_at_all() -> None:
+    excused = FakeGuest(range(100), range(500, 502), given_back=range(500, 502))
+    not_excused = FakeGuest(range(100, 1000), range(500, 501))
+    fakes: Any = [excused, not_excused]
+    verdict = probe_of(FakeFactory()).verdict(VICTIM, fakes)
+    assert (verdict.given_back, verdict.residue_in_victim) == (BitMap64([501]), BitMap64([500]))
+
+
+def test_a_pattern_of_an_earlier_scan_is_not_this_ones() -> None:
+    guest = FakeGuest(range(2000))
+    guest.sets["pattern"] = BitMap64([1500])
+    fakes: Any = [guest]
+    assert probe_of(FakeFactory()).verdict(VICTIM, fakes).clean

@@ -18,7 +18,7 @@ def named(name: str) -> Metric:
 
 def test_every_figure_that_may_be_missing_is_declared() -> None:
     optional = {field.name for field in dataclasses.fields(Row) if field.default is None}
-    assert optional - {"exposure_curve", "profile", "verdict"} == {
+    assert optional - {"exposure_curve", "profile", "verdict", "differences"} == {
         metric.name for metric in METRICS
     }
 

@@ -87,7 +87,14 @@ def test_a_verdict_belongs_to_the_rows_that_have_none() -> None:
     frames = BitMap64(range(1000))
     dirty = BitMap64([5, 6, 5000])
     timings.judge(
-        Verdict(frames, frames - dirty, dirty, pattern_frames=BitMap64([1, 2, 3]), seconds=1.0)
+        Verdict(
+            frames, frames - dirty, dirty, pattern_frames=BitMap64([1, 2, 3]), seconds=1.0,
+            differences=("probe-2 is wrong", "so is probe-3"),
+        )
+    )  # fmt: skip
+    assert (read_before.differences, first.differences) == (
+        None,
+        "probe-2 is wrong; so is probe-3",
     )
     assert (read_before.verdict, first.verdict) == ("clean", "residue")
     assert (second.verdict, second.coverage) == ("residue", 1.0)

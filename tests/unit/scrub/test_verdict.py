@@ -81,6 +81,26 @@ def test_nothing_freed_proves_nothing() -> None:
     assert Verdict(NONE, BitMap64([1]), NONE).state == "unproven"
 
 
+def test_witnesses_that_differ_prove_nothing() -> None:
+    verdict = Verdict(VICTIM, VICTIM, NONE, differences=("probe-2 called frames dirty",))
+    assert (verdict.state, verdict.clean) == ("unproven", False)
+    text = str(verdict)
+    assert text.startswith("UNPROVEN: no residue was seen, but a probe said what is not so")
+    assert "\n  witnesses differ: probe-2 called frames dirty" in text
+    assert "next:" not in text
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [{"pattern_frames": BitMap64([7])}, {"outside_residue": BitMap64([1500])}],
+)
+def test_residue_is_the_verdict_though_witnesses_differ(seen: dict[str, Any]) -> None:
+    verdict = Verdict(VICTIM, VICTIM, NONE, differences=("probe-2 called frames clean",), **seen)
+    assert verdict.state == "residue"
+    assert str(verdict).startswith("RESIDUE: ")
+    assert "witnesses differ: probe-2 called frames clean" in str(verdict)
+
+
 # -- frames that are dirty by contract ---------------------------------------------------------
 
 

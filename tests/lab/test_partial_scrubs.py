@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Xens that scrub a part of each page, or of each extent: every test that reads memory sees it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from .suite import RUN_SECONDS, run_suite
+
+VARIANT = Path(__file__).parent / "variants" / "scrubs_part.cocci"
+PARTS = (
+    "first-half",
+    "last-half",
+    "all-but-a-line",
+    "all-but-last-word",
+    "even-words",
+    "odd-words",
+    "low-halves",
+    "first-page",
+    "odd-pages",
+    "single-pages",
+)
+READS_NOTHING = {"test_memory_is_conserved"}
+"""Counts pages, and looks into none."""
+QUICK_TESTS = 18
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 30)]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_scrub_of_a_part_is_residue_in_every_quick_test(part: str, tmp_path: Path) -> None:
+    status, output = run_suite(
+        "-m", "quick", "--xen-variant", VARIANT, f"--xen-cmdline=scrub-part={part}",
+        f"--junit-xml={tmp_path / 'junit.xml'}",
+    )  # fmt: skip
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    seen = outcomes(tmp_path / "junit.xml")
+    assert len(seen) == QUICK_TESTS, output
+    reading = {test: said for test, said in seen.items() if test.split("[")[0] not in READS_NOTHING}
+    assert {test for test in seen if test not in reading and seen[test] != "passed"} == set()
+    wrong = {test: said for test, said in reading.items() if not said.startswith("failure RESIDUE")}
+    assert not wrong, f"{wrong}\n{output}"
+
+
+def outcomes(junit: Path) -> dict[str, str]:
+    """Of each test "passed", or what it ended with and what that said first."""
+    found = {}
+    for case in ET.parse(junit).iter("testcase"):  # noqa: S314 - pytest wrote it
+        ends = [end for end in case if end.tag in {"failure", "error", "skipped"}]
+        said = [
+            f"{end.tag} {end.get('message', '').removeprefix('AssertionError: ')}" for end in ends
+        ]
+        found[case.get("name", "")] = "passed" if not said else ", ".join(said)
+    return found
