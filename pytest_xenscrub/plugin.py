@@ -13,6 +13,7 @@ import pytest
 
 from pytest_xenscrub import options
 from pytest_xenscrub.errors import ConfigurationError, MissingToolError, XenScrubError
+from pytest_xenscrub.refused import Refusals
 from pytest_xenscrub.stash import SESSION, uses_host
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = session
     config.stash[_WORKERS] = []
     config.pluginmanager.register(_Reports(config))
+    config.pluginmanager.register(Refusals())
     _end_on_sigterm(config)
 
 

@@ -72,7 +72,7 @@ class Session:
         self.records = Records(settings)
         self._told: XenScrubError | None = None
         self.hosts = Hosts(config, settings, self.tag, self.say)
-        self.logs = Logs(settings.logs)
+        self.logs = Logs(settings.logs, self.say)
         self.outcome = Outcome()
         if settings.host or settings.compares or settings.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts

@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
+from pytest_xenscrub.cache_folder import cache_root, writing
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 
 SOURCES: Final = Path(__file__).parent / "kernel"
@@ -63,12 +62,12 @@ def build_kernel(cache: Path | None = None) -> Path:
         InfrastructureError: it does not compile, or the cache cannot be written.
     """
     gcc = _gcc()
-    cache = cache or platformdirs.user_cache_path("pytest-xenscrub") / "guest"
+    cache = cache or cache_root() / "guest"
     folder = cache / _key(gcc)
     kernel = folder / KERNEL
     if kernel.is_file():
         return kernel
-    try:
+    with writing(folder):
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as temporary:
             built = Path(temporary) / "done"
@@ -80,10 +79,6 @@ def build_kernel(cache: Path | None = None) -> Path:
                 # Somebody else was faster; what is there is whole, and the same.
                 if not kernel.is_file():
                     raise
-    except OSError as error:
-        raise InfrastructureError(
-            f"the guest's kernel cannot be stored: {error}", tried=str(folder)
-        ) from error
     return kernel
 
 

@@ -6,11 +6,14 @@ Whatever is named is only read; builds happen in copies of the tree that is kept
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import os
 import re
 import shutil
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +22,7 @@ from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apt import PrivateApt
 from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
 from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
+from pytest_xenscrub.option_paths import is_no_path, path_of
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
@@ -32,6 +36,17 @@ _LEFTOVERS = re.compile(
     r"^(\.git|.*\.o|.*\.o\.(cmd|d2?)|\..*\.(cmd|d2?)|\.config(\.old)?|xen-syms.*|xen\.(gz|efi.*)"
     r"|\.xen.*|autoconf\.h|auto\.conf.*|compile\.h|asm-offsets\.[hs]|.*\.(rej|orig))$"
 )
+
+_REFUSED = re.compile(r"^(fatal|error): (?!ambiguous argument|Needed a single revision)", re.M)
+"""How git begins what it says of a repository; without `-q` also of a revision."""
+_GIT_TODO = (
+    (r"dubious ownership", "do as git says, if you trust that repository's owner"),
+    (r"not a git repository", "give a folder without #REV, or a repository"),
+    (r"No space left", "make room on the cache's disk, or set XDG_CACHE_HOME"),
+    (r"Permission denied|Authentication failed|could not read Username", "try it by hand: a key"
+     " or password may be missing"),
+    (r"", "check the address, and try it by hand"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,10 @@ def resolve_source(
     job = _Job(spec, cache, deadline, progress)
     if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
         return _debian(job)
-    if "#" in spec or re.match(r"(\w+://|\w+@[\w.-]+:)", spec):
+    if "#" in spec or is_no_path(spec):
         repository, _, revision = spec.partition("#")
         return _git(job, repository, revision or "HEAD")
-    path = Path(spec).expanduser()
+    path = path_of(spec)
     if path.is_dir():
         if (path / "HEAD").is_file() and (path / "objects").is_dir():
             return _git(job, str(path), "HEAD")
@@ -137,7 +152,7 @@ def _version_key(version: str) -> list[tuple[int, str]]:
 def _git(job: _Job, repository: str, revision: str) -> SourceTree:
     """One commit of a repository; the repository itself gets no worktree and no new object."""
     need("git", purpose=f"--xen-source={job.spec}")
-    local = Path(repository).expanduser()
+    local = Path(repository) if is_no_path(repository) else path_of(repository)
     if local.is_dir():
         return _commit(job, local, revision)
     name = hashlib.sha256(repository.encode()).hexdigest()[:DIGEST_LENGTH]
@@ -179,12 +194,19 @@ def _commit(job: _Job, repository: Path, revision: str) -> SourceTree:
 
 
 def _resolve(repository: Path, revision: str, deadline: Deadline) -> str | None:
-    """The commit that a revision names, in the branches of the origin too."""
+    """The commit that a revision names, in the branches of the origin too.
+
+    Raises:
+        InfrastructureError: git refuses the repository; its own words are in the error.
+    """
     for name in (revision, f"origin/{revision}"):
-        argv = ["git", "-C", str(repository), "rev-parse", "-q", "--verify", f"{name}^{{commit}}"]
+        argv = ["git", "-C", str(repository), "rev-parse", "-q", "--verify", "--end-of-options"]
+        argv.append(f"{name}^{{commit}}")
         status, output = run(argv, deadline=deadline)
         if status == 0:
-            return output.strip()
+            return output.splitlines()[-1].strip()
+        if _REFUSED.search(output):
+            raise _git_error("git refuses the repository", argv, output)
     return None
 
 
@@ -195,9 +217,20 @@ def _is_sha(revision: str) -> bool:
 def _git_or_raise(argv: list[str], what: str, deadline: Deadline) -> None:
     status, output = run(argv, deadline=deadline, env={"GIT_TERMINAL_PROMPT": "0"})
     if status:
-        raise InfrastructureError(
-            what, tried=" ".join(argv), evidence={"git": output[-1000:]}, todo="check the address"
-        )
+        raise _git_error(what, argv, output)
+
+
+def _git_error(what: str, argv: list[str], output: str) -> InfrastructureError:
+    """An error in git's own words; it often says itself what to do."""
+    todo = next(todo for words, todo in _GIT_TODO if re.search(words, output))
+    return InfrastructureError(
+        what, tried=" ".join(argv), evidence={"git": "\n".join(_sentences(output))}, todo=todo
+    )
+
+
+def _sentences(output: str) -> list[str]:
+    """What git says, without empty lines: the last few of them."""
+    return [line.strip() for line in output.splitlines() if line.strip()][-5:]
 
 
 def _folder(job: _Job, path: Path) -> SourceTree:
@@ -205,8 +238,15 @@ def _folder(job: _Job, path: Path) -> SourceTree:
     if not (path / "xen" / "Makefile").is_file():
         describe_tree(path, spec=job.spec, origin="", digest="")
     job.progress(f"reading {path}")
-    files = list(_source_files(path))
-    digest = _digest_of(path, files)
+    try:
+        files = list(_source_files(path))
+        digest = _digest_of(path, files)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--xen-source={job.spec} cannot be read: {error.strerror}",
+            tried=str(error.filename),
+            todo="check who owns it and its mode, or give a copy",
+        ) from None
     with job.cache.lock("source", f"folder-{digest}", deadline=job.deadline) as target:
         if not target.is_dir():
             with job.cache.scratch("folder") as scratch:
@@ -221,7 +261,7 @@ def _folder(job: _Job, path: Path) -> SourceTree:
 def _source_files(top: Path) -> list[str]:
     """Paths, relative to `top` and sorted, of everything that is not a build's leftover."""
     found = []
-    for folder, folders, files in os.walk(top):
+    for folder, folders, files in os.walk(top, onerror=_raise):
         folders[:] = [name for name in folders if not _LEFTOVERS.match(name)]
         here = Path(folder)
         # A link to a folder is content of its own, and os.walk() lists it among the folders.
@@ -232,6 +272,11 @@ def _source_files(top: Path) -> list[str]:
             if not _LEFTOVERS.match(name)
         ]
     return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    """For `os.walk`, which passes over folders that it may not read."""
+    raise error
 
 
 def _digest_of(top: Path, files: list[str]) -> str:
@@ -267,7 +312,9 @@ def _unpack(spec: str, archive: Path, into: Path) -> Path:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(into, filter="tar")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # of the cache, and not of the tarball
         raise ConfigurationError(
             f"--xen-source={spec} could not be unpacked: {error}",
             tried=str(archive),

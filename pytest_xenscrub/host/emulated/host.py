@@ -7,6 +7,7 @@ import atexit
 import time
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.cache_folder import CacheUnusableError
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
@@ -136,6 +137,13 @@ class EmulatedHost:
     def _power_on(self, deadline: Deadline) -> None:
         if self._try_warm(deadline):
             return
+        try:
+            self._boot_and_save(deadline)
+        except CacheUnusableError as error:
+            self._progress(f"the emulated host boots, and is not saved: {error.what}")
+            self._launch(None, deadline)
+
+    def _boot_and_save(self, deadline: Deadline) -> None:
         # One run boots and saves; others of the same kind wait, as that is faster for them too.
         with locked(self._store.lock_path(self._key), deadline, self._progress):
             if self._try_warm(deadline):

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import lzma
 import os
+import re
 import shlex
 import shutil
 import struct
@@ -20,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
 from filelock import FileLock, Timeout
 
+from pytest_xenscrub.cache_folder import cache_root, need_room, writing
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
 
 if TYPE_CHECKING:
@@ -58,6 +59,30 @@ _TOOLS = {
     "unshare": "util-linux",
 }
 _TOOLS_UNPRIVILEGED = {"newuidmap": "uidmap"}
+
+_BUILD_BYTES = 3 << 30
+"""What a build takes while it runs: a tree, an archive of it, and the disk."""
+_SHOWN_LINES = 6
+_AS_ROOT_OF_ITS_OWN = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
+_NAMESPACES = (
+    "run as root; or let users have namespaces (sysctl user.max_user_namespaces,"
+    " kernel.apparmor_restrict_unprivileged_userns) and give this one a range in /etc/subuid and"
+    " /etc/subgid; a container needs --security-opt seccomp=unconfined for that"
+)
+_CAUSES = (
+    (r"No space left|Disk quota", "make room on the cache's disk, or set XDG_CACHE_HOME"),
+    (
+        r"canmount|mount\b.*(denied|not permitted)|unshare.*(denied|not permitted)",
+        "this container may not mount: run it with --cap-add=SYS_ADMIN and"
+        " --security-opt apparmor=unconfined, or --privileged",
+    ),
+    (
+        r"resolv|Failed to fetch|Could not connect|Unable to connect|timed out",
+        "check the Debian mirror in /etc/apt, DNS and the proxy; the next run starts anew",
+    ),
+    (r"", "check the Debian mirror and the free space of disk; the next run starts anew"),
+)
+"""Words of a failed build, and what to do about them; the first that match count."""
 
 Progress = Callable[[str], None]
 
@@ -102,11 +127,6 @@ class Image:
     def host_key(self) -> str:
         """dom0's public ssh host key: type and key."""
         return " ".join((self.folder / "hostkey.pub").read_text().split()[:2])
-
-
-def cache_root() -> Path:
-    """The project's folder in the user's cache."""
-    return platformdirs.user_cache_path("pytest-xenscrub")
 
 
 def packages(suite: str) -> list[str]:
@@ -159,12 +179,14 @@ def locked(path: Path, deadline: Deadline, progress: Progress) -> Iterator[None]
     """Hold a lock file; say so where another run has it.
 
     Raises:
+        CacheUnusableError: the cache cannot be written.
         DeadlineExceededError: it was not let go in time.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         progress(f"another run holds {path.name}: waiting")
         try:
@@ -182,7 +204,7 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
 
     Raises:
         MissingToolError: a program that builds it is not installed.
-        InfrastructureError: the build failed.
+        InfrastructureError: the build failed, or cannot be done here.
         DeadlineExceededError: the build took too long.
     """
     name = f"{suite}-{recipe_hash(suite)}"
@@ -198,6 +220,8 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
                 f"{tool} is not installed, and the emulated host's image is built with it",
                 todo=f"apt-get install {package}",
             )
+    _check_namespaces()
+    need_room(folder.parent, _BUILD_BYTES, f"building the image of a Debian {suite} dom0")
     build_once(
         folder,
         lambda work: _build(suite, work, progress, deadline),
@@ -221,13 +245,30 @@ def build_once(
                 os.utime(folder)
             return
         _sweep(folder.parent, f"{folder.name}.tmp-")
-        work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
-        try:
-            build(work)
-            work.rename(folder)
-            _prune(folder.parent)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        with writing(folder):
+            work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
+            try:
+                build(work)
+                work.rename(folder)
+                _prune(folder.parent)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_namespaces() -> None:
+    """Raise `InfrastructureError` where an ordinary user may not build an image."""
+    if os.geteuid() == 0:
+        return
+    command = [*_AS_ROOT_OF_ITS_OWN, "true"]
+    environment = {**os.environ, "PATH": _search_path(), "LC_ALL": "C"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InfrastructureError(
+            "the emulated host's image cannot be built: this user may have no user namespace",
+            tried=shlex.join(command),
+            todo=_NAMESPACES,
+            evidence={"unshare": _last_lines(done.stderr, 2)},
+        )
 
 
 def _search_path() -> str:
@@ -283,7 +324,7 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
     )
     shell = ["sh", "-c", pack]
     if os.geteuid() != 0:
-        shell = ["unshare", "--user", "--map-root-user", "--map-auto", "--", *shell]
+        shell = [*_AS_ROOT_OF_ITS_OWN, *shell]
     _run(shell, work, "file system of the image", progress, deadline)
     for name in ("vmlinuz", "initrd", "xen"):
         shutil.copyfile(work / "out" / name, work / name)
@@ -334,17 +375,21 @@ def _run(
                     child.kill()
                 raise
     if code != 0:
+        said = _tail(log)
         raise InfrastructureError(
             f"building the {what} failed: {command[0]} returned {code}",
             tried=shlex.join(command),
-            todo="check the Debian mirror and the free space of disk; the next run starts anew",
-            evidence={command[0]: _tail(log)},
+            todo=next(todo for words, todo in _CAUSES if re.search(words, said, re.IGNORECASE)),
+            evidence={command[0]: _last_lines(said, _SHOWN_LINES)},
         )
 
 
-def _tail(path: Path, lines: int = 20) -> str:
-    text = path.read_text(errors="replace") if path.exists() else ""
-    return "\n".join(text.splitlines()[-lines:])
+def _tail(path: Path) -> str:
+    return _last_lines(path.read_text(errors="replace"), 20) if path.exists() else ""
+
+
+def _last_lines(text: str, count: int) -> str:
+    return "\n".join(text.splitlines()[-count:])
 
 
 def unpack_kernel(image: bytes) -> bytes | None:

@@ -17,6 +17,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.cache_folder import cache_root
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 from pytest_xenscrub.host.emulated.image import (
     DISK_BYTES,
@@ -25,7 +26,6 @@ from pytest_xenscrub.host.emulated.image import (
     _run,
     _search_path,
     build_once,
-    cache_root,
 )
 from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS
 

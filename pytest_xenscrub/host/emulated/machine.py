@@ -20,6 +20,8 @@ from pytest_xenscrub.host.emulated.ram import Ram
 from pytest_xenscrub.host.emulated.starvation import starved_seconds
 from pytest_xenscrub.host.memory import HostMemory, parse_map
 from pytest_xenscrub.host.rundir import RunFolder
+from pytest_xenscrub.system_errors import explained
+from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +36,7 @@ XEN_OPTIONS = (
 )
 # Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
+_OVERLAY_BYTES = 256 * MIB
 _RAM = "ram"
 """What QEMU calls it."""
 _DEAD = re.compile(rb"Panic on CPU|Kernel panic|Reboot in five seconds|Hardware Dom0 crashed")
@@ -60,6 +63,18 @@ class MachineSpec:
     hypervisor: Path | None = None
     xen_cmdline: str = ""
     symbols: Path | None = None
+
+
+def _need_room(folder: Path) -> None:
+    """QEMU stops a machine whose disk is full, and Xen would seem to hang."""
+    free = shutil.disk_usage(folder).free
+    if free < _OVERLAY_BYTES:
+        raise InfrastructureError(
+            f"{free // MIB} MiB are free for what dom0 writes to its disk,"
+            f" and {_OVERLAY_BYTES // MIB} MiB are needed",
+            tried=str(folder),
+            todo="make room there, or set TMPDIR to another folder",
+        )
 
 
 class Machine:
@@ -91,6 +106,7 @@ class Machine:
         self._qmp: Qmp | None = None
         self.ram: Ram | None = None
         try:
+            _need_room(self.folder)
             self.ram = Ram(spec.memory_bytes)
             if snapshot is not None:
                 self.ram.load(snapshot)
@@ -108,8 +124,11 @@ class Machine:
             self._cpus = [cpu["thread-id"] for cpu in self.qmp("query-cpus-fast")]
             if snapshot is not None:
                 self.ram.populate()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            # A saved machine that cannot be read is for the caller, who boots anew.
+            if isinstance(error, OSError) and snapshot is None:
+                raise explained(error, "the emulated host cannot be started") from error
             raise
 
     def _make_overlay(self, image: Image, snapshot: Path | None) -> None:
