@@ -29,8 +29,10 @@ def cache_root() -> Path:
     Raises:
         CacheUnusableError: the user has no home, and no other place for caches is named.
     """
-    root = platformdirs.user_cache_path("pytest-xenscrub")
-    if not root.is_absolute():  # a uid without a name has no home, and "~" stays as it is
+    root = None
+    with contextlib.suppress(RuntimeError):  # platformdirs' word for: no home
+        root = platformdirs.user_cache_path("pytest-xenscrub")
+    if root is None or not root.is_absolute():  # its earlier versions leave "~" as it is
         raise CacheUnusableError(
             "there is no folder for caches: HOME is not set, and this uid has no home",
             todo=_ELSEWHERE,
@@ -43,18 +45,20 @@ def writing(folder: Path) -> Iterator[None]:
     """Raise `CacheUnusableError` for what the system refuses while the cache is written."""
     try:
         yield
-    except (FileNotFoundError, TimeoutError):
-        raise  # what a build should have made is missing, or a lock is held: not the disk's fault
+    except TimeoutError:
+        raise  # a lock that another run holds
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and folder.parent.exists():
+            raise  # what a build should have made is missing: not the disk's fault
         raise CacheUnusableError(
             f"the cache cannot be written: {error.strerror or error}",
             tried=str(error.filename or folder),
             todo=_ELSEWHERE,
-        ) from error
-    except NotImplementedError as error:  # filelock's word for a file system without locks
+        ) from None
+    except NotImplementedError:  # filelock's word for a file system without locks
         raise CacheUnusableError(
             "the cache is on a file system that has no locks", tried=str(folder), todo=_ELSEWHERE
-        ) from error
+        ) from None
 
 
 def need_room(folder: Path, size: int, purpose: str) -> None:

@@ -56,7 +56,7 @@ class Refusals:
         except (OSError, MemoryError) as error:
             if not uses_host(item) or not _is_the_machines(error):
                 raise
-            raise self._explain(error) from error
+            raise self._explain(error) from None
 
     def _explain(self, error: OSError | MemoryError) -> InfrastructureError:
         if id(error) not in self._told:

@@ -85,7 +85,7 @@ class RunFolder:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise explained(error, "a temporary folder cannot be made") from error
+                raise explained(error, "a temporary folder cannot be made") from None
 
     def _make(self, base: Path) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))

@@ -197,7 +197,8 @@ def _resolve(repository: Path, revision: str, deadline: Deadline) -> str | None:
     """The commit that a revision names, in the branches of the origin too.
 
     Raises:
-        InfrastructureError: git refuses the repository; its own words are in the error.
+        ConfigurationError: it is no repository.
+        InfrastructureError: git refuses it; its own words are in the error.
     """
     for name in (revision, f"origin/{revision}"):
         argv = ["git", "-C", str(repository), "rev-parse", "-q", "--verify", "--end-of-options"]
@@ -220,10 +221,11 @@ def _git_or_raise(argv: list[str], what: str, deadline: Deadline) -> None:
         raise _git_error(what, argv, output)
 
 
-def _git_error(what: str, argv: list[str], output: str) -> InfrastructureError:
+def _git_error(what: str, argv: list[str], output: str) -> ConfigurationError | InfrastructureError:
     """An error in git's own words; it often says itself what to do."""
     todo = next(todo for words, todo in _GIT_TODO if re.search(words, output))
-    return InfrastructureError(
+    kind = ConfigurationError if "not a git repository" in output else InfrastructureError
+    return kind(
         what, tried=" ".join(argv), evidence={"git": "\n".join(_sentences(output))}, todo=todo
     )
 

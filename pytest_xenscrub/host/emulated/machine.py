@@ -128,7 +128,7 @@ class Machine:
             self.close()
             # A saved machine that cannot be read is for the caller, who boots anew.
             if isinstance(error, OSError) and snapshot is None:
-                raise explained(error, "the emulated host cannot be started") from error
+                raise explained(error, "the emulated host cannot be started") from None
             raise
 
     def _make_overlay(self, image: Image, snapshot: Path | None) -> None:
