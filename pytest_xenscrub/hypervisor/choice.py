@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
+from pytest_xenscrub.system_errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +114,10 @@ class Xens:
         """
         if name not in self._built:
             variant = self.variants[name]
-            artefact = self._build(variant) if variant.builds else None
+            try:
+                artefact = self._build(variant) if variant.builds else None
+            except OSError as error:  # a disk is full, a file may not be read
+                raise explained(error, f"Xen {name} cannot be built") from None
             self._built[name] = ChosenXen(variant, artefact, self._cmdline)
         return self._built[name]
 

@@ -112,7 +112,8 @@ def read_results(path: Path) -> list[Row]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:
         raise ConfigurationError(
-            f"{path}: no text", todo="give a file that --xen-results has written"
+            f"{path}: cannot be read: it is no text",
+            todo="give a file that --xen-results has written",
         ) from None
     for number, line in enumerate(lines, 1):
         try:

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host import rundir
 from pytest_xenscrub.host.emulated import machine
 from pytest_xenscrub.host.emulated.accel import TCG
 from pytest_xenscrub.host.emulated.host import EmulatedHost
@@ -95,7 +96,7 @@ def test_the_runtime_folder_is_the_last_resort(
     real = Path.mkdir
 
     def mkdir(self: Path, *arguments: object, **more: object) -> None:
-        if self.parent in (Path("/tmp"), Path("/var/tmp")):
+        if str(self.parent) in ("/tmp", "/var/tmp"):  # noqa: S108 - the usual ones
             raise OSError(30, "Read-only file system", str(self))
         real(self, *arguments, **more)  # type: ignore[arg-type]
 
@@ -117,9 +118,8 @@ def test_a_machine_that_cannot_be_saved_boots_all_the_same(
     launched: list[Path | None] = []
     said: list[str] = []
     monkeypatch.setattr(host, "_launch", lambda snapshot, _: launched.append(snapshot))
-    monkeypatch.setattr(
-        host, "_store", SnapshotStore(tmp_path / "file" / "snapshot"), raising=False
-    )
+    store = SnapshotStore(tmp_path / "file" / "snapshot")
+    monkeypatch.setattr(host, "_store", store, raising=False)
     monkeypatch.setattr(host, "_key", "key", raising=False)
     monkeypatch.setattr(host, "_progress", said.append, raising=False)
     host._power_on(Deadline.after(5, "test"))
@@ -214,3 +214,35 @@ def test_programs_of_a_hosts_file_are_beside_it(tmp_path: Path) -> None:
     (host,) = load_hosts(file)
     assert host.power == (f"{tmp_path}/power", "{action}", f"{tmp_path}/secret", "a/b")
     assert host.serial == ("tail", f"{tmp_path}/../log")
+
+
+# -- limits on processes ---------------------------------------------------------------------------
+
+NO_FILES = """
+import pytest
+from pytest_xenscrub.host import rundir
+
+@pytest.fixture
+def xen_host():
+    return rundir.base_folder()
+
+def test_it(xen_host): pass
+def test_again(xen_host): pass
+"""
+
+
+def test_what_the_system_refuses_is_one_sentence(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> NoReturn:
+        raise OSError(24, "Too many open files", "a file")
+
+    monkeypatch.setattr(rundir, "_parents", refuse)
+    pytester.makepyfile(test_it=NO_FILES)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--xen-host=emulated")
+    result.assert_outcomes(errors=2)
+    assert result.ret == 75
+    text = result.stdout.str()
+    assert "this machine refused something: Too many open files" in text
+    assert "next: raise the limit on open files (ulimit -n)" in text
+    assert "rundir.py" not in text
