@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apt import PrivateApt
+from pytest_xenscrub.hypervisor.git import git_or_raise, is_sha, resolve
 from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
 from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
 from pytest_xenscrub.option_paths import is_no_path, path_of
@@ -36,17 +37,6 @@ _LEFTOVERS = re.compile(
     r"^(\.git|.*\.o|.*\.o\.(cmd|d2?)|\..*\.(cmd|d2?)|\.config(\.old)?|xen-syms.*|xen\.(gz|efi.*)"
     r"|\.xen.*|autoconf\.h|auto\.conf.*|compile\.h|asm-offsets\.[hs]|.*\.(rej|orig))$"
 )
-
-_REFUSED = re.compile(r"^(fatal|error): (?!ambiguous argument|Needed a single revision)", re.M)
-"""How git begins what it says of a repository; without `-q` also of a revision."""
-_GIT_TODO = (
-    (r"dubious ownership", "do as git says, if you trust that repository's owner"),
-    (r"not a git repository", "give a folder without #REV, or a repository"),
-    (r"No space left", "make room on the cache's disk, or set XDG_CACHE_HOME"),
-    (r"Permission denied|Authentication failed|could not read Username", "try it by hand: a key"
-     " or password may be missing"),
-    (r"", "check the address, and try it by hand"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,18 +151,18 @@ def _git(job: _Job, repository: str, revision: str) -> SourceTree:
             with job.cache.scratch("clone") as scratch:
                 job.progress(f"cloning {repository}")
                 argv = ["git", "clone", "-q", "--bare", "--", repository, str(scratch / "clone")]
-                _git_or_raise(argv, f"{repository} could not be cloned", job.deadline)
+                git_or_raise(argv, f"{repository} could not be cloned", job.deadline)
                 (scratch / "clone").rename(clone)
-        elif _resolve(clone, revision, job.deadline) is None or not _is_sha(revision):
+        elif resolve(clone, revision, job.deadline) is None or not is_sha(revision):
             job.progress(f"fetching {repository}")
             argv = ["git", "-C", str(clone), "fetch", "-q", "--tags", "origin", "+refs/*:refs/*"]
-            _git_or_raise(argv, f"{repository} could not be fetched", job.deadline)
+            git_or_raise(argv, f"{repository} could not be fetched", job.deadline)
         return _commit(job, clone, revision)
 
 
 def _commit(job: _Job, repository: Path, revision: str) -> SourceTree:
     """Unpack one commit into the cache."""
-    commit = _resolve(repository, revision, job.deadline)
+    commit = resolve(repository, revision, job.deadline)
     if commit is None:
         raise ConfigurationError(
             f"--xen-source={job.spec}: the repository has no revision {revision}",
@@ -185,54 +175,12 @@ def _commit(job: _Job, repository: Path, revision: str) -> SourceTree:
                 job.progress(f"unpacking {commit[:12]}")
                 archive = scratch / "tree.tar"
                 argv = ["git", "-C", str(repository), "archive", f"--output={archive}", commit]
-                _git_or_raise(argv, f"{commit} could not be unpacked", job.deadline)
+                git_or_raise(argv, f"{commit} could not be unpacked", job.deadline)
                 _unpack(job.spec, archive, scratch / "tree")
                 (scratch / "tree").rename(target)
     return describe_tree(
         target, spec=job.spec, origin=f"git {commit[:12]}", digest=commit[:DIGEST_LENGTH]
     )
-
-
-def _resolve(repository: Path, revision: str, deadline: Deadline) -> str | None:
-    """The commit that a revision names, in the branches of the origin too.
-
-    Raises:
-        ConfigurationError: it is no repository.
-        InfrastructureError: git refuses it; its own words are in the error.
-    """
-    for name in (revision, f"origin/{revision}"):
-        argv = ["git", "-C", str(repository), "rev-parse", "-q", "--verify", "--end-of-options"]
-        argv.append(f"{name}^{{commit}}")
-        status, output = run(argv, deadline=deadline)
-        if status == 0:
-            return output.splitlines()[-1].strip()
-        if _REFUSED.search(output):
-            raise _git_error("git refuses the repository", argv, output)
-    return None
-
-
-def _is_sha(revision: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{7,40}", revision) is not None
-
-
-def _git_or_raise(argv: list[str], what: str, deadline: Deadline) -> None:
-    status, output = run(argv, deadline=deadline, env={"GIT_TERMINAL_PROMPT": "0"})
-    if status:
-        raise _git_error(what, argv, output)
-
-
-def _git_error(what: str, argv: list[str], output: str) -> ConfigurationError | InfrastructureError:
-    """An error in git's own words; it often says itself what to do."""
-    todo = next(todo for words, todo in _GIT_TODO if re.search(words, output))
-    kind = ConfigurationError if "not a git repository" in output else InfrastructureError
-    return kind(
-        what, tried=" ".join(argv), evidence={"git": "\n".join(_sentences(output))}, todo=todo
-    )
-
-
-def _sentences(output: str) -> list[str]:
-    """What git says, without empty lines: the last few of them."""
-    return [line.strip() for line in output.splitlines() if line.strip()][-5:]
 
 
 def _folder(job: _Job, path: Path) -> SourceTree:

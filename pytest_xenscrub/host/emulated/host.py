@@ -13,7 +13,7 @@ from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
 from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
 from pytest_xenscrub.host.emulated.cpus import states as cpu_states
-from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image, locked
+from pytest_xenscrub.host.emulated.image import Image, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.sampler import CpuSampler
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_xenscrub.host.emulated.step import Progress
     from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.host.protocol import CommandResult
 

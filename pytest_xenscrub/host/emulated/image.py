@@ -7,15 +7,12 @@ import contextlib
 import hashlib
 import lzma
 import os
-import re
 import shlex
 import shutil
 import struct
 import subprocess
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +21,22 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from pytest_xenscrub.cache_folder import cache_root, need_room, writing
-from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
+from pytest_xenscrub.errors import ConfigurationError, MissingToolError
+from pytest_xenscrub.host.emulated.step import (
+    AS_ROOT_OF_ITS_OWN,
+    Progress,
+    check_namespaces,
+    run_step,
+    search_path,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pytest_xenscrub.deadline import Deadline
 
 RECIPE = Path(__file__).parent / "recipe"
 KEEP = 3
-_STEP_SECONDS = 5.0
-"""Time between two progress lines of a build, s."""
 DISK_BYTES = 3 << 30
 _FORMAT = 1
 """To be raised where `_build` makes something else of the same recipe."""
@@ -62,29 +66,6 @@ _TOOLS_UNPRIVILEGED = {"newuidmap": "uidmap"}
 
 _BUILD_BYTES = 3 << 30
 """What a build takes while it runs: a tree, an archive of it, and the disk."""
-_SHOWN_LINES = 6
-_AS_ROOT_OF_ITS_OWN = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
-_NAMESPACES = (
-    "run as root; or let users have namespaces (sysctl user.max_user_namespaces,"
-    " kernel.apparmor_restrict_unprivileged_userns) and give this one a range in /etc/subuid and"
-    " /etc/subgid; a container needs --security-opt seccomp=unconfined for that"
-)
-_CAUSES = (
-    (r"No space left|Disk quota", "make room on the cache's disk, or set XDG_CACHE_HOME"),
-    (
-        r"canmount|mount\b.*(denied|not permitted)|unshare.*(denied|not permitted)",
-        "this container may not mount: run it with --cap-add=SYS_ADMIN and"
-        " --security-opt apparmor=unconfined, or --privileged",
-    ),
-    (
-        r"resolv|Failed to fetch|Could not connect|Unable to connect|timed out",
-        "check the Debian mirror in /etc/apt, DNS and the proxy; the next run starts anew",
-    ),
-    (r"", "check the Debian mirror and the free space of disk; the next run starts anew"),
-)
-"""Words of a failed build, and what to do about them; the first that match count."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -215,12 +196,12 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
         return Image(folder)
     tools = _TOOLS if os.geteuid() == 0 else _TOOLS | _TOOLS_UNPRIVILEGED
     for tool, package in tools.items():
-        if shutil.which(tool, path=_search_path()) is None:
+        if shutil.which(tool, path=search_path()) is None:
             raise MissingToolError(
                 f"{tool} is not installed, and the emulated host's image is built with it",
                 todo=f"apt-get install {package}",
             )
-    _check_namespaces()
+    check_namespaces()
     need_room(folder.parent, _BUILD_BYTES, f"building the image of a Debian {suite} dom0")
     build_once(
         folder,
@@ -255,27 +236,6 @@ def build_once(
                 shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_namespaces() -> None:
-    """Raise `InfrastructureError` where an ordinary user may not build an image."""
-    if os.geteuid() == 0:
-        return
-    command = [*_AS_ROOT_OF_ITS_OWN, "true"]
-    environment = {**os.environ, "PATH": _search_path(), "LC_ALL": "C"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise InfrastructureError(
-            "the emulated host's image cannot be built: this user may have no user namespace",
-            tried=shlex.join(command),
-            todo=_NAMESPACES,
-            evidence={"unshare": _last_lines(done.stderr, 2)},
-        )
-
-
-def _search_path() -> str:
-    """PATH, and the folders that an ordinary user's lacks."""
-    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-
-
 def _sweep(parent: Path, prefix: str) -> None:
     """Remove what killed builds left; the caller holds the lock."""
     for old in parent.glob(f"{prefix}*"):
@@ -295,7 +255,7 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
     shutil.copytree(RECIPE, recipe, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for name in ("key", "hostkey"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "xenscrub", "-f", name]
-        _run(command, work, f"{name} of the image", progress, deadline)
+        run_step(command, work, f"{name} of the image", progress, deadline)
     for name in ("key.pub", "hostkey", "hostkey.pub"):
         shutil.copy(work / name, recipe / name)
     (work / "out").mkdir()
@@ -317,15 +277,15 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
     command += [f"--customize-hook={hook}" for hook in hooks]
     # The archive goes through our own stdout: in a user namespace the file would not be ours.
     command += [suite, "-", *(sources or [])]
-    _run(command, work, f"Debian {suite} dom0", progress, deadline, stdout=work / "root.tar")
+    run_step(command, work, f"Debian {suite} dom0", progress, deadline, stdout=work / "root.tar")
     pack = (
         "mkdir root && tar -C root --exclude='./dev/*' -xf root.tar && "
         f"mke2fs -q -t ext4 -L xenscrub -d root disk.img {DISK_BYTES >> 10} && rm -rf root"
     )
     shell = ["sh", "-c", pack]
     if os.geteuid() != 0:
-        shell = [*_AS_ROOT_OF_ITS_OWN, *shell]
-    _run(shell, work, "file system of the image", progress, deadline)
+        shell = [*AS_ROOT_OF_ITS_OWN, *shell]
+    run_step(shell, work, "file system of the image", progress, deadline)
     for name in ("vmlinuz", "initrd", "xen"):
         shutil.copyfile(work / "out" / name, work / name)
     unpacked = unpack_kernel((work / "vmlinuz").read_bytes())
@@ -337,59 +297,6 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
         (work / name).unlink(missing_ok=True)
     (work / "key").chmod(0o600)
     work.chmod(0o700)
-
-
-def _run(
-    command: list[str],
-    work: Path,
-    what: str,
-    progress: Progress,
-    deadline: Deadline,
-    *,
-    stdout: Path | None = None,
-) -> None:
-    """Run one step of the build, with a progress line now and then."""
-    log = work / "log"
-    started = time.monotonic()
-    # A user's own temporary folder may be closed to the user that a namespace maps.
-    environment = {**os.environ, "PATH": _search_path(), "LC_ALL": "C.UTF-8"}
-    with log.open("wb") as err, (stdout or log).open("ab") as out:
-        child = subprocess.Popen(
-            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err
-        )
-        with child:
-            try:
-                while True:
-                    try:
-                        code = child.wait(timeout=_STEP_SECONDS)
-                        break
-                    except subprocess.TimeoutExpired:
-                        progress(f"building {what}: {time.monotonic() - started:.0f} s")
-                        deadline.check(log=_tail(log))
-            except BaseException:
-                # mmdebstrap removes its temporary root when it is asked to end, not when killed.
-                child.terminate()
-                try:
-                    child.wait(20)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                raise
-    if code != 0:
-        said = _tail(log)
-        raise InfrastructureError(
-            f"building the {what} failed: {command[0]} returned {code}",
-            tried=shlex.join(command),
-            todo=next(todo for words, todo in _CAUSES if re.search(words, said, re.IGNORECASE)),
-            evidence={command[0]: _last_lines(said, _SHOWN_LINES)},
-        )
-
-
-def _tail(path: Path) -> str:
-    return _last_lines(path.read_text(errors="replace"), 20) if path.exists() else ""
-
-
-def _last_lines(text: str, count: int) -> str:
-    return "\n".join(text.splitlines()[-count:])
 
 
 def unpack_kernel(image: bytes) -> bytes | None:

@@ -66,7 +66,7 @@ class MachineSpec:
 
 
 def _need_room(folder: Path) -> None:
-    """QEMU stops a machine whose disk is full, and Xen would seem to hang."""
+    """What dom0 cannot write fails its services, and it is not Xen's fault."""
     free = shutil.disk_usage(folder).free
     if free < _OVERLAY_BYTES:
         raise InfrastructureError(
@@ -168,7 +168,10 @@ class Machine:
             "-kernel", str(spec.hypervisor or image.hypervisor),
             "-append", f"{XEN_OPTIONS} {spec.xen_cmdline}".strip(),
             "-initrd", f"{kernel} {DOM0_OPTIONS},{initrd}",
-            "-drive", f"file={folder}/disk.qcow2,if=none,id=disk,cache=unsafe",
+            # A full disk here is an error that dom0 sees. By default QEMU would stop the machine
+            # without a word, and that looks as if Xen hung.
+            "-drive", f"file={folder}/disk.qcow2,if=none,id=disk,cache=unsafe,"
+                      "werror=report,rerror=report",
             "-device", "virtio-blk-pci,drive=disk",
             # Port 0: the kernel picks a free one, and no other program can get in between.
             "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",

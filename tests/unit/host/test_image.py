@@ -16,6 +16,7 @@ from pytest_xenscrub.errors import (
     MissingToolError,
 )
 from pytest_xenscrub.host.emulated import image as module
+from pytest_xenscrub.host.emulated import step
 from pytest_xenscrub.host.emulated.image import ensure_image, recipe_hash, unpack_kernel
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def test_what_a_killed_build_left_is_removed(machine: Machine) -> None:
 def test_a_build_that_takes_too_long_is_ended(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_STEP_SECONDS", 0.1)
+    monkeypatch.setattr(step, "_STEP_SECONDS", 0.1)
     machine.tool("mmdebstrap", "exec sleep 60")
     lines: list[str] = []
     with pytest.raises(DeadlineExceededError):
@@ -159,7 +160,7 @@ def test_a_missing_tool_is_named_with_its_package(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (machine.bin / "mmdebstrap").unlink()
-    monkeypatch.setattr(module, "_search_path", lambda: str(machine.bin))
+    monkeypatch.setattr(module, "search_path", lambda: str(machine.bin))
     with pytest.raises(MissingToolError, match="mmdebstrap") as caught:
         build()
     assert caught.value.todo == "apt-get install mmdebstrap"
