@@ -1,4 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The project's own tests run pytest inside pytest."""
+"""In this checkout `pytest` means the unit tests, and with a host the suite."""
 
-pytest_plugins = ["pytester"]
+from __future__ import annotations
+
+import pytest
+
+from pytest_xenscrub.stash import SESSION
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """`pytest --xen-host=HOST` means the suite, and not the unit tests of `testpaths`."""
+    run = config.stash.get(SESSION, None)
+    if run is not None and run.hosts.pool and config.args_source is config.ArgsSource.TESTPATHS:
+        config.args = ["tests/scrub"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.stash import SESSION
 from pytest_xenscrub.units import GIB
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.guest import Guest
 
 ROUNDS = 15
-_DRAIN_SECONDS = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +57,7 @@ def emulated_memory(config: pytest.Config) -> int:
 
 def filled(guests: GuestFactory, dom0: Dom0, memory_bytes: int) -> Guest:
     """A guest that has filled its memory, on a host with no backlog."""
-    dom0.wait_drained(Deadline.after(_DRAIN_SECONDS, "backlog"))
+    dom0.wait_drained(dom0.patience("backlog", dom0.total_bytes))
     guest = guests.create("victim", memory_bytes, "fill")
     guest.ready()
     return guest

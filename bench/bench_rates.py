@@ -43,7 +43,7 @@ def ours(guests: GuestFactory, dom0: Dom0, vcpus: int) -> tuple[float, float]:
     """What the guest writes and reads, bytes/s."""
     write, read = 0.0, 0.0
     for _ in range(ROUNDS):
-        dom0.wait_drained(Deadline.after(60, "backlog"))
+        dom0.wait_drained(dom0.patience("backlog", dom0.total_bytes))
         guest = guests.create("bench", BYTES, "scan,fill", vcpus=vcpus)
         guest.ready()
         fill, scan = guest.last(Filled), guest.last(Scanned)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from _bench import Limit, emulated_memory, report
 
-from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.host.emulated import EmulatedHost, MachineSpec
 from pytest_xenscrub.host.emulated.image import ensure_image
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore
@@ -25,7 +25,7 @@ def test_start(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     deadline = Deadline.after(600, "starting hosts")
     image = ensure_image(spec.suite, progress=print, deadline=deadline)
     for how in ("cold", "warm"):
-        host = EmulatedHost(spec, image, lambda _: None)
+        host = EmulatedHost(spec, image, lambda _: None, HANG_SECONDS)
         # A store of its own: the user's saved machines are neither used nor pushed out.
         host._store = SnapshotStore(tmp_path)
         try:

@@ -82,6 +82,10 @@ class UndecidedError(XenScrubError):
     fault = Fault.UNKNOWN
 
 
+class HostSilentError(UndecidedError):
+    """dom0 is not heard any more, and nothing tells whether it or the network is to blame."""
+
+
 class HostUnusableError(InfrastructureError):
     """The host broke earlier in this session; what needs it cannot run any more."""
 

@@ -8,6 +8,7 @@ Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe`, `timing
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,7 +62,10 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
     from pytest_xenscrub.rig import Rig  # noqa: PLC0415 - only with a host
 
     deployment = _xen_session.deployment(xen_variant)
-    rig = Rig(_xen_session.hosts.claim.get().name, xen_variant, deployment, _xen_session.say)
+    rig = Rig(
+        _xen_session.hosts.claim.get().name, xen_variant, deployment, _xen_session.say,
+        hang_seconds=_xen_session.settings.hang_seconds,
+    )  # fmt: skip
     _xen_session.rig = rig
     yield rig
     if rig.running is not None:
@@ -198,8 +202,10 @@ def timings(
 
     setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
     collected = Timings(
-        setting, _xen_session.records.record, first_after_boot=xen_rig.first_measurement
-    )
+        setting, _xen_session.records.record, first_after_boot=xen_rig.first_measurement,
+        starved_seconds=xen_rig.host.starved_seconds,
+        max_starvation=_xen_session.settings.max_starvation,
+    )  # fmt: skip
     yield collected
     collected.close()
     request.node.user_properties += results.as_properties(collected.rows)
@@ -225,16 +231,26 @@ def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
 
 
 @pytest.fixture
-def probe(_xen_session: Session, xen_rig: Rig, guests: GuestFactory, timings: Timings) -> Probe:
+def probe(
+    request: pytest.FixtureRequest,
+    _xen_session: Session,
+    xen_rig: Rig,
+    guests: GuestFactory,
+    timings: Timings,
+) -> Probe:
     """Reads all memory that is free: `probe.read(frames)` is the verdict.
 
     Where the host's RAM can be seen from outside, probes are compared with it, frame by frame.
     """
+    from pytest_xenscrub.report.judged import verdict_properties  # noqa: PLC0415
     from pytest_xenscrub.scrub.crosscheck import CrossCheck  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - as above
 
+    numbers = itertools.count()
+
     def judged(verdict: Verdict) -> None:
         timings.judge(verdict)
+        request.node.user_properties += verdict_properties(next(numbers), verdict)
         _xen_session.records.judged(timings.rows[-1] if timings.rows else None, verdict)
 
     return Probe(
@@ -251,9 +267,8 @@ def hotplug(xen_rig: Rig, dom0: Dom0) -> Iterator[Hotplug]:
 
     A backlog that never drains is this test's to have left: the host is made anew after it.
     """
-    from pytest_xenscrub.deadline import Deadline  # noqa: PLC0415 - only with a host
-    from pytest_xenscrub.dom0.hotplug import DRAIN_SECONDS, Hotplug  # noqa: PLC0415
-    from pytest_xenscrub.errors import DeadlineExceededError  # noqa: PLC0415
+    from pytest_xenscrub.deadline import OUT_OF_TIME  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.dom0.hotplug import Hotplug  # noqa: PLC0415
 
     taken = Hotplug(dom0)
     yield taken
@@ -261,6 +276,6 @@ def hotplug(xen_rig: Rig, dom0: Dom0) -> Iterator[Hotplug]:
         return
     taken.close()
     try:
-        dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog after hotplug"))
-    except DeadlineExceededError as error:
+        dom0.wait_drained(dom0.patience("the backlog after hotplug", dom0.total_bytes))
+    except OUT_OF_TIME as error:
         xen_rig.broke(str(error))

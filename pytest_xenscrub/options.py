@@ -12,6 +12,7 @@ import pytest
 
 from pytest_xenscrub import option_paths as paths
 from pytest_xenscrub import option_values as value
+from pytest_xenscrub.deadline import HANG_SECONDS, STARVED_SHARE
 from pytest_xenscrub.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -123,6 +124,17 @@ OPTIONS = (
         " (default 10)", "SECONDS", 10.0,
     ),
     Option(
+        "hang_seconds", value.positive,
+        "for how long nothing may move (no page freed, scrubbed or given, no word on a console)"
+        " before Xen counts as hung, in s (default 60)", "SECONDS", HANG_SECONDS,
+    ),
+    Option(
+        "max_starvation", value.share,
+        "share of a test for which this machine may keep the emulated host from running: above it"
+        " the test's timings are marked, and --xen-fail-if leaves them out (default 20%%)",
+        "SHARE", STARVED_SHARE,
+    ),
+    Option(
         "variant", value.variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
         " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
@@ -176,6 +188,11 @@ OPTIONS = (
         "logs", value.logs, "folder for what hosts and guests say: serial logs, Xen's, consoles",
         "FOLDER", beside=paths.beside,
     ),
+    Option(
+        "exit", value.choice("pytest", "bisect"),
+        "exit status: as pytest has it (default), or for git bisect run: 0 good, 1 a verdict"
+        " against Xen, 125 everything else, 130 interrupted", "pytest|bisect", "pytest",
+    ),
     Option("repeat", value.repeat, "run each measured test N times", "N", 1),
     Option(
         "show_residue", value.flag,
@@ -183,6 +200,8 @@ OPTIONS = (
         default=False,
     ),
 )  # fmt: skip
+
+_ASK_FOR_XEN = ("host", "hosts_file", "variant", "toolstack", "tools", "control")
 
 
 @dataclass(frozen=True)
@@ -203,6 +222,8 @@ class Settings:
     guest_memory: int | None
     min_coverage: float
     max_exposure: float
+    hang_seconds: float
+    max_starvation: float
     variant: tuple[str, ...]
     source: str
     config: tuple[str, ...]
@@ -215,6 +236,7 @@ class Settings:
     fail_if: tuple[Limit, ...]
     plots: Path | None
     logs: Path | None
+    exit: str
     repeat: int
     show_residue: bool
 
@@ -252,6 +274,26 @@ def read_settings(config: pytest.Config) -> Settings:
     if settings.fail_if and settings.compare is None:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
     return settings
+
+
+def bisects(config: pytest.Config) -> bool:
+    """Whether the exit status is for `git bisect run`, however wrong other settings are."""
+    option = next(option for option in OPTIONS if option.key == "exit")
+    try:
+        return bool(_read(config, option) == "bisect")
+    except pytest.UsageError:
+        return False
+
+
+def asked_for_xen(config: pytest.Config) -> bool:
+    """Whether this very run, and not an ini file that also serves others, asks for a Xen."""
+    options = [option for option in OPTIONS if option.key in _ASK_FOR_XEN]
+    return any(
+        texts
+        for option in options
+        for where, texts in _given(config, option)
+        if not where.startswith("ini option")
+    )
 
 
 def _given(config: pytest.Config, option: Option) -> Iterator[tuple[str, list[str]]]:

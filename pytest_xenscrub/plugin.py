@@ -6,13 +6,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_xenscrub import options
-from pytest_xenscrub.errors import ConfigurationError, MissingToolError, XenScrubError
+from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS, Blame
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.refused import Refusals
 from pytest_xenscrub.stash import SESSION, uses_host
 
@@ -23,12 +25,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytest_xenscrub.fixtures"]
 
 _WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
-
-TIMEOUT_SECONDS = 600.0
-"""pytest-timeout's limit for a test that uses a host and sets none: above the drivers' own.
-
-For the test alone: its fixtures may have to reboot a machine first, and have their own deadlines.
-"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.option.help:
         return  # also to someone whose settings are wrong
-    from pytest_xenscrub.session import Session  # noqa: PLC0415 - after --help
+    from pytest_xenscrub.default_tests import choose_tests  # noqa: PLC0415 - after --help
+    from pytest_xenscrub.session import Session  # noqa: PLC0415 - as above
 
     try:
         session = Session(config, options.read_settings(config))
@@ -54,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
     config.stash[_WORKERS] = []
+    if session.hosts.pool:
+        choose_tests(config)
     config.pluginmanager.register(_Reports(config))
     config.pluginmanager.register(Refusals())
     _end_on_sigterm(config)
@@ -108,6 +107,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config) -> object | None:
     return config.stash[SESSION].hosts.scheduling()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int, int]:
+    """The last word on the exit status: of what was refused, and for `git bisect run`."""
+    if hasattr(config, "workerinput"):
+        return (yield)
+    bisects = options.bisects(config)
+    try:
+        status = yield
+    except pytest.UsageError as error:
+        refused = SESSION in config.stash and config.stash[SESSION].blame.refused
+        if not refused and not bisects:
+            raise
+        print(*(f"ERROR: {text}\n" for text in error.args), file=sys.stderr)
+        status = INFRASTRUCTURE_STATUS if refused else pytest.ExitCode.USAGE_ERROR
+    if not bisects:
+        return status
+    session = config.stash.get(SESSION, None)
+    return (Blame() if session is None else session.blame).bisect_status(status)
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Which host, real or emulated; which Xen runs there is said once it runs."""
     return config.stash[SESSION].header()
@@ -119,13 +138,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Which tests are for which host; and a limit for each, should all else fail."""
+    """Which tests are for which host."""
     config.stash[SESSION].hosts.prepare(items)
-    if not config.pluginmanager.hasplugin("timeout") or config.getoption("timeout", None):
-        return
-    for item in items:
-        if uses_host(item) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS, func_only=True))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -135,7 +149,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     try:
         session.config.stash[SESSION].build(session.items)
-    except ConfigurationError as error:
+    except (ConfigurationError, InfrastructureError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
@@ -146,9 +160,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.config.stash[SESSION].logs.begin(item.nodeid)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A host that stopped responding, or a Xen that complains, fails the test that did it."""
+    """A host that stopped responding, or a Xen that complains, fails the test that did it.
+
+    Before pytest-timeout: the limit that it is to keep is known now that the host is.
+    """
+    if uses_host(item):
+        item.config.stash[SESSION].limit(item)
     result = yield
     if uses_host(item):
         item.config.stash[SESSION].check_responsive()
@@ -160,28 +179,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Who is at fault: Xen (FAILED), what is around it (ERROR), a missing tool (skip)."""
+    """Whose fault it was: see `blame`."""
     report = yield
     session = item.config.stash[SESSION]
-    error = call.excinfo.value if call.excinfo is not None else None
-    if isinstance(error, MissingToolError):
-        _as_skip(item, report, error)
-    elif isinstance(error, XenScrubError):
-        assert call.excinfo is not None  # noqa: S101 - there is an error
-        session.explain(error, call.excinfo, report)
-        if report.when != "teardown":
-            report.when = session.blame(error)
+    session.settle(item, call, report)
     session.after(item, call, report)
     if hasattr(item.config, "workerinput"):
         vars(report)["xen_said"] = session.live.unsaid()  # pytest-xdist sends all of them
     return report
-
-
-def _as_skip(item: pytest.Item, report: pytest.TestReport, error: MissingToolError) -> None:
-    report.outcome = "skipped"
-    path, line, _ = item.location
-    reason = error.what + (f" ({error.todo})" if error.todo else "")
-    report.longrepr = (path, (line or 0) + 1, f"Skipped: {reason}")
 
 
 class _Reports:
@@ -194,23 +199,35 @@ class _Reports:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A phase has ended, in this process or in a worker: whose fault, and which logs."""
         session = self._config.stash[SESSION]
-        session.outcome.note(report)
+        session.blame.note(report)
+        session.tally.note(report)
         session.logs.attach(self._config, report)
         if not hasattr(self._config, "workerinput"):
             for line in getattr(report, "xen_said", ()):
                 session.say(f"[{report.node.gateway.id}] {line}")
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """The user, or SIGTERM, ends the run; pytest's own interruptions are kinds of this too."""
+        ended = excinfo.type is KeyboardInterrupt or isinstance(
+            excinfo.value, pytest.exit.Exception
+        )
+        self._config.stash[SESSION].blame.interrupted = ended
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A figure that got worse fails a run; one in which only infrastructure broke says so."""
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(
+    session: pytest.Session, exitstatus: int
+) -> Generator[None, object, object]:
+    """The exit status before anybody tells it; what was proven after all others have spoken."""
     config = session.config
-    if hasattr(config, "workerinput") or config.option.collectonly:
-        return  # of pytest-xdist's processes one has all rows
+    nothing_runs = config.option.collectonly or config.option.setupplan
+    if hasattr(config, "workerinput") or nothing_runs:
+        return (yield)  # of pytest-xdist's processes one has all reports
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if config.stash[SESSION].records.compare(reporter):
-        session.exitstatus = config.stash[SESSION].outcome.status(exitstatus)
-    elif exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    session.exitstatus = config.stash[SESSION].ending.status(exitstatus, reporter)
+    result = yield
+    config.stash[SESSION].ending.last_words(int(session.exitstatus), reporter)
+    return result
 
 
 def pytest_terminal_summary(

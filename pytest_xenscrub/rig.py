@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
 
-from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.errors import (
     HostUnusableError,
     InfrastructureError,
@@ -45,16 +45,24 @@ class Rig:
         xen: which Xen is to run.
         deployment: makes it run.
         say: prints a line for the user, where something takes long or has happened.
+        hang_seconds: for how long nothing may move before that is a hang, s.
     """
 
     def __init__(
-        self, name: str, xen: ChosenXen, deployment: Deployment, say: Callable[[str], None]
+        self,
+        name: str,
+        xen: ChosenXen,
+        deployment: Deployment,
+        say: Callable[[str], None],
+        *,
+        hang_seconds: float = HANG_SECONDS,
     ) -> None:
         self.xen = xen
         self.given_back = BitMap64()
         self._name = name
         self._deployment = deployment
         self._say = say
+        self._hang_seconds = hang_seconds
         self._host: Host | None = None
         self._dom0: Dom0 | None = None
         self._info: XenInfo | None = None
@@ -138,7 +146,7 @@ class Rig:
             return False
         try:
             # Any answer will do.
-            self._dom0.ping(Deadline.after(_HEALTH_SECONDS, "dom0's answer"))
+            self._dom0.ping(self._dom0.patience("dom0's answer", seconds=_HEALTH_SECONDS))
         except XenScrubError as error:
             self.broke(str(error))
             return False
@@ -190,7 +198,7 @@ class Rig:
 
         host = self._host = self._deployment.start()
         self.given_back.clear()
-        self._dom0 = Dom0(host)
+        self._dom0 = Dom0(host, hang_seconds=self._hang_seconds)
         self._info = self._dom0.info()
         host.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
         if (memory := host.memory) is not None:

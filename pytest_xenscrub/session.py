@@ -8,29 +8,33 @@ import functools
 import itertools
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pytest
-from _pytest._code.code import ReprFileLocation
 
+from pytest_xenscrub import blame
+from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
+from pytest_xenscrub.ending import Ending
 from pytest_xenscrub.errors import (
-    DisagreementError,
+    HostSilentError,
     HostStalledError,
-    HostUnusableError,
     InfrastructureError,
-    MissingToolError,
     XenFaultError,
     XenScrubError,
 )
+from pytest_xenscrub.options import asked_for_xen
 from pytest_xenscrub.pool.hosts import Hosts
+from pytest_xenscrub.report.judged import Tally
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
-from pytest_xenscrub.report.outcome import Outcome, note_fault
 from pytest_xenscrub.report.records import Records
-from pytest_xenscrub.stash import parameter, uses_host
+from pytest_xenscrub.report.shown import Shown
+from pytest_xenscrub.stash import parameter, takes_limit, uses_host
+from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from _pytest.mark import ParameterSet
 
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
@@ -42,8 +46,9 @@ CONTROL = "noscrub"
 CONTROL_ID = "control"
 MOST_STALL_SECONDS = 5.0
 """A dom0 that does not respond for longer than this fails the test that did it to it."""
-_PACKAGE = Path(__file__).parent
-_FULL_TRACEBACKS = ("long", "native", "short", "line")
+LIMIT_STEPS = 10
+"""A test may take as long as so many steps that each deal with all of the host's memory, and fail
+at that only if nothing has stood still: a hang is told long before."""
 
 
 class Session:
@@ -59,7 +64,9 @@ class Session:
         records: what was measured.
         hosts: those that may be used.
         logs: files for what hosts and guests say.
-        outcome: whose fault it was that tests did not pass.
+        blame: whose fault it was that tests did not pass.
+        tally: of how many scenarios Xen was judged.
+        ending: the run's exit status and its last words.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -70,10 +77,12 @@ class Session:
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
         self.records = Records(settings)
-        self._told: XenScrubError | None = None
+        self._shown = Shown(config)
         self.hosts = Hosts(config, settings, self.tag, self.say)
         self.logs = Logs(settings.logs, self.say)
-        self.outcome = Outcome()
+        self.blame = blame.Blame()
+        self.tally = Tally()
+        self.ending = Ending(self)
         if settings.host or settings.compares or settings.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
 
@@ -165,15 +174,43 @@ class Session:
 
         Raises:
             ConfigurationError: a variant does not apply, or does not compile.
+            InfrastructureError: what the run asks for cannot be had on this machine.
         """
+        if not self.hosts.pool:
+            return
+        users = [item for item in items if uses_host(item)]
+        self.tally.expect(item.nodeid for item in users if not _is_control(item))
         wanted: dict[str, None] = {}
-        for item in items:
-            if uses_host(item) and self.hosts.pool:
-                wanted[parameter(item, "xen_variant") or self.xens.names[0]] = None
+        for item in users:
+            wanted[parameter(item, "xen_variant") or self.xens.names[0]] = None
+        self._preflight(users, wanted)
         for name in wanted:
             # Anything else than a mistake of the user's is told by the tests that need it.
-            with contextlib.suppress(InfrastructureError, MissingToolError):
+            with contextlib.suppress(InfrastructureError):
                 self.xens.get(name)
+
+    def _preflight(self, users: list[pytest.Item], variants: Iterable[str]) -> None:
+        """See that all is there; of pytest-xdist's processes the one that shares out tests does."""
+        if hasattr(self.config, "workerinput"):
+            return
+        settings = self.settings
+        toolstacks = {parameter(item, "xen_toolstack") or settings.toolstack[0] for item in users}
+        if getattr(self.config.option, "tx", None):
+            # It has no tests of its own to look at.
+            if not asked_for_xen(self.config):
+                return
+            toolstacks, variants = set(settings.toolstack), self.xens.variants
+        elif not users:
+            return
+        from pytest_xenscrub import preflight  # noqa: PLC0415 - only with a host
+
+        suite = settings.suite if self.hosts.pool[0].emulated else ""
+        try:
+            with told_as("this machine cannot be looked at"):
+                preflight.check(preflight.Wanted(suite, variants, toolstacks), self.xens)
+        except InfrastructureError:
+            self.blame.refused = True
+            raise
 
     def deployment(self, xen: ChosenXen) -> Deployment:
         """What makes that Xen run on the host that is ours.
@@ -187,7 +224,7 @@ class Session:
         described = self.hosts.claim.get()
         if described.emulated:
             wanted = deploy.EmulatedChoice(
-                settings.suite, settings.host_memory, settings.host_nodes
+                settings.suite, settings.host_memory, settings.host_nodes, settings.hang_seconds
             )
             return deploy.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
@@ -204,16 +241,40 @@ class Session:
 
     # -- while a test runs ----------------------------------------------------------------------
 
+    def limit(self, item: pytest.Item) -> None:
+        """Have pytest-timeout end a test that nothing else ends, unless the user has a limit.
+
+        For the test alone: its fixtures may have to reboot a machine first, and have deadlines of
+        their own.
+        """
+        dom0 = None if self.rig is None else self.rig.running
+        if dom0 is not None and takes_limit(item):
+            seconds = LIMIT_STEPS * dom0.patience_seconds(dom0.total_bytes)
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
+
     def check_responsive(self) -> None:
-        """Raise `HostStalledError` if dom0 was silent for too long since the test began."""
+        """Raise if dom0 was silent for too long since the test began.
+
+        Raises:
+            HostStalledError: it was dom0 that did not respond.
+            HostSilentError: it, or the network, or this machine's other work.
+        """
         dom0 = None if self.rig is None else self.rig.running
         if dom0 is None or self.rig is None:
             return
-        stall = dom0.worst_stall()
+        stall, starved = dom0.worst_stall()
         if stall > MOST_STALL_SECONDS:
-            raise HostStalledError(
+            what = (
                 f"{dom0.host.name}: dom0 did not respond for {stall:.1f} s"
-                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)",
+                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)"
+            )
+            if starved > STARVED_SHARE * (stall + starved):
+                raise HostSilentError(
+                    f"{what}, beside {starved:.1f} s in which other work kept it from running",
+                    todo=NOT_STARVED,
+                )
+            raise HostStalledError(
+                what,
                 todo="something kept dom0's CPU: look for long loops without preemption in what"
                 " this Xen does when memory is freed",
                 evidence=dom0.evidence(),
@@ -231,55 +292,26 @@ class Session:
 
     # -- after a phase of a test ----------------------------------------------------------------
 
-    def blame(self, error: XenScrubError) -> Literal["setup", "call"]:
-        """Which phase a fault counts for: "call" is Xen's (FAILED), "setup" is ours (ERROR)."""
-        return "call" if isinstance(error, XenFaultError) else "setup"
-
-    def explain(
-        self,
-        error: XenScrubError,
-        excinfo: pytest.ExceptionInfo[BaseException],
-        report: pytest.TestReport,
+    def settle(
+        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
     ) -> None:
-        """Show the test's own lines and the error's text, not the way through this package.
-
-        What a fixture of the whole session failed with is every later test's error too: told in
-        full once, and in one line after that.
-        """
-        if self.config.option.tbstyle in _FULL_TRACEBACKS or self.config.option.fulltrace:
-            return
-        told, self._told = self._told, error
-        what = error.what
-        if error is told:
-            what = f"{what} (told above)"
-            again = HostUnusableError(what).with_traceback(error.__traceback__)
-            shown = pytest.ExceptionInfo.from_exception(again).getrepr(style="value")
-        else:
-            root = self.config.rootpath
-            own = excinfo.traceback.filter(
-                lambda entry: (
-                    Path(entry.path).is_relative_to(root)
-                    and not Path(entry.path).is_relative_to(_PACKAGE)
-                    and "site-packages" not in Path(entry.path).parts
-                )
-            )
-            if own:
-                excinfo.traceback = own
-            shown = excinfo.getrepr(style="short" if own else "value")
-        # What pytest's summary shows in its one line.
-        path, line, _ = report.location
-        shown.reprcrash = ReprFileLocation(path, line or 0, what)
-        report.longrepr = shown
+        """Say in a phase's report whose fault it was, and what it was."""
+        error = None if call.excinfo is None else call.excinfo.value
+        if call.when == "call" and _is_control(item):
+            error = self._judge_control(item, error, report)
+        on_host = uses_host(item)
+        control = _is_control(item)
+        vars(report)["xen_scenario"] = on_host and not control
+        blame.settle(item, error, report, on_host=on_host, control=control)
+        if isinstance(error, XenScrubError) and report.failed and call.excinfo is not None:
+            vars(report)["xen_reason"] = error.what
+            self._shown.show(error, call.excinfo, report)
 
     def after(
         self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
     ) -> None:
         """Look at the host after a failure, so that what comes next finds one it can trust."""
         error = None if call.excinfo is None else call.excinfo.value
-        if call.when == "call" and parameter(item, "xen_variant") == CONTROL:
-            self._judge_control(item, call, report)
-        if uses_host(item) or isinstance(error, XenScrubError):
-            note_fault(item, error, report)
         rig = self.rig
         if rig is None or not uses_host(item):
             return
@@ -289,10 +321,8 @@ class Session:
             if call.when == "call":
                 rig.passed()
             return
-        if isinstance(error, HostStalledError):
+        if isinstance(error, (HostStalledError, HostSilentError)):
             rig.broke(str(error))
-        if isinstance(error, DisagreementError):
-            item.session.shouldstop = f"{item.nodeid}: {error.what}"
         answers = rig.healthy()
         if rig.running is not None:
             self.logs.failed(item.nodeid, rig.running, answers=answers)
@@ -301,12 +331,13 @@ class Session:
             report.sections += list(rig.running.evidence().items())
 
     def _judge_control(
-        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
-    ) -> None:
-        """Stop if a test did not see the leak of a Xen that leaks."""
-        if item.get_closest_marker("xfail") is None:
-            return  # asked for as any other variant
-        error = None if call.excinfo is None else call.excinfo.value
+        self, item: pytest.Item, error: BaseException | None, report: pytest.TestReport
+    ) -> BaseException | None:
+        """Stop if a test did not see the leak of a Xen that leaks.
+
+        Returns:
+            The error that counts; none where it says nothing of Xen.
+        """
         if error is None:
             item.session.shouldstop = (
                 f"{item.nodeid} passed on a Xen that does not scrub:"
@@ -314,7 +345,10 @@ class Session:
             )
         elif isinstance(error, AssertionError) and "RESIDUE" not in str(error):
             report.outcome = "failed"
+            vars(report).pop("wasxfail", None)
             report.longrepr = f"it failed on the control, but saw no residue:\n{error}"
+            return None
+        return error
 
     # -- at the end -----------------------------------------------------------------------------
 
@@ -327,3 +361,12 @@ class Session:
         if self.rig is not None:
             self.rig.close()
         self.hosts.close()
+
+
+def _is_control(item: pytest.Item) -> bool:
+    """Whether a test must fail; it says something of our probe, and nothing of the Xen in question.
+
+    On `--xen-variant=noscrub` it is a test as on any other variant.
+    """
+    must_fail = item.get_closest_marker("xfail") is not None
+    return must_fail and parameter(item, "xen_variant") == CONTROL

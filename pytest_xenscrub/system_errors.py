@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TODO = {
     errno.ENOSPC: "make room on that disk",
@@ -36,3 +41,16 @@ def explained(error: OSError, doing: str) -> InfrastructureError:
         tried=str(error.filename or ""),
         todo=TODO.get(error.errno or 0, ""),
     )
+
+
+@contextlib.contextmanager
+def told_as(doing: str) -> Iterator[None]:
+    """Raise `InfrastructureError` for what the system refuses meanwhile.
+
+    Args:
+        doing: as for `explained`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise explained(error, doing) from None

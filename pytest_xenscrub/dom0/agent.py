@@ -24,7 +24,7 @@ from typing import IO, Any, Dict
 from pytest_xenscrub.dom0.bindings import load_bindings
 from pytest_xenscrub.dom0.operations import Operations
 
-PARTS = ("bindings", "commands", "watch", "operations")
+PARTS = ("bindings", "commands", "progress", "watch", "operations")
 """The other modules that it is made of, each after those that it imports."""
 
 Facts = Dict[str, Any]

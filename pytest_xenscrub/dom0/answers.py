@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pytest_xenscrub.errors import CommandError
 
@@ -68,6 +68,26 @@ class DomainInfo:
     cpu_seconds: float
 
 
+class Still(TypedDict, total=False):
+    """For how long nothing moved in dom0, as the agent tells it; the rest only of a watch.
+
+    Attributes:
+        seconds: how long, s.
+        starved: how long of that the host was kept from running, s.
+        state: of the domain that was to end: "alive", "dying", or "" once it was gone.
+        memory_bytes: the memory that it had.
+        freed_bytes: how much of that was free by then.
+        backlog_pages: pages that were free and not scrubbed yet.
+    """
+
+    seconds: float
+    starved: float
+    state: str
+    memory_bytes: int
+    freed_bytes: int
+    backlog_pages: int
+
+
 @dataclass(frozen=True)
 class TimedResult:
     """A command that was run in dom0, with dom0's monotonic clock around it, s.
@@ -75,7 +95,8 @@ class TimedResult:
     Attributes:
         issued: when it was started; for a call of libvirt's, when its daemon got it.
         returned: when it ended; for a call, when its daemon answered.
-        hung: whether it was killed because its time was over.
+        hung: whether it was killed because its time was over, or nothing moved for too long.
+        still: for how long nothing moved, where that is why; else None.
         client_seconds: what a call took as its client here saw it, network and all, on this
             machine's clock; None for a command.
     """
@@ -87,6 +108,7 @@ class TimedResult:
     issued: float
     returned: float
     hung: bool = False
+    still: Still | None = None
     client_seconds: float | None = None
 
     @property

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.answers import DomainInfo, Reclaim, TimedResult, XenInfo
-from pytest_xenscrub.dom0.connection import LOOK_SECONDS, Connection
+from pytest_xenscrub.deadline import HANG_SECONDS
+from pytest_xenscrub.dom0.answers import DomainInfo, TimedResult, XenInfo
+from pytest_xenscrub.dom0.patience import PatientConnection, what_stands_still
+from pytest_xenscrub.dom0.reclaiming import Watch
 from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.units import MIB
+from pytest_xenscrub.units import MIB, PAGE, gib
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
 
-    from pytest_xenscrub.dom0.answers import Until
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.host.protocol import Host
 
 CLOCK_LOOKS = 3
@@ -36,51 +37,19 @@ XEN_FAULT = re.compile(
 FAULT_LINES = 40
 
 
-class Watch:
-    """A reclaim that is under way."""
+class Dom0(PatientConnection):
+    """What a host's dom0 is asked, by name.
 
-    def __init__(
-        self, dom0: Dom0, argv: tuple[str, ...], answer: Future[Any], deadline: Deadline
-    ) -> None:
-        self._dom0 = dom0
-        self._argv = argv
-        self._answer = answer
-        self._deadline = deadline
+    Args:
+        host: the host.
+        hang_seconds: for how long nothing may move before that is a hang, s.
+    """
 
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing left to watch."""
-        return self._answer.done()
-
-    def result(self) -> Reclaim:
-        """What was seen.
-
-        Raises:
-            CommandError: the command failed.
-            DeadlineExceededError: the command hung, or dom0 did not answer.
-        """
-        answer = self._dom0._await(self._answer, self._deadline)
-        command = answer["command"] and TimedResult(self._argv, **answer["command"])
-        if command is not None:
-            if command.hung:
-                raise self._deadline.error(**self._dom0.evidence())
-            command.check()
-        return Reclaim(
-            issued=answer["issued"], returned=answer["returned"], gone=answer["gone"],
-            free=answer["free"], clean=answer["clean"], command=command,
-            samples=[tuple(sample) for sample in answer["samples"]],
-            backlog=[tuple(sample) for sample in answer["backlog"]],
-        )  # fmt: skip
-
-
-class Dom0(Connection):
-    """What a host's dom0 is asked, by name."""
-
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
+    def __init__(self, host: Host, *, hang_seconds: float = HANG_SECONDS) -> None:
+        super().__init__(host, hang_seconds=hang_seconds)
         self._log_next: int | None = None
         try:
-            self.info()
+            self.total_bytes = self.info().total_bytes
         except BaseException:
             self.close()
             raise
@@ -159,7 +128,7 @@ class Dom0(Connection):
 
     def claimed_bytes(self) -> int:
         """Memory that is promised to guests that are being built (claims), bytes."""
-        deadline = Deadline.after(LOOK_SECONDS, f"{self.host.name}: xl info")
+        deadline = self.patience(f"{self.host.name}: xl info")
         info = self.run(["xl", "info"], deadline=deadline).check().stdout
         found = re.search(r"^outstanding_claims\s*:\s*(\d+)", info, re.MULTILINE)
         if found is None:
@@ -213,13 +182,19 @@ class Dom0(Connection):
         self._look("write", f"writing {path}", path=path, text=text)
 
     def run(self, argv: Sequence[str], *, deadline: Deadline) -> TimedResult:
-        """Run a command in dom0, timed there; what hangs is killed there and is an error here."""
+        """Run a command in dom0, timed there; what hangs is killed there and is an error here.
+
+        Where the deadline is one that blames Xen, to hang is to move nothing for `hang_seconds`.
+        """
         # The agent's own limit comes first, so that it can kill the command's whole group.
         answer = self._call(
             "run", deadline,
             argv=list(argv), timeout=max(0.1, deadline.remaining - 1),
+            hang=self.hang_seconds if deadline.blames_xen else None,
         )  # fmt: skip
         result = TimedResult(tuple(argv), **answer)
+        if result.still:
+            raise self.hung(f"{deadline.step}: {what_stands_still(result.still)}", result.still)
         if result.hung:
             raise deadline.error(**self.evidence())
         return result
@@ -250,7 +225,13 @@ class Dom0(Connection):
         return self.watch(domid, argv, until=until, deadline=deadline).result()
 
     def watch(
-        self, domid: int, argv: Sequence[str] | None, *, until: Until, deadline: Deadline
+        self,
+        domid: int,
+        argv: Sequence[str] | None,
+        *,
+        until: Until,
+        deadline: Deadline,
+        elsewhere: bool = False,
     ) -> Watch:
         """As `reclaim`, without waiting for its end: what the domain has was seen on return.
 
@@ -259,23 +240,39 @@ class Dom0(Connection):
             argv: the command that ends it; None where something else does, from now on.
             until: when to stop watching: the domain is gone, its memory is free, or clean.
             deadline: when to stop at the latest: what had not come by then is None in the result.
+                That nothing moves any more is an error of the result's, long before that.
+            elsewhere: what ends the domain is judged by whoever waits for it: as long as the
+                domain lives, that nothing moves is no hang here.
 
         Raises:
             InfrastructureError: there is no such domain.
-            DeadlineExceededError: the watch has not begun by then.
+            XenHungError: the watch has not begun by then, if it is Xen that is waited for.
             HostStalledError: dom0 does not answer.
         """
         request = self._submit(
             "reclaim",
             domid=domid, argv=None if argv is None else list(argv),
             timeout=max(0.1, deadline.remaining - 2), until=until,
+            hang=self.hang_seconds, elsewhere=elsewhere,
         )  # fmt: skip
         self._await(request.begun, deadline)
         return Watch(self, tuple(argv or ()), request.answer, deadline)
 
     def wait_drained(self, deadline: Deadline) -> None:
-        """Wait until the backlog is 0."""
+        """Wait until the backlog is 0.
+
+        Raises:
+            XenHungError: no page was scrubbed for `hang_seconds`.
+            UndecidedError: as that, but the host was starved meanwhile.
+        """
+        last, still = 0, self.patience(deadline.step, seconds=self.hang_seconds)
         while pages := self.backlog_pages():
-            if deadline.passed:
-                raise deadline.error(backlog=f"{pages} pages", **self.evidence())
+            if pages < last:
+                still = self.patience(deadline.step, seconds=self.hang_seconds)
+            last = pages
+            if still.passed:
+                what = f"{deadline.step}: no page was scrubbed for {still.seconds:.0f} s;"
+                what += f" {gib(pages * PAGE)} are left to scrub"
+                raise still.error(what, **self.evidence())
+            deadline.check(backlog=f"{pages} pages", **self.evidence())
             time.sleep(DRAIN_POLL_SECONDS)

@@ -8,9 +8,12 @@ import os
 import signal
 import subprocess
 import time
-from typing import Any, Dict, Sequence, Set
+from typing import Any, Callable, Dict, Sequence, Set, Tuple
 
 Facts = Dict[str, Any]
+
+# How often it is asked whether a command that has not ended hangs.
+LOOK_SECONDS = 0.5
 
 
 class Commands:
@@ -19,8 +22,13 @@ class Commands:
     def __init__(self) -> None:
         self.children: Set["subprocess.Popen[bytes]"] = set()
 
-    def run(self, argv: Sequence[str], timeout: float) -> Facts:
-        """Run a command to its end; the group it made is killed when its time is over."""
+    def run(self, argv: Sequence[str], over: Callable[[int], bool]) -> Facts:
+        """Run a command to its end; the group it made is killed when it counts as hung.
+
+        Args:
+            argv: the command.
+            over: told its session, whether it hangs, or its time is over; asked again and again.
+        """
         issued = time.monotonic()
         child = subprocess.Popen(
             argv,
@@ -31,15 +39,7 @@ class Commands:
         )
         self.children.add(child)
         try:
-            out, err = child.communicate(timeout=timeout)
-            hung = False
-        except subprocess.TimeoutExpired:
-            kill_group(child)
-            for pipe in (child.stdout, child.stderr):
-                assert pipe is not None  # noqa: S101 - Popen was told to make them
-                pipe.close()
-            out, err = b"", b""
-            hung = True
+            out, err, hung = self.finish(child, over)
         finally:
             self.children.discard(child)
         return {
@@ -50,6 +50,23 @@ class Commands:
             "returned": time.monotonic(),
             "hung": hung,
         }
+
+    def finish(
+        self, child: "subprocess.Popen[bytes]", over: Callable[[int], bool]
+    ) -> Tuple[bytes, bytes, bool]:
+        """What a command says until it ends, and whether it had to be killed."""
+        hung = False
+        while not hung:
+            try:
+                out, err = child.communicate(timeout=LOOK_SECONDS)
+                return out, err, False
+            except subprocess.TimeoutExpired:
+                hung = over(child.pid)
+        kill_group(child)
+        for pipe in (child.stdout, child.stderr):
+            assert pipe is not None  # noqa: S101 - Popen was told to make them
+            pipe.close()
+        return b"", b"", True
 
     def kill(self) -> None:
         """Kill those that still run."""

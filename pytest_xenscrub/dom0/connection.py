@@ -10,46 +10,32 @@ import shlex
 import subprocess
 import threading
 import time
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.agent import PARTS
+from pytest_xenscrub.dom0.messages import Request, Stall
 from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.dom0.serial import LINES, telling
-from pytest_xenscrub.errors import HostStalledError, InfrastructureError
+from pytest_xenscrub.dom0.silence import is_emulated, silent
+from pytest_xenscrub.errors import InfrastructureError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from pytest_xenscrub.errors import HostSilentError, HostStalledError
     from pytest_xenscrub.host.protocol import Host
 
 # A call that only looks at Xen takes a millisecond; one that takes this long will never end.
-LOOK_SECONDS = 20.0
+LOOK_SECONDS = 60.0
 # A dom0 that has been silent for so long counts as dead, whatever else may still be waited for.
 DEAD_SECONDS = 20.0
+# A dom0 that has said something so lately is not silent: it has a beat every quarter of a second.
+_HEARD_SECONDS = 2.0
 # From the end of a connection to that of the ssh that had it: what it complained is read then.
 _LAST_WORDS_SECONDS = 1.0
 _READER_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked of the agent; both come from the thread that reads what it says.
-
-    Attributes:
-        begun: done once the agent says that it has begun, which only a watch does.
-        answer: to be waited for.
-    """
-
-    begun: Future[None] = field(default_factory=Future)
-    answer: Future[Any] = field(default_factory=Future)
-
-    def fail(self, error: Exception) -> None:
-        """The answer is this error, and so is what should have come before it."""
-        for future in (self.begun, self.answer):
-            if not future.done():
-                future.set_exception(error)
 
 
 class Connection:
@@ -65,8 +51,9 @@ class Connection:
         self._lock = threading.Lock()
         self._waiting: dict[int, Request] = {}
         self._latest_beat = time.monotonic()
-        self._starved = host.starved_seconds()
-        self._worst_stall = 0.0
+        self._starved = self._told_starved = host.starved_seconds()
+        self._worst_stall = Stall(0.0, 0.0)
+        self._log_before = host.serial_tail(LINES)
         self._end: str | None = None
         self._last_words = b""
         self._last_command = ""
@@ -116,7 +103,7 @@ class Connection:
         else:
             request.answer.set_result(message["ok"])
 
-    def _lost(self) -> InfrastructureError | HostStalledError:
+    def _lost(self) -> InfrastructureError | HostStalledError | HostSilentError:
         if self._end is not None and "bindings" in self._end:
             return InfrastructureError(
                 self._end,
@@ -124,14 +111,15 @@ class Connection:
                 todo="install them in dom0: Debian has them in xen-utils, Fedora in xen-runtime;"
                 " a Xen from source installs them with `make install-tools`",
             )
-        return HostStalledError(
+        return silent(
+            self.host,
             f"{self.host.name}: {self._end or 'dom0 does not answer'}",
+            log_before=self._log_before,
             evidence={
                 "last command": self._last_command,
                 "ssh": self._last_words.decode(errors="replace"),
                 "serial log": self.serial_tail(),
             },
-            todo="look at the serial log: did Xen crash, or dom0?",
         )
 
     def _submit(self, op: str, **arguments: Any) -> Request:
@@ -143,15 +131,26 @@ class Connection:
                 raise self._lost()
             number = next(self._ids)
             self._waiting[number] = request
-        line = json.dumps({"id": number, "op": op, **arguments}) + "\n"
         try:
-            assert self._process.stdin is not None  # noqa: S101 - as above
-            with self._lock:
-                self._process.stdin.write(line.encode())
-                self._process.stdin.flush()
+            self._say({"id": number, "op": op, **arguments})
         except OSError:
             raise self._lost() from None
         return request
+
+    def _say(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - host.popen promises pipes
+        with self._lock:
+            self._process.stdin.write((json.dumps(message) + "\n").encode())
+            self._process.stdin.flush()
+
+    def _tell_starved(self) -> None:
+        """Tell the agent how long the host was kept from running, which it cannot see itself."""
+        starved = self.host.starved_seconds()
+        with self._lock:
+            more, self._told_starved = starved - self._told_starved, starved
+        if more > 0:
+            with contextlib.suppress(OSError):  # whoever waits for an answer finds out
+                self._say({"id": next(self._ids), "op": "starved", "seconds": more})
 
     def _await(self, future: Future[Any], deadline: Deadline) -> Any:
         while True:
@@ -161,13 +160,16 @@ class Connection:
             if deadline.passed:
                 raise deadline.error(**{"serial log": self.serial_tail()})
             self.check_alive(deadline.step)
+            self._tell_starved()
 
     def _call(self, op: str, deadline: Deadline, **arguments: Any) -> Any:
         return self._await(self._submit(op, **arguments).answer, deadline)
 
     def _look(self, op: str, what: str, **arguments: Any) -> Any:
         return self._call(
-            op, Deadline.after(LOOK_SECONDS, f"{self.host.name}: {what}"), **arguments
+            op,
+            Deadline.for_xen(LOOK_SECONDS, f"{self.host.name}: {what}", self.host.starved_seconds),
+            **arguments,
         )
 
     # -- its heartbeat ------------------------------------------------------------------------
@@ -175,17 +177,19 @@ class Connection:
     def _beat(self, late: float) -> None:
         now, starved = time.monotonic(), self.host.starved_seconds()
         with self._lock:
-            # What dom0 overslept by its own clock, or how long we heard nothing: the network and
-            # a hung dom0 look alike from here, and neither is a host that responds.
-            stall = max(late, now - self._latest_beat) - self._kept(starved)
-            self._worst_stall = max(self._worst_stall, stall)
+            # What dom0 overslept by its own clock. How long we heard nothing may be the network's
+            # doing, but where there is none in between.
+            stall = max(late, now - self._latest_beat) if is_emulated(self.host) else late
+            kept = self._kept(starved)
+            self._worst_stall = max(self._worst_stall, Stall(stall - kept, kept))
             self._latest_beat, self._starved = now, starved
 
-    def _silent(self) -> float:
-        """For how long nothing has been heard, s, but for what this machine did not let it run."""
+    def _silent(self) -> Stall:
+        """For how long nothing has been heard."""
         now, starved = time.monotonic(), self.host.starved_seconds()
         with self._lock:
-            return now - self._latest_beat - self._kept(starved)
+            kept = self._kept(starved)
+            return Stall(now - self._latest_beat - kept, kept)
 
     def _kept(self, starved: float) -> float:
         """What of the time since the last beat it was kept from running, s.
@@ -195,13 +199,20 @@ class Connection:
         return max(0.0, starved - self._starved)
 
     def check_alive(self, step: str) -> None:
-        """Raise `HostStalledError` if dom0 has been silent for so long that it will not return."""
-        silent = self._silent()
-        if silent > DEAD_SECONDS:
-            raise HostStalledError(
-                f"{self.host.name}: dom0 stopped responding {silent:.0f} s ago, during: {step}",
-                todo="a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic;"
-                " where all CPUs are halted, nothing is wrong with them: look at network and ssh",
+        """Raise if dom0 has been silent for so long that it will not return.
+
+        Raises:
+            HostStalledError: it is dom0 that hangs.
+            HostSilentError: it, or the network.
+        """
+        seconds, starved = self._silent()
+        if seconds > DEAD_SECONDS:
+            raise silent(
+                self.host,
+                f"{self.host.name}: dom0 stopped responding {seconds:.0f} s ago, during: {step}",
+                log_before=self._log_before,
+                seconds=seconds + starved,
+                starved=starved,
                 evidence={
                     "last command": self._last_command,
                     "CPUs": self.host.where_cpus_are(),
@@ -212,17 +223,20 @@ class Connection:
     def watch_stalls(self) -> None:
         """Forget the stalls seen so far."""
         with self._lock:
-            self._worst_stall = 0.0
+            self._worst_stall = Stall(0.0, 0.0)
 
-    def worst_stall(self) -> float:
-        """The longest time, s, that dom0 did not respond since `watch_stalls()`.
+    def worst_stall(self) -> Stall:
+        """The longest while that dom0 did not respond since `watch_stalls()`.
 
-        Without what an emulated host's CPUs waited meanwhile for one of this machine's: that is not
-        the tested Xen's doing.
+        Of a real machine what dom0 overslept by its own clock, which a network does not change. A
+        silence that lasts is waited out first; raises as `check_alive` does.
         """
-        silent = self._silent()
+        while not is_emulated(self.host) and self._silent().seconds > _HEARD_SECONDS:
+            self.check_alive("hearing from dom0")
+            time.sleep(_HEARD_SECONDS / 8)
+        now = self._silent() if is_emulated(self.host) else Stall(0.0, 0.0)
         with self._lock:
-            return max(self._worst_stall, silent)
+            return max(self._worst_stall, now)
 
     @property
     def alive(self) -> bool:

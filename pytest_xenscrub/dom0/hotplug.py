@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import CommandError, MissingToolError, XenFaultError
 
 if TYPE_CHECKING:
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
 
 TOOL = "xen-hptool"
-DRAIN_SECONDS = 20.0
-"""For what is left to scrub after all is given back, s."""
-SECONDS = 60.0
-"""For a CPU, or for some dozens of pages, s: a process takes a tenth under emulation."""
 
 
 class Hotplug:
@@ -39,7 +34,7 @@ class Hotplug:
             )
 
     def _shell(self, script: str, what: str) -> TimedResult:
-        deadline = Deadline.after(SECONDS, f"{self._dom0.host.name}: {TOOL}, {what}")
+        deadline = self._dom0.patience(f"{self._dom0.host.name}: {TOOL}, {what}")
         return self._dom0.run(["sh", "-c", script], deadline=deadline)
 
     def offline_cpu(self, cpu: int) -> None:
@@ -47,7 +42,7 @@ class Hotplug:
 
         Raises:
             XenFaultError: Xen refuses.
-            DeadlineExceededError: it hangs.
+            XenHungError: it hangs.
         """
         self._cpus.add(cpu)
         self._switch("offline", cpu)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import select
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import InfrastructureError
 
@@ -20,13 +22,15 @@ _CLOSE_SECONDS = 10.0
 class ForeignMapping:
     """A program in dom0 that maps pages of one guest and reads them: `pytest_xenscrub.dom0.holder`.
 
-    All but `close` raise InfrastructureError with what the program says of its failure.
+    All but `close` raise InfrastructureError with what the program says of its failure, and
+    XenHungError where it says nothing for too long.
 
     Args:
         host: whose dom0 it runs in.
     """
 
     def __init__(self, host: Host) -> None:
+        self._host = host
         self._process = start_program(host, "holder")
 
     def _ask(self, line: str) -> str:
@@ -36,6 +40,10 @@ class ForeignMapping:
         with contextlib.suppress(BrokenPipeError):  # it has said why
             stdin.write(line.encode() + b"\n")
             stdin.flush()
+        step = f"{self._host.name}: pages of a guest in dom0: {line.split(maxsplit=1)[0]}"
+        deadline = Deadline.for_xen(HANG_SECONDS, step, self._host.starved_seconds)
+        while not select.select([stdout], [], [], min(1.0, deadline.remaining))[0]:
+            deadline.check(**{"serial log": self._host.serial_tail()})
         word, _, said = stdout.readline().decode().strip().partition(" ")
         if word != "ok":
             raise InfrastructureError(f"mapping pages of a guest in dom0: {said}", tried=line[:80])

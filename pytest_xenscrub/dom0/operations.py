@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from pytest_xenscrub.dom0.bindings import Xen
 from pytest_xenscrub.dom0.commands import Commands
+from pytest_xenscrub.dom0.progress import Clock, Stillness, io_bytes
 from pytest_xenscrub.dom0.watch import SAMPLE_SECONDS, Watch
 
 Facts = Dict[str, Any]
@@ -33,6 +34,8 @@ class Operations:
         self.xc = xc
         self.xen = Xen(xc)
         self.commands = Commands()
+        self.clock = Clock()
+        self.calls: Dict[int, Stillness] = {}
 
     # -- what it tells ------------------------------------------------------------------------
 
@@ -114,9 +117,58 @@ class Operations:
             file.write(text)
         return {}
 
-    def do_run(self, argv: Sequence[str], timeout: float) -> Facts:
-        """Run a command to its end, or its group's when its time is over."""
-        return self.commands.run(argv, timeout)
+    def do_starved(self, seconds: float) -> Facts:
+        """The host was kept from running for so long: no hang is counted from that time."""
+        self.clock.starved += seconds
+        return {}
+
+    def do_still(self, call: int, hang: float) -> Optional[Facts]:
+        """For how long nothing has moved while a daemon does a call; None while something does.
+
+        Args:
+            call: names the call; asked again and again while it lasts.
+            hang: for how long nothing may move, s.
+        """
+        stillness = self.calls.setdefault(call, Stillness(self.clock))
+        if self.moves(stillness, hang):
+            return None
+        return self.calls.pop(call).told()
+
+    def do_run(self, argv: Sequence[str], timeout: float, hang: Optional[float] = None) -> Facts:
+        """Run a command to its end; killed when its time is over, or when it hangs.
+
+        Args:
+            argv: the command.
+            timeout: for all of it, s.
+            hang: for how long nothing may move while it runs, s; None for as long as it likes.
+
+        Returns what `Commands.run` does, and "still": None, or for how long nothing moved.
+        """
+        end = self.clock.now() + timeout
+        stillness = Stillness(self.clock)
+        still: List[Facts] = []
+
+        def over(session: int) -> bool:
+            if hang is not None and not self.moves(stillness, hang, session):
+                still.append(stillness.told())
+            return bool(still) or self.clock.now() >= end
+
+        result = self.commands.run(argv, over)
+        result["still"] = still[0] if still else None
+        return result
+
+    def moves(self, stillness: Stillness, hang: float, session: Optional[int] = None) -> bool:
+        """Whether something has moved lately while a toolstack builds, moves or ends a domain."""
+        domains = [
+            [info["domid"], info["mem_kb"], info["dying"], info["shutdown"], info["crashed"]]
+            for info in self.xc.domain_getinfo(0, 1024)
+        ]
+        stillness.differs("domains", domains)
+        stillness.rises("free", self.xen.free_bytes())
+        # To look at all processes costs more, and only a move between disks needs it.
+        if stillness.seconds() >= hang / 4:
+            stillness.rises("io", io_bytes(session))
+        return stillness.seconds() < hang
 
     def do_abort(self) -> Facts:
         """Kill the commands that still run."""
@@ -155,6 +207,11 @@ class Operations:
             self.xc.sched_credit2_domain_set(domid, weight=weight)
         return {}
 
+    def memory_of_others(self, domid: int) -> List[List[int]]:
+        """The memory of every domain but one."""
+        domains = self.xc.domain_getinfo(0, 1024)
+        return [[info["domid"], info["mem_kb"]] for info in domains if info["domid"] != domid]
+
     def do_reclaim(
         self,
         domid: int,
@@ -162,6 +219,9 @@ class Operations:
         timeout: float,
         until: str,
         begun: Callable[[], None],
+        *,
+        hang: Optional[float] = None,
+        elsewhere: bool = False,
     ) -> Facts:
         """End a domain and watch its memory come back.
 
@@ -172,44 +232,53 @@ class Operations:
             timeout: when to stop watching, s from now.
             until: when to stop watching: "gone", "free" (its memory is) or "clean" (no backlog).
             begun: called when what the domain has was seen, and before the command is started.
+            hang: for how long nothing may move, s; None for as long as it likes.
+            elsewhere: as `Watch` has it.
 
         Returns the command's result under "command", and the moments "issued", "returned",
         "gone", "free" and "clean", None for those not seen in time; samples as
-        [at, free bytes, domain state or ""], backlog samples as [at, pages].
+        [at, free bytes, domain state or ""], backlog samples as [at, pages]; and "still", as
+        `Watch` has it: the command was killed then.
         """
         info = self.xen.domain(domid)
         if info is None:
             raise LookupError("there is no domain {}".format(domid))
-        result: Facts = {}
-        worker = None
-        if argv is not None:
-            words = argv
+        result: Facts = {"command": None}
 
-            def command() -> None:
-                result["command"] = self.commands.run(words, timeout)
+        def over(_: int) -> bool:
+            return watch.still is not None or self.clock.now() >= end
 
-            worker = threading.Thread(target=command, daemon=True)
+        def command(words: Sequence[str]) -> None:
+            result["command"] = self.commands.run(words, over)
+
+        worker = threading.Thread(target=command, args=(argv,), daemon=True)
         watch = Watch(
             lambda: self.xen.domain(domid),
             self.xen.free_bytes,
             lambda: sum(self.xen.backlog().values()),
             info=info,
-            running=None if worker is None else worker.is_alive,
+            running=None if argv is None else worker.is_alive,
             until=until,
+            clock=self.clock,
+            hang=hang,
+            elsewhere=elsewhere,
+            others=lambda: self.memory_of_others(domid),
         )
-        end = watch.issued + timeout
+        end = self.clock.now() + timeout
         begun()
-        if worker is not None:
+        if argv is not None:
             worker.start()
-        while time.monotonic() < end and not watch.look():
+        while self.clock.now() < end and not watch.look():
             time.sleep(SAMPLE_SECONDS)
-        if worker is not None:
-            worker.join(max(0.0, end - time.monotonic()) + 5)
-        ran = result.setdefault("command", None)
+        if argv is not None:
+            worker.join(5 + (0.0 if watch.still else max(0.0, end - self.clock.now())))
+        ran = result["command"]
         if ran is not None:
             watch.moments.update(issued=ran["issued"], returned=ran["returned"])
-        result.update(watch.moments, samples=watch.samples, backlog=watch.backlog)
-        return result
+        return {
+            **result, **watch.moments,
+            "samples": watch.samples, "backlog": watch.backlog, "still": watch.still,
+        }  # fmt: skip
 
 
 def cpu_model() -> str:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 LINES = 1000
 """A machine that crashes boots again at once, and says more than what it died of."""
 _CRASH = re.compile(r"Panic on CPU|Kernel panic|Hardware Dom0 crashed")
+_HANG = re.compile(
+    r"Watchdog timer detects|soft lockup|hard LOCKUP|blocked for more than \d+ sec|rcu.* stall"
+)
+"""What Xen's watchdog, and dom0's kernel, say of a CPU or a task that hangs."""
+_MARK_LINES = 3
+"""So many lines tell where an earlier look at a serial log ended."""
 _ONE_CRASH_LINES = 80
 """From dom0's panic to Xen's word on it there is a stack."""
 _BEFORE, _AFTER = 8, 3
@@ -34,6 +40,18 @@ def telling(log: str, lines: int) -> str:
     if crash:
         tail = ["[its last crash:]", *crash, "[its last lines:]", *tail]
     return "\n".join(tail)
+
+
+def crashed_since(before: str, now: str) -> bool:
+    """Whether a serial log tells of a crash or a hang that it did not tell of before.
+
+    Args:
+        before: the last `LINES` lines of it then.
+        now: the same now.
+    """
+    mark = "\n".join(before.splitlines()[-_MARK_LINES:])
+    fresh = now.rpartition(mark)[2] if mark else now
+    return bool(_CRASH.search(fresh) or _HANG.search(fresh))
 
 
 def _last_crash(said: Sequence[str]) -> Sequence[str]:

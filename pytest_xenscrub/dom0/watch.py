@@ -12,6 +12,8 @@ Plain Python 3.7, as the agent is.
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from pytest_xenscrub.dom0.progress import Clock, Stillness
+
 Facts = Dict[str, Any]
 
 # How often a dying domain is looked at: this bounds how exact "gone" and "free" are.
@@ -32,11 +34,16 @@ class Watch:
         info: the domain as it is now.
         running: whether what ends the domain is still at it; None where nothing of ours ends it.
         until: when all has been seen: "gone", "free" or "clean".
+        clock: stands still while the host is starved.
+        hang: for how long nothing may move, s; None for as long as it likes.
+        elsewhere: whether somebody else judges what ends the domain, for as long as it lives.
+        others: which memory other domains have.
 
     Attributes:
         moments: "issued", "returned", "gone", "free", "clean"; None for those not seen.
         samples: [at, free bytes, "alive", "dying" or ""].
         backlog: [at, pages].
+        still: once nothing has moved for too long: what did not, and how far it had come.
     """
 
     def __init__(
@@ -48,6 +55,10 @@ class Watch:
         info: Facts,
         running: Optional[Callable[[], bool]],
         until: str,
+        clock: Optional[Clock] = None,
+        hang: Optional[float] = None,
+        elsewhere: bool = False,
+        others: Callable[[], Any] = lambda: None,
     ) -> None:
         self.look_at_domain = look_at_domain
         self.free_bytes = free_bytes
@@ -60,7 +71,14 @@ class Watch:
         self.backlog: List[List[Any]] = []
         self.settled = False  # the domain is gone, and its memory is back
         self.next_backlog = 0.0
-        self.wanted = free_bytes() + info["mem_kb"] * 1024
+        self.hang = hang
+        self.elsewhere = elsewhere
+        self.others = others
+        self.others_before = others()
+        self.stillness = Stillness(clock or Clock())
+        self.still: Optional[Facts] = None
+        self.memory = info["mem_kb"] * 1024
+        self.wanted = free_bytes() + self.memory
         # Before anything is issued, this look costs what is measured nothing.
         self.look_at_backlog()
         self.issued = time.monotonic()
@@ -91,12 +109,42 @@ class Watch:
         if settled and not self.settled:
             self.settled = True
             self.next_backlog = at
-        if at >= self.next_backlog:
+        self.follow(info, free, state, running=self.running())
+        hangs = self.hangs(state)
+        if at >= self.next_backlog or hangs:
+            # Whatever a look costs, nothing is called a hang before the backlog was looked at.
             pages = self.look_at_backlog()
             if settled and pages == 0:
                 moments["clean"] = self.backlog[-1][0]
                 return True
+            if hangs and self.hangs(state):
+                # What is not free once the domain is gone, another one may have taken meanwhile.
+                if state or self.others() == self.others_before:
+                    self.still = self.how_far(state, free, pages)
+                return True
         return False
+
+    def hangs(self, state: str) -> bool:
+        """Whether nothing has moved for too long."""
+        if self.hang is None or (self.elsewhere and state == "alive"):
+            return False
+        return self.stillness.seconds() >= self.hang
+
+    def follow(self, info: Optional[Facts], free: int, state: str, *, running: bool) -> None:
+        """What of this look shows that something moves."""
+        self.stillness.differs("state", (state, running))
+        self.stillness.falls("pages", 0 if info is None else info["mem_kb"])
+        self.stillness.rises("free", free)
+
+    def how_far(self, state: str, free: int, pages: int) -> Facts:
+        """What has come back when nothing moved any more."""
+        return {
+            "state": state,
+            "memory_bytes": self.memory,
+            "freed_bytes": min(self.memory, max(0, self.memory - (self.wanted - free))),
+            "backlog_pages": pages,
+            **self.stillness.told(),
+        }
 
     def look_at_backlog(self) -> int:
         """How much is left to scrub; says when to look again."""
@@ -104,6 +152,7 @@ class Watch:
         pages = self.backlog_pages()
         at = time.monotonic()
         self.backlog.append([at, pages])
+        self.stillness.falls("backlog", pages)
         share = BACKLOG_SHARE_AFTER if self.settled else BACKLOG_SHARE
         self.next_backlog = at + (at - before) / share
         return pages

@@ -61,9 +61,11 @@ def build_kernel(cache: Path | None = None) -> Path:
         MissingToolError: gcc or the headers of Xen are not installed.
         InfrastructureError: it does not compile, or the cache cannot be written.
     """
+    cache = cache or _default_cache()
+    if shutil.which("gcc") is None and (kept := _built_before(cache)) is not None:
+        return kept
     gcc = _gcc()
-    cache = cache or cache_root() / "guest"
-    folder = cache / _key(gcc)
+    folder = cache / f"{_sources_key()}-{_compiler_key(gcc)}"
     kernel = folder / KERNEL
     if kernel.is_file():
         return kernel
@@ -80,6 +82,43 @@ def build_kernel(cache: Path | None = None) -> Path:
                 if not kernel.is_file():
                     raise
     return kernel
+
+
+def missing_for_kernel(cache: Path | None = None) -> dict[str, str]:
+    """What is not there to build the guest's kernel, and Debian's package of each.
+
+    Nothing is missing for a kernel that was built before.
+    """
+    cache = cache or _default_cache()
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        return {} if _built_before(cache) else {"gcc": "gcc", **_missing_headers(None)}
+    if (cache / f"{_sources_key()}-{_compiler_key(gcc)}" / KERNEL).is_file():
+        return {}
+    return _missing_headers(gcc)
+
+
+def _missing_headers(gcc: str | None) -> dict[str, str]:
+    missing = {"xen/xen.h": "libxen-dev"}
+    if gcc is None:
+        return {} if Path("/usr/include/xen/xen.h").is_file() else missing
+    command = [gcc, "-ffreestanding", "-fsyntax-only", "-xc", "-include", "stdint.h"]
+    done = subprocess.run(
+        [*command, "-include", "xen/xen.h", "/dev/null"],
+        capture_output=True,
+        timeout=GCC_TIMEOUT,
+        check=False,
+    )
+    return missing if done.returncode else {}
+
+
+def _default_cache() -> Path:
+    return cache_root() / "guest"
+
+
+def _built_before(cache: Path) -> Path | None:
+    """A kernel of these very sources, whichever compiler made it."""
+    return next(iter(sorted(cache.glob(f"{_sources_key()}-*/{KERNEL}"))), None)
 
 
 def _gcc() -> str:
@@ -128,15 +167,19 @@ def _gcc_version(gcc: str) -> str:
     return _run(gcc, "--version")
 
 
-def _key(gcc: str) -> str:
-    """Names a build by all that goes into it, but the headers: their layout is an ABI."""
+def _sources_key() -> str:
+    """Names a build by what goes into it, but the headers: their layout is an ABI."""
     digest = hashlib.sha256()
-    for part in (_gcc_version(gcc), *COMPILE, *LINK):
+    for part in (*COMPILE, *LINK):
         digest.update(part.encode() + b"\0")
     for path in sorted(SOURCES.iterdir()):
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _compiler_key(gcc: str) -> str:
+    return hashlib.sha256(_gcc_version(gcc).encode()).hexdigest()[:8]
 
 
 def _compile(gcc: str, kernel: Path) -> None:

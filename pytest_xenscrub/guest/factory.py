@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.identity import new_uuid
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
-CREATE_SECONDS = 120.0
 RESERVE_BYTES = 4 * MIB
 """Left free beside a guest that gets the rest: what Xen needs to keep that guest."""
 _RESERVE_SHARE = 1024
@@ -108,7 +106,7 @@ class GuestFactory:
         Raises:
             ConfigurationError: there is not so much memory.
             CommandError: the toolstack refused.
-            DeadlineExceededError: the toolstack hung.
+            XenHungError: the toolstack hung: nothing moved any more.
         """
         memory_bytes = memory_bytes // MIB * MIB
         free = self.dom0.free_bytes()
@@ -134,8 +132,9 @@ class GuestFactory:
             node=node,
         )
         self.live(f"{name}: creating {gib(memory_bytes)}")
-        deadline = Deadline.after(CREATE_SECONDS, f"{self.toolstack.name} create {name}")
+        deadline = self.dom0.patience(f"{self.toolstack.name} create {name}", memory_bytes)
         created = self.toolstack.create(config, deadline=deadline)
+        self.dom0.pace.saw(memory_bytes, created.seconds)
         guest = self.guests[number] = Guest(
             self.toolstack, self.dom0, config, created,
             live=self.live, heard=self._heard, given_back=self._given_back, witness=self.witness,

@@ -8,8 +8,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import GuestFailedError, HostStalledError
+from pytest_xenscrub.errors import GuestFailedError, HostSilentError, HostStalledError
 from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
 from pytest_xenscrub.guest.events import ErrorLine, Hello, Progress, Ranges, Ready, Resumed
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyroaring import BitMap64
 
+    from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.events import Event
@@ -27,21 +27,13 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.exposure import Recorder, Witness
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
 
-DESTROY_SECONDS = 120.0
-MOVE_SECONDS = 240.0
-READY_SECONDS = 30.0
-"""What a guest of no memory may take to start; more memory gets more, see `ready_seconds`."""
-SLOWEST_BYTES_PER_SECOND = 128 << 20
+MOVES = 4
+"""How often a move goes over all of a guest's memory, and its builder's: read, written, built."""
 _READ_SECONDS = 0.5
 _REBOOT_POLL_SECONDS = 0.05
 _TAIL = 15
 
 E = TypeVar("E")
-
-
-def ready_seconds(memory_bytes: int) -> float:
-    """How long a guest may take to read or fill its memory before it counts as hung, s."""
-    return READY_SECONDS + memory_bytes / SLOWEST_BYTES_PER_SECOND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +127,10 @@ class Guest(Account):
         Raises:
             GuestFailedError: it reported an error, or its console was closed.
             GuestProtocolError: it said something that cannot be.
-            DeadlineExceededError: it did not say it in time.
+            XenHungError: its console said nothing for too long, or not that in time.
+            UndecidedError: as that, but the host was starved meanwhile.
         """
+        quiet = self._dom0.patience(deadline.step, seconds=self._dom0.hang_seconds)
         while True:
             while self._undelivered:
                 event = self._undelivered.pop(0)
@@ -153,11 +147,13 @@ class Guest(Account):
                     )
                 if isinstance(event, kind):
                     return event
-            if deadline.passed:
-                raise deadline.error(**self.evidence())
+            deadline.check(**self.evidence())
+            if quiet.passed:
+                what = f"{deadline.step}: its console said nothing for {quiet.seconds:.0f} s"
+                raise quiet.error(what, **self.evidence())
             try:
                 self._dom0.check_alive(deadline.step)
-            except HostStalledError as error:
+            except (HostStalledError, HostSilentError) as error:
                 error.evidence.setdefault(f"console of {self.name}", self._last_lines())
                 raise
             try:
@@ -169,6 +165,8 @@ class Guest(Account):
                     todo="look for a domain crash in Xen's log",
                     evidence=self.evidence(),
                 ) from None
+            if data:
+                quiet = self._dom0.patience(deadline.step, seconds=self._dom0.hang_seconds)
             self._heard(self.name, data)
             self._undelivered += self._decoder.feed(data)
 
@@ -181,15 +179,21 @@ class Guest(Account):
 
     def ready(self, *, seconds: float | None = None) -> None:
         """Wait until it has done all that it was told to."""
-        limit = ready_seconds(self.memory_bytes) if seconds is None else seconds
-        deadline = Deadline.after(limit, f"{self.name}: {self.config.command_line}")
-        self.wait_for(Ready, deadline)
+        self._work(self.config.command_line, seconds)
 
     def do(self, action: str, *, seconds: float | None = None) -> None:
         """Have it do something more: an action as the kernel's `do=` has it; wait until done."""
         self.send(action)
-        limit = ready_seconds(self.memory_bytes) if seconds is None else seconds
-        self.wait_for(Ready, Deadline.after(limit, f"{self.name}: {action}"))
+        self._work(action, seconds)
+
+    def _work(self, actions: str, seconds: float | None) -> None:
+        begin = time.monotonic()
+        self.wait_for(Ready, self._patience(f"{self.name}: {actions}", seconds))
+        self._dom0.pace.saw(self.memory_bytes, time.monotonic() - begin)
+
+    def _patience(self, step: str, seconds: float | None, times: int = 1) -> Deadline:
+        """A deadline that suits its memory, or is so many seconds from now."""
+        return self._dom0.patience(step, times * self.memory_bytes, seconds=seconds)
 
     def send(self, action: str) -> None:
         """Tell it to do something, and do not wait."""
@@ -212,21 +216,21 @@ class Guest(Account):
 
     # -- its end --------------------------------------------------------------------------------
 
-    def destroy(self, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+    def destroy(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
         """Destroy it through the toolstack, watched in dom0 until its memory is clean."""
-        deadline = Deadline.after(seconds, f"{self._toolstack.name} destroy {self.name}")
+        deadline = self._patience(f"{self._toolstack.name} destroy {self.name}", seconds)
         self._live(f"{self.name}: destroying {gib(self.memory_bytes)}")
         recorder = self._record_bytes()
         with self._sampled() as seen:
             reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
         return self._ended("destroy", reclaim, recorder, seen)
 
-    def end(self, how: str, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+    def end(self, how: str, *, until: Until = "clean", seconds: float | None = None) -> Ended:
         """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
 
         After a reboot it goes on under another domain: see `follow_reboot`.
         """
-        deadline = Deadline.after(seconds, f"{self.name}: {how}")
+        deadline = self._patience(f"{self.name}: {how}", seconds)
         # What comes back after a reboot writes the same pattern again.
         recorder = None if how == "reboot" else self._record_bytes()
         with self._sampled() as seen:
@@ -242,6 +246,8 @@ class Guest(Account):
         self, how: str, reclaim: Reclaim, recorder: Recorder | None, seen: list[Samples]
     ) -> Ended:
         self.release()
+        last = max((at for at, _, _ in reclaim.samples), default=reclaim.issued)
+        self._dom0.pace.saw(self.memory_bytes, last - reclaim.issued)
         if recorder is not None:
             recorder.issued(reclaim.issued)
         return Ended(self, how, reclaim, recorder, *seen)
@@ -268,9 +274,9 @@ class Guest(Account):
             if sampling is not None:
                 seen.append(sampling.stop())
 
-    def follow_reboot(self, *, seconds: float = 60.0) -> None:
+    def follow_reboot(self, *, seconds: float | None = None) -> None:
         """After its reboot: find its new domain, and listen to its console from the start."""
-        deadline = Deadline.after(seconds, f"{self.name}: coming back after its reboot")
+        deadline = self._patience(f"{self.name}: coming back after its reboot", seconds, 2)
         self._find_again(deadline)
         self.events.clear()
         self._decoder = LineDecoder()
@@ -290,34 +296,34 @@ class Guest(Account):
 
     # -- its way to another domain ---------------------------------------------------------------
 
-    def save(self, *, until: Until = "clean", seconds: float = MOVE_SECONDS) -> Ended:
+    def save(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
         """Have it saved to dom0's disk, which ends its domain; watched like a destroy."""
-        deadline = Deadline.after(seconds, f"{self._toolstack.name} save {self.name}")
+        deadline = self._patience(f"{self._toolstack.name} save {self.name}", seconds, MOVES)
         self._left = self._record_bytes()
         reclaim = self._toolstack.save(self.domid, self.name, until=until, deadline=deadline)
         return self._ended("save", reclaim, self._left, [])
 
-    def restore(self, *, seconds: float = MOVE_SECONDS) -> Resumed:
+    def restore(self, *, seconds: float | None = None) -> Resumed:
         """Have it go on after `save`, in another domain.
 
         Its bytes in the frames that it had are watched no longer: it may be given some of them.
         """
         if self._left is not None:
             self._left.stop()
-        deadline = Deadline.after(seconds, f"{self._toolstack.name} restore {self.name}")
+        deadline = self._patience(f"{self._toolstack.name} restore {self.name}", seconds, MOVES)
         self._toolstack.restore(self.name, deadline)
         self._find_again(deadline)
         return self.wait_for(Resumed, deadline)
 
-    def checkpoint(self, *, seconds: float = MOVE_SECONDS) -> Resumed:
+    def checkpoint(self, *, seconds: float | None = None) -> Resumed:
         """Have it saved, and go on as if nothing had been."""
-        deadline = Deadline.after(seconds, f"{self._toolstack.name} checkpoint {self.name}")
+        deadline = self._patience(f"{self._toolstack.name} checkpoint {self.name}", seconds, MOVES)
         self._toolstack.checkpoint(self.domid, self.name, deadline)
         return self.wait_for(Resumed, deadline)
 
-    def migrate(self, *, seconds: float = MOVE_SECONDS) -> tuple[Ended, Resumed]:
+    def migrate(self, *, seconds: float | None = None) -> tuple[Ended, Resumed]:
         """Migrate it to this very host: the end of the domain that it was, and how it goes on."""
-        deadline = Deadline.after(seconds, f"{self._toolstack.name} migrate {self.name}")
+        deadline = self._patience(f"{self._toolstack.name} migrate {self.name}", seconds, MOVES)
         recorder = self._record_bytes()
         reclaim = self._toolstack.migrate(self.domid, until="gone", deadline=deadline)
         ended = self._ended("migrate", reclaim, recorder, [])

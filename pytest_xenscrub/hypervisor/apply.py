@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
 
+PROGRAM = {Kind.SEMANTIC: "spatch", Kind.PATCHES: "patch"}
+"""What applies a variant."""
 _SHOWN_LINES = 40
 
 

@@ -20,7 +20,7 @@ from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor import kconfig
 from pytest_xenscrub.hypervisor.apply import apply_variant
 from pytest_xenscrub.hypervisor.elf import build_id
-from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
+from pytest_xenscrub.hypervisor.process import Progress, missing, need, quiet, run
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
 from pytest_xenscrub.limits import usable_cpus
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.cache import Cache
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
+PROGRAMS = ("make", "gcc", "flex", "bison", "python3")
+"""What builds any Xen."""
 _RECORD = "artefact.json"
 _LAYOUT = "1"
 """Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
@@ -114,16 +116,24 @@ class Builder:
         """
         if not variant.builds:
             raise ConfigurationError(f"variant {variant.name} is not built")
-        need("make", "gcc", "flex", "bison", "python3", purpose="building Xen")
+        if (known := self.cached(variant, deadline)) is not None:
+            return known
+        need(*PROGRAMS, purpose="building Xen")
         key = self._key(variant, deadline)
         kept = self.cache.path(key)
-        if (kept / _RECORD).is_file():
-            return self._load(kept)
         base = None if variant.kind is Kind.STOCK else self._base(deadline)
         with self.cache.lock(key, deadline=deadline):
             if not (kept / _RECORD).is_file():
                 self._make(variant, kept, base, deadline)
         return self._load(kept)
+
+    def cached(self, variant: Variant, deadline: Deadline) -> Artefact | None:
+        """What was built of this before; where there is no gcc, by whichever compiler it was."""
+        if not missing("gcc"):
+            kept = [self.cache.path(self._key(variant, deadline))]
+        else:
+            kept = sorted(self.cache.root.glob(f"{self._inputs(variant)}-*"))
+        return next((self._load(path) for path in kept if (path / _RECORD).is_file()), None)
 
     def _base(self, deadline: Deadline) -> Path:
         """The tree as it is with its objects, which variants are copied from."""
@@ -133,13 +143,12 @@ class Builder:
     def _key(self, variant: Variant, deadline: Deadline) -> str:
         """Names everything that an artefact depends on."""
         _, compiler = run(["gcc", "-v"], deadline=deadline)
-        parts = [
-            _LAYOUT,
-            self.source.digest,
-            variant.digest,
-            *(option.line for option in self.options),
-            compiler,
-        ]
+        return f"{self._inputs(variant)}-{hashlib.sha256(compiler.encode()).hexdigest()[:8]}"
+
+    def _inputs(self, variant: Variant) -> str:
+        """Names everything that an artefact depends on, but the compiler."""
+        options = (option.line for option in self.options)
+        parts = [_LAYOUT, self.source.digest, variant.digest, *options]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
     def _make(self, variant: Variant, kept: Path, base: Path | None, deadline: Deadline) -> None:

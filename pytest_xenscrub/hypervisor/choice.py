@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.errors import ConfigurationError, XenScrubError
 from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
-from pytest_xenscrub.system_errors import explained
+from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_xenscrub.hypervisor.build import Artefact
+    from pytest_xenscrub.hypervisor.cache import Cache
     from pytest_xenscrub.hypervisor.interface import Interfaces
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
@@ -114,12 +115,51 @@ class Xens:
         """
         if name not in self._built:
             variant = self.variants[name]
-            try:
+            with told_as(f"Xen {name} cannot be built"):  # a disk is full, a file is closed to us
                 artefact = self._build(variant) if variant.builds else None
-            except OSError as error:  # a disk is full, a file may not be read
-                raise explained(error, f"Xen {name} cannot be built") from None
             self._built[name] = ChosenXen(variant, artefact, self._cmdline)
         return self._built[name]
+
+    def missing(self, names: Iterable[str], deadline: Deadline) -> dict[str, dict[str, str]]:
+        """What is not on this machine to make some of these Xens, for what it is needed.
+
+        Nothing is missing for what was built before.
+
+        Returns:
+            For each purpose what is missing, and Debian's package of that.
+        """
+        built = [self.variants[name] for name in names if self.variants[name].builds]
+        if not built:
+            return {}
+        from pytest_xenscrub.hypervisor import apply, build, process, source  # noqa: PLC0415
+        from pytest_xenscrub.hypervisor.cache import Cache  # noqa: PLC0415
+        from pytest_xenscrub.hypervisor.tools_needs import missing_packages  # noqa: PLC0415
+
+        lacking: dict[str, dict[str, str]] = {}
+        cache = Cache()
+        lacking[f"--xen-source={self._source}"] = process.missing(
+            *source.programs_for(self._source, cache)
+        )
+        for variant in built:
+            programs = [*build.PROGRAMS, *filter(None, [apply.PROGRAM.get(variant.kind)])]
+            missing = process.missing(*programs)
+            if missing and not self._was_built(variant, cache, deadline):
+                lacking[f"--xen-variant={variant.name}"] = missing
+        if self._build_tools:
+            lacking["--xen-tools=build"] = missing_packages(deadline)
+        return {purpose: missing for purpose, missing in lacking.items() if missing}
+
+    def _was_built(self, variant: Variant, cache: Cache, deadline: Deadline) -> bool:
+        from pytest_xenscrub.hypervisor.build import Builder  # noqa: PLC0415
+        from pytest_xenscrub.hypervisor.source import is_remote  # noqa: PLC0415
+
+        if self._tree is None and is_remote(self._source, cache):
+            return False
+        try:
+            builder = Builder(self._resolved(deadline), cache=cache, options=self._config)
+            return builder.cached(variant, deadline) is not None
+        except XenScrubError:
+            return False
 
     def tools_for(self, xen: ChosenXen, spoken: Interfaces, suite: str) -> ToolsArtefact | None:
         """The tools that must be put into dom0 to drive a Xen; None if dom0's own do.

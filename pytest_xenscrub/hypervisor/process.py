@@ -26,6 +26,7 @@ Progress = Callable[[str], None]
 
 PACKAGES = {
     "apt-get": "apt",
+    "dpkg": "dpkg",
     "bison": "bison",
     "dpkg-source": "dpkg-dev",
     "flex": "flex",
@@ -43,18 +44,25 @@ def quiet(_message: str) -> None:
     """A `Progress` that says nothing."""
 
 
+def missing(*programs: str) -> dict[str, str]:
+    """Those of some programs that are not there, and Debian's package of each."""
+    return {
+        program: PACKAGES.get(program, program)
+        for program in programs
+        if shutil.which(program) is None
+    }
+
+
 def need(*programs: str, purpose: str) -> None:
     """Check that programs are there before anything is begun.
 
     Raises:
         MissingToolError: naming all that lack, and the packages that have them.
     """
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        packages = " ".join(sorted({PACKAGES.get(program, program) for program in missing}))
+    if lacking := missing(*programs):
         raise MissingToolError(
-            f"{purpose}: not found on this machine: {', '.join(missing)}",
-            todo=f"apt-get install {packages}",
+            f"{purpose}: not found on this machine: {', '.join(lacking)}",
+            todo=f"apt-get install {' '.join(sorted(set(lacking.values())))}",
         )
 
 

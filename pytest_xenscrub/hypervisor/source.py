@@ -7,6 +7,7 @@ Whatever is named is only read; builds happen in copies of the tree that is kept
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import lzma
 import os
@@ -69,7 +70,7 @@ def resolve_source(
     job = _Job(spec, cache, deadline, progress)
     if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
         return _debian(job)
-    if "#" in spec or is_no_path(spec):
+    if _names_git(spec):
         repository, _, revision = spec.partition("#")
         return _git(job, repository, revision or "HEAD")
     path = path_of(spec)
@@ -86,19 +87,45 @@ def resolve_source(
     )
 
 
+def programs_for(spec: str, cache: Cache) -> tuple[str, ...]:
+    """The programs that are needed to get what SPEC means."""
+    if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
+        kept = _kept_debian(cache, spec.partition("=")[2])
+        return (("dpkg",) if len(kept) > 1 else ()) if kept else ("apt-get", "dpkg", "dpkg-source")
+    path = path_of(spec)
+    bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
+    return ("git",) if _names_git(spec) or bare else ()
+
+
+def is_remote(spec: str, cache: Cache) -> bool:
+    """Whether getting what SPEC means takes a network."""
+    if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
+        return not _kept_debian(cache, spec.partition("=")[2])
+    return _names_git(spec) and not Path(spec.partition("#")[0]).expanduser().is_dir()
+
+
+def _names_git(spec: str) -> bool:
+    return "#" in spec or is_no_path(spec)
+
+
+def _kept_debian(cache: Cache, wanted: str) -> list[Path]:
+    """The cache's trees of Debian's, all versions or the one wanted."""
+    return [path.parent for path in cache.path("source").glob(f"debian-{wanted or '*'}/xen")]
+
+
 def _debian(job: _Job) -> SourceTree:
     """Debian's source package `xen`: the newest version that the mirror really has."""
     wanted = job.spec.partition("=")[2]
     with job.cache.lock("source", DEBIAN, deadline=job.deadline):
-        kept = sorted(job.cache.path("source").glob(f"debian-{wanted or '*'}/xen"))
-        if kept:
-            return _described_debian(job.spec, kept[-1].parent, ())
+        if kept := {_version_of(path): path for path in _kept_debian(job.cache, wanted)}:
+            newest = newest_first(list(kept), deadline=job.deadline)[0]
+            return _described_debian(job.spec, kept[newest], ())
         with job.cache.scratch("debian") as scratch:
             apt = PrivateApt(scratch / "apt")
             job.progress("asking apt for Xen's source package")
             apt.update(deadline=job.deadline)
             versions = [v for v in apt.versions("xen", deadline=job.deadline) if wanted in ("", v)]
-            versions.sort(key=_version_key, reverse=True)
+            versions = newest_first(versions, deadline=job.deadline)
             notes: list[str] = []
             for version in versions:
                 files = scratch / "files"
@@ -129,14 +156,32 @@ def _debian(job: _Job) -> SourceTree:
 
 
 def _described_debian(spec: str, path: Path, notes: tuple[str, ...]) -> SourceTree:
-    version = path.name.removeprefix("debian-")
+    version = _version_of(path)
     digest = hashlib.sha256(path.name.encode()).hexdigest()[:DIGEST_LENGTH]
     return describe_tree(path, spec=spec, origin=f"Debian {version}", digest=digest, notes=notes)
 
 
-def _version_key(version: str) -> list[tuple[int, str]]:
-    """Orders Debian versions of one package well enough to try the newest first."""
-    return [(int(n or 0), text) for text, n in re.findall(r"(\D*)(\d*)", version)]
+def _version_of(tree: Path) -> str:
+    return tree.name.removeprefix("debian-")
+
+
+def newest_first(versions: list[str], *, deadline: Deadline) -> list[str]:
+    """Debian versions in dpkg's own order, in which `4.20.0~rc1-1` is older than `4.20.0-1`.
+
+    Raises:
+        MissingToolError: there is no dpkg.
+    """
+
+    def compare(one: str, other: str) -> int:
+        for operator, order in (("lt", -1), ("gt", 1)):
+            argv = ["dpkg", "--compare-versions", one, operator, other]
+            if run(argv, deadline=deadline)[0] == 0:
+                return order
+        return 0
+
+    if len(versions) > 1:
+        need("dpkg", purpose="--xen-source=debian")
+    return sorted(versions, key=functools.cmp_to_key(compare), reverse=True)
 
 
 def _git(job: _Job, repository: str, revision: str) -> SourceTree:

@@ -47,6 +47,21 @@ def need_packages(deadline: Deadline) -> str:
     Raises:
         MissingToolError: naming all that lack, in one line for apt-get.
     """
+    missing, python = _look(deadline)
+    if missing:
+        raise MissingToolError(
+            f"building Xen's tools: not found on this machine: {', '.join(sorted(missing))}",
+            todo=f"apt-get install {' '.join(sorted(set(missing.values())))}",
+        )
+    return python
+
+
+def missing_packages(deadline: Deadline) -> dict[str, str]:
+    """What is not there to build Xen's tools, and Debian's package of each."""
+    return _look(deadline)[0]
+
+
+def _look(deadline: Deadline) -> tuple[dict[str, str], str]:
     missing = {name: package for name, package in PROGRAMS.items() if not _has(name)}
     if not os.path.isfile(f"{FOUND_BY_AUTOTOOLS}/config.guess"):  # noqa: PTH113
         missing["config.guess"] = "autotools-dev"
@@ -57,12 +72,7 @@ def need_packages(deadline: Deadline) -> str:
         status, _ = run([PYTHON, "-c", "import distutils.core"], deadline=deadline)
         if status:
             missing["distutils"] = "python3-setuptools"
-    if missing:
-        raise MissingToolError(
-            f"building Xen's tools: not found on this machine: {', '.join(sorted(missing))}",
-            todo=f"apt-get install {' '.join(sorted(set(missing.values())))}",
-        )
-    return python
+    return missing, python
 
 
 def _has(program: str) -> bool:

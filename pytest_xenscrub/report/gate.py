@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_xenscrub.report.baseline import Comparison, Pair
-    from pytest_xenscrub.scrub.row import Metric
+    from pytest_xenscrub.scrub.row import Metric, Row
 
 _STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "median": statistics.median,
@@ -63,22 +63,45 @@ def parse_limit(text: str) -> Limit:
     return Limit(known[name], statistic, float(digits) / 100)
 
 
+def left_out(comparison: Comparison) -> list[str]:
+    """What no limit is held to, a line each: figures of a host that was starved meanwhile."""
+    lines = []
+    for pair in comparison.pairs:
+        for rows, run in ((pair.then, "the earlier run"), (pair.now, "this run")):
+            if starved := sum(row.too_starved for row in rows):
+                lines.append(
+                    f"left out: {pair.name}: {starved} of {len(rows)} of {run}: other work kept"
+                    " the host from running"
+                )
+    return lines
+
+
 def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
-    """Why the run fails, a line each; empty where every limit was compared and is kept."""
+    """Why the run fails, a line each; empty where every limit was compared and is kept.
+
+    Figures of a starved host are left out: they neither break a limit nor keep it.
+    """
     faults = [f"not compared: {line}" for line in comparison.mismatches]
+    fed = " on a host that was not starved" if left_out(comparison) else ""
     for limit in limits:
         compared = False
         for pair in comparison.pairs:
-            before, after = values(pair.then, limit.metric), values(pair.now, limit.metric)
+            if not (then := _fed(pair.then)) or not (now := _fed(pair.now)):
+                continue
+            before, after = values(then, limit.metric), values(now, limit.metric)
             if before or after:
                 compared = True
                 faults += _judge(limit, pair, before, after)
         if not compared:
             faults.append(
                 f"not compared: {limit.metric.name} {limit.statistic}: measured by no test that"
-                " both runs have"
+                f" both runs have{fed}"
             )
     return faults
+
+
+def _fed(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if not row.too_starved]
 
 
 def _judge(limit: Limit, pair: Pair, before: list[float], after: list[float]) -> Iterator[str]:

@@ -100,6 +100,12 @@ class Logs:
             xml.node_reporter(report).append(element)
 
 
+def add_suite_property(config: pytest.Config, name: str, value: object) -> None:
+    """Write a property of the whole run into JUnit, if it is written."""
+    if (xml := config.stash.get(xml_key, None)) is not None:
+        xml.add_global_property(name, value)
+
+
 def file_name(text: str) -> str:
     """A name for a file, of a test's id or a host's name; another one for each."""
     name = re.sub(r"[^\w.-]+", "_", text).strip("_.")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.options import Settings
     from pytest_xenscrub.report.baseline import Comparison
+    from pytest_xenscrub.report.judged import Proof
     from pytest_xenscrub.report.plots.frames import FrameMap
     from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Row, Setting
@@ -24,6 +25,7 @@ class Records:
     Attributes:
         comparison: with an earlier run, at the end, if one was asked for.
         faults: why the run fails though its tests may have passed (`--xen-fail-if`).
+        left_out: what `--xen-fail-if` was not held to, and why.
 
     Args:
         settings: what the user asked for.
@@ -32,6 +34,7 @@ class Records:
     def __init__(self, settings: Settings) -> None:
         self.comparison: Comparison | None = None
         self.faults: list[str] = []
+        self.left_out: list[str] = []
         self._settings = settings
         self._rows: dict[str, Row] = {}
         self._maps: dict[str, FrameMap] = {}
@@ -70,6 +73,15 @@ class Records:
         if known is None or (known.state == "clean" and not verdict.clean):
             self._maps[variant] = frame_map(verdict, f"{test_name(row)} on {variant}")
 
+    def proven(self, proof: Proof, run: str, started: str, status: int) -> None:
+        """Keep what the whole run comes to."""
+        if self._settings.results is not None:
+            from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+            ResultsFile(self._settings.results).append_run(
+                run, {"started": started, "status": status, **proof.as_dict()}
+            )
+
     # -- at the end -----------------------------------------------------------------------------
 
     def rows(self, reporter: pytest.TerminalReporter) -> list[Row]:
@@ -94,13 +106,19 @@ class Records:
         if self._settings.compare is None:
             return True
         from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
-        from pytest_xenscrub.report.gate import verdicts  # noqa: PLC0415
+        from pytest_xenscrub.report.gate import left_out, verdicts  # noqa: PLC0415
 
         rows = [] if reporter is None else self.rows(reporter)
         self.comparison = compare_runs(self._settings.compare, rows)
         if self._settings.fail_if:
             self.faults = verdicts(self._settings.fail_if, self.comparison)
+            self.left_out = left_out(self.comparison)
         return not self.faults
+
+    @property
+    def worse(self) -> bool:
+        """Whether a figure is worse than allowed; one that was not compared is not."""
+        return any(fault.startswith("worse: ") for fault in self.faults)
 
     def tell(
         self,
@@ -124,7 +142,7 @@ class Records:
         print_summary(
             reporter, rows,
             first=first(), repeated=self._settings.repeat > 1,
-            comparison=self.comparison, faults=self.faults,
+            comparison=self.comparison, faults=self.faults, left_out=self.left_out,
             profile=self._profile(rows, no_profile),
         )  # fmt: skip
         self._draw(rows, reporter)

@@ -67,6 +67,13 @@ class ResultsFile:
             {"id": f"{setting.test}#fit-{metric}", "fit": metric, **asdict(setting), **line}
         )
 
+    def append_run(self, run: str, known: dict[str, object]) -> None:
+        """Write what a whole run comes to; such a line has it as `run`.
+
+        `fit` is in it for the readers of earlier versions, which pass over a line that has one.
+        """
+        self._write({"id": f"{run}#run", "fit": None, "run": known})
+
     def _write(self, record: dict[str, object]) -> None:
         """Write a line, all of it or nothing.
 
@@ -118,7 +125,7 @@ def read_results(path: Path) -> list[Row]:
     for number, line in enumerate(lines, 1):
         try:
             flat = json.loads(line)
-            if "fit" in flat:
+            if "fit" in flat or "run" in flat:
                 continue  # it follows from the rows
             row = row_from(flat)
         except (TypeError, ValueError, AttributeError):

@@ -9,7 +9,7 @@ from pytest_xenscrub.report.baseline import render_baseline
 from pytest_xenscrub.report.compare import render_comparison
 from pytest_xenscrub.report.fits import render_fits
 from pytest_xenscrub.report.repeats import NOTE, render_repeats
-from pytest_xenscrub.report.table import FIRST, UNITS, legend, render
+from pytest_xenscrub.report.table import FIRST, STARVED, UNITS, legend, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,7 @@ def print_summary(
     repeated: bool,
     comparison: Comparison | None,
     faults: Sequence[str],
+    left_out: Sequence[str],
     profile: str,
 ) -> None:
     """Print what was measured: at -q without titles, at -qq only why the run fails.
@@ -39,6 +40,7 @@ def print_summary(
         repeated: whether measurements were to be repeated.
         comparison: with an earlier run, if one was asked for.
         faults: why the run fails, a line each.
+        left_out: what no limit was held to, a line each.
         profile: where the CPUs were, if that was asked for.
     """
     verbosity = reporter.config.option.verbose
@@ -54,6 +56,7 @@ def print_summary(
 
     hosts = sorted({describe(row) for row in rows})
     marks = [FIRST] if any(row.first_after_boot for row in rows) else []
+    marks += [STARVED] if any(row.too_starved for row in rows) else []
     units = legend() if verbosity > 0 else [UNITS]
     section("memory of destroyed guests", [*hosts, *units, *marks], render(rows))
     if repeated:
@@ -65,9 +68,12 @@ def print_summary(
         refused = [f"not compared: {line}" for line in comparison.mismatches]
         body = "\n".join([*refused, render_baseline(comparison)]).strip()
         section("compared with an earlier run", list(_then_and_now(comparison)), body)
+    if left_out and not faults and verbosity >= 0:
+        reporter.section("--xen-fail-if: left out")
     if faults:
         reporter.section("--xen-fail-if: failed", red=True)
-        for line in faults:
+    if faults or verbosity >= 0:
+        for line in (*faults, *left_out):
             reporter.write_line(line)
 
 

@@ -65,6 +65,9 @@ UNITS = ", ".join(
     ["times in s (dom0's clock; fill and probe the guest's own)"]
     + [f"{m.column} in {m.unit.name}" for m in COLUMNS if m.unit not in (SECONDS, SHARE)]
 )
+STARVED = (
+    "~ this machine kept the host from running for too much of the test: no comparison rests on it"
+)
 FIRST = "* with the first end after a boot, when caches are cold; left out where there are others"
 _LEFT = ("test", "toolstack", "variant", "Xen", "verdict")
 
@@ -120,8 +123,9 @@ def spread(values: Iterable[float | None], unit: Unit = SECONDS) -> str:
 
 
 def count(group: Sequence[Row]) -> str:
-    """How many; nothing for one, and a mark where the first end after a boot is among them."""
+    """How many; nothing for one, and a mark for the first end after a boot, or a starved host."""
     mark = "*" if any(row.first_after_boot for row in group) else ""
+    mark += "~" if any(row.too_starved for row in group) else ""
     return (f"{len(group)}" if len(group) > 1 else "") + mark
 
 

@@ -60,7 +60,7 @@ class Probe:
             GuestFailedError: a probe failed.
             GuestProtocolError: a probe's report is mangled: no verdict rests on that.
             DisagreementError: a probe's report is not what is in RAM, seen from outside.
-            DeadlineExceededError: something hung.
+            XenHungError: something hung.
         """
         probes: list[Guest] = []
         while True:

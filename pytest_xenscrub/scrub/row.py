@@ -146,6 +146,8 @@ class Row:
         verdict: clean, residue or unproven; None where nothing was probed.
         first_after_boot: whether it is the first end measured since the host booted, or was
             woken: caches are cold then, and it is no repeat of the others.
+        too_starved: whether its host was starved for more of the test than was allowed: its times
+            are this machine's as well, and no comparison may rest on them.
         series: how its memory came back, against time; for the results' file alone.
     """
 
@@ -214,10 +216,14 @@ class Row:
         SHARE, "freed frames that were read, or seen from outside, ÷ freed frames", column="",
         more_is_better=True, least=True,
     )  # fmt: skip
+    starved: float | None = metric(
+        SHARE, "of the test's time, that in which other work kept the host from running", column=""
+    )
     exposure_curve: list[list[float]] | None = None
     profile: dict[str, object] | None = None
     verdict: str | None = None
     first_after_boot: bool = False
+    too_starved: bool = False
     series: Series = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property

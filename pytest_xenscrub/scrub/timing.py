@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.deadline import STARVED_SHARE
 from pytest_xenscrub.guest.events import Filled
 from pytest_xenscrub.scrub.profile import profile_of
 from pytest_xenscrub.scrub.row import Row
@@ -28,6 +30,8 @@ class Timings:
         setting: where they come from.
         changed: told of each row that is new or has more in it: results are kept as they happen.
         first_after_boot: whether nothing was measured since the host booted; asked once a row.
+        starved_seconds: how long the host has been kept from running so far, s.
+        max_starvation: share of the test's time above which its rows are marked for that.
     """
 
     def __init__(
@@ -36,12 +40,18 @@ class Timings:
         changed: Callable[[Row], None] = lambda _: None,
         *,
         first_after_boot: Callable[[], bool] = lambda: False,
+        starved_seconds: Callable[[], float] = lambda: 0.0,
+        max_starvation: float = STARVED_SHARE,
     ) -> None:
         self.setting = setting
         self._first_after_boot = first_after_boot
         self.rows: list[Row] = []
         self._changed = changed
         self._exposed: list[tuple[Row, Recorder]] = []
+        self._starved_seconds = starved_seconds
+        self._max_starvation = max_starvation
+        self._begin = time.monotonic()
+        self._starved_before = starved_seconds()
 
     def record(self, ended: Ended) -> Row:
         """A row for a guest that has ended."""
@@ -71,6 +81,7 @@ class Timings:
             profile=None if seen is None else profile_of(seen, destroy).as_dict(),
         )
         self.rows.append(row)
+        self._mark_starved()
         self._changed(row)
         if ended.recorder is not None:
             self._exposed.append((row, ended.recorder))
@@ -106,8 +117,21 @@ class Timings:
             row.verdict = verdict.state
             self._changed(row)
 
+    def _mark_starved(self) -> None:
+        """Write into every row how starved the host has been since the test began."""
+        starved = max(0.0, self._starved_seconds() - self._starved_before)
+        share = min(1.0, starved / max(1e-3, time.monotonic() - self._begin))
+        for row in self.rows:
+            row.starved = share
+            row.too_starved = share > self._max_starvation
+
     def close(self) -> None:
         """Stop looking at what guests left in RAM; what was seen of it goes into their rows."""
+        before = [row.too_starved for row in self.rows]
+        self._mark_starved()
+        for row, was in zip(self.rows, before, strict=True):
+            if row.too_starved != was:
+                self._changed(row)
         exposed, self._exposed = self._exposed, []
         for row, recorder in exposed:
             exposure = recorder.finish()

@@ -7,10 +7,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import XenScrubError
 from pytest_xenscrub.guest.events import Filled, Hello, Verified
-from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.dom0.answers import Until
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.guest.guest import Ended, Guest
     from pytest_xenscrub.toolstack.protocol import OnCrash
-
-DRAIN_SECONDS = 120.0
 
 T = TypeVar("T")
 
@@ -81,7 +77,8 @@ class Victim:
             DisagreementError: from outside its frames are not seen to hold what it wrote.
         """
         guests = self._guests
-        guests.dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "backlog of earlier guests"))
+        dom0 = guests.dom0
+        dom0.wait_drained(dom0.patience("backlog of earlier guests", dom0.total_bytes))
         self._guest = guests.create("victim", self.memory_bytes, actions, on_crash=self.on_crash)
         self._guest.ready()
         self._prove()
@@ -105,22 +102,22 @@ class Victim:
         """The frames that it has now (MFNs)."""
         return self.guest.frames
 
-    def destroy(self, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+    def destroy(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
         """Destroy it through the toolstack and watch its memory come back.
 
         Args:
             until: return when it is "gone", its memory is "free", or the backlog is 0 ("clean").
-            seconds: what that may take.
+            seconds: what that may take in all; None for what suits its memory and this host.
         """
         return self.guest.destroy(until=until, seconds=seconds)
 
     def start_destroy(
-        self, *, until: Until = "free", seconds: float = DESTROY_SECONDS
+        self, *, until: Until = "free", seconds: float | None = None
     ) -> Future[Ended]:
         """As `destroy`, and go on while it dies: `result()` waits for it, `done()` tells."""
         return in_background(lambda: self.guest.destroy(until=until, seconds=seconds))
 
-    def end(self, how: str, *, until: Until = "clean", seconds: float = DESTROY_SECONDS) -> Ended:
+    def end(self, how: str, *, until: Until = "clean", seconds: float | None = None) -> Ended:
         """Have it end by itself: "crash", "poweroff" or "reboot"."""
         return self.guest.end(how, until=until, seconds=seconds)
 

@@ -109,7 +109,7 @@ class Toolstack(Protocol):
 
         Raises:
             CommandError: the toolstack refused.
-            DeadlineExceededError: it hung.
+            XenHungError: it hung.
         """
 
     def console(self, domid: int) -> Console:
@@ -138,14 +138,14 @@ class Toolstack(Protocol):
 
         Raises:
             CommandError: the toolstack, or the guest, could not.
-            DeadlineExceededError: it hung.
+            XenHungError: it hung.
         """
 
     def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:
         """Save a domain as `save` does, and have it go on as what it was.
 
         Raises:
-            MissingToolError: this toolstack cannot; else as `save`.
+            NotApplicableError: this toolstack cannot; else as `save`.
         """
 
     def restore(self, name: str, deadline: Deadline) -> None:
@@ -155,7 +155,7 @@ class Toolstack(Protocol):
         """Migrate a running domain to this very host; what is watched is the one that it leaves.
 
         Raises:
-            MissingToolError: this toolstack cannot; else as `save`.
+            NotApplicableError: this toolstack cannot; else as `save`.
         """
 
     def clean(self) -> None:

@@ -8,8 +8,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import DeadlineExceededError, InfrastructureError
+from pytest_xenscrub.deadline import OUT_OF_TIME, Deadline
+from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.identity import is_of_run
 
 if TYPE_CHECKING:
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.toolstack.protocol import Listed
 
-_INSTALL_SECONDS = 30.0
-_CLEAN_SECONDS = 60.0
-_CLOSE_SECONDS = 10.0
+_INSTALL_SECONDS = 120.0
+_CLOSE_SECONDS = 60.0
 _DISK = "/var/lib/xen"
 """Where dom0 has room for saved domains: /run is part of its memory."""
 _DYING_SECONDS = 5.0
@@ -61,6 +60,7 @@ class TaggedDomains(ABC):
         """Destroy a domain that is left, and do not watch it."""
 
     def _deadline(self, seconds: float, what: str) -> Deadline:
+        """For what is around Xen."""
         return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
 
     def _ours(self, deadline: Deadline) -> dict[int, str]:
@@ -97,8 +97,13 @@ class TaggedDomains(ABC):
         self, domid: int, leave: Callable[[], object], *, until: Until, deadline: Deadline
     ) -> Reclaim:
         """Watch a domain that no command of the agent's ends: `leave` does."""
-        watch = self.dom0.watch(domid, None, until=until, deadline=deadline)
-        leave()
+        watch = self.dom0.watch(domid, None, until=until, deadline=deadline, elsewhere=True)
+        try:
+            leave()
+        except OUT_OF_TIME:
+            if watch.done:
+                watch.result()  # says how far it had come, if it has seen the same
+            raise
         return watch.result()
 
     def _shell(self, script: str, deadline: Deadline) -> str:
@@ -112,19 +117,18 @@ class TaggedDomains(ABC):
 
         Raises:
             InfrastructureError: some are left; says which, and what to do.
-            DeadlineExceededError: the toolstack hung.
+            XenHungError: the toolstack hung.
         """
         # Whoever waited for it was interrupted, or it would have ended.
         self.dom0.abort()
         # The agent sees in a millisecond that nothing is left, which a toolstack takes long for.
         if self._domids() <= self._before:
             return
-        deadline = self._deadline(_CLEAN_SECONDS, "removing this run's guests")
+        step = f"{self.dom0.host.name}: removing this run's guests"
+        deadline = self.dom0.patience(step, self.dom0.total_bytes)
         for domid in self._ours(deadline):
             try:
                 self._end(domid, deadline)
-            except DeadlineExceededError:
-                raise
             except InfrastructureError:
                 # It may have ended by itself in between: what counts is what is left.
                 continue

@@ -7,7 +7,7 @@ import functools
 import json
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.errors import CommandError, InfrastructureError, MissingToolError
+from pytest_xenscrub.errors import CommandError, InfrastructureError, NotApplicableError
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
 from pytest_xenscrub.toolstack.tagged import TaggedDomains
 from pytest_xenscrub.toolstack.xl_console import XlConsole
@@ -152,7 +152,7 @@ class Xl(TaggedDomains):
             )
         except CommandError as error:
             if _NO_LOG in error.evidence["stderr"]:
-                raise MissingToolError(
+                raise NotApplicableError(
                     f"{self.dom0.host.name}: this Xen migrates no live PV guest: it was built"
                     " without shadow paging, and so cannot log what the guest writes meanwhile",
                     todo="build one: --xen-variant=stock --xen-config=SHADOW_PAGING=y",

@@ -5,23 +5,24 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS
+
 from .suite import RUN_SECONDS, run_suite
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 30)]
 
 
 @pytest.mark.parametrize("variant", ["as-is", "noscrub"])
-def test_probe_that_skips_pages_is_caught_and_ends_the_session(variant: str) -> None:
+def test_probe_that_skips_pages_is_caught_and_the_session_goes_on(variant: str) -> None:
     """On a Xen that scrubs it is caught over what a live guest gave back dirty."""
     status, output = run_suite(
         "-p", "tests.lab.blind_probe", f"--xen-variant={variant}",
         "-k", "ballooned_pages_are_found or conserved or destroyed_guest_leaves",
     )  # fmt: skip
-    assert status == pytest.ExitCode.INTERRUPTED, output
+    assert status in (pytest.ExitCode.TESTS_FAILED, INFRASTRUCTURE_STATUS), output
     assert "called frames clean which hold data, seen from outside" in output, output
     assert "this is an error of ours" in output, output
-    assert "1 error" in output, output
-    assert "passed" not in output.splitlines()[-1], output
+    assert "error" in output, output
 
 
 def test_copy_in_dom0_is_found_and_told_whose_it_is() -> None:

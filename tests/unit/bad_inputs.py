@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from typing import TYPE_CHECKING
 
-from bad_input import EMULATED, NAMELESS, Bad
+from bad_input import EMULATED, NAMELESS, Bad, Setup
 
 from pytest_xenscrub.limits import Memory
 
@@ -53,7 +53,7 @@ SMALL_DISK = (
 # -- what has to be set up -------------------------------------------------------------------------
 
 
-def closed_file(name: str) -> object:
+def closed_file(name: str) -> Setup:
     def setup(here: Path, _: pytest.MonkeyPatch) -> None:
         (here / name).chmod(0)
 
@@ -208,7 +208,7 @@ FILES = (
     argument("results of too long a name", f"results={'x' * 300}", "File name too long"),
     argument("results in nobody's home", "results=~nobody7/results", "home is not known"),
     Bad("results that may not be written", ("--xen-results=results",), "Permission denied",
-        files={"results": ""}, setup=closed_file("results"), prefix=NAMELESS),  # type: ignore[arg-type]
+        files={"results": ""}, setup=closed_file("results"), prefix=NAMELESS),
     Bad("results on a full disk", (EMULATED, "--xen-results=/dev/full"), "No space left", 75,
         test=RECORDS),
     argument("an earlier run that is not there", "compare=no", "there is no such file"),
@@ -219,7 +219,7 @@ FILES = (
     argument("an earlier run of nothing", "compare=old", "there is no result in it",
              files={"old": ""}),
     Bad("an earlier run that may not be read", ("--xen-compare=old",), "may not read it",
-        files={"old": ""}, setup=closed_file("old"), prefix=NAMELESS),  # type: ignore[arg-type]
+        files={"old": ""}, setup=closed_file("old"), prefix=NAMELESS),
     argument("logs in a file", "logs=test_it.py", "cannot be made"),
     argument("logs below a file", "logs=test_it.py/logs", "cannot be made"),
     argument("plots in a file", "plots=test_it.py", "cannot be made"),
@@ -302,6 +302,9 @@ ENVIRONMENTS = (
         files={"cache": ""}, env={"XDG_CACHE_HOME": "{here}/cache"}),
     Bad("cache: HOME may not be written", (EMULATED,), "the cache cannot be written", 75,
         env={"XDG_CACHE_HOME": None, "HOME": "{here}"}, setup=closed_folder, prefix=NAMELESS),
+    Bad("cache: closed to this user", (EMULATED,), "Permission denied", 75, prefix=NAMELESS,
+        files={"cache/pytest-xenscrub/": ""}, env={"XDG_CACHE_HOME": "{here}/cache"},
+        setup=closed_file("cache")),
     Bad("cache: its disk is full", (EMULATED,), "No space left", 75, setup=disk,
         env={"XDG_CACHE_HOME": "{here}/disk"}, prefix=SMALL_DISK),
     Bad("image: no user namespaces", (EMULATED,), "this user may have no user namespace", 75,

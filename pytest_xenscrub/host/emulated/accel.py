@@ -32,6 +32,12 @@ KVM = Accel("KVM", "kvm", "host")
 TCG = Accel("TCG", "tcg,thread=multi", "qemu64")
 
 
+def missing_qemu() -> dict[str, str]:
+    """The programs of QEMU's that are not there, and Debian's package of each."""
+    programs = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"}
+    return {name: package for name, package in programs.items() if shutil.which(name) is None}
+
+
 def qemu_path() -> str:
     """Where QEMU is.
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.cache_folder import CacheUnusableError
-from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
 from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
@@ -62,8 +62,11 @@ class EmulatedHost:
         image: dom0's image.
     """
 
-    def __init__(self, spec: MachineSpec, image: Image, progress: Progress) -> None:
+    def __init__(
+        self, spec: MachineSpec, image: Image, progress: Progress, hang_seconds: float
+    ) -> None:
         self._spec = spec
+        self._hang_seconds = hang_seconds
         self.image = image
         self._progress = progress
         self._qemu = qemu_path()
@@ -80,21 +83,30 @@ class EmulatedHost:
         self.started = "cold"
 
     @classmethod
-    def start(cls, spec: MachineSpec, *, progress: Progress, deadline: Deadline) -> EmulatedHost:
+    def start(
+        cls,
+        spec: MachineSpec,
+        *,
+        progress: Progress,
+        deadline: Deadline,
+        hang_seconds: float = HANG_SECONDS,
+    ) -> EmulatedHost:
         """Start an emulated host: from a saved machine if there is one, else boot and save it.
 
         Args:
             spec: the machine wanted.
             progress: called with a line for the user where something takes long.
             deadline: for all of it, a build of the image included.
+            hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
 
         Raises:
             MissingToolError: QEMU, or what builds the image, is not installed.
             InfrastructureError: it could not be built or started.
+            XenHungError: Xen was started, and hangs.
             DeadlineExceededError: it did not come up in time.
         """
         image = ensure_image(spec.suite, progress=progress, deadline=deadline)
-        host = cls(spec, image, progress)
+        host = cls(spec, image, progress, hang_seconds)
         try:
             host._power_on(deadline)
         except BaseException:
@@ -175,7 +187,7 @@ class EmulatedHost:
                 self.image, self._spec, self._qemu, self._accel,
                 snapshot=snapshot, deadline=deadline,
             )  # fmt: skip
-            self._machine.wait_banner(deadline)
+            self._machine.wait_banner(deadline, hang_seconds=self._hang_seconds)
             config = write_ssh_config(self._machine.folder, _ALIAS, self._machine.port, self.image)
             self._ssh = SshHost(
                 Target(_ALIAS), config=config, serial=self._machine.serial_tail,
@@ -194,7 +206,7 @@ class EmulatedHost:
         """Save the machine that has just booted, idle and alone; it is no error if that fails."""
         machine, ssh = self._running, self._session
         try:
-            ssh.run(["sh", "-c", _IDLE], deadline=deadline.within(90, "idle host"))
+            ssh.run(["sh", "-c", _IDLE], deadline=deadline.within(300, "idle host"))
             ssh.disconnect()
             time.sleep(0.5)
             self._store.make(

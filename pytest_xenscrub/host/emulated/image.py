@@ -180,6 +180,22 @@ def locked(path: Path, deadline: Deadline, progress: Progress) -> Iterator[None]
         lock.release()
 
 
+def _image_folder(suite: str) -> Path:
+    return cache_root() / "image" / f"{suite}-{recipe_hash(suite)}"
+
+
+def missing_for_image(suite: str) -> dict[str, str]:
+    """What is not there to build the image of `suite`, and Debian's package of each.
+
+    Nothing is missing for an image that the cache has.
+    """
+    if _image_folder(suite).is_dir():
+        return {}
+    tools = _TOOLS if os.geteuid() == 0 else _TOOLS | _TOOLS_UNPRIVILEGED
+    path = search_path()
+    return {tool: pkg for tool, pkg in tools.items() if shutil.which(tool, path=path) is None}
+
+
 def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image:
     """The image of `suite`, built now if the cache does not have it.
 
@@ -188,19 +204,16 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
         InfrastructureError: the build failed, or cannot be done here.
         DeadlineExceededError: the build took too long.
     """
-    name = f"{suite}-{recipe_hash(suite)}"
-    folder = cache_root() / "image" / name
+    folder = _image_folder(suite)
     if folder.is_dir():
         with contextlib.suppress(OSError):
             os.utime(folder)
         return Image(folder)
-    tools = _TOOLS if os.geteuid() == 0 else _TOOLS | _TOOLS_UNPRIVILEGED
-    for tool, package in tools.items():
-        if shutil.which(tool, path=search_path()) is None:
-            raise MissingToolError(
-                f"{tool} is not installed, and the emulated host's image is built with it",
-                todo=f"apt-get install {package}",
-            )
+    if missing := missing_for_image(suite):
+        raise MissingToolError(
+            f"the emulated host's image cannot be built, not installed: {', '.join(missing)}",
+            todo=f"apt-get install {' '.join(sorted(set(missing.values())))}",
+        )
     check_namespaces()
     need_room(folder.parent, _BUILD_BYTES, f"building the image of a Debian {suite} dom0")
     build_once(

@@ -12,12 +12,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_xenscrub.deadline import HANG_SECONDS
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host import spawn
+from pytest_xenscrub.host.emulated.boot import BootWatch
 from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 from pytest_xenscrub.host.emulated.qmp import Qmp
 from pytest_xenscrub.host.emulated.ram import Ram
-from pytest_xenscrub.host.emulated.starvation import starved_seconds
+from pytest_xenscrub.host.emulated.starvation import starved_seconds, stolen_seconds
 from pytest_xenscrub.host.memory import HostMemory, parse_map
 from pytest_xenscrub.host.rundir import RunFolder
 from pytest_xenscrub.system_errors import explained
@@ -251,7 +253,9 @@ class Machine:
 
     def starved_seconds(self) -> float:
         """How long its CPUs have waited so far for those of this machine, s."""
-        return 0.0 if self.process is None else starved_seconds(self.process.pid, self._cpus)
+        if self.process is None:
+            return 0.0
+        return starved_seconds(self.process.pid, self._cpus) + stolen_seconds()
 
     def memory(self) -> HostMemory:
         """Its RAM, and where the machine has it."""
@@ -272,15 +276,26 @@ class Machine:
             raise InfrastructureError("QEMU did not say which port it forwards", tried=text)
         return int(match.group(1))
 
-    def wait_banner(self, deadline: Deadline) -> None:
+    def _disk_bytes(self) -> int:
+        stats = [device["stats"] for device in self.qmp("query-blockstats", seconds=10)]
+        return sum(stat["rd_bytes"] + stat["wr_bytes"] for stat in stats)
+
+    def wait_banner(self, deadline: Deadline, *, hang_seconds: float = HANG_SECONDS) -> None:
         """Wait until dom0's sshd says its name.
+
+        Args:
+            deadline: when this machine was too slow.
+            hang_seconds: for how long nothing may move before Xen hangs, s.
 
         Raises:
             InfrastructureError: QEMU ended, or Xen or dom0 panicked.
+            XenHungError: Xen was started, and moves no more.
             DeadlineExceededError: nothing answered in time.
         """
+        watch = BootWatch(hang_seconds, self.starved_seconds, self._disk_bytes)
         while True:
             self.check_alive()
+            watch.check(self._serial(), lambda: self.serial_tail(30))
             if _DEAD.search(self._serial()):
                 raise InfrastructureError(
                     "Xen or its dom0 crashed while it booted",

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_STEAL = 7
 
 
 def starved_seconds(process: int, threads: Iterable[int]) -> float:
@@ -26,3 +30,24 @@ def starved_seconds(process: int, threads: Iterable[int]) -> float:
             continue
         waited.append(int(queued))
     return max(waited) / 1e9
+
+
+def stolen_seconds(stat: Path = Path("/proc/stat")) -> float:
+    """Steal time of this machine, s: of the CPU that has most of it; 0 where nobody counts it.
+
+    So long a hypervisor below kept it from running; a thread counts as running meanwhile.
+
+    Args:
+        stat: as Documentation/filesystems/proc.rst has it: user, nice, system, idle, iowait, irq,
+            softirq, steal, in clock ticks.
+    """
+    stolen = [0]
+    try:
+        lines = stat.read_text().splitlines()
+    except OSError:
+        return 0.0
+    for line in lines:
+        name, *ticks = line.split()
+        if name.startswith("cpu") and name != "cpu" and len(ticks) > _STEAL:
+            stolen.append(int(ticks[_STEAL]))
+    return max(stolen) / os.sysconf("SC_CLK_TCK")

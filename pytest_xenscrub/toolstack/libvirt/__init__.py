@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.libvirt.driver import Libvirt
 
 
+INSTALL = (
+    "apt-get install libvirt-dev pkg-config python3-dev gcc, and then: pip install libvirt-python"
+)
+
+
+def missing_library() -> str:
+    """Why libvirt's Python library cannot be loaded here; empty if it can."""
+    try:
+        import libvirt  # noqa: F401, PLC0415 - compiled against a C library that may be absent
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
 class LibvirtRun:
     """libvirt for a whole run: the connection outlives a test, its drivers do not.
 
@@ -39,8 +53,7 @@ class LibvirtRun:
         except ImportError as error:
             raise MissingToolError(
                 f"libvirt's Python library cannot be loaded: {error}",
-                todo="apt-get install libvirt-dev pkg-config python3-dev gcc,"
-                " and then: pip install libvirt-python",
+                todo=INSTALL,
             ) from None
         if self._keeper is None:
             self._keeper = connection.Keeper(self._tag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
 
 _WAIT_SECONDS = 1.0
+_CALLS = itertools.count()
 _LEVELS = ("VIR_ERR_NONE", "VIR_ERR_WARNING", "VIR_ERR_ERROR")
 
 P = ParamSpec("P")
@@ -77,9 +79,11 @@ def call(
 
     Raises:
         libvirt.libvirtError: libvirt's own; translate it where it is known what it means.
-        DeadlineExceededError: it took too long.
+        XenHungError: nothing moved in dom0 any more, or it took too long; where the deadline does
+            not blame Xen, `DeadlineExceededError`.
         HostStalledError: dom0 does not answer any more.
     """
+    number = next(_CALLS)
     future: Future[T] = Future()
 
     def run() -> None:
@@ -94,3 +98,5 @@ def call(
             return future.result(min(deadline.remaining, _WAIT_SECONDS))
         deadline.check(**dom0.evidence())
         dom0.check_alive(deadline.step)
+        if deadline.blames_xen:
+            dom0.check_moving(deadline.step, number)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import libvirt
 
-from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.deadline import OUT_OF_TIME, Deadline
 from pytest_xenscrub.errors import (
     CommandError,
-    DeadlineExceededError,
     HostStalledError,
     InfrastructureError,
 )
@@ -116,14 +115,14 @@ class Connection:
 
         Raises:
             CommandError: libvirt refused; with its code, domain and message.
-            DeadlineExceededError: it took too long; the connection is lost.
+            XenHungError: it hung; the connection is lost; see `api.call`.
             HostStalledError: dom0 is dead; the connection is lost.
         """
         try:
             return api.call(self.dom0, deadline, function, *args, **kwargs)
         except libvirt.libvirtError as error:
             raise api.as_ours(error, deadline.step, {}) from None
-        except (DeadlineExceededError, HostStalledError):
+        except (*OUT_OF_TIME, HostStalledError):
             self._lost = True
             self.transport.kill()
             raise

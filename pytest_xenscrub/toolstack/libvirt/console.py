@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.libvirt.connection import Connection
 
 _CHUNK = 1 << 16
-_SEND_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 _WOULD_BLOCK = -2
 
@@ -65,9 +64,10 @@ class LibvirtConsole:
 
         Raises:
             CommandError: libvirt refused.
-            DeadlineExceededError: it took nothing.
+            XenHungError: it took nothing.
         """
-        deadline = Deadline.after(_SEND_SECONDS, "typing on a console")
+        dom0 = self._connection.dom0
+        deadline = dom0.patience("typing on a console", seconds=dom0.hang_seconds)
         while data:
             sent = self._connection.call(deadline, self._stream.send, data)
             if sent == _WOULD_BLOCK:

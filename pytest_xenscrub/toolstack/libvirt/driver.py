@@ -12,7 +12,7 @@ import libvirt
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import TimedResult
-from pytest_xenscrub.errors import CommandError, MissingToolError, XenScrubError
+from pytest_xenscrub.errors import CommandError, NotApplicableError, XenScrubError
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
 
-_CONSOLE_SECONDS = 60.0
-_TIMING_SECONDS = 5.0
+_TIMING_SECONDS = 30.0
 _LOGS = "/var/log/libvirt/libxl"
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: "r-----",
@@ -101,7 +100,8 @@ class Libvirt(TaggedDomains):
 
     def console(self, domid: int) -> LibvirtConsole:
         """`virDomainOpenConsole`."""
-        deadline = self._deadline(_CONSOLE_SECONDS, f"opening the console of domain {domid}")
+        step = f"{self.dom0.host.name}: opening the console of domain {domid}"
+        deadline = self.dom0.patience(step)
         connection = self._connection
         return LibvirtConsole(connection, connection.find(domid, deadline), deadline)
 
@@ -169,7 +169,7 @@ class Libvirt(TaggedDomains):
 
     def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:
         """What libvirt saves has ended."""
-        raise MissingToolError("libvirt has no call that saves a domain of Xen's and resumes it")
+        raise NotApplicableError("libvirt has no call that saves a domain of Xen's and resumes it")
 
     def restore(self, name: str, deadline: Deadline) -> None:
         """`virDomainRestore`."""
@@ -179,7 +179,7 @@ class Libvirt(TaggedDomains):
 
     def migrate(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
         """Not to the host that it is on."""
-        raise MissingToolError("libvirt migrates no domain to the host that it is on")
+        raise NotApplicableError("libvirt migrates no domain to the host that it is on")
 
     def _end(self, domid: int, deadline: Deadline) -> None:
         connection = self._connection

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import Dom0
+from pytest_xenscrub.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +76,7 @@ class FakeHost:
     """A host whose dom0 is this machine, its Python with bindings from a folder."""
 
     name = "lab7"
-    kind = "real"
+    kind = "emulated (TCG)"
 
     def __init__(
         self, bindings: Path | None, log: str, registers: str, domain: Path | None = None
@@ -92,6 +93,8 @@ class FakeHost:
             "import xen.lowlevel.xc" if bindings else "import sys; sys.modules['xen'] = None"
         )
         self.starved = 0.0
+        self.log: str | None = ""
+        self.qemu_runs = True
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -117,8 +120,16 @@ class FakeHost:
     def where_cpus_are(self) -> str:
         return "CPU 0: free_heap_pages"
 
+    def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+        if not self.qemu_runs:
+            raise InfrastructureError("QEMU has ended")
+        return ["ssh", *argv]
+
     def serial_tail(self, lines: int = 20) -> str:
-        return f"(XEN) last words\n'H' pressed -> dumping heap info (now = {lines})"
+        if self.log is None:
+            return ""
+        words = f"(XEN) last words\n'H' pressed -> dumping heap info (now = {lines})"
+        return f"{words}\n{self.log}"
 
 
 class Connected:
@@ -136,9 +147,16 @@ class Connected:
         registers: str = "",
         bindings: bool = True,
         domain: Path | None = None,
+        kind: str = "emulated (TCG)",
+        serial: bool = True,
+        hang_seconds: float = 60.0,
     ) -> Dom0:
         self.host = FakeHost(self._folder if bindings else None, log, registers, domain)
-        self.dom0s.append(Dom0(self.host))  # type: ignore[arg-type]
+        self.host.kind = kind
+        if not serial:
+            self.host.log = None
+        dom0 = Dom0(self.host, hang_seconds=hang_seconds)  # type: ignore[arg-type]
+        self.dom0s.append(dom0)
         return self.dom0s[-1]
 
     def close(self) -> None:
@@ -160,3 +178,7 @@ def connect(tmp_path: Path) -> Iterator[Connected]:
 
 def soon(seconds: float = 10.0) -> Deadline:
     return Deadline.after(seconds, "a step")
+
+
+def for_xen(seconds: float = 10.0) -> Deadline:
+    return Deadline.for_xen(seconds, "a step", lambda: 0.0)

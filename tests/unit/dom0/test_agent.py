@@ -144,6 +144,11 @@ class Conversation:
         assert message["id"] == 1
         return message["ok"]
 
+    def ask_other(self, op: str, **arguments: Any) -> None:
+        """Ask something while another request is under way."""
+        self.send(2, op, **arguments)
+        assert self.answer() == {"id": 2, "ok": {}}
+
     def end(self) -> None:
         self._to.close()
         self._thread.join(10)
@@ -497,6 +502,28 @@ def test_a_command_that_hangs_is_killed_in_time(agent: Conversation, xc: FakeXc)
     end = reclaim(agent, "gone", ["sleep", "60"], timeout=0.3)
     assert time.monotonic() - before < 5
     assert end["command"]["hung"]
+
+
+def test_a_command_that_moves_nothing_is_killed_long_before_its_time(
+    agent: Conversation, xc: FakeXc
+) -> None:
+    xc.looks = [(DYING, FREE)]
+    agent.send(1, "reclaim", domid=5, argv=["sleep", "60"], timeout=60, until="gone", hang=0.4)
+    assert agent.answer() == {"id": 1, "begun": True}
+    end = agent.answer()["ok"]
+    assert end["command"]["hung"]
+    assert (end["still"]["state"], end["still"]["freed_bytes"]) == ("dying", 0)
+
+
+def test_what_the_host_was_starved_counts_for_no_hang(agent: Conversation, xc: FakeXc) -> None:
+    xc.looks = [(DYING, FREE)]
+    agent.send(1, "reclaim", domid=5, argv=None, timeout=60, until="gone", hang=1.0)
+    assert agent.answer() == {"id": 1, "begun": True}
+    begin = time.monotonic()
+    agent.ask_other("starved", seconds=0.8)
+    still = agent.answer()["ok"]["still"]
+    assert time.monotonic() - begin > 1.2
+    assert still["starved"] == 0.8
 
 
 @pytest.mark.parametrize("how", ["crashed", "shutdown", "dying"])

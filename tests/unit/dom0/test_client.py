@@ -16,9 +16,10 @@ from pytest_xenscrub.errors import (
     DeadlineExceededError,
     HostStalledError,
     InfrastructureError,
+    XenHungError,
 )
 
-from .conftest import REFUSE, THERE, soon
+from .conftest import REFUSE, THERE, for_xen, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +148,56 @@ def test_a_backlog_that_stays_is_a_deadline_with_its_size(
     with pytest.raises(DeadlineExceededError, match="a step") as caught:
         dom0.wait_drained(soon(0.1))
     assert "42 pages" in str(caught.value)
+
+
+def test_a_backlog_of_which_nothing_is_scrubbed_is_a_hang(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect(hang_seconds=0.2)
+    monkeypatch.setattr(dom0, "backlog_pages", lambda: 512)
+    with pytest.raises(XenHungError, match="a step: no page was scrubbed for 0 s; 2 MiB are left"):
+        dom0.wait_drained(for_xen())
+
+
+def test_a_backlog_that_falls_is_waited_for_however_long(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect(hang_seconds=0.15)
+    pages = iter(range(10, -1, -1))
+    monkeypatch.setattr(dom0, "backlog_pages", lambda: next(pages))
+    begin = time.monotonic()
+    dom0.wait_drained(for_xen())
+    assert time.monotonic() - begin > 2 * dom0.hang_seconds
+
+
+def test_a_command_in_which_nothing_moves_is_a_hang_long_before_its_time(
+    connect: Connected,
+) -> None:
+    dom0 = connect(hang_seconds=0.6)
+    begin = time.monotonic()
+    with pytest.raises(XenHungError, match="a step: no page of any domain and no byte"):
+        dom0.run(["sleep", "60"], deadline=for_xen(60))
+    assert time.monotonic() - begin < 20
+
+
+def test_a_command_is_not_judged_by_what_moves_where_xen_is_not_waited_for(
+    connect: Connected,
+) -> None:
+    dom0 = connect(hang_seconds=0.2)
+    assert dom0.run(["sleep", "1.5"], deadline=soon()).check()
+
+
+def test_limits_grow_with_memory_and_with_what_the_host_was_seen_to_do(
+    connect: Connected,
+) -> None:
+    dom0 = connect()
+    assert dom0.patience_seconds() == 120
+    tib = dom0.patience_seconds(1 << 40)
+    assert tib > 10 * 651  # 1 TB took 10 min 51 s once
+    dom0.pace.saw(1 << 30, 1.0)  # fast: as good as was thought
+    assert dom0.patience_seconds(1 << 40) < 1.3 * tib
+    dom0.pace.saw(1 << 30, 10.0)
+    assert dom0.patience_seconds(1 << 40) > 10 * tib
 
 
 # -- what it does ------------------------------------------------------------------------------

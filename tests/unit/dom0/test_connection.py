@@ -13,9 +13,15 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import connection
-from pytest_xenscrub.errors import DeadlineExceededError, HostStalledError
+from pytest_xenscrub.dom0.serial import LINES
+from pytest_xenscrub.errors import (
+    DeadlineExceededError,
+    HostSilentError,
+    HostStalledError,
+    XenHungError,
+)
 
-from .conftest import DIE, FREEZE, soon
+from .conftest import DIE, FREEZE, for_xen, soon
 
 if TYPE_CHECKING:
     from .conftest import Connected
@@ -29,10 +35,10 @@ def test_a_pause_of_its_heartbeat_is_a_stall(connect: Connected) -> None:
     time.sleep(1.0)
     connect.host.signal(signal.SIGCONT)
     dom0.ping(soon())
-    assert 0.5 < dom0.worst_stall() < 5
+    assert 0.5 < dom0.worst_stall().seconds < 5
     time.sleep(0.3)  # the beat after the pause
     dom0.watch_stalls()
-    assert dom0.worst_stall() < 0.9
+    assert dom0.worst_stall().seconds < 0.9
 
 
 def test_a_pause_of_the_connection_is_a_stall_whatever_dom0_says(connect: Connected) -> None:
@@ -40,7 +46,7 @@ def test_a_pause_of_the_connection_is_a_stall_whatever_dom0_says(connect: Connec
     dom0.watch_stalls()
     dom0._latest_beat -= 7
     dom0._beat(0.0)
-    assert dom0.worst_stall() > 6
+    assert dom0.worst_stall().seconds > 6
 
 
 def test_what_this_machine_kept_a_host_waiting_is_no_stall_of_its_own(connect: Connected) -> None:
@@ -50,13 +56,13 @@ def test_what_this_machine_kept_a_host_waiting_is_no_stall_of_its_own(connect: C
     dom0._latest_beat -= 7
     connect.host.starved = 4.0
     dom0._beat(0.0)
-    assert 2 < dom0.worst_stall() < 4
+    assert 2 < dom0.worst_stall().seconds < 4
     # It is counted once.
     dom0._latest_beat -= 9
-    assert 8 < dom0.worst_stall() < 10
+    assert 8 < dom0.worst_stall().seconds < 10
     # An emulated host that has ended has no account any more.
     connect.host.starved = 0.0
-    assert 8 < dom0.worst_stall() < 10
+    assert 8 < dom0.worst_stall().seconds < 10
 
 
 def test_silence_is_a_stall_before_it_ends(connect: Connected) -> None:
@@ -64,7 +70,7 @@ def test_silence_is_a_stall_before_it_ends(connect: Connected) -> None:
     assert connect.host is not None
     connect.host.signal(signal.SIGSTOP)
     time.sleep(0.6)
-    assert dom0.worst_stall() > 0.3
+    assert dom0.worst_stall().seconds > 0.3
 
 
 def test_a_silent_dom0_is_not_waited_for(
@@ -98,6 +104,93 @@ def test_an_answer_that_does_not_come_is_a_deadline(connect: Connected) -> None:
     with pytest.raises(DeadlineExceededError, match="a step") as caught:
         dom0.ping(soon(0.2))
     assert "last words" in str(caught.value)
+
+
+def test_an_answer_that_xen_owes_and_does_not_give_is_a_hang(connect: Connected) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.signal(signal.SIGSTOP)
+    with pytest.raises(XenHungError, match="a step"):
+        dom0.ping(for_xen(0.2))
+
+
+def test_silence_of_a_real_machine_may_be_the_networks(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect(kind="real", serial=False)
+    monkeypatch.setattr(connection, "DEAD_SECONDS", 1.0)
+    with pytest.raises(HostSilentError, match="stopped responding") as caught:
+        dom0.crash(FREEZE)
+    assert "--xen-serial" in caught.value.todo
+
+
+def test_a_serial_log_without_a_crash_does_not_tell(connect: Connected) -> None:
+    dom0 = connect(kind="real")
+    with pytest.raises(HostSilentError, match="connection to dom0 was closed") as caught:
+        dom0.crash(DIE)
+    assert "watchdog" in caught.value.todo
+    assert "last words" in caught.value.evidence["serial log"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Panic on CPU 0:",
+        "(XEN) Watchdog timer detects that CPU1 is stuck!",
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+    ],
+)
+def test_a_serial_log_that_tells_of_a_crash_is_xens(connect: Connected, line: str) -> None:
+    dom0 = connect(kind="real")
+    assert connect.host is not None
+    connect.host.log = f"{line}\n"
+    with pytest.raises(HostStalledError):
+        dom0.crash(DIE)
+
+
+def test_a_crash_of_an_earlier_boot_tells_nothing(connect: Connected) -> None:
+    dom0 = connect(kind="real")
+    assert connect.host is not None
+    connect.host.log = "Panic on CPU 0:\nlogin:\n"
+    dom0._log_before = dom0.host.serial_tail(LINES)
+    connect.host.log += "dom0 says something harmless\n"
+    with pytest.raises(HostSilentError):
+        dom0.crash(DIE)
+
+
+def test_a_qemu_that_has_ended_is_not_xens_silence(connect: Connected) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.qemu_runs = False
+    with pytest.raises(HostSilentError, match="closed") as caught:
+        dom0.crash(DIE)
+    assert "was it killed?" in caught.value.todo
+
+
+def test_silence_of_a_starved_host_is_not_xens(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    monkeypatch.setattr(connection, "DEAD_SECONDS", 0.5)
+    connect.host.signal(signal.SIGSTOP)
+    time.sleep(0.6)
+    dom0._latest_beat -= 2
+    connect.host.starved = 1.5
+    with pytest.raises(HostSilentError, match="other work kept the host from running"):
+        dom0.check_alive("a step")
+
+
+def test_what_a_real_dom0_overslept_is_a_stall_and_what_the_network_did_is_none(
+    connect: Connected,
+) -> None:
+    dom0 = connect(kind="real")
+    dom0.watch_stalls()
+    dom0._latest_beat -= 7
+    dom0._beat(0.1)
+    assert dom0.worst_stall().seconds < 1
+    dom0._beat(7.0)
+    assert dom0.worst_stall().seconds == 7
 
 
 def test_a_lost_connection_is_a_stalled_host_with_its_last_words(connect: Connected) -> None:

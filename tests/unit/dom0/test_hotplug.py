@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import TimedResult
 from pytest_xenscrub.dom0.hotplug import Hotplug
 from pytest_xenscrub.errors import CommandError, MissingToolError, XenFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pytest_xenscrub.deadline import Deadline
 
 ONLINE = "Memory Status 0: [ PAGE_ONLINED ]\n"
 OFFLINE = "Memory Status 2: [ PAGE_OFFLINED ]\n"
@@ -35,6 +34,9 @@ class FakeDom0:
         self.scripts.append(argv[2])
         failed = bool(self.fails) and self.fails in argv[2]
         return TimedResult(tuple(argv), int(failed), self.stdout, "no", 1.0, 2.0)
+
+    def patience(self, step: str) -> Deadline:
+        return Deadline.after(60, step)
 
     def evidence(self) -> dict[str, str]:
         return {"Xen's log": "(XEN) last words"}

@@ -11,7 +11,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.dom0.mapping import ForeignMapping
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.errors import InfrastructureError, XenHungError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,14 @@ for answer in {answers}:
 
 class Dom0WithHolder:
     """Answers as the holder does, in place of it."""
+
+    name = "lab7"
+
+    def starved_seconds(self) -> float:
+        return 0.0
+
+    def serial_tail(self) -> str:
+        return "(XEN) last words"
 
     def __init__(self, *answers: str) -> None:
         self._program = ANSWERS.format(answers=answers)
@@ -75,3 +83,17 @@ def test_program_that_ended_is_an_error_and_not_a_wait(started: list[ForeignMapp
     mapping = mapped(started)
     with pytest.raises(InfrastructureError, match="mapping pages of a guest"):
         mapping.hash()
+
+
+def test_a_dom0_that_says_nothing_is_not_waited_for(
+    started: list[ForeignMapping], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_xenscrub.dom0.mapping.HANG_SECONDS", 0.2)
+    mapping = mapped(started)
+    mapping.close()
+    mapping._process = subprocess.Popen(
+        ["sleep", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with pytest.raises(XenHungError, match="lab7: pages of a guest in dom0: hash: not done"):
+        mapping.hash()
+    mapping._process.kill()

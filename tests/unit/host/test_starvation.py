@@ -8,10 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.host.emulated.starvation import starved_seconds
+from pytest_xenscrub.host.emulated.starvation import starved_seconds, stolen_seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BUSY = "import time; end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
 
@@ -41,3 +45,18 @@ def test_one_that_sleeps_waits_for_nothing() -> None:
 @pytest.mark.parametrize("threads", [[], [0]])
 def test_what_the_kernel_does_not_know_has_not_waited(threads: list[int]) -> None:
     assert starved_seconds(os.getpid(), threads) == 0.0
+
+
+def test_steal_time_is_that_of_the_cpu_that_has_most_of_it(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    ticks = os.sysconf("SC_CLK_TCK")
+    stat.write_text(
+        f"cpu  9 0 9 9 9 0 0 {12 * ticks} 0 0\n"
+        f"cpu0 9 0 9 9 9 0 0 {5 * ticks} 0 0\n"
+        f"cpu1 9 0 9 9 9 0 0 {7 * ticks} 0 0\n"
+        "intr 1 2 3 4 5 6 7 8 9\n"
+    )
+    assert stolen_seconds(stat) == 7.0
+    stat.write_text("cpu 1 2 3\ncpu0 1 2 3\n")
+    assert stolen_seconds(stat) == 0.0
+    assert stolen_seconds(tmp_path / "none") == 0.0

@@ -171,6 +171,14 @@ def test_missing_tools_are_named_with_their_packages(
     assert raised.value.todo == "apt-get install bison flex gcc make python3"
 
 
+def test_what_was_built_before_needs_no_compiler(
+    tree: Path, cache: Cache, deadline: Deadline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = builder(tree, cache).build(STOCK, deadline=deadline)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert builder(tree, cache).build(STOCK, deadline=deadline) == built
+
+
 @pytest.mark.skipif(shutil.which("spatch") is None, reason="coccinelle is not installed")
 def test_semantic_patch_that_matches_nothing(
     tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline

@@ -6,20 +6,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor import tools_needs
 from pytest_xenscrub.hypervisor.choice import Xens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_xenscrub.deadline import Deadline
+
 
 def xens(
-    *specs: str, also: Sequence[str] = (), config: Sequence[str] = (), build_tools: bool = False
+    *specs: str,
+    also: Sequence[str] = (),
+    config: Sequence[str] = (),
+    build_tools: bool = False,
+    source: str = "debian",
 ) -> Xens:
     return Xens(
         specs,
         also=also,
-        source="debian",
+        source=source,
         config=config,
         cmdline="",
         build_tools=build_tools,
@@ -57,3 +64,32 @@ def test_kconfig_for_a_xen_that_is_not_built_is_refused() -> None:
 def test_a_kconfig_option_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         xens("stock", config=["DEBUG"])
+
+
+def test_what_is_missing_to_build_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Path, deadline: Deadline
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    patch = tmp_path / "mine.diff"
+    patch.write_text("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n")
+    chosen = xens("as-is", "stock", "sync", str(patch), source=str(tree))
+    built = xens("stock", source=str(tree))
+    built.get("stock")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = chosen.missing(chosen.names, deadline)
+    # stock is in the cache.
+    assert set(missing) == {"--xen-variant=sync", "--xen-variant=mine"}
+    assert missing["--xen-variant=sync"]["spatch"] == "coccinelle"
+    assert missing["--xen-variant=mine"]["patch"] == "patch"
+    assert chosen.missing(["as-is", "stock"], deadline) == {}
+    from_debian = xens("stock").missing(["stock"], deadline)
+    assert from_debian["--xen-source=debian"]["dpkg-source"] == "dpkg-dev"
+
+
+def test_tools_that_are_to_be_built_are_looked_for_too(
+    monkeypatch: pytest.MonkeyPatch, deadline: Deadline
+) -> None:
+    monkeypatch.setattr(tools_needs, "PATH", "")
+    missing = xens("stock", build_tools=True).missing(["stock"], deadline)
+    assert {"autoconf", "iasl"} <= set(missing["--xen-tools=build"])
+    assert xens("as-is", build_tools=True).missing(["as-is"], deadline) == {}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
-from pytest_xenscrub.hypervisor.source import resolve_source
+from pytest_xenscrub.hypervisor.source import newest_first, resolve_source
 
 from .conftest import write_tree
 
@@ -168,3 +169,25 @@ def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "pytest_xenscrub.hypervisor.apt.source_lines", lambda *_, **__: "Types: deb-src\n"
     )
+
+
+needs_dpkg = pytest.mark.skipif(shutil.which("dpkg") is None, reason="dpkg is not installed")
+
+
+@needs_dpkg
+def test_versions_are_in_dpkgs_own_order(deadline: Deadline) -> None:
+    versions = ["4.20.0~rc1-1", "4.9.2-1", "4.20.0-1", "4.20.0-1+deb13u1", "4.20.0-1~bpo12+1"]
+    assert newest_first(versions, deadline=deadline) == [
+        "4.20.0-1+deb13u1", "4.20.0-1", "4.20.0-1~bpo12+1", "4.20.0~rc1-1", "4.9.2-1",
+    ]  # fmt: skip
+
+
+@needs_dpkg
+def test_of_debians_trees_that_are_kept_the_newest_is_used(
+    cache: Cache, deadline: Deadline
+) -> None:
+    for version in ("4.9.2-1", "4.20.0-1", "4.20.0~rc1-1"):
+        write_tree(cache.path("source", f"debian-{version}"))
+    assert resolve_source("debian", cache=cache, deadline=deadline).origin == "Debian 4.20.0-1"
+    found = resolve_source("debian=4.9.2-1", cache=cache, deadline=deadline)
+    assert found.origin == "Debian 4.9.2-1"

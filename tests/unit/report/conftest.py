@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,9 @@ from pytest_xenscrub.scrub.row import Row, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# An extra of the package: where it was not asked for, its tests cannot even be imported.
+collect_ignore = [] if importlib.util.find_spec("matplotlib") else ["test_plots.py"]
 
 SETTING = Setting(
     "tests/test_x.py::test_destroyed_guest", "emulated", "emulated (TCG)", "xl", "stock",

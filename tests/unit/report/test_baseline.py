@@ -10,7 +10,7 @@ import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.report.baseline import compare_runs, render_baseline
-from pytest_xenscrub.report.gate import parse_limit, verdicts
+from pytest_xenscrub.report.gate import left_out, parse_limit, verdicts
 from pytest_xenscrub.report.results import ResultsFile, read_results
 
 if TYPE_CHECKING:
@@ -139,6 +139,24 @@ def test_what_is_not_compared_is_no_pass(a_row: MakeRow) -> None:
     assert faults(then, then, "gone:median:10%") == [
         "not compared: gone median: measured by no test that both runs have"
     ]
+
+
+def test_what_a_starved_host_took_neither_breaks_a_limit_nor_keeps_it(a_row: MakeRow) -> None:
+    then, slow = [a_row(1.0)], a_row(9.0, too_starved=True)
+    assert faults(then, [a_row(1.0), slow], "destroy:max:10%") == []
+    assert left_out(compare_runs(then, [a_row(1.0), slow])) == [
+        "left out: destroyed_guest (xl, stock, 1024 MiB): 1 of 2 of this run: other work kept the"
+        " host from running"
+    ]
+    assert left_out(compare_runs([slow], then))[0].endswith(
+        "1 of 1 of the earlier run: other work kept the host from running"
+    )
+    # Nothing is left that the limit could be held to.
+    for earlier, later in ((then, [slow]), ([slow], then)):
+        assert faults(earlier, later, "destroy:max:10%") == [
+            "not compared: destroy max: measured by no test that both runs have on a host that"
+            " was not starved"
+        ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.report import table
-from pytest_xenscrub.report.table import grouped, render, spread, worst_verdict
+from pytest_xenscrub.report.table import count, grouped, render, spread, worst_verdict
 from pytest_xenscrub.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -145,3 +145,8 @@ def test_the_legend_has_a_line_for_each_column_of_figures() -> None:
     assert "gone: destroy issued → the domain is out of the list, dying ones included (s)" in lines
     assert [line.split(":")[0] for line in lines] == [metric.column for metric in table.COLUMNS]
     assert table.UNITS.endswith(", probe in GiB/s")
+
+
+def test_what_a_starved_host_took_is_marked(a_row: Callable[..., Row]) -> None:
+    assert count([a_row(), a_row(too_starved=True)]) == "2~"
+    assert count([a_row(too_starved=True, first_after_boot=True)]) == "*~"

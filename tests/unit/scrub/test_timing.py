@@ -174,3 +174,36 @@ def test_what_was_not_measured_is_no_property() -> None:
 @pytest.mark.parametrize("key", ["test", "host", "variant", "destroy", "memory_bytes", "verdict"])
 def test_a_row_is_flat(key: str) -> None:
     assert key in two_rows()[0].as_dict()
+
+
+# -- a starved host ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "marked"), [(0.1, False), (0.3, True)])
+def test_rows_of_a_starved_host_are_marked(
+    monkeypatch: pytest.MonkeyPatch, share: float, *, marked: bool
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr("pytest_xenscrub.scrub.timing.time.monotonic", lambda: now[0])
+    timings = Timings(SETTING, starved_seconds=lambda: share * now[0], max_starvation=0.2)
+    now[0] += 10
+    row = timings.record(ended())
+    assert row.starved == pytest.approx(share)
+    assert row.too_starved is marked
+    again = rows_of(SETTING.test, as_properties([row]))[0]
+    assert (again.starved, again.too_starved) == (row.starved, marked)
+
+
+def test_a_host_that_starves_after_a_row_marks_it_too_and_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, starved, kept = [0.0], [0.0], []
+    monkeypatch.setattr("pytest_xenscrub.scrub.timing.time.monotonic", lambda: now[0])
+    timings = Timings(
+        SETTING, lambda row: kept.append(row.too_starved), starved_seconds=lambda: starved[0]
+    )
+    now[0] = 10.0
+    timings.record(ended())
+    now[0], starved[0] = 20.0, 9.0
+    timings.close()
+    assert kept == [False, True]

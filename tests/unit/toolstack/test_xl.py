@@ -18,9 +18,9 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import DomainInfo, TimedResult
 from pytest_xenscrub.errors import (
     CommandError,
-    DeadlineExceededError,
     InfrastructureError,
-    MissingToolError,
+    NotApplicableError,
+    XenHungError,
 )
 from pytest_xenscrub.identity import is_of_run, new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
@@ -77,6 +77,9 @@ class FakeDom0:
         lists: what `xl list` prints; the last one stays.
     """
 
+    total_bytes = 4 << 30
+    hang_seconds = 60.0
+
     def __init__(self) -> None:
         self.host = FakeHost()
         self.ran: list[str] = []
@@ -104,13 +107,20 @@ class FakeDom0:
     def abort(self) -> None:
         self.aborted = True
 
+    def patience(
+        self, step: str, memory_bytes: int = 0, *, seconds: float | None = None
+    ) -> Deadline:
+        return Deadline.for_xen(60 if seconds is None else seconds, step, lambda: 0.0)
+
     def evidence(self) -> dict[str, str]:
         return {"Xen's log": "(XEN) last words"}
 
     def ping(self, deadline: Deadline) -> None:
         pass
 
-    def watch(self, domid: int, argv: None, *, until: str, deadline: Deadline) -> Any:
+    def watch(
+        self, domid: int, argv: None, *, until: str, deadline: Deadline, elsewhere: bool
+    ) -> Any:
         return SimpleNamespace(result=lambda: (domid, argv, until))
 
     def reclaim(self, domid: int, argv: Sequence[str], *, until: str, deadline: Deadline) -> Any:
@@ -331,7 +341,7 @@ def test_a_migration_needs_no_ssh(xl: Xl, dom0: FakeDom0) -> None:
 @pytest.mark.parametrize(
     ("complaint", "error"),
     [
-        ("xc: error: Failed to enable logdirty: 95,22,0", MissingToolError),
+        ("xc: error: Failed to enable logdirty: 95,22,0", NotApplicableError),
         ("libxl: error: something else", CommandError),
     ],
 )
@@ -383,10 +393,10 @@ def test_a_destroy_that_hangs_ends_the_clean_up(xl: Xl, dom0: FakeDom0) -> None:
     dom0.found = [domain(0, UUID(int=0)), domain(1, UUID(int=1)), domain(2, UUID(int=2))]
 
     def hang(_: str) -> int:
-        raise soon().error()
+        raise dom0.patience("xl destroy").error()
 
     dom0.answer = hang
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(XenHungError):
         xl.clean()
     assert dom0.ran == ["xl list", "xl destroy 1"]
 

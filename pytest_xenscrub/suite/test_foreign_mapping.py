@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ HELD_PAGES = 64
 
 def wait_zombie(dom0: Dom0, domid: int, memory_bytes: int) -> DomainInfo:
     """Until a dying domain has no more than so much memory left."""
-    deadline = Deadline.after(60, f"domain {domid}: dying but for what is held of it")
+    step = f"domain {domid}: dying but for what is held of it"
+    deadline = dom0.patience(step, dom0.total_bytes)
     while True:
         found = [d for d in dom0.domains() if d.domid == domid]
         assert found, "it is gone, and dom0 still has a mapping of its pages"
@@ -52,7 +52,7 @@ def test_pages_held_by_dom0_are_scrubbed_when_released(
 
     dying = victim.start_destroy(until="clean")
     zombie = wait_zombie(dom0, victim.guest.domid, HELD_PAGES * PAGE)
-    dom0.wait_drained(Deadline.after(60, "scrubbing what is not held"))
+    dom0.wait_drained(dom0.patience("scrubbing what is not held", dom0.total_bytes))
     assert zombie.memory_bytes == HELD_PAGES * PAGE
     assert not dying.done()
     assert mapping.hash() == filled, "pages were changed while dom0 had them mapped"

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def last_pages(probe: Probe, dom0: Dom0) -> list[int]:
     Xen keeps the frames from one power of two to the next in a heap of their own.
     """
     free = probe.read(BitMap64()).clean_frames
-    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog of a probe"))
+    dom0.wait_drained(dom0.patience("the backlog of a probe", dom0.total_bytes))
     for order in range(40, 16, -1):
         if free.issuperset(BitMap64(range((1 << order) - (1 << 10), 1 << order))):
             return [(1 << order) - page for page in LAST_PAGES]
@@ -75,7 +73,7 @@ def test_pages_come_and_go_while_backlog_waits(
     assert dom0.settled_free_bytes() == free, "pages that were online for a moment have left a mark"
     still = dom0.backlog_pages()
     spinner.destroy(until="gone")
-    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog with pages offline"))
+    dom0.wait_drained(dom0.patience("the backlog with pages offline", dom0.total_bytes))
 
     hotplug.online_pages(last_pages)
     assert dom0.backlog_pages() == 0, "clean pages that come online are no backlog"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import MissingToolError
+from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.guest.factory import LEAST_BYTES
 from pytest_xenscrub.toolstack.tagged import TaggedDomains
 from pytest_xenscrub.units import MIB, gib
@@ -34,7 +34,11 @@ def movable(victim: Victim, toolstack: Toolstack, guests: GuestFactory) -> Victi
     room = toolstack.room_bytes(Deadline.after(20, "room for a saved guest"))
     victim.memory_bytes = min(victim.memory_bytes, MOST_BYTES)
     if room < 2 * victim.memory_bytes:
-        raise MissingToolError(f"dom0's disk has only {gib(room)} left for a saved guest")
+        raise InfrastructureError(
+            f"dom0's disk has only {gib(room)} left for a saved guest",
+            todo=f"make room for {gib(2 * victim.memory_bytes)}, or say a smaller"
+            " --xen-guest-memory",
+        )
     ballast = guests.most_bytes() - MOST_ROOMS * victim.memory_bytes
     if ballast >= LEAST_BYTES:
         guests.create("ballast", ballast, "frames").ready()

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
-from pytest_xenscrub.scrub.victim import DRAIN_SECONDS, in_background
+from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.units import GIB, MIB, gib
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def test_many_destroyed_at_once_leave_nothing(
     ended = destroy_at_once(victims)
     for each in ended:
         timings.record(each)
-    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "scrubbing what many guests left"))
+    dom0.wait_drained(dom0.patience("scrubbing what many guests left", dom0.total_bytes))
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
     assert overlaps(ended), "no two guests died at the same time: nothing is proven"

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
-from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
@@ -47,7 +45,7 @@ def test_backlog_drains_without_the_cpu_that_went_offline(
     backlog = dom0.backlog_pages()
     hotplug.offline_cpu(last_cpu)
     spinner.destroy(until="gone")
-    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, f"the backlog without CPU {last_cpu}"))
+    dom0.wait_drained(dom0.patience(f"the backlog without CPU {last_cpu}", dom0.total_bytes))
     hotplug.online_cpu(last_cpu)
     assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"
     verdict = probe.read(frames)

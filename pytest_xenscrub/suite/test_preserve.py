@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 SEEN_PAGES = 64
 
 
-def wait_crashed(toolstack: Toolstack, domid: int) -> None:
+def wait_crashed(toolstack: Toolstack, dom0: Dom0, domid: int) -> None:
     """Until the toolstack knows that a domain crashed, and has done with it what it will."""
-    deadline = Deadline.after(30, f"{toolstack.name}: noticing that domain {domid} crashed")
+    deadline = dom0.patience(f"{toolstack.name}: noticing that domain {domid} crashed")
     # xl says that it crashed (c), libvirt that it is shut off (s).
     while not any(d.domid == domid and {*d.state} & {*"cs"} for d in toolstack.list(deadline)):
         deadline.check()
@@ -53,7 +52,7 @@ def test_preserved_guest_is_scrubbed_when_destroyed(
     filled = mapping.hash()
 
     dom0.crash(domid)
-    wait_crashed(toolstack, domid)
+    wait_crashed(toolstack, dom0, domid)
     assert abs(dom0.settled_free_bytes() - free) <= XEN_HEAP_BYTES, "memory came free too early"
     assert dom0.backlog_pages() == 0, "something is to be scrubbed, and nothing has died"
     (preserved,) = [d for d in dom0.domains() if d.domid == domid]

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
 from pytest_xenscrub.toolstack.xl import Xl
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def test_backlog_of_each_node_drains(
     timings.record(victim.destroy(until="gone"))
     backlog = dom0.backlog_of_nodes()
     spinner.destroy(until="gone")
-    dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "the backlog of all nodes"))
+    dom0.wait_drained(dom0.patience("the backlog of all nodes", dom0.total_bytes))
     pinned = []
     for node in dom0.free_bytes_of_nodes() if pins else ():
         pinned.append(guest := probe.create(guests.most_bytes(node), node=node))

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.guest.events import Verified
-from pytest_xenscrub.scrub.victim import DRAIN_SECONDS
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def test_only_what_a_live_guest_gave_back_is_dirty(
     live.do(f"balloon={pages // 4}")
     if scrubbed_by == "idle":
         spinner.destroy(until="gone")
-        dom0.wait_drained(Deadline.after(DRAIN_SECONDS, "scrubbing what the victim left"))
+        dom0.wait_drained(dom0.patience("scrubbing what the victim left", dom0.total_bytes))
     else:
         dom0.settled_free_bytes()  # of a Xen that counts pages as free once they are scrubbed
     given_back = live.ballooned

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.guest.guest import DESTROY_SECONDS, Ended
+from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.toolstack.protocol import DomainConfig
@@ -54,7 +53,7 @@ def test_guest_destroyed_twice_leaves_nothing(
     before = dom0.settled_free_bytes()
     frames = victim.fill()
     domid = victim.guest.domid
-    deadline = Deadline.after(DESTROY_SECONDS, f"{toolstack.name}: two destroys at once")
+    deadline = dom0.patience(f"{toolstack.name}: two destroys at once", victim.memory_bytes)
     watch = dom0.watch(domid, None, until="clean", deadline=deadline)
     destroys = [
         in_background(lambda: toolstack.destroy(domid, until="gone", deadline=deadline))
@@ -76,11 +75,11 @@ def test_guest_destroyed_twice_leaves_nothing(
 @pytest.mark.quick
 @pytest.mark.control
 def test_paused_guest_leaves_nothing(
-    victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack
+    victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, dom0: Dom0
 ) -> None:
     """A guest whose vCPUs stand still somewhere in its kernel is destroyed all the same."""
     frames = victim.fill()
-    toolstack.pause(victim.guest.domid, Deadline.after(20, "pausing the victim"))
+    toolstack.pause(victim.guest.domid, dom0.patience("pausing the victim"))
     timings.record(victim.destroy(until="clean"))
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
@@ -108,7 +107,8 @@ def test_guest_that_never_ran_leaves_nothing(
         vcpus=1,
         paused=True,
     )
-    deadline = Deadline.after(DESTROY_SECONDS, f"{guests.toolstack.name}: {unborn.name}")
+    step = f"{guests.toolstack.name}: {unborn.name}"
+    deadline = dom0.patience(step, 2 * unborn.memory_bytes)
     created = guests.toolstack.create(unborn, deadline=deadline)
     guests.toolstack.destroy(created.domid, until="clean", deadline=deadline)
     assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"

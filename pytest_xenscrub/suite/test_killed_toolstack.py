@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
-from pytest_xenscrub.guest.factory import CREATE_SECONDS
 from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig
 from pytest_xenscrub.toolstack.xl import Xl
@@ -47,7 +45,8 @@ def build_part(xl: Xl, config: DomainConfig, share: float) -> DomainInfo:
     Whether it had more when xl was dead is Xen's choice: one hypercall gets up to 1 GiB.
     """
     dom0 = xl.dom0
-    deadline = Deadline.after(CREATE_SECONDS, f"killing xl create {config.name} at {share:.0%}")
+    step = f"killing xl create {config.name} at {share:.0%}"
+    deadline = dom0.patience(step, config.memory_bytes)
     kib = str(int(share * config.memory_bytes) // KIB)
     command = ["python3", "-c", KILLER, config.uuid.hex, kib, *xl.create_command(config)]
     dom0.run(command, deadline=deadline).check()
@@ -84,7 +83,8 @@ def test_half_built_guests_leave_nothing(
         )
         left = build_part(xl, config, share)
         parts.append(left.memory_bytes / config.memory_bytes)
-        xl.destroy(left.domid, until="free", deadline=Deadline.after(60, f"xl destroy {config}"))
+        deadline = dom0.patience(f"xl destroy {config.name}", config.memory_bytes)
+        xl.destroy(left.domid, until="free", deadline=deadline)
     assert min(parts) < LARGEST_PART, f"xl was killed too late, guests had {parts}: nothing proven"
     assert dom0.claimed_bytes() == 0, "memory is still promised to a guest that is gone"
     assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"

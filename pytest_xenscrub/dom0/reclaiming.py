@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""A domain's end that is being watched in dom0: what was seen, once it is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.dom0.answers import Reclaim, TimedResult
+from pytest_xenscrub.dom0.patience import what_stands_still
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.dom0.patience import PatientConnection
+
+
+class Watch:
+    """A reclaim that is under way."""
+
+    def __init__(
+        self,
+        dom0: PatientConnection,
+        argv: tuple[str, ...],
+        answer: Future[Any],
+        deadline: Deadline,
+    ) -> None:
+        self._dom0 = dom0
+        self._argv = argv
+        self._answer = answer
+        self._deadline = deadline
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to watch."""
+        return self._answer.done()
+
+    def result(self) -> Reclaim:
+        """What was seen.
+
+        Raises:
+            CommandError: the command failed.
+            XenHungError: nothing moved for too long, or all of it took too long.
+            UndecidedError: as that, but the host was starved meanwhile.
+        """
+        answer = self._dom0._await(self._answer, self._deadline)
+        command = answer["command"] and TimedResult(self._argv, **answer["command"])
+        if command is not None and not command.hung:
+            command.check()  # where it failed, that is why nothing moves
+        if still := answer["still"]:
+            raise self._dom0.hung(f"{self._deadline.step}: {what_stands_still(still)}", still)
+        if command is not None and command.hung:
+            raise self._deadline.error(**self._dom0.evidence())
+        return Reclaim(
+            issued=answer["issued"], returned=answer["returned"], gone=answer["gone"],
+            free=answer["free"], clean=answer["clean"], command=command,
+            samples=[tuple(sample) for sample in answer["samples"]],
+            backlog=[tuple(sample) for sample in answer["backlog"]],
+        )  # fmt: skip

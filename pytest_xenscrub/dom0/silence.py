@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Whose fault it is that dom0 is not heard any more: dom0's, or the network's in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
+from pytest_xenscrub.dom0.serial import LINES, crashed_since
+from pytest_xenscrub.errors import HostSilentError, HostStalledError, InfrastructureError
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.host.protocol import Host
+
+
+def silent(
+    host: Host,
+    what: str,
+    *,
+    log_before: str,
+    evidence: dict[str, str],
+    seconds: float = 0.0,
+    starved: float = 0.0,
+) -> HostStalledError | HostSilentError:
+    """The error for a dom0 that is not heard any more.
+
+    Args:
+        host: the host.
+        what: what of its silence was seen, in a sentence.
+        log_before: the serial log when it was heard for the first time.
+        evidence: as every error has it.
+        seconds: how long it was silent, s; 0 where its connection has ended.
+        starved: how long of that the host was kept from running, s.
+    """
+    if crashed_since(log_before, host.serial_tail(LINES)):
+        todo = "look at the serial log: Xen or dom0 crashed, or its watchdog found a CPU that hangs"
+        return HostStalledError(what, todo=todo, evidence=evidence)
+    if starved > STARVED_SHARE * seconds:
+        return HostSilentError(
+            f"{what}; for {starved:.0f} of {seconds:.0f} s other work kept the host from running",
+            todo=NOT_STARVED,
+            evidence=evidence,
+        )
+    if in_qemu(host):
+        # There is no network in between that could fail.
+        todo = "a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic"
+        return HostStalledError(what, todo=todo, evidence=evidence)
+    if is_emulated(host):
+        todo = "QEMU has ended, and the serial log tells of no crash: was it killed?"
+    elif log_before or host.serial_tail():
+        todo = (
+            "the serial log tells of no crash, so this may be the network; Xen's boot option"
+            " watchdog would tell there of a CPU that hangs"
+        )
+    else:
+        todo = (
+            "nothing but silence is known, which the network can cause as well as Xen;"
+            " a serial console would tell: name the command that prints its log (--xen-serial)"
+        )
+    return HostSilentError(what, todo=todo, evidence=evidence)
+
+
+def is_emulated(host: Host) -> bool:
+    """Whether it is a QEMU of ours, on this machine."""
+    return host.kind.startswith("emulated")
+
+
+def in_qemu(host: Host) -> bool:
+    """Whether it is a QEMU of ours that still runs: one that has ended has no way in."""
+    if not is_emulated(host):
+        return False
+    try:
+        host.ssh_command(["true"])
+    except InfrastructureError:
+        return False
+    return True

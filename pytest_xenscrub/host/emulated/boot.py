@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Whether a machine that boots still moves: a hang is told from a machine that is only slow."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.deadline import STARVED_SHARE
+from pytest_xenscrub.errors import XenHungError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_XEN_RUNS = b"(XEN)"
+"""Xen's first words on the serial line: nothing before them is its fault."""
+
+
+class BootWatch:
+    """Watches a boot by what it leaves: a serial log that grows, a disk that is read.
+
+    Args:
+        hang_seconds: for how long nothing may move, s.
+        starved_seconds: how long the machine has been kept from running so far, s.
+        disk_bytes: what was read from and written to its disk so far; asked where the serial log
+            has not grown for a while.
+    """
+
+    def __init__(
+        self,
+        hang_seconds: float,
+        starved_seconds: Callable[[], float],
+        disk_bytes: Callable[[], int],
+    ) -> None:
+        self._hang_seconds = hang_seconds
+        self._starved_seconds = starved_seconds
+        self._disk_bytes = disk_bytes
+        self._said = 0
+        self._moved_disk = -1
+        self._moved()
+
+    def _moved(self) -> None:
+        self._since = time.monotonic()
+        self._starved = self._starved_seconds()
+
+    def check(self, serial: bytes, tail: Callable[[], str]) -> None:
+        """One look.
+
+        Raises:
+            XenHungError: Xen was started, and nothing has moved for too long. Of a machine that
+                was starved meanwhile that is not said.
+
+        Args:
+            serial: its serial log.
+            tail: gives that log's last lines.
+        """
+        if len(serial) != self._said:
+            self._said = len(serial)
+            self._moved()
+        silent = time.monotonic() - self._since
+        if silent < self._hang_seconds / 4 or _XEN_RUNS not in serial:
+            return
+        moved, self._moved_disk = self._moved_disk, self._disk_bytes()
+        if moved not in (-1, self._moved_disk):
+            self._moved()
+            return
+        starved = max(0.0, self._starved_seconds() - self._starved)
+        if silent - starved >= self._hang_seconds and starved <= STARVED_SHARE * silent:
+            raise XenHungError(
+                f"Xen or its dom0 hangs while it boots: nothing on the serial line, and nothing"
+                f" read from the disk, for {silent:.0f} s",
+                todo="look at the serial log's end: it says how far the boot came",
+                evidence={"serial log": tail()},
+            )

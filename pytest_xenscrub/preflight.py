@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""What a run asks for and cannot have on this machine, told at once, before any host is started.
+
+Each room knows what it needs; here it is asked for what this run needs of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import MissingToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_xenscrub.hypervisor.choice import Xens
+
+SECONDS = 60.0
+_TIED = {"setpriv": "util-linux", "ssh": "openssh-client"}
+"""What every host is driven with, and Debian's package of each."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run asks for.
+
+    Attributes:
+        suite: the Debian release of an emulated host; empty for machines over ssh.
+        variants: the Xens, by name.
+        toolstacks: what drives guests.
+    """
+
+    suite: str
+    variants: Iterable[str]
+    toolstacks: Iterable[str]
+
+
+def check(wanted: Wanted, xens: Xens) -> None:
+    """Look for everything that a run needs; what is in the cache needs nothing to make it.
+
+    Raises:
+        MissingToolError: naming all that is missing, and the one command that installs it.
+    """
+    lacking, pip = _lacking(wanted, xens)
+    if not lacking and not pip:
+        return
+    packages = {package for missing in lacking.values() for package in missing.values()}
+    said = {purpose: ", ".join(sorted(missing)) for purpose, missing in lacking.items()}
+    command = f"apt-get install {' '.join(sorted(packages | (_LIBVIRT if pip else set())))}"
+    if pip:
+        said["--xen-toolstack=libvirt"] = pip
+        command += " && pip install libvirt-python"
+    raise MissingToolError(
+        "what this run asks for cannot be had: programs or libraries are missing on this machine"
+        " (no host was started, nothing was built)",
+        todo=command,
+        evidence={f"{purpose} needs": names for purpose, names in said.items()},
+    )
+
+
+_LIBVIRT = {"gcc", "libvirt-dev", "pkg-config", "python3-dev"}
+
+
+def _lacking(wanted: Wanted, xens: Xens) -> tuple[dict[str, dict[str, str]], str]:
+    """What is missing for each purpose, with its package; and why libvirt cannot be loaded."""
+    from pytest_xenscrub.guest.build import missing_for_kernel  # noqa: PLC0415 - only with a host
+
+    found = {
+        "a host": {name: pkg for name, pkg in _TIED.items() if shutil.which(name) is None},
+        "the guests' kernel": missing_for_kernel(),
+    }
+    if wanted.suite:
+        from pytest_xenscrub.host.emulated.accel import missing_qemu  # noqa: PLC0415
+        from pytest_xenscrub.host.emulated.image import missing_for_image  # noqa: PLC0415
+
+        found["--xen-host=emulated"] = missing_qemu()
+        found[f"the emulated host's image ({wanted.suite})"] = missing_for_image(wanted.suite)
+    found |= xens.missing(wanted.variants, Deadline.after(SECONDS, "looking for what is missing"))
+    pip = ""
+    if "libvirt" in wanted.toolstacks:
+        from pytest_xenscrub.toolstack.libvirt import missing_library  # noqa: PLC0415
+
+        pip = missing_library()
+    return {purpose: missing for purpose, missing in found.items() if missing}, pip

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""What a run has proven: of how many scenarios Xen was judged, by how much memory.
+
+A scenario is a test that has to do with a host, and no control. It is judged if it FAILED by a
+fault of Xen's, or did what it should and was measured: by a probe's verdict, a row of timings, or
+a figure of its own, told by pytest's `record_property("xen.measured", ...)`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import Fault
+from pytest_xenscrub.units import PAGE, gib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pytest
+
+    from pytest_xenscrub.scrub.verdict import Verdict
+
+_MEASURED = re.compile(r"xen(\.verdict)?\[\d+\]\.|xen\.measured$")
+_FRAMES = re.compile(r"xen\.verdict\[\d+\]\.frames_read")
+_COVERAGE = re.compile(r"xen\.verdict\[\d+\]\.coverage")
+_GROUPS = 3
+_REASON_LENGTH = 70
+
+
+def verdict_properties(number: int, verdict: Verdict) -> list[tuple[str, object]]:
+    """A probe's verdict as `user_properties`, which travel with a test's reports.
+
+    Args:
+        number: of this verdict in its test, from 0.
+        verdict: what the probe saw.
+    """
+    name = f"xen.verdict[{number}]"
+    return [
+        (f"{name}.state", verdict.state),
+        (f"{name}.frames_read", len(verdict.victim & verdict.read_frames)),
+        (f"{name}.coverage", verdict.coverage),
+    ]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a run comes to.
+
+    Attributes:
+        scenarios: how many were to run.
+        judged: how many of them say something of Xen.
+        frames: of dead guests, read by probes.
+        coverage: the least of all verdicts; None where there is none.
+        not_judged: how many say nothing, by their outcome and its reason.
+    """
+
+    scenarios: int
+    judged: int
+    frames: int
+    coverage: float | None
+    not_judged: dict[str, int]
+
+    def __str__(self) -> str:
+        said = f"judged {self.judged} of {self.scenarios} scenarios"
+        said += f", {self.frames} frames ({gib(self.frames * PAGE)}) read"
+        if self.coverage is not None:
+            # Rounded down: what is said here must hold.
+            said += f", coverage ≥ {math.floor(self.coverage * 10000) / 100:.2f} %"
+        return f"{said}; not judged: {self._reasons()}" if self.not_judged else said
+
+    def _reasons(self) -> str:
+        groups = sorted(self.not_judged.items(), key=lambda group: -group[1])
+        shown = [f"{count} {reason}" for reason, count in groups[:_GROUPS]]
+        left = sum(count for _, count in groups[_GROUPS:])
+        return ", ".join([*shown, *([f"{left} more"] if left else [])])
+
+    def as_dict(self) -> dict[str, object]:
+        """For the results' file."""
+        return {
+            "judged": self.judged,
+            "scenarios": self.scenarios,
+            "frames_read": self.frames,
+            "bytes_read": self.frames * PAGE,
+            "coverage": self.coverage,
+            "not_judged": self.not_judged,
+        }
+
+    def as_properties(self) -> list[tuple[str, object]]:
+        """For JUnit, of the whole run."""
+        flat = {**self.as_dict(), "not_judged": self._reasons() if self.not_judged else None}
+        return [(f"xen.{key}", value) for key, value in flat.items() if value is not None]
+
+
+@dataclass
+class _Scenario:
+    """What is known of one test so far."""
+
+    passed: bool = False
+    by_xen: bool = False
+    why_not: str = "not run"
+    properties: Sequence[tuple[str, object]] = field(default_factory=tuple)
+
+    @property
+    def judged(self) -> bool:
+        measured = any(_MEASURED.match(name) for name, _ in self.properties)
+        return self.by_xen or (self.passed and measured)
+
+    @property
+    def reason(self) -> str:
+        return "passed (nothing measured)" if self.passed else self.why_not
+
+
+class Tally:
+    """Counts scenarios as their reports come, wherever they ran."""
+
+    def __init__(self) -> None:
+        self._scenarios: dict[str, _Scenario] = {}
+
+    def expect(self, tests: Iterable[str]) -> None:
+        """These scenarios are to run, by their ids."""
+        for test in tests:
+            self._scenarios.setdefault(test, _Scenario())
+
+    def note(self, report: pytest.TestReport) -> None:
+        """A phase of a test has ended; one that has nothing to do with a host is none of ours."""
+        if not vars(report).get("xen_scenario"):
+            return
+        scenario = self._scenarios.setdefault(report.nodeid, _Scenario())
+        scenario.properties = report.user_properties
+        fault = vars(report).get("xen_fault")
+        if fault == Fault.XEN:
+            scenario.by_xen = True
+        elif report.when == "call" and (report.passed or hasattr(report, "wasxfail")):
+            scenario.passed = True  # an xfailed one did what it should
+        elif report.skipped or report.failed:
+            scenario.why_not = _why_not(report)
+
+    def proof(self) -> Proof:
+        """What it comes to so far."""
+        scenarios = self._scenarios.values()
+        judged = [scenario for scenario in scenarios if scenario.judged]
+        coverage = list(_values(judged, _COVERAGE))
+        return Proof(
+            len(scenarios),
+            len(judged),
+            int(sum(_values(judged, _FRAMES))),
+            min(coverage) if coverage else None,
+            dict(Counter(each.reason for each in scenarios if not each.judged)),
+        )
+
+
+def _values(scenarios: Iterable[_Scenario], name: re.Pattern[str]) -> Iterator[float]:
+    for scenario in scenarios:
+        for key, value in scenario.properties:
+            if name.fullmatch(key) and isinstance(value, int | float):
+                yield value
+
+
+def _why_not(report: pytest.TestReport) -> str:
+    """The outcome of a phase that did not pass, and its reason."""
+    if hasattr(report, "wasxfail"):
+        return f"xfailed ({_short(report.wasxfail)})"
+    if report.skipped:
+        said = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        return f"skipped ({_short(said.removeprefix('Skipped: '))})"
+    crash = getattr(report.longrepr, "reprcrash", None)
+    what = str(vars(report).get("xen_reason") or getattr(crash, "message", ""))
+    outcome = "of unknown fault" if vars(report).get("xen_fault") == Fault.UNKNOWN else "errors"
+    return f"{outcome} ({_short(what)})"
+
+
+def _short(text: str) -> str:
+    line = (text.splitlines() or [""])[0]
+    return line if len(line) <= _REASON_LENGTH else f"{line[: _REASON_LENGTH - 1]}…"
