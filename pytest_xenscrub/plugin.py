@@ -14,7 +14,8 @@ import pytest
 
 from pytest_xenscrub import hookspec, options
 from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS, Blame
-from pytest_xenscrub.errors import ConfigurationError, MissingToolError
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.refused import Refusals
 from pytest_xenscrub.stash import SESSION, uses_host
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if session.hosts.pool:
         choose_tests(config)
     config.pluginmanager.register(_Reports(config))
+    config.pluginmanager.register(Refusals())
     _end_on_sigterm(config)
 
 
@@ -152,7 +154,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     try:
         session.config.stash[SESSION].build(session.items)
-    except (ConfigurationError, MissingToolError) as error:
+    except (ConfigurationError, InfrastructureError) as error:
         raise pytest.UsageError(str(error)) from None
 
 

@@ -19,7 +19,6 @@ from pytest_xenscrub.errors import (
     HostSilentError,
     HostStalledError,
     InfrastructureError,
-    MissingToolError,
     XenFaultError,
     XenScrubError,
 )
@@ -31,6 +30,7 @@ from pytest_xenscrub.report.logs import Logs
 from pytest_xenscrub.report.records import Records
 from pytest_xenscrub.report.shown import Shown
 from pytest_xenscrub.stash import parameter, takes_limit, uses_host
+from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ class Session:
         config.pluginmanager.register(self.records)
         self._shown = Shown(config)
         self.hosts = Hosts(config, settings, self.tag, self.say)
-        self.logs = Logs(settings.logs)
+        self.logs = Logs(settings.logs, self.say)
         self.blame = blame.Blame()
         self.tally = Tally()
         self.ending = Ending(self)
@@ -175,7 +175,7 @@ class Session:
 
         Raises:
             ConfigurationError: a variant does not apply, or does not compile.
-            MissingToolError: what the run asks for cannot be had on this machine.
+            InfrastructureError: what the run asks for cannot be had on this machine.
         """
         if not self.hosts.pool:
             return
@@ -207,8 +207,9 @@ class Session:
 
         suite = settings.suite if self.hosts.pool[0].emulated else ""
         try:
-            preflight.check(preflight.Wanted(suite, variants, toolstacks), self.xens)
-        except MissingToolError:
+            with told_as("this machine cannot be looked at"):
+                preflight.check(preflight.Wanted(suite, variants, toolstacks), self.xens)
+        except InfrastructureError:
             self.blame.refused = True
             raise
 

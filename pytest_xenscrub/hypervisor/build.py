@@ -23,6 +23,7 @@ from pytest_xenscrub.hypervisor.elf import build_id
 from pytest_xenscrub.hypervisor.process import Progress, missing, need, quiet, run
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
+from pytest_xenscrub.limits import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,7 +214,7 @@ class Builder:
 
     def _compile(self, variant: Variant, tree: Path, log: Path, deadline: Deadline) -> None:
         """Compile, and turn a failure into the compiler's own words."""
-        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        jobs = f"-j{usable_cpus()}"
         self._make_target([jobs, "build"], tree, log, deadline, variant)
 
     def _make_target(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
 from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
+from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -114,7 +115,8 @@ class Xens:
         """
         if name not in self._built:
             variant = self.variants[name]
-            artefact = self._build(variant) if variant.builds else None
+            with told_as(f"Xen {name} cannot be built"):  # a disk is full, a file is closed to us
+                artefact = self._build(variant) if variant.builds else None
             self._built[name] = ChosenXen(variant, artefact, self._cmdline)
         return self._built[name]
 

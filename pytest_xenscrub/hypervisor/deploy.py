@@ -25,6 +25,7 @@ from pytest_xenscrub.hypervisor.recovery import (
     wait_for_xenstore,
 )
 from pytest_xenscrub.hypervisor.tools_dom0 import HostWithTools, activate, install, remove
+from pytest_xenscrub.limits import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     ToolsFor = Callable[[ChosenXen, Interfaces, str], ToolsArtefact | None]
 
 IMAGE_SECONDS = 570.0
+EMULATED_CPUS = 2
 EMULATED_BOOT_SECONDS = 900.0
 """To boot the emulated host and save it, s: a cold boot takes ten, and on a machine that is busy
 with other work 160. A Xen that hangs is told from that long before."""
@@ -112,19 +114,23 @@ class EmulatedDeployment:
         from pytest_xenscrub.host.emulated import (  # noqa: PLC0415 - only when it is used
             EmulatedHost,
             MachineSpec,
+            check_memory,
             default_memory_bytes,
             prepare_image,
         )
 
-        memory = self._choice.memory_bytes
-        if memory is None:
+        wanted = self._choice.memory_bytes
+        if wanted is None:
             memory = default_memory_bytes(share_with=_workers())
+        else:
+            memory = check_memory(wanted)
         artefact = self._xen.artefact
         suite = self._choice.suite
         tools = self._tools_for(self._xen, tools_of_suite(suite), suite)
         spec = MachineSpec(
             suite=suite,
             memory_bytes=memory,
+            cpus=min(EMULATED_CPUS, usable_cpus()),
             nodes=self._choice.nodes,
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,

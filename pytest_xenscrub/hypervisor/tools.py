@@ -28,6 +28,7 @@ from pytest_xenscrub.hypervisor.tools_needs import (
 )
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
+from pytest_xenscrub.limits import usable_cpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,7 +231,7 @@ class _Step:
 
     def compile_into(self, root: Path, prefix: str) -> None:
         """Compile all folders that are needed, and install them below `root`."""
-        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        jobs = f"-j{usable_cpus()}"
         arguments = [
             f"DESTDIR={root}",
             f"PYTHON_PREFIX_ARG=--prefix={prefix}",

@@ -104,7 +104,7 @@ class Hosts:
         pages = [os.environ[name] for name in _JOB_PAGES if name in os.environ]
         holder = Holder(
             tag=self._tag,
-            owner=getpass.getuser(),
+            owner=_user(),
             machine=socket.gethostname(),
             since=time.strftime("%Y-%m-%d %H:%M:%S %z"),
             purpose=pages[0] if pages else f"pytest in {self._config.rootpath}",
@@ -192,6 +192,14 @@ def why_not(host: HostDescription, needs: frozenset[str]) -> str:
     """Why a host does not suit a test; empty if it does."""
     lacking = host.lacks(needs)
     return f"{host.name} has no {', '.join(sorted(lacking))}" if lacking else ""
+
+
+def _user() -> str:
+    """This user's name; a container may run as a uid that has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the second since Python 3.13
+        return f"uid {os.getuid()}"
 
 
 def _is_worker(config: pytest.Config) -> bool:

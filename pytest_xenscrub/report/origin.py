@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub import __version__
+from pytest_xenscrub.limits import usable_cpus
 from pytest_xenscrub.scrub.row import Setting
 
 if TYPE_CHECKING:
@@ -54,4 +54,4 @@ def this_machine() -> str:
     """CPUs of this machine: an emulated host is as fast as they are. No name: CI's change."""
     text = Path("/proc/cpuinfo").read_text()
     found = re.search(r"^model name\s*:\s*(.+)", text, re.MULTILINE)
-    return f"{os.cpu_count()} x {found[1].strip() if found else 'a CPU without a name'}"
+    return f"{usable_cpus()} x {found[1].strip() if found else 'a CPU without a name'}"

@@ -162,6 +162,10 @@ class Records:
 
         # What was measured in this process has more in it than what travels with reports.
         known = [self._rows.get(row.id, row) for row in rows]
-        paths = draw(known, self._maps, self._settings.plots)
+        try:
+            paths = draw(known, self._maps, self._settings.plots)
+        except OSError as error:  # all that was proven stands without them
+            reporter.write_line(f"charts cannot be written: {error.strerror}: {error.filename}")
+            return
         if reporter.config.option.verbose >= 0:
             reporter.write_line(f"{len(paths)} files with charts are in {self._settings.plots}")

@@ -335,7 +335,7 @@ def test_what_is_in_the_cache_needs_nothing_to_make_it(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(image, "_search_path", lambda: "")
+    monkeypatch.setattr(image, "search_path", lambda: "")
     assert "mmdebstrap" in image.missing_for_image("bookworm")
     (tmp_path / "pytest-xenscrub" / "image" / f"bookworm-{image.recipe_hash('bookworm')}").mkdir(
         parents=True
