@@ -92,7 +92,9 @@ def assemble(messages: Sequence[Message], where: str, *, picked: bool = False) -
         notes.append(f"{proper[0].name}: the diff in this reply is used")
     _check_empty(empty, where, notes, several=several)
     chosen = _newest(_unique(proper, where, notes), where, notes)
-    ordered = chosen if picked and len(chosen) == 1 else _in_order(chosen, where, notes)
+    ordered = chosen
+    if len(proper) > 1 or not picked:
+        ordered = _in_order(chosen, where, notes, alone=len(proper) == 1)
     if several and ordered:
         notes.append(f"{len(ordered)} of {len(messages)} messages are applied as patches")
     patches = tuple((each.name, each.text, each.message.damage) for each in ordered)
@@ -220,7 +222,9 @@ def _newest(found: list[_Candidate], where: str, notes: list[str]) -> list[_Cand
     return [each for each in found if each not in old]
 
 
-def _in_order(found: list[_Candidate], where: str, notes: list[str]) -> list[_Candidate]:
+def _in_order(
+    found: list[_Candidate], where: str, notes: list[str], *, alone: bool
+) -> list[_Candidate]:
     """By number where they have numbers, which must be all there; as they lie otherwise."""
     numbered = [each for each in found if each.tag.number is not None]
     if not numbered:
@@ -239,7 +243,7 @@ def _in_order(found: list[_Candidate], where: str, notes: list[str]) -> list[_Ca
             todo="keep one series, or list the patches in a `series` file in their order",
         )
     total = totals[0]
-    if len(found) == 1 and total > 1:
+    if alone and total > 1:
         notes.append(f"{found[0].name}: one patch of {total}; the others are not applied")
         return found
     ordered = sorted(numbered, key=lambda each: each.tag.number or 0)

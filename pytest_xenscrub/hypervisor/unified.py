@@ -25,6 +25,11 @@ _OTHER_FORMATS = (
     (re.compile(rb"Only in [^:]+: .*(\.[chS]|Makefile|Kconfig|\.mk|\.lds)$"), "`diff` without -N"),
 )
 _NORMAL_DIFF = re.compile(rb"^\d+(,\d+)?[acd]\d+(,\d+)?\n[<>] ", re.M)
+# `patch` takes anything else for text between diffs; it may be the rest of a line that was added.
+_AFTER_HUNK = re.compile(
+    rb"\s*$|@@|--- \S|---?\s*$|diff |Index: |={5,}$|Only in |Binary files |Property |commit [0-9a-f]"
+    rb"|From |# |_{5,}$|\\ "
+)
 _EPOCH = re.compile(rb"\t(1970-01-01|1969-12-31|Thu Jan +1 .* 1970|Wed Dec 31 .* 1969)")
 
 
@@ -230,16 +235,12 @@ class _Parser:
         if self._here().startswith(b"\\ "):
             lines.append(self._here())
             self._at += 1
-        if self._continues():
-            raise self._wrong("the hunk before it has more lines than its header says")
+        if not _AFTER_HUNK.match(self._here()):
+            raise self._wrong(
+                "it follows directly on a hunk that is over: wrapped by a mailer, or the hunk has"
+                " more lines than its header says"
+            )
         return Hunk(tuple(lines), int(header[1]))
-
-    def _continues(self) -> bool:
-        """Whether a line that adds or removes follows directly on a hunk that is over."""
-        line = self._here()
-        if line.rstrip() in (b"--", b"---") or self._is_header():
-            return False
-        return line.startswith((b"+", b"-"))
 
     def _here(self, ahead: int = 0) -> bytes:
         at = self._at + ahead
