@@ -46,6 +46,7 @@ def setting_of(test: str, session: Session, rig: Rig, toolstack: Toolstack) -> S
         emulated_on="" if host.kind == "real" else this_machine(),
         version=__version__,
         started=session.started,
+        not_in_use=" ".join(xen.not_in_use),
     )
 
 

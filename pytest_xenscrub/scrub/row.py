@@ -106,6 +106,7 @@ class Setting:
         emulated_on: CPUs of the machine that emulates it; empty for a real one.
         version: of this package.
         started: when the run began, UTC, as ISO 8601 has it.
+        not_in_use: files that the variant changes, but that are in nothing that ran.
     """
 
     test: str
@@ -125,6 +126,7 @@ class Setting:
     emulated_on: str = ""
     version: str = ""
     started: str = ""
+    not_in_use: str = ""
 
 
 @dataclasses.dataclass

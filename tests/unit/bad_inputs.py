@@ -41,7 +41,8 @@ from pytest_xenscrub.stash import SESSION
 def test_it(request):
     setting = Setting("test_it", "emulated", "emulated (TCG)", "xl", "stock", "4.17", debug=False,
                       build_id="c0ffee")
-    request.config.stash[SESSION].records.pytest_xenscrub_row(Row(setting, 0, "destroy", 1 << 30, 2))
+    row = Row(setting, 0, "destroy", 1 << 30, 2)
+    request.config.stash[SESSION].records.pytest_xenscrub_row(row)
 """
 # What follows runs with one page of disk in the folder of that name.
 SMALL_DISK = (
@@ -252,7 +253,7 @@ VARIANTS = (
     variant("an empty file", {"a.patch": ""}, "a.patch", "no patch in it"),
     variant("a folder of nothing", {"series/": ""}, "series/", "no patch in it"),
     variant("a letter", {"a.patch": "Dear list,\n"}, "a.patch", "no patch in it"),
-    variant("binary", {"a.patch": BINARY}, "a.patch", "no patch in it"),
+    variant("binary", {"a.patch": BINARY}, "a.patch", "is no text"),
     variant("a .cocci that is a folder", {"a.cocci/": ""}, "a.cocci", "Is a directory"),
     variant("a series that names nothing", {"s/series": "a.patch\n"}, "s", "which is not there"),
     variant("a series in binary", {"s/series": BINARY}, "s", "s"),

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
-from pytest_xenscrub.hypervisor.build import Builder, compiler_errors
+from pytest_xenscrub.hypervisor.build import Builder
 from pytest_xenscrub.hypervisor.elf import build_id
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import AS_IS, STOCK, Variant, load_variant
@@ -219,14 +219,3 @@ def test_built_in_variant_on_a_tree_it_does_not_fit(
     (tree / "xen/common/page_alloc.c").write_text("int nothing;\n")
     with pytest.raises(ConfigurationError, match="changes nothing"):
         builder(tree, cache).build(load_variant("sync"), deadline=deadline)
-
-
-def test_compiler_errors_start_at_the_first() -> None:
-    output = "CC a.o\na.c:1: error: first\nmore\nmake: *** [a.o] Error 1\n"
-    assert compiler_errors(output).startswith("a.c:1: error: first")
-    assert compiler_errors("just\nlines") == "just\nlines"
-
-
-def test_error_of_a_script_that_the_build_runs_is_shown() -> None:
-    output = "GEN x\nSyntaxError: Missing parentheses\nmake: *** [x] Error 1\n"
-    assert compiler_errors(output).startswith("SyntaxError: Missing parentheses")
