@@ -4,29 +4,9 @@
  * so these are residue that a probe has to find.
  */
 
-#include "console.h"
-#include "pagetable.h"
+#include "directmap.h"
+#include "hypercall.h"
 #include "report.h"
-#include "reserve.h"
-
-static void flush_all_tlbs(void)
-{
-    struct mmuext_op op = { .cmd = MMUEXT_TLB_FLUSH_ALL };
-
-    MUST(hyp_mmuext_op(&op));
-}
-
-/* Xen frees a page when nobody refers to it, and a mapping is a reference. */
-static void unmap(unsigned long first, unsigned long end)
-{
-    struct pte_batch batch = { };
-    unsigned long pfn;
-
-    for ( pfn = first; pfn < end; pfn++ )
-        pte_set(&batch, p2m[reserved.l1 + pfn / ENTRIES], pfn % ENTRIES, 0);
-    pte_flush(&batch);
-    flush_all_tlbs();
-}
 
 static void give_back(unsigned long first, unsigned long end)
 {
@@ -52,7 +32,7 @@ void balloon(unsigned long pages)
     }
 
     first = end - pages;
-    unmap(first, end);
+    direct_map_drop(first, end);
     give_back(first, end);
     memory.data_end = first;
 

@@ -53,7 +53,7 @@ start:
 start_secondary:
         cld
         xorl    %ebp, %ebp
-        call    cpu_main
+        call    work_main
         ud2
 
         .balign 4096

@@ -2,11 +2,11 @@
 /* Writes the pattern to all data, and sees whether it is still there. */
 
 #include "console.h"
-#include "cpus.h"
-#include "pagetable.h"
+#include "directmap.h"
 #include "pattern.h"
 #include "report.h"
 #include "residue.h"
+#include "work.h"
 
 static unsigned long nr_filled, nr_verified, nr_mismatched;
 static unsigned long owner;
@@ -104,7 +104,7 @@ void fill(void)
     owner = pattern_owner(options.run, options.guest);
     moved = false;
     nr_filled = 0;
-    ns = cpus_run(fill_unit, memory.pages, cpus_unit(), "fill");
+    ns = work_run(fill_unit, memory.pages, work_unit(), "fill");
 
     line_begin("filled");
     line_dec("pages", nr_filled);
@@ -170,7 +170,7 @@ void verify(void)
 {
     owner = pattern_owner(options.run, options.guest);
     nr_verified = nr_mismatched = 0;
-    cpus_run(verify_unit, memory.pages, cpus_unit(), NULL);
+    work_run(verify_unit, memory.pages, work_unit(), NULL);
 
     line_begin("verified");
     line_dec("pages", nr_verified);

@@ -14,6 +14,9 @@ void __attribute__((__noreturn__)) fail(const char *what);
 #define MUST(call) \
     ({ if ( (call) != 0 ) fail(__FILE__ ":" STRINGIFY(__LINE__) ": " #call); })
 
+/* More are left alone. */
+#define MAX_VCPUS 128
+
 /* The command line. */
 enum fill_loop { FILL_UNROLLED, FILL_STOSQ, FILL_MOVNTI };
 enum scan_loop { SCAN_OR8, SCAN_WORD };

@@ -4,14 +4,16 @@
 #include "clock.h"
 #include "console.h"
 #include "cpus.h"
+#include "directmap.h"
 #include "hypercall.h"
 #include "kernel.h"
-#include "pagetable.h"
 #include "report.h"
 #include "reserve.h"
 #include "residue.h"
 #include "scan.h"
 #include "suspend.h"
+#include "window.h"
+#include "work.h"
 #include "xenstore.h"
 
 struct memory memory;
@@ -54,7 +56,7 @@ static void run_action(const char *name, size_t len)
         line_begin("ready");
         line_end();
         console_kick();
-        cpus_spin();
+        work_spin();
     }
     else if ( word_is(name, len, "crash") )
         crash();
@@ -113,6 +115,20 @@ static void ready(void)
     console_kick();
 }
 
+static void shutdown_wanted(const char *wanted)
+{
+    size_t len = strlen(wanted);
+
+    if ( word_is(wanted, len, "suspend") )
+        suspend();
+    else if ( word_is(wanted, len, "poweroff") || word_is(wanted, len, "halt") )
+        die(SHUTDOWN_poweroff, "poweroff");
+    else if ( word_is(wanted, len, "reboot") )
+        die(SHUTDOWN_reboot, "reboot");
+    else
+        report_error("asked for a shutdown of a kind that is not supported", wanted);
+}
+
 static void memory_init(const start_info_t *si, unsigned long boot_stack_end)
 {
     p2m = (unsigned long *)si->mfn_list;
@@ -153,7 +169,7 @@ static void build_world(const void *l4)
     reserve_early();
     cpus_start(l4);
     reserve_claim();
-    direct_map_build();
+    direct_map_build(l4);
 
     if ( !scans )
         residue_show(options.show);
@@ -178,7 +194,7 @@ void kernel_main(start_info_t *si, unsigned long boot_stack_end)
     xenstore_watch_shutdown();
     for ( ; ; )
     {
-        xenstore_poll();
+        xenstore_poll(shutdown_wanted);
         /* After that: what it says there may have eaten the event of a command. */
         while ( (command = console_read_line()) != NULL )
         {

@@ -4,10 +4,9 @@
  * a domain builder takes 2 MiB at a time. What is in them is for a scan to say.
  */
 
-#include "console.h"
-#include "pagetable.h"
+#include "directmap.h"
+#include "hypercall.h"
 #include "report.h"
-#include "reserve.h"
 
 /* Xen replaces each pfn in the list by the frame that it found for it. */
 static unsigned long take(unsigned long first, unsigned long end)
@@ -31,17 +30,6 @@ static unsigned long take(unsigned long first, unsigned long end)
     return taken;
 }
 
-static void map(unsigned long first, unsigned long end)
-{
-    struct pte_batch batch = { };
-    unsigned long pfn;
-
-    for ( pfn = first; pfn < end; pfn++ )
-        pte_set(&batch, p2m[reserved.l1 + pfn / ENTRIES], pfn % ENTRIES,
-                p2m[pfn] << PAGE_SHIFT | PTE_RW);
-    pte_flush(&batch);
-}
-
 void populate(unsigned long pages)
 {
     unsigned long first = memory.data_end, end, pfn;
@@ -54,7 +42,7 @@ void populate(unsigned long pages)
     }
 
     end = first + take(first, first + pages);
-    map(first, end);
+    direct_map_add(first, end);
     memory.data_end = end;
 
     line_begin("populated");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "pagetable.h"
+#include "judge.h"
 #include "reserve.h"
-#include "scan.h"
+#include "window.h"
 
 #define BITS_PER_PAGE (PAGE_SIZE * 8)
 
@@ -52,7 +52,7 @@ void reserve_early(void)
         void *page = keep_mapped(reserved.early + i);
 
         bitmap = bitmap ?: page;
-        verdict[i] = scan_page(&early_tally, reserved.early + i, page);
+        verdict[i] = judge_page(&early_tally, reserved.early + i, page);
         memset(page, 0, PAGE_SIZE);
     }
 
@@ -67,7 +67,7 @@ void reserve_early(void)
 
 void reserve_judge(unsigned long pfn, const void *page)
 {
-    verdict_set(&early_verdicts, pfn, scan_page(&early_tally, pfn, page));
+    verdict_set(&early_verdicts, pfn, judge_page(&early_tally, pfn, page));
 }
 
 unsigned long reserve_stack_pfn(unsigned int cpu)

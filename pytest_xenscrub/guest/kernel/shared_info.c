@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "pagetable.h"
 #include "shared_info.h"
+#include "window.h"
 
 char shared_info_page[PAGE_SIZE] __page_aligned;
 

@@ -4,10 +4,10 @@
 #include "console.h"
 #include "cpus.h"
 #include "kernel.h"
-#include "pagetable.h"
 #include "report.h"
 #include "shared_info.h"
 #include "suspend.h"
+#include "window.h"
 #include "xenstore.h"
 
 static start_info_t *start_info;

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "cpus.h"
-#include "pagetable.h"
-#include "reserve.h"
+#include "window.h"
 
 #define PTE_MFN(pte)    (((pte) & 0x000ffffffffff000ul) >> PAGE_SHIFT)
 #define L3_INDEX(va)    (((va) >> 30) & (ENTRIES - 1))
-#define L4_INDEX(va)    (((va) >> 39) & (ENTRIES - 1))
 
 #define WINDOW_TABLES   (MAX_VCPUS * WINDOW_SLOTS / ENTRIES)
 
 static unsigned long window_l1[WINDOW_TABLES][ENTRIES] __page_aligned;
 static unsigned long kept_l1[ENTRIES] __page_aligned;
 static unsigned long window_l2[ENTRIES] __page_aligned;
-static const unsigned long *l4;
 static unsigned int nr_kept;
 
 void pte_flush(struct pte_batch *batch)
@@ -63,8 +59,7 @@ void windows_init(const void *boot_l4)
     const unsigned long *l3;
     unsigned int i;
 
-    l4 = boot_l4;
-    l3 = image_va(PTE_MFN(l4[L4_INDEX(VIRT_BASE)]));
+    l3 = image_va(PTE_MFN(((const unsigned long *)boot_l4)[L4_INDEX(VIRT_BASE)]));
 
     for ( i = 0; i < WINDOW_TABLES; i++ )
         window_l2[i] = make_table(window_l1[i]);
@@ -112,51 +107,4 @@ void *keep_mapped(unsigned long pfn)
     pte_flush(&batch);
 
     return (void *)(WINDOW_BASE + (WINDOW_TABLES * ENTRIES + nr_kept++) * PAGE_SIZE);
-}
-
-static bool is_writable(unsigned long pfn)
-{
-    return pfn >= memory.image_end &&
-           (pfn < memory.p2m_start || pfn >= memory.p2m_end) && !is_table(pfn);
-}
-
-/*
- * Writes L1 tables, and hooks them into L2 whole: that costs half of what it costs to fill a
- * table that is hooked already.
- */
-static void build_l1(unsigned int cpu, unsigned long first, unsigned long end)
-{
-    unsigned long *table = window_map(cpu, reserved.l1 + first, end - first);
-    unsigned long pfn = first * ENTRIES, i, j;
-    struct pte_batch batch = { };
-
-    for ( i = first; i < end; i++, table += ENTRIES )
-    {
-        reserve_judge(reserved.l1 + i, table);
-        for ( j = 0; j < ENTRIES; j++, pfn++ )
-            table[j] = pfn >= memory.pages ? 0 :
-                       p2m[pfn] << PAGE_SHIFT | (is_writable(pfn) ? PTE_RW : PTE_RO);
-    }
-    window_unmap(cpu, end - first);
-
-    for ( i = first; i < end; i++ )
-        pte_set(&batch, p2m[reserved.l2 + i / ENTRIES], i % ENTRIES,
-                p2m[reserved.l1 + i] << PAGE_SHIFT | PTE_TABLE);
-    pte_flush(&batch);
-}
-
-void direct_map_build(void)
-{
-    struct pte_batch batch = { };
-    unsigned long i;
-
-    for ( i = 0; i < reserved.nr_l2; i++ )
-        pte_set(&batch, p2m[reserved.l3 + i / ENTRIES], i % ENTRIES,
-                p2m[reserved.l2 + i] << PAGE_SHIFT | PTE_TABLE);
-    for ( i = 0; i < reserved.nr_l3; i++ )
-        pte_set(&batch, image_mfn(l4), L4_INDEX(DIRECT_MAP) + i,
-                p2m[reserved.l3 + i] << PAGE_SHIFT | PTE_TABLE);
-    pte_flush(&batch);
-
-    cpus_run(build_l1, reserved.nr_l1, WINDOW_SLOTS, NULL);
 }
