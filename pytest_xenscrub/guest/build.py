@@ -21,6 +21,7 @@ KERNEL: Final = "xenscrub-guest"
 GCC_TIMEOUT: Final = 120.0  # s, for each run of gcc
 
 COMPILE: Final = [
+    "-I.",
     "-O2",
     "-std=gnu11",
     "-ffreestanding",
@@ -138,13 +139,15 @@ def _key(gcc: str) -> str:
     digest = hashlib.sha256()
     for part in (_gcc_version(gcc), *COMPILE, *LINK):
         digest.update(part.encode() + b"\0")
-    for path in sorted(SOURCES.iterdir()):
+    for path in sorted(SOURCES.rglob("*")):
         if path.is_file():
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+            name = str(path.relative_to(SOURCES))
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def _compile(gcc: str, kernel: Path) -> None:
-    sources = sorted(path.name for path in SOURCES.iterdir() if path.suffix in (".c", ".S"))
     # Relative names: they end up in the messages of the kernel.
+    files = (path for path in SOURCES.rglob("*") if path.suffix in (".c", ".S"))
+    sources = sorted(str(path.relative_to(SOURCES)) for path in files)
     _run(gcc, *COMPILE, *LINK, "-o", str(kernel), *sources)

@@ -4,20 +4,31 @@
  * so these are residue that a probe has to find.
  */
 
-#include "directmap.h"
 #include "hypercall.h"
+#include "kernel.h"
+#include "platform.h"
 #include "report.h"
+
+/* Handed to Xen in one call; the stack is small. */
+#define EXTENTS 256
 
 static void give_back(unsigned long first, unsigned long end)
 {
-    struct xen_memory_reservation reservation = {
-        .nr_extents = end - first,
-        .domid = DOMID_SELF,
-    };
+    xen_pfn_t frames[EXTENTS];
+    unsigned long nr, i;
 
-    set_xen_guest_handle(reservation.extent_start, p2m + first);
-    if ( hyp_memory_op(XENMEM_decrease_reservation, &reservation) != end - first )
-        fail("XENMEM_decrease_reservation");
+    for ( ; first < end; first += nr )
+    {
+        struct xen_memory_reservation reservation = { .domid = DOMID_SELF };
+
+        nr = min(end - first, EXTENTS);
+        for ( i = 0; i < nr; i++ )
+            frames[i] = frame(first + i);
+        reservation.nr_extents = nr;
+        set_xen_guest_handle(reservation.extent_start, frames);
+        if ( hyp_memory_op(XENMEM_decrease_reservation, &reservation) != nr )
+            fail("XENMEM_decrease_reservation");
+    }
 }
 
 void balloon(unsigned long pages)
@@ -25,14 +36,14 @@ void balloon(unsigned long pages)
     unsigned long end = memory.data_end, first, pfn;
     struct frame_list list;
 
-    if ( !pages || pages > end - max(memory.image_end, memory.p2m_end) )
+    if ( !pages || end < data_start() || pages > end - data_start() )
     {
         report_error("balloon: no such number of pages to give", NULL);
         return;
     }
 
     first = end - pages;
-    direct_map_drop(first, end);
+    platform->unmap(first, end);
     give_back(first, end);
     memory.data_end = first;
 
@@ -43,8 +54,9 @@ void balloon(unsigned long pages)
     frames_begin(&list, "ballooned", false);
     for ( pfn = first; pfn < end; pfn++ )
     {
-        frames_add(&list, pfn, p2m[pfn]);
-        p2m[pfn] = ~0ul;
+        frames_add(&list, pfn, frame(pfn));
+        if ( p2m )
+            p2m[pfn] = ~0ul;
     }
     frames_end(&list);
 }

@@ -6,7 +6,7 @@
 
 unsigned int cpus_count(void);
 /* Starts all others, also in a domain that we find ourselves in after a suspend. */
-void cpus_start(const void *l4);
+void cpus_start(void);
 
 /* Between jobs: stops the others, and lets them go on if we are still in that domain. */
 void cpus_down(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 #include "judge.h"
+#include "platform.h"
 #include "reserve.h"
 #include "window.h"
 
@@ -15,20 +16,23 @@ void reserve_layout(unsigned int nr_cpus)
     struct reserved *r = &reserved;
     unsigned long rest;
 
-    r->nr_l1 = DIV_ROUND_UP(memory.pages, ENTRIES);
-    r->nr_l2 = DIV_ROUND_UP(r->nr_l1, ENTRIES);
-    r->nr_l3 = DIV_ROUND_UP(r->nr_l2, ENTRIES);
-    r->nr_bitmap = DIV_ROUND_UP(memory.pages, BITS_PER_PAGE);
+    /* What the platform maps in larger pages takes no tables of the lower levels. */
+    rest = DIV_ROUND_UP(memory.end, ENTRIES);
+    r->nr_l1 = platform->map_level() == 1 ? rest : 0;
+    rest = DIV_ROUND_UP(rest, ENTRIES);
+    r->nr_l2 = platform->map_level() <= 2 ? rest : 0;
+    r->nr_l3 = DIV_ROUND_UP(rest, ENTRIES);
+    r->nr_bitmap = DIV_ROUND_UP(memory.end, BITS_PER_PAGE);
     r->nr_stacks = (nr_cpus - 1) * STACK_PAGES;
 
     /* The early bitmaps speak of themselves too, and begin at a whole word. */
     rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
-    if ( memory.pages < max(memory.image_end, memory.p2m_end) + rest + 3 * r->nr_early + 1 )
+    if ( memory.end < max(max(memory.image_end, memory.p2m_end), memory.hole_end) + rest + 3 * r->nr_early + 1 )
         fail("not enough memory");
 
-    r->l1 = memory.pages - r->nr_l1;
+    r->l1 = memory.end - r->nr_l1;
     r->l2 = r->l1 - r->nr_l2;
     r->l3 = r->l2 - r->nr_l3;
     r->bitmaps = r->l3 - 2 * r->nr_bitmap;

@@ -64,7 +64,7 @@ static void add_early_verdicts(void)
 {
     unsigned long pfn;
 
-    for ( pfn = memory.reserved; pfn < memory.pages; pfn++ )
+    for ( pfn = memory.reserved; pfn < memory.end; pfn++ )
     {
         unsigned long bit = pfn - early_verdicts.base;
 
@@ -85,12 +85,12 @@ static void report_bitmap(const char *kind, const unsigned long *bitmap)
     unsigned long pfn;
 
     frames_begin(&list, kind, false);
-    for ( pfn = 0; pfn < memory.pages; pfn++ )
+    for ( pfn = 0; pfn < memory.end; pfn++ )
     {
         if ( !bitmap[pfn / BITS_PER_WORD] )
             pfn |= BITS_PER_WORD - 1;
         else if ( bit_is_set(bitmap, pfn) )
-            frames_add(&list, pfn, p2m[pfn]);
+            frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
 }
@@ -109,12 +109,12 @@ static void report_pattern(void)
 
     residue_show(0);
     frames_begin(&list, "pattern", false);
-    for ( pfn = 0; pfn < memory.pages; pfn++ )
+    for ( pfn = 0; pfn < memory.end; pfn++ )
     {
         if ( !verdicts.residue[pfn / BITS_PER_WORD] )
             pfn |= BITS_PER_WORD - 1;
         else if ( bit_is_set(verdicts.residue, pfn) && held_pattern(pfn) )
-            frames_add(&list, pfn, p2m[pfn]);
+            frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
 }
@@ -126,15 +126,15 @@ static void report_unjudged(void)
     unsigned long pfn;
 
     frames_begin(&list, "unjudged", false);
-    for ( pfn = 0; pfn < memory.pages; pfn++ )
+    for ( pfn = 0; pfn < memory.end; pfn++ )
     {
         unsigned long i = pfn / BITS_PER_WORD;
 
         if ( !~(verdicts.clean[i] | verdicts.residue[i]) )
             pfn |= BITS_PER_WORD - 1;
         else if ( !bit_is_set(verdicts.clean, pfn) && !bit_is_set(verdicts.residue, pfn) &&
-                  !is_ballooned(pfn) )
-            frames_add(&list, pfn, p2m[pfn]);
+                  is_owned(pfn) )
+            frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
 }
@@ -146,8 +146,8 @@ static void report_used(void)
     unsigned long pfn;
 
     frames_begin(&list, "used", false);
-    for ( pfn = memory.reserved; pfn < memory.pages; pfn++ )
-        frames_add(&list, pfn, p2m[pfn]);
+    for ( pfn = memory.reserved; pfn < memory.end; pfn++ )
+        frames_add(&list, pfn, frame(pfn));
     frames_end(&list);
 }
 
@@ -159,7 +159,7 @@ void scan(void)
     verdicts.residue = direct_map(reserved.bitmaps + reserved.nr_bitmap);
     tally = (struct tally){ };
 
-    ns = work_run(scan_unit, memory.pages, work_unit(), "scan");
+    ns = work_run(scan_unit, memory.end, work_unit(), "scan");
     add_early_verdicts();
 
     line_begin("scanned");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
+#include "platform.h"
 #include "window.h"
 
-#define PTE_MFN(pte)    (((pte) & 0x000ffffffffff000ul) >> PAGE_SHIFT)
 #define L3_INDEX(va)    (((va) >> 30) & (ENTRIES - 1))
 
 #define WINDOW_TABLES   (MAX_VCPUS * WINDOW_SLOTS / ENTRIES)
@@ -15,7 +15,7 @@ static unsigned int nr_kept;
 void pte_flush(struct pte_batch *batch)
 {
     if ( batch->nr )
-        MUST(hyp_mmu_update(batch->update, batch->nr));
+        platform->write_ptes(batch->update, batch->nr);
     batch->nr = 0;
 }
 
@@ -30,42 +30,24 @@ void pte_set(struct pte_batch *batch, unsigned long table_mfn, unsigned long ind
         pte_flush(batch);
 }
 
-static void flush_tlb(void)
-{
-    struct mmuext_op op = { .cmd = MMUEXT_TLB_FLUSH_LOCAL };
-
-    MUST(hyp_mmuext_op(&op));
-}
-
-void *image_va(unsigned long mfn)
-{
-    return (void *)(VIRT_BASE + (machine_to_phys_mapping[mfn] << PAGE_SHIFT));
-}
-
-/* No page table may be mapped writable anywhere, and so far those of ours are. */
 static unsigned long make_table(const void *table)
 {
-    unsigned long mfn = image_mfn(table);
+    platform->make_table(table);
 
-    MUST(hyp_update_va_mapping(table, mfn << PAGE_SHIFT | PTE_RO));
-
-    return mfn << PAGE_SHIFT | PTE_TABLE;
+    return image_frame(table) << PAGE_SHIFT | PTE_TABLE;
 }
 
-/* An L2 of our own in the last slot of the L3 that the builder made for the image. */
-void windows_init(const void *boot_l4)
+/* An L2 of our own in the last slot of the L3 that the image is mapped by. */
+void windows_init(void)
 {
     struct pte_batch batch = { };
-    const unsigned long *l3;
     unsigned int i;
-
-    l3 = image_va(PTE_MFN(((const unsigned long *)boot_l4)[L4_INDEX(VIRT_BASE)]));
 
     for ( i = 0; i < WINDOW_TABLES; i++ )
         window_l2[i] = make_table(window_l1[i]);
     window_l2[i] = make_table(kept_l1);
 
-    pte_set(&batch, image_mfn(l3), L3_INDEX(WINDOW_BASE), make_table(window_l2));
+    pte_set(&batch, image_frame(platform->image_l3()), L3_INDEX(WINDOW_BASE), make_table(window_l2));
     pte_flush(&batch);
 }
 
@@ -73,13 +55,13 @@ static void window_set(unsigned int cpu, unsigned long pfn, unsigned int nr,
                        unsigned long flags)
 {
     unsigned long slot = cpu * WINDOW_SLOTS;
-    unsigned long table = image_mfn(window_l1[slot / ENTRIES]);
+    unsigned long table = image_frame(window_l1[slot / ENTRIES]);
     struct pte_batch batch = { };
     unsigned int i;
 
     for ( i = 0; i < nr; i++ )
         pte_set(&batch, table, slot % ENTRIES + i,
-                flags ? p2m[pfn + i] << PAGE_SHIFT | flags : 0);
+                flags ? frame(pfn + i) << PAGE_SHIFT | flags : 0);
     pte_flush(&batch);
 }
 
@@ -93,7 +75,7 @@ void *window_map(unsigned int cpu, unsigned long pfn, unsigned int nr)
 void window_unmap(unsigned int cpu, unsigned int nr)
 {
     window_set(cpu, 0, nr, 0);
-    flush_tlb();
+    platform->flush_tlb();
 }
 
 void *keep_mapped(unsigned long pfn)
@@ -103,7 +85,7 @@ void *keep_mapped(unsigned long pfn)
     if ( nr_kept == KEPT_PAGES )
         fail("too many pages to keep mapped");
 
-    pte_set(&batch, image_mfn(kept_l1), nr_kept, p2m[pfn] << PAGE_SHIFT | PTE_RW);
+    pte_set(&batch, image_frame(kept_l1), nr_kept, frame(pfn) << PAGE_SHIFT | PTE_RW);
     pte_flush(&batch);
 
     return (void *)(WINDOW_BASE + (WINDOW_TABLES * ENTRIES + nr_kept++) * PAGE_SIZE);

@@ -30,14 +30,12 @@ void pte_set(struct pte_batch *batch, unsigned long table_mfn, unsigned long ind
 void pte_flush(struct pte_batch *batch);
 
 /* Of an address in the image, or in what the builder placed behind it. */
-static inline unsigned long image_mfn(const void *va)
+static inline unsigned long image_frame(const void *va)
 {
-    return p2m[((unsigned long)va - VIRT_BASE) >> PAGE_SHIFT];
+    return frame(((unsigned long)va - VIRT_BASE) >> PAGE_SHIFT);
 }
 
-void *image_va(unsigned long mfn);
-
-void windows_init(const void *boot_l4);
+void windows_init(void);
 
 /* Maps pages writable, in the caller's own window; they stay until window_unmap(). */
 void *window_map(unsigned int cpu, unsigned long pfn, unsigned int nr);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The direct map, as Linux has it: what it costs to tear down is part of what a destroy costs.
+ * L1 tables are claimed and written by all vCPUs together.
+ */
 
-#include "directmap.h"
+#include "pv/pv.h"
 #include "reserve.h"
 #include "window.h"
 #include "work.h"
@@ -25,7 +29,7 @@ static void build_l1(unsigned int cpu, unsigned long first, unsigned long end)
     {
         reserve_judge(reserved.l1 + i, table);
         for ( j = 0; j < ENTRIES; j++, pfn++ )
-            table[j] = pfn >= memory.pages ? 0 :
+            table[j] = pfn >= memory.end ? 0 :
                        p2m[pfn] << PAGE_SHIFT | (is_writable(pfn) ? PTE_RW : PTE_RO);
     }
     window_unmap(cpu, end - first);
@@ -36,8 +40,9 @@ static void build_l1(unsigned int cpu, unsigned long first, unsigned long end)
     pte_flush(&batch);
 }
 
-void direct_map_build(const void *l4)
+void pv_map_all(void)
 {
+    const void *l4 = (const void *)pv_start_info->pt_base;
     struct pte_batch batch = { };
     unsigned long i;
 
@@ -45,7 +50,7 @@ void direct_map_build(const void *l4)
         pte_set(&batch, p2m[reserved.l3 + i / ENTRIES], i % ENTRIES,
                 p2m[reserved.l2 + i] << PAGE_SHIFT | PTE_TABLE);
     for ( i = 0; i < reserved.nr_l3; i++ )
-        pte_set(&batch, image_mfn(l4), L4_INDEX(DIRECT_MAP) + i,
+        pte_set(&batch, image_frame(l4), L4_INDEX(DIRECT_MAP) + i,
                 p2m[reserved.l3 + i] << PAGE_SHIFT | PTE_TABLE);
     pte_flush(&batch);
 
@@ -63,7 +68,8 @@ static void set(unsigned long first, unsigned long end, unsigned long flags)
     pte_flush(&batch);
 }
 
-void direct_map_drop(unsigned long first, unsigned long end)
+/* Xen frees a page when nobody refers to it, and a mapping is a reference. */
+void pv_unmap(unsigned long first, unsigned long end)
 {
     struct mmuext_op op = { .cmd = MMUEXT_TLB_FLUSH_ALL };
 
@@ -71,7 +77,7 @@ void direct_map_drop(unsigned long first, unsigned long end)
     MUST(hyp_mmuext_op(&op));
 }
 
-void direct_map_add(unsigned long first, unsigned long end)
+void pv_map(unsigned long first, unsigned long end)
 {
     set(first, end, PTE_RW);
 }
