@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.session import Session
     from pytest_xenscrub.toolstack.drivers import Drivers
-    from pytest_xenscrub.toolstack.protocol import Toolstack
+    from pytest_xenscrub.toolstack.protocol import GuestType, Toolstack
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +121,13 @@ def toolstack(
 
 
 @pytest.fixture
+def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> GuestType:
+    """Which of `--xen-guest-type`'s victims are: pv or pvh."""
+    chosen: GuestType = getattr(request, "param", _xen_session.settings.guest_type[0])
+    return chosen
+
+
+@pytest.fixture
 def oracle(xen_rig: Rig, xen_host: Host) -> Oracle:
     """The host's RAM seen from outside: what is in a frame, with no word of Xen's or a guest's."""
     if xen_rig.oracle is None:
@@ -148,11 +155,13 @@ def guests(
     xen_rig: Rig,
     dom0: Dom0,
     toolstack: Toolstack,
+    xen_guest_type: GuestType,
     _witness: Witness | None,
 ) -> Iterator[GuestFactory]:
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
+    xen_rig.info.check_runs(xen_guest_type)
     factory = GuestFactory(
         toolstack,
         dom0,
@@ -167,6 +176,7 @@ def guests(
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
         start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
+        victim_type=xen_guest_type,
     )
     yield factory
     factory.close()
@@ -184,6 +194,7 @@ def timings(
     _xen_session: Session,
     xen_rig: Rig,
     toolstack: Toolstack,
+    xen_guest_type: GuestType,
     _witness: Witness | None,
     xen_repeat: int,
 ) -> Iterator[Timings]:
@@ -196,7 +207,7 @@ def timings(
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
-    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
+    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack, xen_guest_type)
     collected = Timings(
         setting, _xen_session.records.record, first_after_boot=xen_rig.first_measurement
     )

@@ -100,6 +100,7 @@ class Dom0(Connection):
             cpus=facts["cpus"],
             nodes=facts["nodes"],
             cpu_model=facts["cpu_model"],
+            virt_caps=facts["virt_caps"],
         )
 
     def _is_debug(self) -> bool:

@@ -16,6 +16,8 @@ KIND_OWNER: Final = 0xA9
 KIND_PFN: Final = 0xB6
 KIND_MFN: Final = 0xD5
 POSITION_BITS: Final = 9
+NO_FRAME: Final = (1 << 40) - 1
+"""In place of an MFN, of a guest that knows none."""
 
 _CHECK_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _CHECK_SHIFT: Final = np.uint64(57)

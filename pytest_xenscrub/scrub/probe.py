@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
 
+from pytest_xenscrub.errors import NotApplicableError, UndecidedError
 from pytest_xenscrub.guest.events import DirtyPage, Scanned
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE, Verdict
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
     from pytest_xenscrub.scrub.crosscheck import CrossCheck
+    from pytest_xenscrub.toolstack.protocol import GuestType
 
 _PROBES = 3
 """What one probe left is offered to another, and to a third: more would not find more."""
@@ -60,11 +62,12 @@ class Probe:
             GuestFailedError: a probe failed.
             GuestProtocolError: a probe's report is mangled: no verdict rests on that.
             DisagreementError: a probe's report is not what is in RAM, seen from outside.
+            UndecidedError: nobody knows the victim's frames, and no residue was seen.
             DeadlineExceededError: something hung.
         """
         probes: list[Guest] = []
         while True:
-            size = self._guests.most_bytes()
+            size = self._guests.most_bytes(guest_type="pv")
             if size:
                 probes.append(self.create(size))
             verdict = self.verdict(frames, [*beside, *probes])
@@ -75,11 +78,20 @@ class Probe:
         self._judged(verdict)
         for guest in probes:
             guest.destroy(until="free")
+        if not frames and not verdict.has_residue:
+            raise UndecidedError(
+                "nothing dirty was seen, and which frames the victim had is not known, so it is not"
+                " known either whether a probe was given them",
+                todo="use PV victims (--xen-guest-type=pv), which know their frames, or an emulated"
+                " host, where they are seen from outside",
+            )
         return verdict
 
-    def create(self, memory_bytes: int, *, node: int | None = None) -> Guest:
-        """One probe of that size, of a NUMA node's memory, which has read all of it."""
-        guest = self._guests.create("probe", memory_bytes, "scan", node=node)
+    def create(
+        self, memory_bytes: int, *, node: int | None = None, guest_type: GuestType = "pv"
+    ) -> Guest:
+        """One probe of that size and type, of a NUMA node's memory, which has read all of it."""
+        guest = self._guests.create("probe", memory_bytes, "scan", node=node, guest_type=guest_type)
         guest.ready()
         return guest
 
@@ -88,12 +100,18 @@ class Probe:
 
         Raises:
             DisagreementError: one that lives and idles said what is not in RAM, seen from outside.
+            NotApplicableError: one cannot say which frames it has read.
         """
         clean, residue, given_back, written = BitMap64(), BitMap64(), BitMap64(), BitMap64()
         unjudged = other = 0
         seconds = 0.0
         dirty: list[DirtyPage] = []
         for guest in probes:
+            if not guest.knows_frames:
+                raise NotApplicableError(
+                    f"{guest.name} cannot be a probe here: a {guest.config.type} guest does not"
+                    " know which machine frames it reads, and nobody sees them from outside"
+                )
             if self._check is not None:
                 self._check.agree(guest)
             clean |= guest.frames_of("clean")

@@ -47,7 +47,7 @@ def test_pages_held_by_dom0_are_scrubbed_when_released(
     """
     frames = victim.fill()
     held = BitMap64(frames[len(frames) * at // HELD_PAGES] for at in range(HELD_PAGES))
-    mapping.map(victim.guest.domid, held)
+    mapping.map(victim.guest.domid, victim.guest.mappable(held))
     filled = mapping.hash()
 
     dying = victim.start_destroy(until="clean")

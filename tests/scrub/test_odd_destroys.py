@@ -107,6 +107,7 @@ def test_guest_that_never_ran_leaves_nothing(
         memory_bytes=guests.most_bytes(),
         vcpus=1,
         paused=True,
+        type=guests.victim_type,
     )
     deadline = Deadline.after(DESTROY_SECONDS, f"{guests.toolstack.name}: {unborn.name}")
     created = guests.toolstack.create(unborn, deadline=deadline)

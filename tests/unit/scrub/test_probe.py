@@ -32,6 +32,7 @@ class FakeGuest:
     ) -> None:
         dirty = BitMap64(residue)
         self.sets = {"clean": BitMap64(clean), "residue": dirty, "pattern": dirty}
+        self.knows_frames = True
         self.given_back_before = BitMap64(given_back)
         pages = len(clean) + len(residue) + unjudged
         self.scanned = Scanned(
@@ -70,10 +71,12 @@ class FakeFactory:
         self.guests = list(guests)
         self.created: list[tuple[str, int, str]] = []
 
-    def most_bytes(self) -> int:
+    def most_bytes(self, *, guest_type: str) -> int:
         return self.sizes.pop(0) if self.sizes else 0
 
-    def create(self, role: str, memory_bytes: int, actions: str, node: int | None) -> FakeGuest:
+    def create(
+        self, role: str, memory_bytes: int, actions: str, node: int | None, guest_type: str
+    ) -> FakeGuest:
         assert node is None
         self.created.append((role, memory_bytes, actions))
         return self.guests[len(self.created) - 1]
