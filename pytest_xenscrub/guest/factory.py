@@ -168,6 +168,11 @@ class GuestFactory:
         most = most // MIB * MIB
         return most if most >= LEAST_BYTES else 0
 
+    @property
+    def knows_frames(self) -> bool:
+        """Whether the frames of all guests are known; see `Guest.knows_frames`."""
+        return all(guest.knows_frames for guest in self.guests.values())
+
     def spinners(self) -> Guest:
         """A small guest whose vCPUs, one for each CPU, keep every CPU from being idle.
 

@@ -8,8 +8,10 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from pyroaring import BitMap64
+
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import GuestFailedError, HostStalledError
+from pytest_xenscrub.errors import GuestFailedError, HostStalledError, NotApplicableError
 from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
 from pytest_xenscrub.guest.events import ErrorLine, Hello, Progress, Ranges, Ready, Resumed
@@ -17,8 +19,6 @@ from pytest_xenscrub.units import GIB, gib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from pyroaring import BitMap64
 
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
@@ -141,6 +141,20 @@ class Guest(Account):
         Elsewhere its lists of frames are empty.
         """
         return self.config.type == "pv" or self._witness is not None
+
+    def some_frames(self, count: int) -> BitMap64:
+        """So many of its frames (MFNs), evenly spread.
+
+        Raises:
+            NotApplicableError: nobody knows which they are.
+        """
+        if not self.knows_frames:
+            raise NotApplicableError(
+                f"{self.name}: a {self.config.type} guest does not know its machine frames, and"
+                " nobody sees them from outside here"
+            )
+        frames = self.frames
+        return BitMap64(frames[len(frames) * at // count] for at in range(count))
 
     def mappable(self, frames: BitMap64) -> list[int]:
         """What dom0 maps some of its frames (MFNs) by: MFNs of a PV guest, GFNs of another."""

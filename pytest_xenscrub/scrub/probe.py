@@ -78,7 +78,7 @@ class Probe:
         self._judged(verdict)
         for guest in probes:
             guest.destroy(until="free")
-        if not frames and not verdict.has_residue:
+        if not verdict.has_residue and not self._guests.knows_frames:
             raise UndecidedError(
                 "nothing dirty was seen, and which frames the victim had is not known, so it is not"
                 " known either whether a probe was given them",
