@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from pyroaring import BitMap64
@@ -26,8 +26,6 @@ UNKNOWN_MFN: Final = -1
 """Of a page whose machine frame nobody can tell."""
 _NEW_FRAMES: Final = ("frames", "populated")
 """Lists after which a guest may have other frames than before."""
-
-E = TypeVar("E", DirtyPage, Ranges)
 
 
 class MachineFrames:
@@ -74,8 +72,12 @@ class MachineFrames:
             return Ranges(told.kind, BitMap64(), told.pages)
         gfns = np.fromiter(told.frames, np.uint64, len(told.frames))
         mfns = self._frames(gfns)
-        pages = None if told.map is None else _map(gfns, mfns)
-        return Ranges(told.kind, BitMap64(mfns.tolist()), told.pages, pages)
+        if told.kind == "frames":
+            # Rings and firmware tables too: the guest's data is in there, and it tells of RAM only.
+            return Ranges(
+                "frames", BitMap64(self._mfns.tolist()), len(self._mfns), _map(gfns, mfns)
+            )
+        return Ranges(told.kind, BitMap64(mfns.tolist()), told.pages)
 
     def _frames(self, gfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
         at = np.searchsorted(self._gfns, gfns)

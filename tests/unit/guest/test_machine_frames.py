@@ -59,11 +59,12 @@ def test_pages_become_the_frames_that_xen_has_for_them() -> None:
 def test_the_map_goes_from_page_to_machine_frame() -> None:
     pages = PfnMap()
     pages.add(Group(0, 0, 4, 4, 1))
-    frames = MachineFrames("victim-1", Outside({0: 70, 1: 71, 2: 90, 3: 89}).look)
+    frames = MachineFrames("victim-1", Outside({0: 70, 1: 71, 2: 90, 3: 89, 0xFEFF8: 5}).look)
     event = frames.translate(Ranges("frames", BitMap64(range(4)), 4, pages), 7)
     assert isinstance(event, Ranges)
     assert event.map is not None
     assert [event.map.mfn(pfn) for pfn in range(4)] == [70, 71, 90, 89]
+    assert (event.frames, event.pages) == (BitMap64([5, 70, 71, 89, 90]), 5)
 
 
 def test_frames_given_back_are_those_that_it_had() -> None:
