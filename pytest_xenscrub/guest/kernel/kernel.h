@@ -39,7 +39,7 @@ void options_parse(const char *command_line);
 /*
  * The domain's pages, by pfn:
  *
- *   0 .. image_end          the domain builder's: image, start info, and on PV rings, page tables, stack
+ *   0 .. image_end          the domain builder's: image, start info; on PV rings, page tables, stack
  *   p2m_start .. p2m_end    the domain builder's: the p2m and what maps it (PV, above image_end)
  *   hole_start .. hole_end  no memory (PVH: below 4 GiB)
  *   reserved .. end         ours: page tables, bitmaps, stacks; scanned before they became that

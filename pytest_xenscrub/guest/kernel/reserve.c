@@ -14,7 +14,7 @@ struct tally early_tally;
 void reserve_layout(unsigned int nr_cpus)
 {
     struct reserved *r = &reserved;
-    unsigned long rest;
+    unsigned long lowest, rest;
 
     /* What the platform maps in larger pages takes no tables of the lower levels. */
     rest = DIV_ROUND_UP(memory.end, ENTRIES);
@@ -29,7 +29,9 @@ void reserve_layout(unsigned int nr_cpus)
     rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
-    if ( memory.end < max(max(memory.image_end, memory.p2m_end), memory.hole_end) + rest + 3 * r->nr_early + 1 )
+    /* In one piece, above a hole. */
+    lowest = max(max(memory.image_end, memory.p2m_end), memory.hole_end);
+    if ( memory.end < lowest + rest + 3 * r->nr_early + 1 )
         fail("not enough memory");
 
     r->l1 = memory.end - r->nr_l1;

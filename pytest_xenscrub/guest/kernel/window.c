@@ -47,7 +47,8 @@ void windows_init(void)
         window_l2[i] = make_table(window_l1[i]);
     window_l2[i] = make_table(kept_l1);
 
-    pte_set(&batch, image_frame(platform->image_l3()), L3_INDEX(WINDOW_BASE), make_table(window_l2));
+    pte_set(&batch, image_frame(platform->image_l3()), L3_INDEX(WINDOW_BASE),
+            make_table(window_l2));
     pte_flush(&batch);
 }
 
