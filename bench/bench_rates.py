@@ -65,7 +65,7 @@ def test_rates(guests: GuestFactory, dom0: Dom0, tmp_path: Path, threads: int) -
         report(f"{word}, {threads} threads: a C loop in dom0", theirs / GIB, " GiB/s")
     types: list[GuestType] = ["pv", "pvh"]
     for kind in types:
-        if not dom0.info().runs(kind):
+        if not dom0.runs(kind):
             continue
         guest = ours(guests, dom0, threads, kind)
         for word, mine, theirs in zip(("fill", "scan"), guest, plain, strict=True):

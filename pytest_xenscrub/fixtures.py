@@ -161,7 +161,7 @@ def guests(
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
-    xen_rig.info.check_runs(xen_guest_type)
+    dom0.check_runs(xen_guest_type)
     factory = GuestFactory(
         toolstack,
         dom0,

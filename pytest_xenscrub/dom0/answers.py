@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pytest_xenscrub.errors import CommandError, InfrastructureError
+from pytest_xenscrub.errors import CommandError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,7 +27,6 @@ class XenInfo:
         cpus: its physical CPUs.
         nodes: its NUMA nodes.
         cpu_model: what they call themselves.
-        virt_caps: kinds of guest that Xen can run here, as `xl info` has them.
     """
 
     version: str
@@ -38,25 +37,6 @@ class XenInfo:
     cpus: int
     nodes: int
     cpu_model: str
-    virt_caps: str = ""
-
-    def runs(self, guest_type: str) -> bool:
-        """Whether guests of a type can run here."""
-        return guest_type == "pv" or "hap" in self.virt_caps.split()
-
-    def check_runs(self, guest_type: str) -> None:
-        """See that guests of a type can run here.
-
-        Raises:
-            InfrastructureError: they cannot.
-        """
-        if not self.runs(guest_type):
-            raise InfrastructureError(
-                f"{guest_type} guests cannot run here: Xen has no nested paging (hap)",
-                tried=f"virt_caps: {self.virt_caps or 'none'}",
-                todo="use a machine whose CPUs have it and whose firmware lets Xen use it, or"
-                " --xen-guest-type=pv",
-            )
 
     @property
     def clean_byte(self) -> int:

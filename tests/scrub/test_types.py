@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 @pytest.mark.control
 @pytest.mark.usefixtures("oracle")
 def test_pvh_guest_gets_clean_memory(
-    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, xen_rig: Rig
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
     """A PVH guest gets its memory in extents of 2 MiB, merged from what victims left singly.
 
     Which frames it was given it does not know: Xen's tables say so, seen from outside.
     """
-    if not xen_rig.info.runs("pvh"):
+    if not dom0.runs("pvh"):
         pytest.skip("PVH guests cannot run here: Xen has no nested paging (hap)")
     frames = victim.fill()
     timings.record(victim.destroy(until="free"))
