@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.session import Session
     from pytest_xenscrub.toolstack.drivers import Drivers
-    from pytest_xenscrub.toolstack.protocol import Toolstack
+    from pytest_xenscrub.toolstack.protocol import GuestType, Toolstack
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +126,13 @@ def toolstack(
 
 
 @pytest.fixture
+def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> GuestType:
+    """Which of `--xen-guest-type`'s victims are: pv or pvh."""
+    chosen: GuestType = getattr(request, "param", _xen_session.settings.guest_type[0])
+    return chosen
+
+
+@pytest.fixture
 def oracle(xen_rig: Rig, xen_host: Host) -> Oracle:
     """The host's RAM seen from outside: what is in a frame, with no word of Xen's or a guest's."""
     if xen_rig.oracle is None:
@@ -153,11 +160,13 @@ def guests(
     xen_rig: Rig,
     dom0: Dom0,
     toolstack: Toolstack,
+    xen_guest_type: GuestType,
     _witness: Witness | None,
 ) -> Iterator[GuestFactory]:
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
+    dom0.check_runs(xen_guest_type)
     factory = GuestFactory(
         toolstack,
         dom0,
@@ -172,6 +181,7 @@ def guests(
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
         start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
+        victim_type=xen_guest_type,
     )
     yield factory
     factory.close()
@@ -189,6 +199,7 @@ def timings(
     _xen_session: Session,
     xen_rig: Rig,
     toolstack: Toolstack,
+    xen_guest_type: GuestType,
     _witness: Witness | None,
     xen_repeat: int,
 ) -> Iterator[Timings]:
@@ -204,7 +215,7 @@ def timings(
     def changed(row: Row) -> None:
         request.node.ihook.pytest_xenscrub_row(config=request.config, row=row)
 
-    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
+    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack, xen_guest_type)
     collected = Timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
         starved_seconds=xen_rig.host.starved_seconds,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.option_values import ProfileChoice
     from pytest_xenscrub.report.gate import Limit
     from pytest_xenscrub.scrub.row import Row
+    from pytest_xenscrub.toolstack.protocol import GuestType
 
 _LONGEST_LINE = 400
 
@@ -108,6 +109,11 @@ OPTIONS = (
         "toolstack", value.choice("xl", "libvirt"),
         "what drives the guests, may be given several times: xl (default) or libvirt",
         "xl|libvirt", ("xl",), many=True,
+    ),
+    Option(
+        "guest_type", value.choice("pv", "pvh"),
+        "type of guest that victims are, may be given several times: pv (default) or pvh; probes"
+        " are PV guests", "pv|pvh", ("pv",), many=True,
     ),
     Option(
         "guest_memory", value.guest_memory, "memory of a victim (default: a third of what is free)",
@@ -219,6 +225,7 @@ class Settings:
     power: tuple[str, ...]
     serial: tuple[str, ...]
     toolstack: tuple[str, ...]
+    guest_type: tuple[GuestType, ...]
     guest_memory: int | None
     min_coverage: float
     max_exposure: float

@@ -143,7 +143,7 @@ class Session:
         )
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Run tests on each Xen with each toolstack, and as often as was asked for."""
+        """Run tests on each Xen, with each toolstack and type of guest, as often as asked for."""
         if "xen_variant" in metafunc.fixturenames and self.settings.compares:
             metafunc.parametrize(
                 "xen_variant", self._xens_for(metafunc.definition), indirect=True, scope="session"
@@ -152,6 +152,9 @@ class Session:
         toolstacks = dict.fromkeys(self.settings.toolstack)
         if "xen_toolstack" in metafunc.fixturenames and len(toolstacks) > 1:
             metafunc.parametrize("xen_toolstack", toolstacks, indirect=True)
+        types = dict.fromkeys(self.settings.guest_type)
+        if "xen_guest_type" in metafunc.fixturenames and len(types) > 1:
+            metafunc.parametrize("xen_guest_type", types, indirect=True)
         count = self.settings.repeat
         if count > 1 and "xen_repeat" in metafunc.fixturenames:
             ids = [f"repeat{number}" for number in range(1, count + 1)]

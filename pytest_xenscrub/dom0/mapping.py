@@ -12,7 +12,7 @@ from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from pyroaring import BitMap64
+    from collections.abc import Iterable
 
     from pytest_xenscrub.host.protocol import Host
 
@@ -49,8 +49,8 @@ class ForeignMapping:
             raise InfrastructureError(f"mapping pages of a guest in dom0: {said}", tried=line[:80])
         return said
 
-    def map(self, domid: int, frames: BitMap64) -> None:
-        """Map some frames (MFNs) of a domain, in place of what was mapped before."""
+    def map(self, domid: int, frames: Iterable[int]) -> None:
+        """Map some frames of a domain, as `Guest.mappable` has them, in place of those before."""
         self._ask(" ".join(["map", str(domid), *map(str, frames)]))
 
     def hash(self) -> str:

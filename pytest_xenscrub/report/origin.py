@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
-def setting_of(test: str, session: Session, rig: Rig, toolstack: Toolstack) -> Setting:
+def setting_of(
+    test: str, session: Session, rig: Rig, toolstack: Toolstack, guest_type: str
+) -> Setting:
     """Where the rows of a test come from.
 
     Args:
@@ -26,6 +28,7 @@ def setting_of(test: str, session: Session, rig: Rig, toolstack: Toolstack) -> S
         session: the run.
         rig: the host and its Xen.
         toolstack: what drives the guests.
+        guest_type: the type of guest that victims are.
     """
     host, info, xen = rig.host, rig.info, rig.xen
     return Setting(
@@ -47,6 +50,7 @@ def setting_of(test: str, session: Session, rig: Rig, toolstack: Toolstack) -> S
         version=__version__,
         started=session.started,
         not_in_use=" ".join(xen.not_in_use),
+        guest_type=guest_type,
     )
 
 

@@ -107,6 +107,7 @@ class Setting:
         version: of this package.
         started: when the run began, UTC, as ISO 8601 has it.
         not_in_use: files that the variant changes, but that are in nothing that ran.
+        guest_type: the type of guest that victims are: pv or pvh.
     """
 
     test: str
@@ -127,6 +128,7 @@ class Setting:
     version: str = ""
     started: str = ""
     not_in_use: str = ""
+    guest_type: str = "pv"
 
 
 @dataclasses.dataclass

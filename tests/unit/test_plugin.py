@@ -981,6 +981,14 @@ def test_one_toolstack_is_no_parameter(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*::test_measured PASSED*", "measured * libvirt *"])
 
 
+def test_types_of_guest_are_parameters_where_there_are_several(project: pytest.Pytester) -> None:
+    test = "def test_measured(measure, xen_guest_type): measure(1.0)"
+    result = run(project, test, "--xen-guest-type=pv", "--xen-guest-type=pvh", "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*::test_measured?pv? PASSED*", "*::test_measured?pvh? *"])
+    result.stdout.fnmatch_lines(["measured * pv * 1.00 *", "measured * pvh * 1.00 *"])
+
+
 # -- the control -------------------------------------------------------------------------------
 
 CONTROLLED = """

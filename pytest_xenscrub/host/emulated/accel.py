@@ -28,8 +28,9 @@ class Accel:
 
 
 KVM = Accel("KVM", "kvm", "host")
-# Other models crash Linux below Xen under emulation, or lack what it needs.
-TCG = Accel("TCG", "tcg,thread=multi", "qemu64")
+# Other models crash Linux below Xen under emulation, or lack what it needs. PVH guests need nested
+# paging, and Debian's Xen has no other kind.
+TCG = Accel("TCG", "tcg,thread=multi", "qemu64,+svm,+npt,+pdpe1gb")
 
 
 def missing_qemu() -> dict[str, str]:

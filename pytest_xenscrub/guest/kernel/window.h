@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Page tables: windows onto single pages, and the direct map of all of them. */
+/* Page tables, and windows onto single pages. */
 
-#ifndef PAGETABLE_H
-#define PAGETABLE_H
+#ifndef WINDOW_H
+#define WINDOW_H
 
 #include "hypercall.h"
 #include "kernel.h"
@@ -14,6 +14,7 @@
 #define PTE_TABLE   0x67ul
 
 #define ENTRIES     512ul
+#define L4_INDEX(va) (((va) >> 39) & (ENTRIES - 1))
 
 /* Pages that a vCPU can have in its window. */
 #define WINDOW_SLOTS 32
@@ -29,19 +30,12 @@ void pte_set(struct pte_batch *batch, unsigned long table_mfn, unsigned long ind
 void pte_flush(struct pte_batch *batch);
 
 /* Of an address in the image, or in what the builder placed behind it. */
-static inline unsigned long image_mfn(const void *va)
+static inline unsigned long image_frame(const void *va)
 {
-    return p2m[((unsigned long)va - VIRT_BASE) >> PAGE_SHIFT];
+    return frame(((unsigned long)va - VIRT_BASE) >> PAGE_SHIFT);
 }
 
-void *image_va(unsigned long mfn);
-
-static inline void *direct_map(unsigned long pfn)
-{
-    return (void *)(DIRECT_MAP + (pfn << PAGE_SHIFT));
-}
-
-void windows_init(const void *boot_l4);
+void windows_init(void);
 
 /* Maps pages writable, in the caller's own window; they stay until window_unmap(). */
 void *window_map(unsigned int cpu, unsigned long pfn, unsigned int nr);
@@ -50,12 +44,5 @@ void window_unmap(unsigned int cpu, unsigned int nr);
 /* Maps one more page for good, behind the one before. */
 #define KEPT_PAGES ENTRIES
 void *keep_mapped(unsigned long pfn);
-
-/*
- * The direct map, as Linux has it: what it costs to tear down is part of what a destroy costs.
- * All levels are pages of the reserved area, already claimed, except for L1, which the vCPUs
- * claim and write together.
- */
-void direct_map_build(void);
 
 #endif
