@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.run.stash import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.outside.oracle import Oracle
-    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.row import Row
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.verdict import Verdict
     from pytest_xenscrub.scrub.victim import Victim
-    from pytest_xenscrub.session import Session
     from pytest_xenscrub.toolstack.drivers import Drivers
     from pytest_xenscrub.toolstack.protocol import GuestType, Toolstack
 
@@ -60,7 +60,7 @@ def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> Chosen
 @pytest.fixture(scope="session")
 def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) -> Iterator[Rig]:
     """The host with that Xen on it; made anew after it broke."""
-    from pytest_xenscrub.rig import Rig  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.run.rig import Rig  # noqa: PLC0415 - only with a host
 
     deployment = _xen_session.deployment(xen_variant)
     rig = Rig(
@@ -208,7 +208,7 @@ def timings(
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
     from pytest_xenscrub.report import results  # noqa: PLC0415
-    from pytest_xenscrub.report.origin import setting_of  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.run.origin import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 

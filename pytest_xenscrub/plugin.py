@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_xenscrub import hookspec, options
-from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS, Blame
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
-from pytest_xenscrub.refused import Refusals
-from pytest_xenscrub.stash import SESSION, uses_host
+from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS, Blame
+from pytest_xenscrub.run.refused import Refusals
+from pytest_xenscrub.run.stash import SESSION, uses_host
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -47,8 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.option.help:
         return  # also to someone whose settings are wrong
-    from pytest_xenscrub.default_tests import choose_tests  # noqa: PLC0415 - after --help
-    from pytest_xenscrub.session import Session  # noqa: PLC0415 - as above
+    from pytest_xenscrub.run.default_tests import choose_tests  # noqa: PLC0415 - after --help
+    from pytest_xenscrub.run.session import Session  # noqa: PLC0415 - as above
 
     try:
         session = Session(config, options.read_settings(config))

@@ -20,7 +20,7 @@ _CLOSE_SECONDS = 10.0
 
 
 class ForeignMapping:
-    """A program in dom0 that maps pages of one guest and reads them: `pytest_xenscrub.dom0.holder`.
+    """A program in dom0 that maps pages of one guest and reads them: `sent/page_mapper.py`.
 
     All but `close` raise InfrastructureError with what the program says of its failure, and
     XenHungError where it says nothing for too long.
@@ -31,7 +31,7 @@ class ForeignMapping:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._process = start_program(host, "holder")
+        self._process = start_program(host, "page_mapper")
 
     def _ask(self, line: str) -> str:
         stdin, stdout = self._process.stdin, self._process.stdout

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor.build_errors import telling_lines
-from pytest_xenscrub.hypervisor.gnu_patch import Patcher, head
-from pytest_xenscrub.hypervisor.placing import place
+from pytest_xenscrub.hypervisor.patch.gnu_patch import Patcher, head
+from pytest_xenscrub.hypervisor.patch.placing import place
 from pytest_xenscrub.hypervisor.process import need, run
 from pytest_xenscrub.hypervisor.variant import Change, Kind, Variant
 

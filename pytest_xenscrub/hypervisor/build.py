@@ -21,8 +21,8 @@ from pytest_xenscrub.hypervisor import kconfig
 from pytest_xenscrub.hypervisor.apply import Applied, apply_variant
 from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
 from pytest_xenscrub.hypervisor.elf import build_id
-from pytest_xenscrub.hypervisor.in_use import not_compiled
-from pytest_xenscrub.hypervisor.placing import NOT_BUILT
+from pytest_xenscrub.hypervisor.patch.in_use import not_compiled
+from pytest_xenscrub.hypervisor.patch.placing import NOT_BUILT
 from pytest_xenscrub.hypervisor.process import Progress, missing, need, quiet, run
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant

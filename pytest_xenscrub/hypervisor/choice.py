@@ -177,11 +177,11 @@ class Xens:
         Raises:
             ConfigurationError: dom0's tools do not match, and none are to be built.
         """
-        from pytest_xenscrub.hypervisor.in_use import used_by_tools  # noqa: PLC0415
         from pytest_xenscrub.hypervisor.interface import (  # noqa: PLC0415 - only where one is
             check_interfaces,
             matches,
         )
+        from pytest_xenscrub.hypervisor.patch.in_use import used_by_tools  # noqa: PLC0415
 
         if xen.artefact is None:
             return None
@@ -234,8 +234,8 @@ class Xens:
         Raises:
             ConfigurationError: none of them is: the verdict would be one on another Xen.
         """
-        from pytest_xenscrub.hypervisor import in_use  # noqa: PLC0415 - only where one is built
         from pytest_xenscrub.hypervisor.apply import shown  # noqa: PLC0415
+        from pytest_xenscrub.hypervisor.patch import in_use  # noqa: PLC0415 - only where one is built
 
         tools = in_use.not_in_use(artefact.touched, build_tools=self._build_tools)
         idle = [*artefact.not_compiled, *tools]

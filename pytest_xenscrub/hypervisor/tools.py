@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apply import apply_variant
 from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
-from pytest_xenscrub.hypervisor.in_use import TOOLS_FOLDERS, used_by_tools
-from pytest_xenscrub.hypervisor.placing import place
+from pytest_xenscrub.hypervisor.patch.in_use import TOOLS_FOLDERS, used_by_tools
+from pytest_xenscrub.hypervisor.patch.placing import place
 from pytest_xenscrub.hypervisor.process import Progress, quiet, run
 from pytest_xenscrub.hypervisor.tools_needs import (
     FOUND_BY_AUTOTOOLS,

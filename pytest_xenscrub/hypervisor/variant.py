@@ -187,6 +187,6 @@ def load_variant(spec: str) -> Variant:
         return Variant(
             path.stem, f"{path.name}, a semantic patch", Kind.SEMANTIC, None, (_semantic(path),)
         )
-    from pytest_xenscrub.hypervisor.patches import read_patches  # noqa: PLC0415 - not for names
+    from pytest_xenscrub.hypervisor.patch.load import read_patches  # noqa: PLC0415 - not for names
 
     return read_patches(path, spec)

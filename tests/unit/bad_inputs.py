@@ -36,7 +36,7 @@ TREE: dict[str, str | bytes] = {
 }
 RECORDS = """
 from pytest_xenscrub.scrub.row import Row, Setting
-from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.run.stash import SESSION
 
 def test_it(request):
     setting = Setting("test_it", "emulated", "emulated (TCG)", "xl", "stock", "4.17", debug=False,

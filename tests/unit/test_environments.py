@@ -24,8 +24,8 @@ from pytest_xenscrub.host.emulated.snapshot import SnapshotStore
 from pytest_xenscrub.host.hosts_file import load_hosts
 from pytest_xenscrub.host.rundir import RunFolder
 from pytest_xenscrub.options import OPTIONS, read_settings
-from pytest_xenscrub.pool.hosts import _user
 from pytest_xenscrub.report.logs import Logs
+from pytest_xenscrub.run.hosts import _user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pytest_xenscrub.boot import tools_dom0
+from pytest_xenscrub.boot.tools_dom0 import HostWithTools, activate, install, remove
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.hypervisor import tools as module
-from pytest_xenscrub.hypervisor import tools_dom0, tools_needs
+from pytest_xenscrub.hypervisor import tools_needs
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.tools import ToolsArtefact, ToolsBuilder, touches_tools
-from pytest_xenscrub.hypervisor.tools_dom0 import HostWithTools, activate, install, remove
 from pytest_xenscrub.hypervisor.variant import Variant, load_variant
 
 if TYPE_CHECKING:
