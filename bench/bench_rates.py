@@ -21,7 +21,7 @@ from pytest_xenscrub.units import GIB, MIB, PAGE
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.toolstack.protocol import GuestType
+    from pytest_xenscrub.guest_type import GuestType
 
 BYTES = 256 * MIB
 ROUNDS = 7

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.hotplug import Hotplug
     from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.exposure import Witness
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.verdict import Verdict
     from pytest_xenscrub.scrub.victim import Victim
     from pytest_xenscrub.toolstack.drivers import Drivers
-    from pytest_xenscrub.toolstack.protocol import GuestType, Toolstack
+    from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
 @pytest.fixture(scope="session")

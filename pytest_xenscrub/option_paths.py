@@ -39,13 +39,6 @@ def beside(text: str, folder: Path) -> str:
     return text if not text or text.startswith(("/", "~")) else str(folder / text)
 
 
-def variant_beside(text: str, folder: Path) -> str:
-    """As `beside`, of a variant's name or file."""
-    from pytest_xenscrub.hypervisor.variant import BUILT_IN  # noqa: PLC0415 - only if there is one
-
-    return text if text in BUILT_IN else beside(text, folder)
-
-
 def source_beside(text: str, folder: Path) -> str:
     """As `beside`, of `--xen-source`: debian and addresses are no paths."""
     return text if is_no_path(text) else beside(text, folder)

@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.report.gate import Limit
+    from pytest_xenscrub.report.records import ProfileChoice
     from pytest_xenscrub.scrub.row import Row
 
 _MOST_REPEATS = 1000
@@ -123,6 +123,13 @@ def _size(text: str, least: int, most: int) -> int:
     return size
 
 
+def variant_beside(text: str, folder: Path) -> str:
+    """As `beside`, of a variant's name or file."""
+    from pytest_xenscrub.hypervisor.variant import BUILT_IN  # noqa: PLC0415 - only if there is one
+
+    return text if text in BUILT_IN else beside(text, folder)
+
+
 def kconfig(text: str) -> str:
     """A Kconfig option with its value."""
     from pytest_xenscrub.hypervisor.kconfig import parse_option  # noqa: PLC0415 - as above
@@ -140,15 +147,10 @@ def results(text: str) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class ProfileChoice:
-    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
-
-    folder: Path | None
-
-
 def profile(text: str) -> ProfileChoice | None:
     """Whether to profile, and a folder to write to."""
+    from pytest_xenscrub.report.records import ProfileChoice  # noqa: PLC0415 - as above
+
     with contextlib.suppress(ConfigurationError):
         return ProfileChoice(None) if flag(text) else None
     path = path_of(text)

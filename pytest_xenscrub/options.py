@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.description import HostDescription
-    from pytest_xenscrub.option_values import ProfileChoice
     from pytest_xenscrub.report.gate import Limit
+    from pytest_xenscrub.report.records import ProfileChoice
     from pytest_xenscrub.scrub.row import Row
-    from pytest_xenscrub.toolstack.protocol import GuestType
 
 _LONGEST_LINE = 400
 
@@ -144,7 +144,7 @@ OPTIONS = (
         "variant", value.variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
         " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
-        "NAME|FILE", ("as-is",), many=True, beside=paths.variant_beside,
+        "NAME|FILE", ("as-is",), many=True, beside=value.variant_beside,
     ),
     Option(
         "source", value.source,

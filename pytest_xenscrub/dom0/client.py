@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
-    from pytest_xenscrub.toolstack.protocol import GuestType
 
 CLOCK_LOOKS = 3
 """The fastest answer says best what time it is in dom0."""

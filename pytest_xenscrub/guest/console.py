@@ -18,7 +18,6 @@ from pytest_xenscrub.guest.events import (
     DirtyPage,
     ErrorLine,
     Filled,
-    GuestType,
     Hello,
     Kind,
     Operation,
@@ -34,6 +33,7 @@ from pytest_xenscrub.guest.events import (
 )
 from pytest_xenscrub.guest.frames import FrameList
 from pytest_xenscrub.guest.line import parse_line
+from pytest_xenscrub.guest_type import GuestType
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from pyroaring import BitMap64
 
     from pytest_xenscrub.guest.frames import PfnMap
+    from pytest_xenscrub.guest_type import GuestType
 
 Kind: TypeAlias = Literal[
     "frames", "clean", "residue", "pattern", "unjudged", "used", "ballooned", "populated"
 ]
-GuestType: TypeAlias = Literal["pv", "pvh"]
 Operation: TypeAlias = Literal["scan", "fill"]
 Reason: TypeAlias = Literal["poweroff", "reboot", "crash"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.identity import new_uuid
-from pytest_xenscrub.toolstack.protocol import DomainConfig, GuestType, OnCrash
+from pytest_xenscrub.toolstack.protocol import DomainConfig, OnCrash
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap64
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.sampling import Sampling
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.toolstack.protocol import Toolstack

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_xenscrub.guest.frames import PfnMap
     from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.outside.ram import Rows
 
@@ -102,13 +101,22 @@ class Oracle:
         return found
 
     def prove(
-        self, name: str, pages: PfnMap, run: int, guest: int, filled: int, *, named: bool = True
+        self,
+        name: str,
+        pfns: NDArray[np.uint64],
+        mfns: NDArray[np.uint64],
+        *,
+        run: int,
+        guest: int,
+        filled: int,
+        named: bool = True,
     ) -> None:
         """See that a guest's frames are where we look: each must hold its own pattern, all of it.
 
         Args:
             name: the guest's.
-            pages: its pages and their frames, as it reported them.
+            pfns: its pages, as it reported them.
+            mfns: the frame of each.
             run: its run's number in the pattern.
             guest: its own.
             filled: how many pages it says it has filled.
@@ -117,12 +125,6 @@ class Oracle:
         Raises:
             DisagreementError: they are not.
         """
-        parts = []
-        for group in pages.groups():
-            starts = group.mfn + np.arange(group.runs, dtype=np.int64) * group.step
-            mfns = (starts[:, None] + np.arange(group.length)).reshape(-1)
-            parts.append(np.stack([group.pfn + np.arange(len(mfns)), mfns]))
-        pfns, mfns = np.concatenate(parts, axis=1).astype(np.uint64)
         proven = 0
         for where, words in self.ram.chunks(self.ram.rows(mfns)):
             frames = mfns[where] if named else np.full(len(words), NO_FRAME, np.uint64)

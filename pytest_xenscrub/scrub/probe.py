@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.scrub.crosscheck import CrossCheck
-    from pytest_xenscrub.toolstack.protocol import GuestType
 
 _PROBES = 3
 """What one probe left is offered to another, and to a third: more would not find more."""

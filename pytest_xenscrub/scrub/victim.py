@@ -98,8 +98,9 @@ class Victim:
         filled, hello, pages = self.guest.last(Filled), self.guest.last(Hello), self.guest.map
         if filled and hello and pages:
             witness.oracle.prove(
-                self.guest.name, pages, hello.run, hello.guest, filled.pages, named=named
-            )
+                self.guest.name, *pages.arrays(),
+                run=hello.run, guest=hello.guest, filled=filled.pages, named=named,
+            )  # fmt: skip
 
     @property
     def frames(self) -> BitMap64:

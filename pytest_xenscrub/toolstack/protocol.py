@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.guest_type import GuestType
 
 OnCrash = Literal["destroy", "preserve", "restart"]
-GuestType = Literal["pv", "pvh"]
 
 
 @dataclass(frozen=True)
