@@ -27,8 +27,8 @@ _OTHER_FORMATS = (
 _NORMAL_DIFF = re.compile(rb"^\d+(,\d+)?[acd]\d+(,\d+)?\n[<>] ", re.M)
 # `patch` takes anything else for text between diffs; it may be the rest of a line that was added.
 _AFTER_HUNK = re.compile(
-    rb"\s*$|@@|--- \S|---?\s*$|diff |Index: |={5,}$|Only in |Binary files |Property |commit [0-9a-f]"
-    rb"|From |# |_{5,}$|\\ "
+    rb"\s*$|@@|--- \S|---?\s*$|diff |Index: |={5,}$|Only in |Binary files |Property |From |# "
+    rb"|commit [0-9a-f]|_{5,}$|\\ "
 )
 _EPOCH = re.compile(rb"\t(1970-01-01|1969-12-31|Thu Jan +1 .* 1970|Wed Dec 31 .* 1969)")
 

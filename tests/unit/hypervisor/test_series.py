@@ -395,10 +395,13 @@ def test_maildir(tmp_path: Path) -> None:
     assert steps(load_variant(str(tmp_path))) == [1, 2, 3]
 
 
-def test_file_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "a.patch").symlink_to("/proc/self/mem")
-    with pytest.raises(ConfigurationError, match=r"cannot be read|no patch"):
-        load_variant(str(tmp_path / "a.patch"))
+@pytest.mark.parametrize("suffix", ["patch", "cocci"])
+def test_file_that_cannot_be_read(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").symlink_to("/proc/self/mem")
+    with pytest.raises(ConfigurationError, match=r"cannot be read: Input/output error"):
+        load_variant(str(tmp_path / f"a.{suffix}"))
+    with pytest.raises(ConfigurationError, match="cannot be read: File name too long"):
+        load_variant("x" * 300)
 
 
 def test_file_that_is_no_mail_is_one_message() -> None:
