@@ -8,6 +8,7 @@ import gzip
 import itertools
 import lzma
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -273,6 +274,56 @@ def test_packed_mailbox(load: Load, pack: Callable[[bytes], bytes]) -> None:
 def test_damaged_archive(load: Load) -> None:
     with pytest.raises(ConfigurationError, match="cannot be unpacked"):
         load(gzip.compress(HUNK.encode())[:20], name="t.mbox.gz")
+
+
+def test_archive_of_files_is_refused(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "a.patch").write_text(HUNK)
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "a.patch", "a.patch")
+    with pytest.raises(ConfigurationError, match="is an archive of files"):
+        load((tmp_path / "all.tar.gz").read_bytes(), name="series.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("<!DOCTYPE html>\n", "a web page"), ("\0x", "no text")]
+)
+def test_what_is_no_patch_as_it_was_written(load: Load, text: str, what: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"is {what}"):
+        load(text, HUNK)
+
+
+def test_colours_of_a_terminal_are_taken_out(load: Load) -> None:
+    coloured = "".join(f"\x1b[1m{line}\x1b[m\n" for line in HUNK.splitlines())
+    variant = load(coloured, name="mine.diff")
+    assert variant.changes[0].text == HUNK.encode()
+    assert "colours" in notes(variant)
+
+
+def test_text_before_the_first_mail_is_no_part_of_it(load: Load) -> None:
+    first, second, third = series(1, 2, 3)
+    assert steps(load("Description: x\n", second, first, third)) == [1, 2, 3]
+
+
+def test_attachment_that_is_no_text_is_told(load: Load) -> None:
+    parts = ("text/plain", "", f"Why.\n{HUNK}"), ("image/png", "shot.png", "\0\1\2")
+    variant = load(multipart("[PATCH] x", *parts))
+    assert names(variant) == ["[PATCH] x"]
+    assert "attachment not used: shot.png is no text" in notes(variant)
+
+
+@pytest.mark.parametrize("option", ["--attach", "--inline"])
+def test_what_git_attaches(tmp_path: Path, option: str) -> None:
+    def git(*words: str) -> None:
+        argv = ["git", "-c", "user.name=A", "-c", "user.email=a@b", *words]
+        subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    for number in range(4):
+        (tmp_path / "a").write_text(f"{number}\n")
+        git("add", "a")
+        git("commit", "-qm", f"step {number}\n\nFrom 4.10 on\n")
+    git("format-patch", option, "-3", "-o", "out")
+    assert steps(load_variant(str(tmp_path / "out"))) == [1, 2, 3]
 
 
 # -- subjects --------------------------------------------------------------------------------------
