@@ -104,9 +104,7 @@ def assemble(messages: Sequence[Message], where: str, *, picked: bool = False) -
 def parse_subject(subject: str) -> _Tag:
     """What a subject says, by the customs of git, hg and mailing lists."""
     rest, reply, brackets = subject, False, ""
-    while match := re.match(
-        r"\s*(?:((?:re|aw|sv|antw)(?:\[\d+\])?:)|fwd?:|\[([^]]*)\])\s*", rest, re.I
-    ):
+    while match := _PREFIX.match(rest):
         reply = reply or match[1] is not None
         brackets += f" {match[2] or ''}"
         rest = rest[match.end() :]

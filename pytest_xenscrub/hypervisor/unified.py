@@ -219,6 +219,9 @@ class _Parser:
         lines = [self._here()]
         old, new = (1 if count is None else int(count) for count in header.group(2, 4))
         self._at += 1
+        if self._here()[:1] not in b" +-\\" and header.string[header.end() :].strip():
+            # The function's name behind a header is for a reader; a mailer has wrapped it.
+            self._at += 1
         while old > 0 or new > 0:
             line = self._here()
             kind = line[:1] or b" "
