@@ -46,7 +46,7 @@ def setting_of(test: str, session: Session, rig: Rig, toolstack: Toolstack) -> S
         emulated_on="" if host.kind == "real" else this_machine(),
         version=version("pytest-xenscrub"),
         started=session.started,
-        not_in_use=" ".join(xen.not_in_use),
+        not_in_use=" ".join(xen.unused_with(toolstack.name)),
     )
 
 
