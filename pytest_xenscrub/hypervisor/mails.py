@@ -66,7 +66,7 @@ def read_messages(data: bytes, name: str) -> list[Message]:
     if mails is None:
         diffs = (data,) if has_diff(data) else ()
         return [Message(name, diffs=diffs, notes=notes)]
-    messages = [message for mail in mails for message in _read_mail(mail, name)]
+    messages = [message for mail in mails for message in _read_mail(mail)]
     if notes and messages:
         messages[0] = replace(messages[0], notes=(*notes, *messages[0].notes))
     return messages
@@ -171,16 +171,19 @@ def _unix_lines(data: bytes) -> tuple[bytes, bool]:
     return data, False
 
 
-def _read_mail(raw: bytes, file: str) -> Iterator[Message]:
+def _read_mail(raw: bytes) -> Iterator[Message]:
     """A mail, and the mails and files attached to it that are messages of their own."""
     mail = email.message_from_bytes(raw, policy=email.policy.default)
-    subject, message_id = _header(mail, "Subject"), _header(mail, "Message-ID")
+    subject = _header(mail, "Subject") or "(no subject)"
+    message_id = _header(mail, "Message-ID")
     texts: list[bytes] = []
     notes: list[str] = []
     damage = ""
+    carries = False
     for part in _parts(mail):
         if part.get_content_type() == "message/rfc822":
-            yield from _read_mail(part.get_payload(0).as_bytes(), file)  # type: ignore[union-attr]
+            carries = True
+            yield from _read_mail(part.get_payload(0).as_bytes())  # type: ignore[union-attr]
             continue
         attached = part.get_filename() or ""
         try:
@@ -188,10 +191,11 @@ def _read_mail(raw: bytes, file: str) -> Iterator[Message]:
         except ConfigurationError as error:
             if not attached:
                 raise
-            notes.append(f"{subject or file}: attachment not used: {error.what}")
+            notes.append(f"{subject}: attachment not used: {error.what}")
             continue
         if attached and (mails := split(content)) is not None:
-            yield from (message for each in mails for message in _read_mail(each, file))
+            carries = True
+            yield from (message for each in mails for message in _read_mail(each))
             continue
         if not has_diff(content):
             continue
@@ -201,13 +205,14 @@ def _read_mail(raw: bytes, file: str) -> Iterator[Message]:
         if "flowed" in str(part.get_param("format", "")).lower():
             damage = "the mail is format=flowed, which moves blanks and wraps lines"
         if attached:
-            notes.append(f"{subject or file}: its diff is the attachment {attached}")
-        texts.append(_after_scissors(content, subject or file, notes))
+            notes.append(f"{subject}: its diff is the attachment {attached}")
+        texts.append(_after_scissors(content, subject, notes))
     if damage and not texts:
-        notes.append(f"{subject or file}: {damage}")
+        notes.append(f"{subject}: {damage}")
     yield Message(
-        subject or file,
         subject,
+        # A patch's subject is that of the mail in it: this one needs no diff of its own.
+        "(mails are attached)" if carries and not texts else subject,
         message_id,
         tuple(dict.fromkeys(texts)),
         tuple(notes),

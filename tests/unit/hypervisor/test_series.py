@@ -458,3 +458,17 @@ def test_file_that_cannot_be_read(tmp_path: Path, suffix: str) -> None:
 def test_file_that_is_no_mail_is_one_message() -> None:
     (message,) = read_messages(b"hello\n", "x")
     assert (message.name, message.subject, message.diffs) == ("x", "", ())
+
+
+def test_mail_without_a_subject_is_counted(load: Load) -> None:
+    talk = mail("", "hello\n")
+    assert "others without a diff: 1" in notes(load(*series(1, 2, 3), talk))
+
+
+def test_mail_that_only_carries_its_patch(load: Load) -> None:
+    patch = mail("[PATCH 2/3] step 2", change(2))
+    carrier = multipart("[PATCH 2/3] step 2", ("text/x-patch", "0002-x.patch", patch))
+    first, third = series(1, 3)
+    assert steps(load(first, carrier, third)) == [1, 2, 3]
+    inline = multipart("[PATCH] x", ("text/plain", "", HUNK), ("text/x-patch", "x", mail("x")))
+    assert len(load(inline).changes) == 1
