@@ -119,6 +119,7 @@ def toolstack(
     xen_rig: Rig, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
 ) -> Iterator[Toolstack]:
     """The toolstack; guests that a test leaves behind are destroyed after it."""
+    xen_rig.xen.unused_with(xen_toolstack)  # raises where the variant is nothing with it
     driver = _drivers.get(xen_toolstack, dom0)
     yield driver
     # A host that hangs is made anew, and its guests with it; waiting for it would help nobody.

@@ -155,8 +155,8 @@ OPTIONS = (
            many=True),
     Option(
         "tools", value.choice("host", "build"),
-        "tools that drive the Xen: the host's own (default), or, where those do not match it,"
-        " build the tree's", "host|build", "host",
+        "tools that drive the Xen: the host's own (default), or, where those do not match it or"
+        " the variant changes them, build the tree's", "host|build", "host",
     ),
     Option("cmdline", value.cmdline, "boot options for the Xen that is tested", "OPTIONS", ""),
     Option(

@@ -206,11 +206,11 @@ class Builder:
         config = tree / "xen" / ".config"
         applied = Applied()
         if variant.kind is not Kind.STOCK:
-            before = _headers(tree)
             applied = apply_variant(variant, tree, log=log, keep=rejects, deadline=deadline)
-            if is_copy and _headers(tree) != before:
+            if is_copy and _reaches_others(applied):
                 # Releases before 4.17 name headers by absolute path in their dependencies, so
-                # make would look at the headers that this tree is a copy of.
+                # make would look at the headers that this tree is a copy of; and they do not
+                # compile anew for another option of the compiler.
                 self._make_target(["clean"], tree, log, deadline)
         if not config.exists():
             self._make_target(["defconfig"], tree, log, deadline)
@@ -344,8 +344,7 @@ class Builder:
         error.todo = error.todo.replace(str(scratch / "rejects"), str(folder))
 
 
-def _headers(tree: Path) -> dict[Path, int]:
-    """Times of what more than one object depends on: headers that were there, and makefiles."""
-    names = [*(tree / "xen").rglob("*.h"), *(tree / "xen").rglob("Makefile*")]
-    # A header that is dropped into the tree next to its only users is no reason to start over.
-    return {p: p.lstat().st_mtime_ns for p in names if not p.name.startswith("scrub_tasklet")}
+def _reaches_others(applied: Applied) -> bool:
+    """Whether more than the objects of the changed files depend on them: headers, make's files."""
+    built = [path for path in applied.paths if not path.startswith("tools/")]
+    return any(not path.endswith((".c", ".S")) for path in built)

@@ -44,6 +44,26 @@ class ChosenXen:
         """For the table."""
         return self.variant.name
 
+    def unused_with(self, toolstack: str) -> tuple[str, ...]:
+        """Files that the variant changes, but that are in nothing that runs with a toolstack.
+
+        libvirt is dom0's own, and so are the libraries of Xen's that it uses, whatever was built.
+
+        Raises:
+            ConfigurationError: none of them is: the verdict would be one on another Xen.
+        """
+        if toolstack == "xl" or self.artefact is None:
+            return self.not_in_use
+        touched = self.artefact.touched
+        unused = dict.fromkeys((*self.not_in_use, *(p for p in touched if p.startswith("tools/"))))
+        if unused and set(unused) >= set(touched):
+            raise ConfigurationError(
+                f"variant {self.name}: nothing of it is in use with {toolstack}, so it is stock",
+                tried=f"tools that dom0's own {toolstack} does not use: {', '.join(unused)}",
+                todo="--xen-toolstack=xl with --xen-tools=build uses them",
+            )
+        return tuple(unused)
+
 
 class Xens:
     """The Xens of a run, each built when it is first asked for.
@@ -119,7 +139,7 @@ class Xens:
             variant = self.variants[name]
             with told_as(f"Xen {name} cannot be built"):  # a disk is full, a file is closed to us
                 artefact = self._build(variant) if variant.builds else None
-            unused = () if artefact is None else self._unused(artefact)
+            unused = () if artefact is None else self._unused(name, artefact)
             self._built[name] = ChosenXen(variant, artefact, self._cmdline, unused)
         return self._built[name]
 
@@ -228,7 +248,7 @@ class Xens:
             self._say(f"{variant.name}: {note}")
         return artefact
 
-    def _unused(self, artefact: Artefact) -> tuple[str, ...]:
+    def _unused(self, name: str, artefact: Artefact) -> tuple[str, ...]:
         """Files that the variant changes, but that are not in what runs; told in one line.
 
         Raises:
@@ -248,7 +268,7 @@ class Xens:
         hint = "" if self._build_tools else "; --xen-tools=build builds and uses the tools too"
         if idle and set(idle) >= set(artefact.touched):
             raise ConfigurationError(
-                f"variant {artefact.variant}: nothing of it would be in use, so it is stock",
+                f"variant {name}: nothing of it would be in use, so it is stock",
                 tried="; ".join(parts),
                 todo="give --xen-tools=build, so that the tree's own tools are used"
                 if tools and not self._build_tools
@@ -258,6 +278,6 @@ class Xens:
         if shared:
             parts.append(f"dom0's own tools were built without: {shown(shared)}")
         if parts:
-            said = f"{artefact.variant}: not all of it is in use: {'; '.join(parts)}"
+            said = f"{name}: not all of it is in use: {'; '.join(parts)}"
             self._say(said + (hint if tools or shared else ""))
         return tuple(idle)

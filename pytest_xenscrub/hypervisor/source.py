@@ -27,6 +27,8 @@ from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
 from pytest_xenscrub.option_paths import is_no_path, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.hypervisor.cache import Cache
 
@@ -250,7 +252,18 @@ def _folder(job: _Job, path: Path) -> SourceTree:
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path / name, copy, follow_symlinks=False)
                 (scratch / "tree").rename(target)
-    return describe_tree(target, spec=job.spec, origin=str(path.absolute()), digest=digest)
+    notes = tuple(_folder_notes(path))
+    origin = str(path.absolute())
+    return describe_tree(target, spec=job.spec, origin=origin, digest=digest, notes=notes)
+
+
+def _folder_notes(path: Path) -> Iterator[str]:
+    """What a user may take for part of a tree, and what looks like half of a patch."""
+    if (path / "xen" / ".config").is_file():
+        yield f"{path}: its xen/.config is not used; --xen-config=KEY=VALUE sets options"
+    rejects = sorted(str(file.relative_to(path)) for file in path.rglob("*.rej"))
+    if rejects:
+        yield f"{path}: rejected hunks of a patch lie in it: {', '.join(rejects[:4])}"
 
 
 def _source_files(top: Path) -> list[str]:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -177,16 +178,32 @@ def load_variant(spec: str) -> Variant:
     if spec in BUILT_IN:
         return BUILT_IN[spec]()
     path = Path(spec).expanduser()
+    try:
+        variant = _from_path(path, spec)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--xen-variant={spec[:200]} cannot be read: {error.strerror or error}",
+            todo="give a file or folder that this user may read",
+        ) from error
+    if variant.name in BUILT_IN:
+        raise ConfigurationError(
+            f"--xen-variant={spec}: {variant.name!r} is the name of a variant of our own",
+            todo="rename the file: two variants of one name would be taken for each other",
+        )
+    # Names go into boot entries and file names, and mails are often saved by their subject.
+    return replace(variant, name=re.sub(r"[^\w.+-]+", "-", variant.name).strip("-") or "patch")
+
+
+def _from_path(path: Path, spec: str) -> Variant:
     if not path.exists():
         raise ConfigurationError(
             f"--xen-variant={spec}: neither a variant's name nor a file",
             tried=str(path.absolute()),
             todo=f"give one of {', '.join(BUILT_IN)}, or a patch, mailbox, series folder or .cocci",
         )
-    if path.suffix == ".cocci":
-        return Variant(
-            path.stem, f"{path.name}, a semantic patch", Kind.SEMANTIC, None, (_semantic(path),)
-        )
+    if path.is_file() and path.suffix == ".cocci":
+        described = f"{path.name}, a semantic patch"
+        return Variant(path.stem, described, Kind.SEMANTIC, None, (_semantic(path),))
     from pytest_xenscrub.hypervisor.patch.load import read_patches  # noqa: PLC0415 - not for names
 
     return read_patches(path, spec)

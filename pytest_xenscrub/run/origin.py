@@ -49,7 +49,7 @@ def setting_of(
         emulated_on="" if host.kind == "real" else this_machine(),
         version=__version__,
         started=session.started,
-        not_in_use=" ".join(xen.not_in_use),
+        not_in_use=" ".join(xen.unused_with(toolstack.name)),
         guest_type=guest_type,
     )
 

@@ -62,6 +62,8 @@ class Patcher:
         if status:
             raise self._refused(output, deadline)
         self._check_done(output)
+        for each in self.patch.files:
+            self._check_context(each)
         return self._offsets(output)
 
     def _run(self, *options: str, deadline: Deadline) -> tuple[int, str]:
@@ -114,6 +116,18 @@ class Patcher:
                 file.write_bytes(content)
             elif file.is_file():
                 file.unlink()
+
+    def _check_context(self, each: PlacedFile) -> None:
+        """Refuse hunks that would go to their line whatever is there."""
+        before = self._before.get(each.old)
+        for number, hunk in enumerate(each.diff.hunks, 1):
+            bare = not any(line.startswith(b" ") for line in hunk.lines[1:])
+            if before and each.new and bare and hunk.old.strip() != before.strip():
+                raise ConfigurationError(
+                    f"variant {self.variant}: {self.patch.change.name}: hunk {number} of"
+                    f" {each.path} has no context, so nothing tells whether its line is right",
+                    todo="make it with context: git diff without -U0",
+                )
 
     # -- where it does -------------------------------------------------------------------------
 

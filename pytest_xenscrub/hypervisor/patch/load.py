@@ -26,19 +26,11 @@ def read_patches(path: Path, spec: str) -> Variant:
     """The variant that a file or folder makes.
 
     Raises:
-        ConfigurationError: it cannot be read, there is no patch in it, or a part of it is missing
-            or cannot be used.
+        ConfigurationError: there is no patch in it, or a part of it is missing or cannot be used.
+        OSError: it cannot be read.
     """
-    try:
-        changes, notes = (
-            _read_folder(path) if path.is_dir() else _changes(_messages(path), path.name)
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f"--xen-variant={spec} cannot be read: {error.strerror or error}",
-            tried=str(path.absolute()),
-            todo="give a file or folder that this user may read",
-        ) from error
+    found = _read_folder(path) if path.is_dir() else _changes(_messages(path), path.name)
+    changes, notes = found
     if not changes:
         raise ConfigurationError(
             f"--xen-variant={spec}: there is no patch in it",

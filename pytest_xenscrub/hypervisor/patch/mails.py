@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _UNPACK = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
 _HEADER = re.compile(rb"(>From |[!-9;-~]+:)")
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*[mK]")
 _SCISSORS = re.compile(rb"^[- >%8<]*(8<|>8|%<|>%)[- >%8<]*$", re.M)
 
 
@@ -65,7 +66,7 @@ def read_messages(data: bytes, name: str) -> list[Message]:
     if mails is None:
         diffs = (data,) if has_diff(data) else ()
         return [Message(name, diffs=diffs, notes=notes)]
-    messages = [message for mail in mails for message in _read_mail(mail, name)]
+    messages = [message for mail in mails for message in _read_mail(mail)]
     if notes and messages:
         messages[0] = replace(messages[0], notes=(*notes, *messages[0].notes))
     return messages
@@ -79,7 +80,7 @@ def split(data: bytes) -> list[bytes] | None:
         for at, line in enumerate(lines[:-1])
         if is_from_line(line) and _HEADER.match(lines[at + 1])
     ]
-    if starts and not any(line.strip() for line in lines[: starts[0]]):
+    if starts and not has_diff(b"".join(lines[: starts[0]])):
         ends = [*starts[1:], len(lines)]
         return [b"".join(lines[a + 1 : b]) for a, b in zip(starts, ends, strict=True)]
     return [data] if _is_mail(data) else None
@@ -123,8 +124,10 @@ def _plain_bytes(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
     encoding = ""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
-    elif b"\0" in data[:40] and len(data) % 2 == 0:
-        encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+    elif data[1:8:2] == b"\0" * 4:
+        encoding = "utf-16-le"
+    elif data[0:8:2] == b"\0" * 4:
+        encoding = "utf-16-be"
     if encoding:
         try:
             data = data.decode(encoding).encode()
@@ -134,10 +137,27 @@ def _plain_bytes(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
             ) from error
         notes.append(f"{name}: converted from UTF-16")
     data = data.removeprefix(b"\xef\xbb\xbf")
+    _check_text(data, name)
+    if _COLOUR.search(data) and not has_diff(data) and has_diff(_COLOUR.sub(b"", data)):
+        data = _COLOUR.sub(b"", data)
+        notes.append(f"{name}: colours of a terminal taken out")
     data, crlf = _unix_lines(data)
     if crlf and split(data) is None:
         notes.append(f"{name}: CRLF at the ends of its lines taken as LF")
     return data, tuple(notes)
+
+
+def _check_text(data: bytes, name: str) -> None:
+    """Refuse what has diffs in it, but not as they were written."""
+    what, todo = "", "give a diff or a mailbox"
+    if data[257:262] == b"ustar":
+        what, todo = "an archive of files", "unpack it, and give the folder"
+    elif b"\0" in data:
+        what = "no text"
+    elif re.match(rb"\s*<(!doctype html|html|\?xml)", data[:500], re.I):
+        what, todo = "a web page", "use the page's link to the raw mail, mbox or patch"
+    if what:
+        raise ConfigurationError(f"{name} is {what}", todo=todo)
 
 
 def _unix_lines(data: bytes) -> tuple[bytes, bool]:
@@ -151,21 +171,31 @@ def _unix_lines(data: bytes) -> tuple[bytes, bool]:
     return data, False
 
 
-def _read_mail(raw: bytes, file: str) -> Iterator[Message]:
+def _read_mail(raw: bytes) -> Iterator[Message]:
     """A mail, and the mails and files attached to it that are messages of their own."""
     mail = email.message_from_bytes(raw, policy=email.policy.default)
-    subject, message_id = _header(mail, "Subject"), _header(mail, "Message-ID")
+    subject = _header(mail, "Subject") or "(no subject)"
+    message_id = _header(mail, "Message-ID")
     texts: list[bytes] = []
     notes: list[str] = []
     damage = ""
+    carries = False
     for part in _parts(mail):
         if part.get_content_type() == "message/rfc822":
-            yield from _read_mail(part.get_payload(0).as_bytes(), file)  # type: ignore[union-attr]
+            carries = True
+            yield from _read_mail(part.get_payload(0).as_bytes())  # type: ignore[union-attr]
             continue
-        content = _content(part, raw, whole=part is mail)
         attached = part.get_filename() or ""
+        try:
+            content = _content(part, raw, whole=part is mail)
+        except ConfigurationError as error:
+            if not attached:
+                raise
+            notes.append(f"{subject}: attachment not used: {error.what}")
+            continue
         if attached and (mails := split(content)) is not None:
-            yield from (message for each in mails for message in _read_mail(each, file))
+            carries = True
+            yield from (message for each in mails for message in _read_mail(each))
             continue
         if not has_diff(content):
             continue
@@ -175,13 +205,14 @@ def _read_mail(raw: bytes, file: str) -> Iterator[Message]:
         if "flowed" in str(part.get_param("format", "")).lower():
             damage = "the mail is format=flowed, which moves blanks and wraps lines"
         if attached:
-            notes.append(f"{subject or file}: its diff is the attachment {attached}")
-        texts.append(_after_scissors(content, subject or file, notes))
+            notes.append(f"{subject}: its diff is the attachment {attached}")
+        texts.append(_after_scissors(content, subject, notes))
     if damage and not texts:
-        notes.append(f"{subject or file}: {damage}")
+        notes.append(f"{subject}: {damage}")
     yield Message(
-        subject or file,
         subject,
+        # A patch's subject is that of the mail in it: this one needs no diff of its own.
+        "(mails are attached)" if carries and not texts else subject,
         message_id,
         tuple(dict.fromkeys(texts)),
         tuple(notes),

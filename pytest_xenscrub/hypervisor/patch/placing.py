@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
@@ -83,11 +83,24 @@ def place(changes: Sequence[Change], tree: Path) -> list[PlacedPatch]:
         ConfigurationError: files are not there, or two sets of files could be meant.
     """
     view = _View(tree)
-    placed = []
+    placed: list[PlacedPatch] = []
     for change in changes:
-        placed.append(_place(change, view))
-        view.after(placed[-1])
+        patch = _place(change, view)
+        for file in patch.files:
+            view.after(file)
+        placed += _in_steps(patch)
     return placed
+
+
+def _in_steps(patch: PlacedPatch) -> list[PlacedPatch]:
+    """A patch that comes back to a file, as patches that do not: `patch` wants git's so."""
+    steps: list[list[PlacedFile]] = [[]]
+    for file in patch.files:
+        seen = {path for each in steps[-1] for path in (each.old, each.new)}
+        if seen & ({file.old, file.new} - {""}):
+            steps.append([])
+        steps[-1].append(file)
+    return [replace(patch, files=tuple(files)) for files in steps]
 
 
 def is_left_out(path: str) -> bool:
@@ -101,9 +114,13 @@ def is_left_out(path: str) -> bool:
 class _View:
     """Which files a tree has, once patches before have made and deleted some."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, there: dict[str, bool] | None = None) -> None:
         self._tree = tree
-        self._there: dict[str, bool] = {}
+        self._there = dict(there or {})
+
+    def copy(self) -> _View:
+        """Another one that starts from here."""
+        return _View(self._tree, self._there)
 
     def has(self, path: str) -> bool:
         return self._there.get(path, (self._tree / path).is_file())
@@ -119,12 +136,12 @@ class _View:
         """Whether a file is not here because the build makes it."""
         return not self.has(path) and path in _GENERATED and self.has(_GENERATED[path])
 
-    def after(self, patch: PlacedPatch) -> None:
-        for each in patch.files:
-            if each.old and (not each.new or each.new != each.old):
-                self._there[each.old] = "copy from" in dict(each.diff.extended)
-            if each.new:
-                self._there[each.new] = True
+    def after(self, file: PlacedFile) -> None:
+        """Take a change of one file as done."""
+        if file.old and file.new != file.old:
+            self._there[file.old] = "copy from" in dict(file.diff.extended)
+        if file.new:
+            self._there[file.new] = True
 
 
 def _place(change: Change, view: _View) -> PlacedPatch:
@@ -134,12 +151,10 @@ def _place(change: Change, view: _View) -> PlacedPatch:
     missing: dict[str, str] = {}
     fitting: dict[tuple[tuple[str, str], ...], list[PlacedFile]] = {}
     for strip, below in levels:
-        files = [_at_level(diff, strip, below, view) for diff in diffs]
-        lost = [file for file in files if isinstance(file, str)]
-        if lost:
-            missing[_level_name(strip, below)] = lost[0]
+        found = _all_at_level(diffs, strip, below, view.copy())
+        if isinstance(found, str):
+            missing[_level_name(strip, below)] = found
             continue
-        found = [file for file in files if isinstance(file, PlacedFile)]
         kept = [file for file in found if _counts(file, view)]
         fitting.setdefault(tuple((file.old, file.new) for file in kept), found)
     if not fitting:
@@ -154,6 +169,21 @@ def _place(change: Change, view: _View) -> PlacedPatch:
 
 def _counts(file: PlacedFile, view: _View) -> bool:
     return file.built and not view.is_generated(file.path)
+
+
+def _all_at_level(
+    diffs: list[FileDiff], strip: int, below: str, view: _View
+) -> list[PlacedFile] | str:
+    """The files that a patch means at one level, or the first name that means nothing there."""
+    found = []
+    for diff in diffs:
+        file = _at_level(diff, strip, below, view)
+        if isinstance(file, str):
+            return file
+        found.append(file)
+        if _counts(file, view):
+            view.after(file)
+    return found
 
 
 def _at_level(diff: FileDiff, strip: int, below: str, view: _View) -> PlacedFile | str:

@@ -104,9 +104,7 @@ def assemble(messages: Sequence[Message], where: str, *, picked: bool = False) -
 def parse_subject(subject: str) -> _Tag:
     """What a subject says, by the customs of git, hg and mailing lists."""
     rest, reply, brackets = subject, False, ""
-    while match := re.match(
-        r"\s*(?:((?:re|aw|sv|antw)(?:\[\d+\])?:)|fwd?:|\[([^]]*)\])\s*", rest, re.I
-    ):
+    while match := _PREFIX.match(rest):
         reply = reply or match[1] is not None
         brackets += f" {match[2] or ''}"
         rest = rest[match.end() :]
@@ -193,10 +191,12 @@ def _unique(found: list[_Candidate], where: str, notes: list[str]) -> list[_Cand
 
 
 def _same(one: _Candidate, other: _Candidate) -> bool:
-    """Whether two messages claim to be the same one."""
+    """Whether two messages are, or claim to be, the same one."""
     if one.message.message_id and one.message.message_id == other.message.message_id:
         return True
     a, b = one.tag, other.tag
+    if one.files == other.files and None in (a.number, b.number) and a.version == b.version:
+        return True
     place = (a.version, a.number, a.total)
     return a.number is not None and place == (b.version, b.number, b.total)
 

@@ -27,8 +27,8 @@ _OTHER_FORMATS = (
 _NORMAL_DIFF = re.compile(rb"^\d+(,\d+)?[acd]\d+(,\d+)?\n[<>] ", re.M)
 # `patch` takes anything else for text between diffs; it may be the rest of a line that was added.
 _AFTER_HUNK = re.compile(
-    rb"\s*$|@@|--- \S|---?\s*$|diff |Index: |={5,}$|Only in |Binary files |Property "
-    rb"|commit [0-9a-f]|From |# |_{5,}$|\\ "
+    rb"\s*$|@@|--- \S|---?\s*$|diff |Index: |={5,}$|Only in |Binary files |Property |From |# "
+    rb"|commit [0-9a-f]|_{5,}$|\\ "
 )
 _EPOCH = re.compile(rb"\t(1970-01-01|1969-12-31|Thu Jan +1 .* 1970|Wed Dec 31 .* 1969)")
 
@@ -219,6 +219,9 @@ class _Parser:
         lines = [self._here()]
         old, new = (1 if count is None else int(count) for count in header.group(2, 4))
         self._at += 1
+        if self._here()[:1] not in b" +-\\" and header.string[header.end() :].strip():
+            # The function's name behind a header is for a reader; a mailer has wrapped it.
+            self._at += 1
         while old > 0 or new > 0:
             line = self._here()
             kind = line[:1] or b" "

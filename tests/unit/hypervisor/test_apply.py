@@ -328,3 +328,20 @@ def test_indented_diff_in_a_message_is_not_applied(bench: Bench) -> None:
     bench.apply(f"Not as\n\n{quoted}\nbut\n{bench.diff(scrub)}")
     assert "scrub;" in bench.text(PAGE_ALLOC)
     assert "quoted;" not in bench.text(PAGE_ALLOC)
+
+
+def test_hunk_without_context_is_refused(bench: Bench) -> None:
+    with pytest.raises(ConfigurationError, match="has no context"):
+        bench.apply(bench.diff(scrub, options=("-U0",)))
+
+
+def test_patches_in_one_file_build_on_each_other(bench: Bench) -> None:
+    def new(top: Path) -> None:
+        (top / "xen/common/new.c").write_text("int a;\n")
+
+    first = bench.diff(new)
+    new(bench.tree)
+    second = bench.diff(edit("xen/common/new.c", "int a;", "int b;"))
+    (bench.tree / "xen/common/new.c").unlink()
+    bench.apply(first + second)
+    assert bench.text("xen/common/new.c") == "int b;\n"

@@ -219,3 +219,29 @@ def test_built_in_variant_on_a_tree_it_does_not_fit(
     (tree / "xen/common/page_alloc.c").write_text("int nothing;\n")
     with pytest.raises(ConfigurationError, match="changes nothing"):
         builder(tree, cache).build(load_variant("sync"), deadline=deadline)
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [("xen/include/xen/mm.h", True), ("Config.mk", True), ("xen/common/page_alloc.c", False)],
+)
+def test_all_is_compiled_anew_where_more_than_one_object_depends(
+    tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline, name: str, *, cleaned: bool
+) -> None:
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    (tree / name).write_text("a\n")
+    file = tmp_path / "mine.patch"
+    file.write_text(f"--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-a\n+b\n")
+    artefact = builder(tree, cache).build(load_variant(str(file)), deadline=deadline)
+    assert artefact.touched == (name,)
+    assert (" clean" in artefact.log.read_text()) is cleaned
+
+
+def test_machine_that_ran_out_of_something_is_not_the_patch(
+    tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
+) -> None:
+    makefile = tree / "xen/Makefile"
+    said = "gcc: fatal error: Killed signal terminated program cc1"
+    makefile.write_text(makefile.read_text().replace("error: expected ';'", said))
+    with pytest.raises(InfrastructureError, match="this machine could not build Xen"):
+        builder(tree, cache).build(patched(tmp_path, "SYNTAX"), deadline=deadline)

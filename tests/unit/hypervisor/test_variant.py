@@ -56,3 +56,16 @@ def test_name_that_is_nothing() -> None:
     with pytest.raises(ConfigurationError, match="neither a variant's name nor a file") as raised:
         load_variant("tasklets")
     assert "tasklet" in raised.value.todo
+
+
+@pytest.mark.parametrize("name", ["noscrub.patch", "stock.cocci"])
+def test_file_that_has_the_name_of_one_of_ours_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(diff_of(COMMENT, "x"))
+    with pytest.raises(ConfigurationError, match="is the name of a variant of our own"):
+        load_variant(str(tmp_path / name))
+
+
+def test_name_of_a_mail_that_was_saved_by_its_subject(tmp_path: Path) -> None:
+    file = tmp_path / "[PATCH 1_1] xen: x.eml"
+    file.write_text(diff_of(COMMENT, "x"))
+    assert load_variant(str(file)).name == "PATCH-1_1-xen-x"

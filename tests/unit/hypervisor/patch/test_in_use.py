@@ -120,6 +120,16 @@ def test_tools_are_built_where_the_patch_touches_them(
 
 
 @needs_make
+def test_libvirt_uses_dom0s_own_libraries(source: Path) -> None:
+    xen = Run(source, HUNK, one_line(XL), build_tools=True).xens.get("mine")
+    assert xen.unused_with("xl") == ()
+    assert xen.unused_with("libvirt") == (XL,)
+    xen = Run(source, one_line(XL), build_tools=True).xens.get("mine")
+    with pytest.raises(ConfigurationError, match="nothing of it is in use with libvirt"):
+        xen.unused_with("libvirt")
+
+
+@needs_make
 @pytest.mark.parametrize(
     ("texts", "todo"), [((one_line(XL),), "--xen-tools=build"), ((one_line(ARM),), "stock")]
 )

@@ -8,6 +8,7 @@ import gzip
 import itertools
 import lzma
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -275,6 +276,56 @@ def test_damaged_archive(load: Load) -> None:
         load(gzip.compress(HUNK.encode())[:20], name="t.mbox.gz")
 
 
+def test_archive_of_files_is_refused(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "a.patch").write_text(HUNK)
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "a.patch", "a.patch")
+    with pytest.raises(ConfigurationError, match="is an archive of files"):
+        load((tmp_path / "all.tar.gz").read_bytes(), name="series.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("<!DOCTYPE html>\n", "a web page"), ("\0x", "no text")]
+)
+def test_what_is_no_patch_as_it_was_written(load: Load, text: str, what: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"is {what}"):
+        load(text, HUNK)
+
+
+def test_colours_of_a_terminal_are_taken_out(load: Load) -> None:
+    coloured = "".join(f"\x1b[1m{line}\x1b[m\n" for line in HUNK.splitlines())
+    variant = load(coloured, name="mine.diff")
+    assert variant.changes[0].text == HUNK.encode()
+    assert "colours" in notes(variant)
+
+
+def test_text_before_the_first_mail_is_no_part_of_it(load: Load) -> None:
+    first, second, third = series(1, 2, 3)
+    assert steps(load("Description: x\n", second, first, third)) == [1, 2, 3]
+
+
+def test_attachment_that_is_no_text_is_told(load: Load) -> None:
+    parts = ("text/plain", "", f"Why.\n{HUNK}"), ("image/png", "shot.png", "\0\1\2")
+    variant = load(multipart("[PATCH] x", *parts))
+    assert names(variant) == ["[PATCH] x"]
+    assert "attachment not used: shot.png is no text" in notes(variant)
+
+
+@pytest.mark.parametrize("option", ["--attach", "--inline"])
+def test_what_git_attaches(tmp_path: Path, option: str) -> None:
+    def git(*words: str) -> None:
+        argv = ["git", "-c", "user.name=A", "-c", "user.email=a@b", *words]
+        subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    for number in range(4):
+        (tmp_path / "a").write_text(f"{number}\n")
+        git("add", "a")
+        git("commit", "-qm", f"step {number}\n\nFrom 4.10 on\n")
+    git("format-patch", option, "-3", "-o", "out")
+    assert steps(load_variant(str(tmp_path / "out"))) == [1, 2, 3]
+
+
 # -- subjects --------------------------------------------------------------------------------------
 
 
@@ -395,12 +446,29 @@ def test_maildir(tmp_path: Path) -> None:
     assert steps(load_variant(str(tmp_path))) == [1, 2, 3]
 
 
-def test_file_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "a.patch").symlink_to("/proc/self/mem")
-    with pytest.raises(ConfigurationError, match=r"cannot be read|no patch"):
-        load_variant(str(tmp_path / "a.patch"))
+@pytest.mark.parametrize("suffix", ["patch", "cocci"])
+def test_file_that_cannot_be_read(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").symlink_to("/proc/self/mem")
+    with pytest.raises(ConfigurationError, match=r"cannot be read: Input/output error"):
+        load_variant(str(tmp_path / f"a.{suffix}"))
+    with pytest.raises(ConfigurationError, match="cannot be read: File name too long"):
+        load_variant("x" * 300)
 
 
 def test_file_that_is_no_mail_is_one_message() -> None:
     (message,) = read_messages(b"hello\n", "x")
     assert (message.name, message.subject, message.diffs) == ("x", "", ())
+
+
+def test_mail_without_a_subject_is_counted(load: Load) -> None:
+    talk = mail("", "hello\n")
+    assert "others without a diff: 1" in notes(load(*series(1, 2, 3), talk))
+
+
+def test_mail_that_only_carries_its_patch(load: Load) -> None:
+    patch = mail("[PATCH 2/3] step 2", change(2))
+    carrier = multipart("[PATCH 2/3] step 2", ("text/x-patch", "0002-x.patch", patch))
+    first, third = series(1, 3)
+    assert steps(load(first, carrier, third)) == [1, 2, 3]
+    inline = multipart("[PATCH] x", ("text/plain", "", HUNK), ("text/x-patch", "x", mail("x")))
+    assert len(load(inline).changes) == 1

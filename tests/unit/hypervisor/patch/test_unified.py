@@ -70,7 +70,7 @@ def test_diff_writes_files_that_are_not_there_with_an_old_date(epoch: str) -> No
     [
         (f"{NAMES}@@ -1,2 +1,2 @@\n-a\n+b\n", "ends within a hunk"),
         (f"{NAMES}@@ -1 +1 @@\n-a\n+b\n+c\n", "more lines than its header"),
-        (f"{NAMES}@@ -1 +1 @@ int f(int a,\nint b)\n-a\n+b\n", "wrapped by a mailer"),
+        (f"{NAMES}@@ -1 +1 @@ int f(int a,\nint b)\nx\n-a\n+b\n", "wrapped by a mailer"),
         (f"{NAMES}@@ -1 +1,2 @@\n-a\n+b(c,\nd);\n+e\n", "wrapped by a mailer"),
         (f"{NAMES}@@ -1 +1 @@\n-a\n+b(c,\nd);\n", "wrapped by a mailer"),
         ("@@ -1 +1 @@\n-a\n+b\n", "belongs to no file"),
@@ -99,3 +99,8 @@ def test_what_is_not_whole_is_refused(text: str, match: str) -> None:
 )
 def test_what_may_follow_on_a_hunk(end: str) -> None:
     assert len(parse(f"{NAMES}@@ -1 +1 @@\n-a\n+b\n{end}".encode(), "mine")) == 1 + (end == HUNK)
+
+
+def test_function_in_a_header_may_be_wrapped() -> None:
+    (diff,) = parse(f"{NAMES}@@ -1 +1 @@ int f(int a,\nint b)\n-a\n+b\n".encode(), "mine")
+    assert diff.hunks[0].old == b"a\n"
