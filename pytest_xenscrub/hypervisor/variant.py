@@ -201,7 +201,7 @@ def _from_path(path: Path, spec: str) -> Variant:
             tried=str(path.absolute()),
             todo=f"give one of {', '.join(BUILT_IN)}, or a patch, mailbox, series folder or .cocci",
         )
-    if path.is_file() and path.suffix == ".cocci":
+    if path.suffix == ".cocci":
         described = f"{path.name}, a semantic patch"
         return Variant(path.stem, described, Kind.SEMANTIC, None, (_semantic(path),))
     from pytest_xenscrub.hypervisor.patch.load import read_patches  # noqa: PLC0415 - not for names
