@@ -15,6 +15,7 @@ from pytest_xenscrub.errors import (
     InfrastructureError,
     XenScrubError,
 )
+from pytest_xenscrub.host.boot_log import LINES, blamed
 from pytest_xenscrub.host.power import PowerSwitch, SerialLog
 from pytest_xenscrub.hypervisor.interface import tools_of_suite
 from pytest_xenscrub.hypervisor.reboot import running
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.host.emulated import EmulatedHost
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.choice import ChosenXen
@@ -57,9 +59,13 @@ class Deployment(Protocol):
         """Have the Xen run.
 
         Raises:
-            InfrastructureError: the host cannot be had, or the Xen does not come up.
-            XenFaultError: the Xen does not come up.
+            InfrastructureError: the host cannot be had, or something around the Xen failed.
+            XenFaultError: the Xen was started, and does not come up.
+            UndecidedError: the Xen was started, and nothing tells why nobody answers.
         """
+
+    def blamed(self, error: XenScrubError) -> XenScrubError:
+        """The same error, or the one that it is because the Xen had been started before it."""
 
     @property
     def defers(self) -> bool | None:
@@ -105,7 +111,7 @@ class EmulatedDeployment:
         self._choice = choice
         self._tools_for = tools_for
         self._say = say
-        self._host: Host | None = None
+        self._host: EmulatedHost | None = None
 
     def start(self) -> Host:
         """Boot it, or go on from a saved machine."""
@@ -138,6 +144,10 @@ class EmulatedDeployment:
         self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
         self._host = host
         return with_tools(host, tools)
+
+    def blamed(self, error: XenScrubError) -> XenScrubError:
+        """Once its dom0 has answered, silence may be the Xen's fault."""
+        return error if self._host is None else blamed(error, self._host.serial_tail(LINES))
 
     @property
     def defers(self) -> bool | None:
@@ -235,6 +245,12 @@ class SshDeployment:
             wait_for_xenstore(host)
         self._started = True
         return with_tools(host, self._tools)
+
+    def blamed(self, error: XenScrubError) -> XenScrubError:
+        """Once the machine has booted the Xen, silence may be its fault."""
+        if self._host is None or self._once is None or not self._once.booted:
+            return error
+        return blamed(error, self._once.log())
 
     @property
     def defers(self) -> bool | None:

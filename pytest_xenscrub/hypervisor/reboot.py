@@ -24,6 +24,7 @@ _ATTEMPT_SECONDS = 15.0
 _REBOOT_SECONDS = 30.0
 """The command `reboot` itself, s: it returns, or is cut off."""
 _PAUSE_SECONDS = 0.5
+_SAME_BOOT = "it answers, but has not rebooted yet"
 
 # The kernel knows it before the toolstack runs, and where the toolstack is of another release.
 _WHO_RUNS = r"""
@@ -91,7 +92,7 @@ def wait_for_boot(host: Host, since: str | None, deadline: Deadline) -> Running:
         else:
             if now.boot_id != since:
                 return now
-            last = "it answers, but has not rebooted yet"
+            last = _SAME_BOOT
         time.sleep(min(_PAUSE_SECONDS, deadline.remaining))
     raise DeadlineExceededError(
         f"{deadline.step}: {host.name} did not come back within {deadline.seconds:.0f} s",
@@ -112,7 +113,7 @@ def reboot(host: Host, before: Running, deadline: Deadline) -> Running:
         The boot it is in then.
 
     Raises:
-        InfrastructureError: it does not reboot.
+        InfrastructureError: it does not reboot, or is in the same boot after all that time.
         DeadlineExceededError: it did not come back.
         HostUnusableError: it was given up before.
     """
@@ -127,10 +128,22 @@ def reboot(host: Host, before: Running, deadline: Deadline) -> Running:
     else:
         if result.returncode not in (0, 255):
             raise InfrastructureError(
-                f"{host.name} does not reboot",
+                f"{host.name} does not reboot: the command returned {result.returncode}",
                 tried="reboot",
+                todo="the command must reboot it without a question: molly-guard, for one, asks",
                 evidence={"reboot": result.stdout + result.stderr},
             )
     if isinstance(host, _Reconnects):
         host.disconnect()
-    return wait_for_boot(host, before.boot_id, deadline)
+    try:
+        return wait_for_boot(host, before.boot_id, deadline)
+    except DeadlineExceededError as error:
+        if error.evidence.get("last answer") != _SAME_BOOT:
+            raise
+    raise InfrastructureError(
+        f"{deadline.step}: {host.name} has not rebooted within {deadline.seconds:.0f} s: it is"
+        " still in the same boot",
+        tried="reboot",
+        todo="reboot it by hand, as root, over ssh: what holds it up (molly-guard, an inhibitor, a"
+        " service that does not stop) must let a command do it",
+    )
