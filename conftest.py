@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.run.stash import SESSION
 
 
 @pytest.hookimpl(trylast=True)

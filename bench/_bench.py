@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.run.stash import SESSION
 from pytest_xenscrub.units import GIB
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from pytest_xenscrub.units import GIB, MIB, PAGE
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest_type import GuestType
 
 BYTES = 256 * MIB
 ROUNDS = 7
@@ -39,12 +40,14 @@ def loops(dom0: Dom0, tmp_path: Path, threads: int) -> tuple[float, float]:
     return write, read
 
 
-def ours(guests: GuestFactory, dom0: Dom0, vcpus: int) -> tuple[float, float]:
-    """What the guest writes and reads, bytes/s."""
+def ours(
+    guests: GuestFactory, dom0: Dom0, vcpus: int, guest_type: GuestType
+) -> tuple[float, float]:
+    """What a guest of a type writes and reads, bytes/s."""
     write, read = 0.0, 0.0
     for _ in range(ROUNDS):
         dom0.wait_drained(dom0.patience("backlog", dom0.total_bytes))
-        guest = guests.create("bench", BYTES, "scan,fill", vcpus=vcpus)
+        guest = guests.create("bench", BYTES, "scan,fill", vcpus=vcpus, guest_type=guest_type)
         guest.ready()
         fill, scan = guest.last(Filled), guest.last(Scanned)
         assert fill is not None
@@ -57,9 +60,14 @@ def ours(guests: GuestFactory, dom0: Dom0, vcpus: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_rates(guests: GuestFactory, dom0: Dom0, tmp_path: Path, threads: int) -> None:
-    guest, plain = ours(guests, dom0, threads), loops(dom0, tmp_path, threads)
-    for word, mine, theirs in zip(("fill", "scan"), guest, plain, strict=True):
-        report(f"{word}, {threads} vCPUs: the guest's kernel", mine / GIB, " GiB/s")
+    plain = loops(dom0, tmp_path, threads)
+    for word, theirs in zip(("fill", "scan"), plain, strict=True):
         report(f"{word}, {threads} threads: a C loop in dom0", theirs / GIB, " GiB/s")
-    for word, mine, theirs in zip(("fill", "scan"), guest, plain, strict=True):
-        report(f"{word}, {threads} vCPUs: guest / C loop", mine / theirs, "x")
+    types: list[GuestType] = ["pv", "pvh"]
+    for kind in types:
+        if not dom0.runs(kind):
+            continue
+        guest = ours(guests, dom0, threads, kind)
+        for word, mine, theirs in zip(("fill", "scan"), guest, plain, strict=True):
+            report(f"{word}, {threads} vCPUs: a {kind} guest", mine / GIB, " GiB/s")
+            report(f"{word}, {threads} vCPUs: {kind} guest / C loop", mine / theirs, "x")

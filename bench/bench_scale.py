@@ -25,7 +25,7 @@ pages = chunks * CHUNK
 def console(kinds, seed):
     order = list(range(chunks))
     random.Random(seed).shuffle(order)
-    yield f"hello protocol=2 pages={pages} vcpus=1 run=1 guest=1 clean=0"
+    yield f"hello protocol=3 type=pv pages={pages} vcpus=1 run=1 guest=1 clean=0"
     if "clean" in kinds:
         yield (f"scanned pages={pages} clean={pages} residue=0 unjudged=0 pattern=0 other=0"
                " ns=1 vcpus=1")

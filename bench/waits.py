@@ -55,11 +55,11 @@ WAITS = Waits()
 
 
 def pytest_sessionstart() -> None:
+    from pytest_xenscrub.boot.deploy import EmulatedDeployment
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.guest import Guest
     from pytest_xenscrub.host.emulated.host import EmulatedHost
     from pytest_xenscrub.host.ssh import SshHost
-    from pytest_xenscrub.hypervisor.deploy import EmulatedDeployment
     from pytest_xenscrub.toolstack.xl_console import XlConsole
 
     for owner, name in (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pytest_xenscrub.boot.deploy import Deployment as Deployment
     from pytest_xenscrub.deadline import Deadline as Deadline
     from pytest_xenscrub.dom0.client import Dom0 as Dom0
     from pytest_xenscrub.dom0.hotplug import Hotplug as Hotplug
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.target import Target as Target
     from pytest_xenscrub.hypervisor.build import Artefact as Artefact
     from pytest_xenscrub.hypervisor.choice import ChosenXen as ChosenXen
-    from pytest_xenscrub.hypervisor.deploy import Deployment as Deployment
     from pytest_xenscrub.outside.oracle import Oracle as Oracle
     from pytest_xenscrub.scrub.probe import Probe as Probe
     from pytest_xenscrub.scrub.row import Row as Row
@@ -71,7 +71,7 @@ else:
         "host.target": "Target",
         "hypervisor.build": "Artefact",
         "hypervisor.choice": "ChosenXen",
-        "hypervisor.deploy": "Deployment",
+        "boot.deploy": "Deployment",
         "outside.oracle": "Oracle",
         "scrub.probe": "Probe",
         "scrub.row": "Row Setting",

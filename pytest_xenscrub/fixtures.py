@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.run.stash import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.hotplug import Hotplug
     from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.outside.oracle import Oracle
-    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.row import Row
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.verdict import Verdict
     from pytest_xenscrub.scrub.victim import Victim
-    from pytest_xenscrub.session import Session
     from pytest_xenscrub.toolstack.drivers import Drivers
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
@@ -60,7 +61,7 @@ def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> Chosen
 @pytest.fixture(scope="session")
 def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) -> Iterator[Rig]:
     """The host with that Xen on it; made anew after it broke."""
-    from pytest_xenscrub.rig import Rig  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.run.rig import Rig  # noqa: PLC0415 - only with a host
 
     deployment = _xen_session.deployment(xen_variant)
     rig = Rig(
@@ -118,11 +119,19 @@ def toolstack(
     xen_rig: Rig, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
 ) -> Iterator[Toolstack]:
     """The toolstack; guests that a test leaves behind are destroyed after it."""
+    xen_rig.xen.unused_with(xen_toolstack)  # raises where the variant is nothing with it
     driver = _drivers.get(xen_toolstack, dom0)
     yield driver
     # A host that hangs is made anew, and its guests with it; waiting for it would help nobody.
     if xen_rig.healthy():
         driver.clean()
+
+
+@pytest.fixture
+def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> GuestType:
+    """Which of `--xen-guest-type`'s victims are: pv or pvh."""
+    chosen: GuestType = getattr(request, "param", _xen_session.settings.guest_type[0])
+    return chosen
 
 
 @pytest.fixture
@@ -153,11 +162,13 @@ def guests(
     xen_rig: Rig,
     dom0: Dom0,
     toolstack: Toolstack,
+    xen_guest_type: GuestType,
     _witness: Witness | None,
 ) -> Iterator[GuestFactory]:
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
+    dom0.check_runs(xen_guest_type)
     factory = GuestFactory(
         toolstack,
         dom0,
@@ -172,6 +183,7 @@ def guests(
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
         start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
+        victim_type=xen_guest_type,
     )
     yield factory
     factory.close()
@@ -189,6 +201,7 @@ def timings(
     _xen_session: Session,
     xen_rig: Rig,
     toolstack: Toolstack,
+    xen_guest_type: GuestType,
     _witness: Witness | None,
     xen_repeat: int,
 ) -> Iterator[Timings]:
@@ -197,14 +210,14 @@ def timings(
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
     from pytest_xenscrub.report import results  # noqa: PLC0415
-    from pytest_xenscrub.report.origin import setting_of  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.run.origin import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
     def changed(row: Row) -> None:
         request.node.ihook.pytest_xenscrub_row(config=request.config, row=row)
 
-    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack)
+    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack, xen_guest_type)
     collected = Timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
         starved_seconds=xen_rig.host.starved_seconds,

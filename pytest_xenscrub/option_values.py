@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import math
 import os
-from dataclasses import dataclass
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.option_paths import beside, is_no_path, path_of
+from pytest_xenscrub.units import GIB, MIB, gib, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.report.gate import Limit
+    from pytest_xenscrub.report.records import ProfileChoice
     from pytest_xenscrub.scrub.row import Row
 
 _MOST_REPEATS = 1000
+_LEAST_HOST = 1536 * MIB
+"""dom0 has 1 GiB of it, and Xen needs some for itself."""
+_MOST_HOST = 1024 * GIB
+_LEAST_GUEST = 8 * MIB
+_LONGEST_SECONDS = 30 * 86400.0
 
 
 def host(text: str) -> HostDescription:
@@ -56,9 +63,12 @@ def hosts_file(text: str) -> tuple[HostDescription, ...]:
 
 def file(text: str) -> Path:
     """A file that is there."""
-    path = Path(text).expanduser().absolute()
+    path = path_of(text)
     if not path.is_file():
-        raise ConfigurationError(f"{path}: there is no such file")
+        there = "it is no file" if path.exists() else "there is no such file"
+        raise ConfigurationError(f"{path}: {there}")
+    if not os.access(path, os.R_OK):
+        raise ConfigurationError(f"{path}: you may not read it")
     return path
 
 
@@ -66,8 +76,58 @@ def variant(text: str) -> str:
     """A variant's name or file, which is read to see that it is one."""
     from pytest_xenscrub.hypervisor.variant import load_variant  # noqa: PLC0415 - as above
 
+    if not text.strip():
+        raise ConfigurationError("a variant's name or file is missing")
     load_variant(text)
     return text
+
+
+def source(text: str) -> str:
+    """Where variants are built from; what is on this machine's disk is there."""
+    if is_no_path(text):
+        return text
+    name, mark, revision = text.partition("#")
+    path = path_of(name)
+    if not path.exists():
+        raise ConfigurationError(
+            f"{path}: there is no such folder or file",
+            todo="give `debian`, a folder, a git repository as PATH#REV or URL#REV, or a tarball",
+        )
+    return f"{path}{mark}{revision}"
+
+
+def cmdline(text: str) -> str:
+    """Boot options for Xen: one line."""
+    if not text.isprintable():
+        raise ConfigurationError(f"{text!r} is no line of boot options: it has control characters")
+    return text
+
+
+def host_memory(text: str) -> int:
+    """Memory of the emulated host, whole MiB, as QEMU has it."""
+    return _size(text, _LEAST_HOST, _MOST_HOST) // MIB * MIB
+
+
+def guest_memory(text: str) -> int:
+    """Memory of a victim."""
+    return _size(text, _LEAST_GUEST, _MOST_HOST)
+
+
+def _size(text: str, least: int, most: int) -> int:
+    size = parse_size(text)
+    if not least <= size <= most:
+        raise ConfigurationError(
+            f"{text!r} is too {'little' if size < least else 'much'}",
+            todo=f"give a size from {gib(least)} to {gib(most)}",
+        )
+    return size
+
+
+def variant_beside(text: str, folder: Path) -> str:
+    """As `beside`, of a variant's name or file."""
+    from pytest_xenscrub.hypervisor.variant import BUILT_IN  # noqa: PLC0415 - only if there is one
+
+    return text if text in BUILT_IN else beside(text, folder)
 
 
 def kconfig(text: str) -> str:
@@ -82,29 +142,33 @@ def results(text: str) -> Path:
     """A file that results can be appended to."""
     from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415 - as above
 
-    path = Path(text)
+    path = path_of(text)
     ResultsFile(path).check()
     return path
 
 
-@dataclass(frozen=True)
-class ProfileChoice:
-    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
-
-    folder: Path | None
-
-
 def profile(text: str) -> ProfileChoice | None:
     """Whether to profile, and a folder to write to."""
+    from pytest_xenscrub.report.records import ProfileChoice  # noqa: PLC0415 - as above
+
     with contextlib.suppress(ConfigurationError):
         return ProfileChoice(None) if flag(text) else None
-    path = Path(text).expanduser()
+    path = path_of(text)
     if path.is_file() or next(path.rglob("*.py"), None) is not None or "::" in text:
         raise ConfigurationError(
             f"{text}: these are tests, and no folder for profiles",
             todo="write --xen-profile=FOLDER, or put the tests before --xen-profile",
         )
     return ProfileChoice(_folder(path))
+
+
+def profile_beside(text: str, folder: Path) -> str:
+    """What a word or folder for profiles means in a file of `folder`."""
+    try:
+        flag(text)
+    except ConfigurationError:
+        return beside(text, folder)
+    return text
 
 
 def plots(text: str) -> Path:
@@ -114,7 +178,7 @@ def plots(text: str) -> Path:
             "matplotlib, which draws charts, is not installed",
             todo="pip install 'pytest-xenscrub[plots]'",
         )
-    return _folder(Path(text).expanduser())
+    return _folder(path_of(text))
 
 
 def _folder(path: Path) -> Path:
@@ -125,7 +189,7 @@ def _folder(path: Path) -> Path:
         raise ConfigurationError(f"{path}: cannot be made: {error.strerror}") from None
     if not os.access(path, os.W_OK):
         raise ConfigurationError(f"{path}: cannot be written")
-    return path.absolute()
+    return path
 
 
 def earlier(text: str) -> tuple[Row, ...]:
@@ -145,7 +209,7 @@ def limit(text: str) -> Limit:
 
 def logs(text: str) -> Path:
     """A folder for logs."""
-    return _folder(Path(text))
+    return _folder(path_of(text))
 
 
 def share(text: str) -> float:
@@ -172,20 +236,20 @@ def positive(text: str) -> float:
 
 def repeat(text: str) -> int:
     """How often each test runs."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_REPEATS:
-        raise ConfigurationError(
-            f"{text!r} is no number of repeats", todo=f"give a number from 1 to {_MOST_REPEATS}"
-        )
-    return int(text)
+    return _count(text, _MOST_REPEATS, "repeats")
 
 
 def nodes(text: str) -> int:
     """A number of NUMA nodes that the emulated host can have."""
     from pytest_xenscrub.host.emulated.numa import MOST_NODES  # noqa: PLC0415 - as above
 
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_NODES:
+    return _count(text, MOST_NODES, "NUMA nodes")
+
+
+def _count(text: str, most: int, what: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
         raise ConfigurationError(
-            f"{text!r} is no number of NUMA nodes", todo=f"give a number from 1 to {MOST_NODES}"
+            f"{text!r} is no number of {what}", todo=f"give a number from 1 to {most}"
         )
     return int(text)
 
@@ -196,7 +260,7 @@ def seconds(text: str) -> float:
         value = float(text.removesuffix("s"))
     except ValueError:
         value = -1.0
-    if not 0 <= value < math.inf:
+    if not 0 <= value <= _LONGEST_SECONDS:
         raise ConfigurationError(f"{text!r} is no time", todo="write it in seconds, as 600")
     return value
 

@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from pytest_xenscrub import option_paths as paths
 from pytest_xenscrub import option_values as value
 from pytest_xenscrub.deadline import HANG_SECONDS, STARVED_SHARE
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.units import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.description import HostDescription
-    from pytest_xenscrub.option_values import ProfileChoice
     from pytest_xenscrub.report.gate import Limit
+    from pytest_xenscrub.report.records import ProfileChoice
     from pytest_xenscrub.scrub.row import Row
+
+_LONGEST_LINE = 400
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Option:
     flag: bool = False
     bare: bool = False
     """Whether it may be given without a value, and then means yes."""
+    beside: Callable[[str, Path], str] | None = None
+    """For what names a file or folder: what a text means in a file of that folder."""
 
     @property
     def argument(self) -> str:
@@ -62,7 +67,8 @@ OPTIONS = (
         " 'emulated'; of several the first that is free, or one for each worker of pytest-xdist",
         "HOST", (), many=True,
     ),
-    Option("hosts_file", value.hosts_file, "the lab's machines, as TOML (see README)", "FILE", ()),
+    Option("hosts_file", value.hosts_file, "the lab's machines, as TOML (see README)", "FILE", (),
+           beside=paths.beside),
     Option(
         "lock_wait", value.seconds,
         "how long to wait for a machine that another run has, in s (default 0: do not)", "S", 0.0,
@@ -72,7 +78,7 @@ OPTIONS = (
         flag=True, default=False,
     ),
     Option(
-        "host_memory", parse_size,
+        "host_memory", value.host_memory,
         "memory of the emulated host (default: half of what is available, 8 GiB at most)", "SIZE",
     ),
     Option(
@@ -86,17 +92,18 @@ OPTIONS = (
         " (Xen 4.20)", "SUITE", "bookworm",
     ),
     Option(
-        "ssh_config", value.file, "ssh configuration file to use in place of your own", "FILE"
+        "ssh_config", value.file, "ssh configuration file to use in place of your own", "FILE",
+        beside=paths.beside,
     ),
     Option(
         "power", value.power,
         "command that switches the host's power: {action} in it becomes on, off, cycle or status,"
-        " {host} the host's name; no shell runs it", "COMMAND", (),
+        " {host} the host's name; no shell runs it", "COMMAND", (), beside=paths.command_beside,
     ),
     Option(
         "serial", value.serial,
         "command that prints the host's serial log and ends; {host} in it becomes the host's name",
-        "COMMAND", (),
+        "COMMAND", (), beside=paths.command_beside,
     ),
     Option(
         "toolstack", value.choice("xl", "libvirt"),
@@ -104,7 +111,13 @@ OPTIONS = (
         "xl|libvirt", ("xl",), many=True,
     ),
     Option(
-        "guest_memory", parse_size, "memory of a victim (default: a third of what is free)", "SIZE"
+        "guest_type", value.choice("pv", "pvh"),
+        "type of guest that victims are, may be given several times: pv (default) or pvh; probes"
+        " are PV guests", "pv|pvh", ("pv",), many=True,
+    ),
+    Option(
+        "guest_memory", value.guest_memory, "memory of a victim (default: a third of what is free)",
+        "SIZE",
     ),
     Option(
         "min_coverage", value.share,
@@ -131,38 +144,40 @@ OPTIONS = (
         "variant", value.variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
         " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
-        "NAME|FILE", ("as-is",), many=True,
+        "NAME|FILE", ("as-is",), many=True, beside=value.variant_beside,
     ),
     Option(
-        "source", str,
+        "source", value.source,
         "where variants are built from: debian (default), a folder, a git repository PATH#REV or"
-        " URL#REV, a tarball", "SPEC", "debian",
+        " URL#REV, a tarball", "SPEC", "debian", beside=paths.source_beside,
     ),
     Option("config", value.kconfig, "Kconfig option for variants, may be repeated", "KEY=VALUE", (),
            many=True),
     Option(
         "tools", value.choice("host", "build"),
-        "tools that drive the Xen: the host's own (default), or, where those do not match it,"
-        " build the tree's", "host|build", "host",
+        "tools that drive the Xen: the host's own (default), or, where those do not match it or"
+        " the variant changes them, build the tree's", "host|build", "host",
     ),
-    Option("cmdline", str, "boot options for the Xen that is tested", "OPTIONS", ""),
+    Option("cmdline", value.cmdline, "boot options for the Xen that is tested", "OPTIONS", ""),
     Option(
         "control", value.flag,
         "first run the tests that must fail on a Xen that does not scrub, on one that does not:"
         " the session stops if one passes", flag=True, default=False,
     ),
     Option(
-        "results", value.results, "append each result to FILE as it happens, as JSON lines", "FILE"
+        "results", value.results, "append each result to FILE as it happens, as JSON lines", "FILE",
+        beside=paths.beside,
     ),
     Option(
         "profile", value.profile,
         "look where the CPUs are while a measured guest is destroyed, on the emulated host, and"
         " show it as a table; with FOLDER, write folded stacks for flame-graph tools there",
-        "FOLDER", bare=True,
+        "FOLDER", bare=True, beside=value.profile_beside,
     ),
     Option(
         "compare", value.earlier,
         "compare with an earlier run: a FILE that --xen-results has written", "FILE",
+        beside=paths.beside,
     ),
     Option(
         "fail_if", value.limit,
@@ -173,11 +188,11 @@ OPTIONS = (
     Option(
         "plots", value.plots,
         "write charts to FOLDER when all is done, as PNG and SVG: exposure, courses of destroys,"
-        " destroy against memory, maps of memory", "FOLDER",
+        " destroy against memory, maps of memory", "FOLDER", beside=paths.beside,
     ),
     Option(
         "logs", value.logs, "folder for what hosts and guests say: serial logs, Xen's, consoles",
-        "FOLDER",
+        "FOLDER", beside=paths.beside,
     ),
     Option(
         "exit", value.choice("pytest", "bisect"),
@@ -210,6 +225,7 @@ class Settings:
     power: tuple[str, ...]
     serial: tuple[str, ...]
     toolstack: tuple[str, ...]
+    guest_type: tuple[GuestType, ...]
     guest_memory: int | None
     min_coverage: float
     max_exposure: float
@@ -297,7 +313,12 @@ def _given(config: pytest.Config, option: Option) -> Iterator[tuple[str, list[st
         (variable.split() if option.many else [variable] if variable else []),
     )
     written = config.getini(option.ini)
-    yield f"ini option {option.ini}", written if option.many else [written] if written else []
+    texts = written if option.many else [written] if written else []
+    if option.beside is not None:
+        # As pytest has it for its own options.
+        folder = config.inipath.parent if config.inipath else config.invocation_params.dir
+        texts = [option.beside(text, folder) for text in texts]
+    yield f"ini option {option.ini}", texts
 
 
 def _read(config: pytest.Config, option: Option) -> Any:
@@ -307,9 +328,22 @@ def _read(config: pytest.Config, option: Option) -> Any:
         try:
             values = [option.parse(text) for text in texts]
         except ConfigurationError as error:
-            raise pytest.UsageError(f"{where}: {error}") from None
+            raise pytest.UsageError(f"{where}: {_shortened(str(error))}") from None
+        except (OSError, ValueError) as error:  # a name too long, a folder in place of a patch
+            why = getattr(error, "strerror", None) or error
+            named = getattr(error, "filename", None) or " ".join(texts)
+            raise pytest.UsageError(f"{where}: {_shortened(f'{named}: {why}')}") from None
         return tuple(values) if option.many else values[0]
     return option.default
+
+
+def _shortened(text: str) -> str:
+    """A message in which no line is longer than anybody reads."""
+    half = _LONGEST_LINE // 2
+    return "\n".join(
+        line if len(line) <= _LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
+        for line in text.splitlines()
+    )
 
 
 assert [o.key for o in OPTIONS] == [f.name for f in dataclasses.fields(Settings)]  # noqa: S101

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_xenscrub import hookspec, options
-from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS, Blame
-from pytest_xenscrub.errors import ConfigurationError, MissingToolError
-from pytest_xenscrub.stash import SESSION, uses_host
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS, Blame
+from pytest_xenscrub.run.refused import Refusals
+from pytest_xenscrub.run.stash import SESSION, uses_host
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -46,8 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.option.help:
         return  # also to someone whose settings are wrong
-    from pytest_xenscrub.default_tests import choose_tests  # noqa: PLC0415 - after --help
-    from pytest_xenscrub.session import Session  # noqa: PLC0415 - as above
+    from pytest_xenscrub.run.default_tests import choose_tests  # noqa: PLC0415 - after --help
+    from pytest_xenscrub.run.session import Session  # noqa: PLC0415 - as above
 
     try:
         session = Session(config, options.read_settings(config))
@@ -58,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if session.hosts.pool:
         choose_tests(config)
     config.pluginmanager.register(_Reports(config))
+    config.pluginmanager.register(Refusals())
     _end_on_sigterm(config)
 
 
@@ -152,7 +154,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     try:
         session.config.stash[SESSION].build(session.items)
-    except (ConfigurationError, MissingToolError) as error:
+    except (ConfigurationError, InfrastructureError) as error:
         raise pytest.UsageError(str(error)) from None
 
 

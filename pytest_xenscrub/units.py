@@ -22,7 +22,9 @@ def parse_size(text: str) -> int:
     Raises:
         ConfigurationError: it is not a size, or 0.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(
+        r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE | re.ASCII
+    )
     size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if not size:
         raise ConfigurationError(f"{text!r} is no size", todo="write it as 512M or 1.5GiB")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
 
 CLOCK_LOOKS = 3
@@ -70,6 +72,30 @@ class Dom0(PatientConnection):
             nodes=facts["nodes"],
             cpu_model=facts["cpu_model"],
         )
+
+    @functools.cached_property
+    def _virt_caps(self) -> list[str]:
+        """What `xl info` tells; Xen's Python library leaves out nested paging."""
+        deadline = self.patience(f"{self.host.name}: xl info")
+        return self.run(["xl", "info", "virt_caps"], deadline=deadline).check().stdout.split()
+
+    def runs(self, guest_type: GuestType) -> bool:
+        """Whether guests of a type can run here."""
+        return guest_type == "pv" or "hap" in self._virt_caps
+
+    def check_runs(self, guest_type: GuestType) -> None:
+        """See that guests of a type can run here.
+
+        Raises:
+            InfrastructureError: they cannot.
+        """
+        if not self.runs(guest_type):
+            raise InfrastructureError(
+                f"{self.host.name}: {guest_type} guests cannot run here: Xen has no nested paging",
+                tried=f"xl info: virt_caps {' '.join(self._virt_caps)}, and hap is needed",
+                todo="use a machine whose CPUs have it and whose firmware lets Xen use it, or"
+                " --xen-guest-type=pv",
+            )
 
     def _is_debug(self) -> bool:
         """`debug=y` or `debug=n` of Xen's banner; `xl info` does not show it.

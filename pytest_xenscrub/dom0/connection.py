@@ -14,9 +14,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.dom0.agent import PARTS
 from pytest_xenscrub.dom0.messages import Request, Stall
 from pytest_xenscrub.dom0.program import start_program
+from pytest_xenscrub.dom0.sent.agent import PARTS
 from pytest_xenscrub.dom0.serial import LINES, telling
 from pytest_xenscrub.dom0.silence import is_emulated, silent
 from pytest_xenscrub.errors import InfrastructureError

@@ -12,7 +12,7 @@ from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from pyroaring import BitMap64
+    from collections.abc import Iterable
 
     from pytest_xenscrub.host.protocol import Host
 
@@ -20,7 +20,7 @@ _CLOSE_SECONDS = 10.0
 
 
 class ForeignMapping:
-    """A program in dom0 that maps pages of one guest and reads them: `pytest_xenscrub.dom0.holder`.
+    """A program in dom0 that maps pages of one guest and reads them: `sent/page_mapper.py`.
 
     All but `close` raise InfrastructureError with what the program says of its failure, and
     XenHungError where it says nothing for too long.
@@ -31,7 +31,7 @@ class ForeignMapping:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._process = start_program(host, "holder")
+        self._process = start_program(host, "page_mapper")
 
     def _ask(self, line: str) -> str:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -49,8 +49,8 @@ class ForeignMapping:
             raise InfrastructureError(f"mapping pages of a guest in dom0: {said}", tried=line[:80])
         return said
 
-    def map(self, domid: int, frames: BitMap64) -> None:
-        """Map some frames (MFNs) of a domain, in place of what was mapped before."""
+    def map(self, domid: int, frames: Iterable[int]) -> None:
+        """Map some frames of a domain, as `Guest.mappable` has them, in place of those before."""
         self._ask(" ".join(["map", str(domid), *map(str, frames)]))
 
     def hash(self) -> str:

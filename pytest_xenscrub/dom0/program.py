@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Starts a module of this folder in dom0, under dom0's own Python: nothing is installed there."""
+"""Starts a program of `dom0/sent` in dom0, under dom0's own Python; installs nothing there."""
 
 from __future__ import annotations
 
 import contextlib
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Sequence
 
     from pytest_xenscrub.host.protocol import Host
+
+SENT: Final = "pytest_xenscrub.dom0.sent"
 
 # Reads the program itself from stdin, its parts first: modules that it imports by their name in
 # this package, though the package is not there. What comes after it is the program's own.
@@ -26,22 +28,23 @@ run('xenscrub-{module}', {size}, globals())
 """
 
 
+def source(name: str) -> bytes:
+    """The text of `dom0/sent/NAME.py`, as it is sent."""
+    return (files(SENT) / f"{name}.py").read_bytes()
+
+
 def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-    """Start `MODULE.py` of this folder; its stdin, stdout and stderr are pipes of this process.
+    """Start `dom0/sent/MODULE.py`; its stdin, stdout and stderr are pipes of this process.
 
     One that ends at once is no error here: it has said why on its stderr.
 
     Args:
         host: whose dom0 it runs in.
         module: the program.
-        parts: other modules of this folder that it imports.
+        parts: other modules of that folder that it imports.
     """
-    *sources, program = [
-        (files(__package__) / f"{name}.py").read_bytes() for name in (*parts, module)
-    ]
-    named = [
-        (f"{__package__}.{name}", len(source)) for name, source in zip(parts, sources, strict=True)
-    ]
+    *sources, program = [source(name) for name in (*parts, module)]
+    named = [(f"{SENT}.{name}", len(text)) for name, text in zip(parts, sources, strict=True)]
     bootstrap = BOOTSTRAP.format(parts=named, module=module, size=len(program))
     process = host.popen(["python3", "-u", "-c", bootstrap])
     assert process.stdin is not None  # noqa: S101 - host.popen promises pipes

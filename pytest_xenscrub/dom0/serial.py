@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.dom0.bindings import HEAP_DUMP
+from pytest_xenscrub.dom0.sent.bindings import HEAP_DUMP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.cache_folder import cache_root, writing
 from pytest_xenscrub.guest.compile import (
     compile_kernel,
     digest,
@@ -63,7 +61,7 @@ def missing_for_kernel(cache: Path | None = None) -> dict[str, str]:
 
 
 def _default_cache() -> Path:
-    return platformdirs.user_cache_path("pytest-xenscrub") / "guest"
+    return cache_root() / "guest"
 
 
 def _kept(cache: Path | None) -> Path | None:
@@ -95,7 +93,7 @@ def _compiler(gcc: str) -> str:
 def _built(folder: Path, gcc: str) -> Path:
     """Build the kernel, and keep it in that folder."""
     kernel = folder / KERNEL
-    try:
+    with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as temporary:
             done = Path(temporary) / "done"
@@ -107,8 +105,4 @@ def _built(folder: Path, gcc: str) -> Path:
                 # Somebody else was faster; what is there is whole, and the same.
                 if not kernel.is_file():
                     raise
-    except OSError as error:
-        raise InfrastructureError(
-            f"the guest's kernel cannot be stored: {error}", tried=str(folder)
-        ) from error
     return kernel

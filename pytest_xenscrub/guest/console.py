@@ -33,6 +33,7 @@ from pytest_xenscrub.guest.events import (
 )
 from pytest_xenscrub.guest.frames import FrameList
 from pytest_xenscrub.guest.line import parse_line
+from pytest_xenscrub.guest_type import GuestType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.events import Event
     from pytest_xenscrub.guest.line import Values
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Version of the protocol that this module reads."""
 
 MAX_LINE: Final = 1002
@@ -160,6 +161,7 @@ class LineDecoder:
             raise ValueError(f"protocol {v.dec('protocol')}, and this reads {PROTOCOL}")
         self.hello = Hello(
             protocol=v.dec("protocol"),
+            type=self._type(v),
             pages=v.dec("pages"),
             vcpus=v.dec("vcpus"),
             run=v.hex("run"),
@@ -167,6 +169,13 @@ class LineDecoder:
             clean=v.hex("clean"),
         )
         return self.hello
+
+    def _type(self, v: Values) -> GuestType:
+        text = v.text("type")
+        for known in get_args(GuestType):
+            if text == known:
+                return known  # type: ignore[no-any-return]
+        raise ValueError(f"type={text}")
 
     def _progress(self, v: Values) -> Progress:
         op = v.text("op")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap64
 
     from pytest_xenscrub.guest.frames import PfnMap
+    from pytest_xenscrub.guest_type import GuestType
 
 Kind: TypeAlias = Literal[
     "frames", "clean", "residue", "pattern", "unjudged", "used", "ballooned", "populated"
@@ -24,6 +25,7 @@ class Hello:
 
     Attributes:
         protocol: version of the protocol.
+        type: of guest. What a guest of another type than "pv" calls a frame is its GFN, no MFN.
         pages: of the domain, at its start.
         vcpus: that work.
         run: names the run in the pattern.
@@ -32,6 +34,7 @@ class Hello:
     """
 
     protocol: int
+    type: GuestType
     pages: int
     vcpus: int
     run: int
@@ -97,7 +100,7 @@ class Ranges:
         kind: which set: all frames of the guest, or those with one verdict, or given back, or
             taken back; "pattern" are those of "residue" that hold our pattern, "used" those that
             the guest has written to after it had read them.
-        frames: MFNs.
+        frames: MFNs; as long as they come from a guest that is no PV guest, its GFNs.
         pages: how many; equal to ``len(frames)``.
         map: page to frame, for kind ``frames`` only.
     """

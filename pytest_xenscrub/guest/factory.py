@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap64
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.sampling import Sampling
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.toolstack.protocol import Toolstack
@@ -25,6 +26,9 @@ RESERVE_BYTES = 4 * MIB
 """Left free beside a guest that gets the rest: what Xen needs to keep that guest."""
 _RESERVE_SHARE = 1024
 """And one part in so many of its memory."""
+_PAGING_SHARE = 127
+"""What libxl sets aside for the page tables of a guest that is no PV guest: one part in so many of
+its memory, and 1 MiB for each vCPU."""
 LEAST_BYTES = 8 * MIB
 """The smallest guest worth creating."""
 _SHOWN_PAGES = 16
@@ -45,6 +49,7 @@ class GuestFactory:
         guests: those that were created, by that number.
         witness: sees from outside how their bytes go; None where RAM cannot be seen.
         start_sampling: looks at the CPUs while a guest created from now on ends, if there is one.
+        victim_type: the type of guest that victims are.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class GuestFactory:
         heard: Callable[[str, bytes], None] = _unheard,
         witness: Witness | None = None,
         start_sampling: Callable[[], Sampling | None] | None = None,
+        victim_type: GuestType = "pv",
     ) -> None:
         self.toolstack = toolstack
         self.dom0 = dom0
@@ -70,6 +76,7 @@ class GuestFactory:
         self.tag = tag
         self.live = live
         self.start_sampling = start_sampling
+        self.victim_type = victim_type
         self._heard = heard
         self.names: dict[int, str] = {}
         self.guests: dict[int, Guest] = {}
@@ -90,6 +97,7 @@ class GuestFactory:
         on_crash: OnCrash = "destroy",
         even_if_short: bool = False,
         node: int | None = None,
+        guest_type: GuestType | None = None,
     ) -> Guest:
         """Create a guest and start it; it works through `actions` on its own.
 
@@ -102,6 +110,7 @@ class GuestFactory:
             even_if_short: leave it to the toolstack whether there is so much memory: what waits
                 for its scrub need not count as free. A toolstack may take memory from dom0 then.
             node: NUMA node that its memory is to come from; see `DomainConfig`.
+            guest_type: by default `victim_type` for a victim, and "pv" for all others.
 
         Raises:
             ConfigurationError: there is not so much memory.
@@ -109,6 +118,10 @@ class GuestFactory:
             XenHungError: the toolstack hung: nothing moved any more.
         """
         memory_bytes = memory_bytes // MIB * MIB
+        if guest_type is None:
+            guest_type = self.victim_type if role == "victim" else "pv"
+        if guest_type != "pv" and self.witness is not None:
+            self.witness.oracle.frame_table.locate()
         free = self.dom0.free_bytes()
         if memory_bytes < LEAST_BYTES or (memory_bytes > free and not even_if_short):
             raise ConfigurationError(
@@ -130,6 +143,7 @@ class GuestFactory:
             vcpus=self._cpus if vcpus is None else vcpus,
             on_crash=on_crash,
             node=node,
+            type=guest_type,
         )
         self.live(f"{name}: creating {gib(memory_bytes)}")
         deadline = self.dom0.patience(f"{self.toolstack.name} create {name}", memory_bytes)
@@ -142,11 +156,22 @@ class GuestFactory:
         )  # fmt: skip
         return guest
 
-    def most_bytes(self, node: int | None = None) -> int:
-        """Memory of the largest guest that fits now, on a NUMA node, bytes; 0 if none does."""
+    def most_bytes(self, node: int | None = None, *, guest_type: GuestType | None = None) -> int:
+        """Memory of the largest guest that fits now, on a NUMA node, bytes; 0 if none does.
+
+        By default of the type that victims are.
+        """
         free = self.dom0.free_bytes() if node is None else self.dom0.free_bytes_of_nodes()[node]
-        most = (free - RESERVE_BYTES - free // _RESERVE_SHARE) // MIB * MIB
+        most = free - RESERVE_BYTES - free // _RESERVE_SHARE
+        if (guest_type or self.victim_type) != "pv":
+            most -= self._cpus * MIB + free // _PAGING_SHARE
+        most = most // MIB * MIB
         return most if most >= LEAST_BYTES else 0
+
+    @property
+    def knows_frames(self) -> bool:
+        """Whether the frames of all guests are known; see `Guest.knows_frames`."""
+        return all(guest.knows_frames for guest in self.guests.values())
 
     def spinners(self) -> Guest:
         """A small guest whose vCPUs, one for each CPU, keep every CPU from being idle.

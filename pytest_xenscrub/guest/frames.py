@@ -13,6 +13,9 @@ from pyroaring import BitMap64
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 _RUN = re.compile(r"([0-9a-f]+):([0-9a-f]+)(?::(-?[0-9a-f]+):([0-9a-f]+))?")
 
 
@@ -59,6 +62,18 @@ class PfnMap:
         """All groups, in PFN order."""
         for at in range(0, len(self._rows), self._WIDTH):
             yield Group(*self._rows[at : at + self._WIDTH])
+
+    def arrays(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """All pages that have a frame, and the frame of each: PFNs and MFNs, one entry a page."""
+        import numpy as np  # noqa: PLC0415 - only where RAM is read from outside
+
+        parts = [np.empty((2, 0), np.int64)]
+        for group in self.groups():
+            starts = group.mfn + np.arange(group.runs, dtype=np.int64) * group.step
+            mfns = (starts[:, None] + np.arange(group.length)).reshape(-1)
+            parts.append(np.stack([group.pfn + np.arange(len(mfns)), mfns]))
+        pfns, mfns = np.concatenate(parts, axis=1).astype(np.uint64)
+        return pfns, mfns
 
     def mfn(self, pfn: int) -> int:
         """The frame of a page.

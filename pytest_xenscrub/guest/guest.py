@@ -8,7 +8,14 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_xenscrub.errors import GuestFailedError, HostSilentError, HostStalledError
+from pyroaring import BitMap64
+
+from pytest_xenscrub.errors import (
+    GuestFailedError,
+    HostSilentError,
+    HostStalledError,
+    NotApplicableError,
+)
 from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
 from pytest_xenscrub.guest.events import ErrorLine, Hello, Progress, Ranges, Ready, Resumed
@@ -17,12 +24,11 @@ from pytest_xenscrub.units import GIB, gib
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pyroaring import BitMap64
-
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.events import Event
+    from pytest_xenscrub.guest.machine_frames import MachineFrames
     from pytest_xenscrub.host.sampling import Samples, Sampling
     from pytest_xenscrub.outside.exposure import Recorder, Witness
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
@@ -93,6 +99,12 @@ class Guest(Account):
         self._witness = witness
         self._left: Recorder | None = None
         self.given_back_before = given_back.copy()
+        self._machine_frames: MachineFrames | None = None
+        if config.type != "pv":
+            from pytest_xenscrub.guest.machine_frames import MachineFrames  # noqa: PLC0415 - numpy
+
+            look = None if witness is None else witness.oracle.frame_table.frames_of
+            self._machine_frames = MachineFrames(config.name, look)
         self._decoder = LineDecoder()
         self._undelivered: list[Event] = []
         self._console = toolstack.console(self.domid)
@@ -119,6 +131,32 @@ class Guest(Account):
         """Its memory when it was created, bytes."""
         return self.config.memory_bytes
 
+    @property
+    def knows_frames(self) -> bool:
+        """Whether the frames that it tells are machine frames: its own word, or seen from outside.
+
+        Elsewhere its lists of frames are empty.
+        """
+        return self.config.type == "pv" or self._witness is not None
+
+    def some_frames(self, count: int) -> BitMap64:
+        """So many of its frames (MFNs), evenly spread.
+
+        Raises:
+            NotApplicableError: nobody knows which they are.
+        """
+        if not self.knows_frames:
+            raise NotApplicableError(
+                f"{self.name}: a {self.config.type} guest does not know its machine frames, and"
+                " nobody sees them from outside here"
+            )
+        frames = self.frames
+        return BitMap64(frames[len(frames) * at // count] for at in range(count))
+
+    def mappable(self, frames: BitMap64) -> list[int]:
+        """What dom0 maps some of its frames (MFNs) by: MFNs of a PV guest, GFNs of another."""
+        return [*frames] if self._machine_frames is None else self._machine_frames.gfns(frames)
+
     # -- its console ----------------------------------------------------------------------------
 
     def wait_for(self, kind: type[E], deadline: Deadline) -> E:
@@ -134,6 +172,8 @@ class Guest(Account):
         while True:
             while self._undelivered:
                 event = self._undelivered.pop(0)
+                if self._machine_frames is not None:
+                    event = self._machine_frames.translate(event, self.domid)
                 if isinstance(event, Progress):
                     self._live(self._progress_line(event))
                     continue

@@ -18,6 +18,7 @@ from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.host.description import EMULATED, TOOLSTACKS, HostDescription
 from pytest_xenscrub.host.power import parse_power, parse_serial
 from pytest_xenscrub.host.target import MAX_PORT, Target, parse_target
+from pytest_xenscrub.option_paths import command_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,6 +76,8 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "tags": lambda value: _list(value, _name),
 }
 
+_COMMANDS = ("power", "serial")
+
 
 def load_hosts(path: Path) -> tuple[HostDescription, ...]:
     """Read the file, in its order.
@@ -84,11 +87,13 @@ def load_hosts(path: Path) -> tuple[HostDescription, ...]:
             key are in the message.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # of TOML, with its line, or of UTF-8
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: no text", todo="write it as TOML, in UTF-8") from None
+    except ValueError as error:  # of TOML, with its line
         raise ConfigurationError(f"{path}: {error}") from None
 
     def wrong(why: str, *keys: str, todo: str = "") -> ConfigurationError:
@@ -119,6 +124,8 @@ def load_hosts(path: Path) -> tuple[HostDescription, ...]:
             raise wrong("that is no machine: say --xen-host=emulated", "hosts", name)
         known(table, _KEYS, "hosts", name)
         for key, value in table.items():
+            if key in _COMMANDS and isinstance(value, str):
+                value = command_beside(value, path.parent)  # noqa: PLW2901 - as it is meant
             try:
                 values[key] = _KEYS[key](value)
             except (ValueError, ConfigurationError) as error:

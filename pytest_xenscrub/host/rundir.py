@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.system_errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,21 +28,46 @@ def base_folder() -> Path:
     """The folder of all runs of this user, ours alone.
 
     Raises:
-        InfrastructureError: someone else owns the folder of that name.
+        InfrastructureError: someone else owns the folder of that name, or none can be made.
     """
-    parent = tempfile.gettempdir()
-    if len(parent) > _BASE_MAX:
-        parent = "/tmp"  # noqa: S108 - checked below
-    base = Path(parent) / f"xenscrub-{os.geteuid()}"
-    with contextlib.suppress(FileExistsError):
-        base.mkdir(mode=0o700)
-    status = base.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise InfrastructureError(
-            f"{base} is not a folder of ours alone",
-            todo="remove it, or set TMPDIR to another folder",
-        )
-    return base
+    refused: dict[str, str] = {}
+    for parent in _parents():
+        base = Path(parent) / f"xenscrub-{os.geteuid()}"
+        try:
+            base.mkdir(mode=0o700, exist_ok=True)
+            status = base.lstat()
+        except OSError as error:
+            refused[parent] = error.strerror or str(error)
+            continue
+        if (
+            not stat.S_ISDIR(status.st_mode)
+            or status.st_uid != os.geteuid()
+            or status.st_mode & 0o077
+        ):
+            raise InfrastructureError(
+                f"{base} is not a folder of ours alone",
+                todo="remove it, or set TMPDIR to another folder",
+            )
+        if os.access(base, os.W_OK):
+            return base
+        refused[parent] = "Read-only file system"
+    raise InfrastructureError(
+        "there is no folder for sockets and temporary files",
+        tried="; ".join(f"{parent}: {why}" for parent, why in refused.items()),
+        todo=f"set TMPDIR to a folder that you can write, of at most {_BASE_MAX} characters",
+    )
+
+
+def _parents() -> list[str]:
+    """Where the folder may be, the best first; what is too long for a socket is left out."""
+    parents = []
+    with contextlib.suppress(FileNotFoundError):  # Python's word for: none can be written
+        parents.append(tempfile.gettempdir())
+    parents += ["/tmp", "/var/tmp"]  # noqa: S108 - checked by base_folder
+    # Last, as it is small: what an emulated host's disk takes is kept there too.
+    parents += [os.environ.get("XDG_RUNTIME_DIR", "")]
+    known = dict.fromkeys(parents)
+    return [each for each in known if each.startswith("/") and len(os.fsencode(each)) <= _BASE_MAX]
 
 
 class RunFolder:
@@ -51,12 +77,24 @@ class RunFolder:
         while True:
             base = base_folder()
             # Another run that ends may remove the base before we hold its lock.
-            with contextlib.suppress(FileNotFoundError), _guard(base):
-                sweep(base)
-                self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
-                self._lock = (self.path / "lock").open("w")
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            try:
+                with _guard(base):
+                    sweep(base)
+                    self._make(base)
                 return
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise explained(error, "a temporary folder cannot be made") from None
+
+    def _make(self, base: Path) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+        try:
+            self._lock = (self.path / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def close(self) -> None:
         """Remove it. Never raises, may be called twice."""

@@ -37,6 +37,11 @@ SSH_FAILED = 255
 _CONNECT_SECONDS = 30.0
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
+        r"No user exists for uid",
+        "ssh runs for no user without a name, and this uid has none",
+        "give it one (a line in /etc/passwd, nss_wrapper), or run as another user",
+    ),
+    (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "the host key of {name} is not the one that is known",
         "if the machine was installed anew, remove the old key: {remove}",

@@ -55,7 +55,7 @@ def parse_target(text: str) -> Target:
         raise wrong("the host name is empty or has characters that no name has")
     port: int | None = None
     if port_text is not None:
-        if not re.fullmatch(r"[0-9]+", port_text) or not 0 < int(port_text) <= MAX_PORT:
+        if not re.fullmatch(r"[0-9]{1,5}", port_text) or not 0 < int(port_text) <= MAX_PORT:
             raise wrong(f"{port_text!r} is no port number")
         port = int(port_text)
     return Target(host, user or None, port)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Which Xen runs on the host: its source, the variants of it, how it is built and booted."""
+"""From source to artefact, on this machine: Xen's source, its variants, and how they are built."""

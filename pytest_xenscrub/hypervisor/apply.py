@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.build_errors import telling_lines
+from pytest_xenscrub.hypervisor.patch.gnu_patch import Patcher, head
+from pytest_xenscrub.hypervisor.patch.placing import place
 from pytest_xenscrub.hypervisor.process import need, run
 from pytest_xenscrub.hypervisor.variant import Change, Kind, Variant
 
@@ -17,12 +20,24 @@ if TYPE_CHECKING:
 
 PROGRAM = {Kind.SEMANTIC: "spatch", Kind.PATCHES: "patch"}
 """What applies a variant."""
-_SHOWN_LINES = 40
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a variant did to a tree.
+
+    Attributes:
+        paths: files that it changed and that something is built from.
+        notes: what was left out, or found at another place, a line each.
+    """
+
+    paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def apply_variant(
     variant: Variant, tree: Path, *, log: Path, keep: Path, deadline: Deadline
-) -> None:
+) -> Applied:
     """Apply a variant to a tree of its own.
 
     Args:
@@ -36,13 +51,13 @@ def apply_variant(
         ConfigurationError: it does not apply; the evidence shows the hunk.
         MissingToolError: `patch` or `spatch` is not there.
     """
+    if variant.kind is not Kind.SEMANTIC:
+        return _apply_patches(variant, tree, log, keep, deadline)
     for path, text in variant.adds:
         (tree / path).write_bytes(text)
-    for number, change in enumerate(variant.changes):
-        if variant.kind is Kind.SEMANTIC:
-            _apply_semantic(variant, change, tree, log, deadline)
-        else:
-            _apply_patch(variant, change, number, tree=tree, log=log, keep=keep, deadline=deadline)
+    started = _stamps(tree)
+    for change in variant.changes:
+        _apply_semantic(variant, change, tree, log, deadline)
     for path, expected in variant.expects:
         if expected not in (tree / path).read_text(encoding="utf-8", errors="replace"):
             raise ConfigurationError(
@@ -52,47 +67,46 @@ def apply_variant(
                 "give a unified diff made for it",
                 evidence={"log": str(log)},
             )
+    changed = sorted(path for path, stamp in _stamps(tree).items() if started.get(path) != stamp)
+    return Applied(tuple(str(path.relative_to(tree)) for path in changed))
 
 
-def _apply_patch(
-    variant: Variant,
-    change: Change,
-    number: int,
-    *,
-    tree: Path,
-    log: Path,
-    keep: Path,
-    deadline: Deadline,
-) -> None:
-    """Apply one patch with GNU patch."""
+def _apply_patches(
+    variant: Variant, tree: Path, log: Path, keep: Path, deadline: Deadline
+) -> Applied:
+    """Apply a series, of which all that is built must apply."""
     need("patch", purpose=f"variant {variant.name}")
-    text = log.with_name(f"{number:04}.patch")
-    text.write_bytes(change.text)
-    argv = [
-        *("patch", f"-p{change.strip}", "--forward", "--batch", "--no-backup-if-mismatch"),
-        f"--input={text}",
-    ]
-    before = set(tree.rglob("*.rej"))
-    status, output = run(argv, deadline=deadline, cwd=tree, log=log)
-    if status == 0:
-        return
-    rejects = sorted(set(tree.rglob("*.rej")) - before)
-    keep.mkdir(parents=True, exist_ok=True)
-    hunks = []
-    for reject in rejects:
-        name = str(reject.relative_to(tree)).replace("/", "_")
-        shutil.copy(reject, keep / name)
-        hunks.append(reject.read_text(encoding="utf-8", errors="replace"))
-    shutil.copy(text, keep)
-    raise ConfigurationError(
-        f"variant {variant.name}: {change.name} does not apply to this tree",
-        tried=" ".join(argv),
-        todo=f"refresh it for this tree; log and rejected hunks are kept in {keep}",
-        evidence={
-            "patch": _head(output),
-            "hunk": _head("\n".join(hunks)),
-        },
-    )
+    paths: dict[str, None] = {}
+    left_out: dict[str, None] = {}
+    notes: list[str] = []
+    try:
+        placed = place(variant.changes, tree)
+    except ConfigurationError as error:
+        error.what = f"variant {variant.name}: {error.what}"
+        raise
+    for number, patch in enumerate(placed):
+        left_out |= dict.fromkeys(patch.left_out)
+        paths |= {path: None for each in patch.files for path in (each.old, each.new) if path}
+        if patch.files:
+            text = log.with_name(f"{number:04}.patch")
+            patcher = Patcher(variant.name, patch, tree, text, log=log, keep=keep)
+            notes += patcher.apply(deadline)
+    if not paths:
+        raise ConfigurationError(
+            f"variant {variant.name}: nothing is built from what it changes, so it is stock",
+            tried=", ".join(left_out),
+            todo="give a patch of the hypervisor or its tools, or --xen-variant=stock",
+        )
+    if left_out:
+        notes.append(f"left out, as nothing is built from it: {shown(list(left_out))}")
+    return Applied(tuple(paths), tuple(notes))
+
+
+def shown(paths: list[str], limit: int = 4) -> str:
+    """How many files, and the names of the first."""
+    more = ", ..." if len(paths) > limit else ""
+    files = "file" if len(paths) == 1 else "files"
+    return f"{len(paths)} {files} ({', '.join(paths[:limit])}{more})"
 
 
 def _apply_semantic(
@@ -100,7 +114,7 @@ def _apply_semantic(
 ) -> None:
     """Apply one semantic patch with Coccinelle."""
     need("spatch", purpose=f"variant {variant.name}")
-    rules = log.with_name("rules.cocci")
+    rules = log.with_name(change.name)
     rules.write_bytes(change.text)
     targets = list(variant.files) or ["--no-includes", "--dir", "xen"]
     argv = [
@@ -119,14 +133,14 @@ def _apply_semantic(
             f"variant {variant.name}: {change.name} is not a semantic patch that works here",
             tried=" ".join(argv),
             todo="run it by hand without --very-quiet",
-            evidence={"spatch": _head(output)},
+            evidence={"spatch": telling_lines(output)},
         )
     if _stamps(tree) == started:
         raise ConfigurationError(
             f"variant {variant.name}: {change.name} changes nothing in this tree",
             tried=" ".join(argv),
             todo="check that its function and metavariables fit this release",
-            evidence={"spatch": _head(output)},
+            evidence={"spatch": head(output)},
         )
 
 
@@ -137,10 +151,3 @@ def _stamps(tree: Path) -> dict[Path, tuple[int, int]]:
         status = path.lstat()
         found[path] = (status.st_mtime_ns, status.st_size)
     return found
-
-
-def _head(text: str) -> str:
-    """As much of a text as fits into an error."""
-    lines = text.strip().splitlines()
-    more = [f"... {len(lines) - _SHOWN_LINES} more lines"] if len(lines) > _SHOWN_LINES else []
-    return "\n".join(lines[:_SHOWN_LINES] + more)

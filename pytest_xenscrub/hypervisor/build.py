@@ -18,11 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor import kconfig
-from pytest_xenscrub.hypervisor.apply import apply_variant
+from pytest_xenscrub.hypervisor.apply import Applied, apply_variant
+from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
 from pytest_xenscrub.hypervisor.elf import build_id
+from pytest_xenscrub.hypervisor.patch.in_use import not_compiled
+from pytest_xenscrub.hypervisor.patch.placing import NOT_BUILT
 from pytest_xenscrub.hypervisor.process import Progress, missing, need, quiet, run
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
+from pytest_xenscrub.limits import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +41,6 @@ PROGRAMS = ("make", "gcc", "flex", "bison", "python3")
 _RECORD = "artefact.json"
 _LAYOUT = "1"
 """Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
-
-# Nothing of these is needed for a hypervisor, and they are most of a tree.
-_NOT_BUILT = {".git", "docs", "stubdom", "debian", "automation"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Artefact:
         variant: the variant's name.
         domctl: interface version its toolstack must speak.
         sysctl: interface version its toolstack must speak.
+        touched: files that the variant changes and that something is built from.
+        not_compiled: those of them that this configuration does not compile.
+        notes: what was left out of the variant, or applied elsewhere, a line each.
     """
 
     elf: Path
@@ -71,6 +75,9 @@ class Artefact:
     variant: str
     domctl: int
     sysctl: int
+    touched: tuple[str, ...] = ()
+    not_compiled: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def scrub_byte(self) -> int:
@@ -159,11 +166,11 @@ class Builder:
             try:
                 self._copy(base or self.source.path, tree, deadline)
                 rejects = scratch / "rejects"
-                self._prepare(
+                applied = self._prepare(
                     variant, tree, log, rejects, is_copy=base is not None, deadline=deadline
                 )
                 self._compile(variant, tree, log, deadline)
-                ready = self._collect(variant, tree, log, scratch)
+                ready = self._collect(variant, applied, tree, log, scratch)
             except (ConfigurationError, InfrastructureError) as error:
                 self._keep_evidence(variant, scratch, error)
                 raise
@@ -177,7 +184,7 @@ class Builder:
         """Copy with times, which make decides by; blocks are shared where the file system can."""
         self.progress("copying the tree")
         tree.mkdir()
-        entries = [str(path) for path in sorted(origin.iterdir()) if path.name not in _NOT_BUILT]
+        entries = [str(path) for path in sorted(origin.iterdir()) if path.name not in NOT_BUILT]
         argv = ["cp", "-a", "--reflink=auto", *entries, f"{tree}/"]
         status, output = run(argv, deadline=deadline)
         if status:
@@ -194,15 +201,16 @@ class Builder:
         *,
         is_copy: bool,
         deadline: Deadline,
-    ) -> None:
+    ) -> Applied:
         """Apply the variant and configure."""
         config = tree / "xen" / ".config"
+        applied = Applied()
         if variant.kind is not Kind.STOCK:
-            before = _headers(tree)
-            apply_variant(variant, tree, log=log, keep=rejects, deadline=deadline)
-            if is_copy and _headers(tree) != before:
+            applied = apply_variant(variant, tree, log=log, keep=rejects, deadline=deadline)
+            if is_copy and _reaches_others(applied):
                 # Releases before 4.17 name headers by absolute path in their dependencies, so
-                # make would look at the headers that this tree is a copy of.
+                # make would look at the headers that this tree is a copy of; and they do not
+                # compile anew for another option of the compiler.
                 self._make_target(["clean"], tree, log, deadline)
         if not config.exists():
             self._make_target(["defconfig"], tree, log, deadline)
@@ -210,10 +218,11 @@ class Builder:
             config.write_text(kconfig.with_options(text, self.options), encoding="utf-8")
         self._make_target(["olddefconfig"], tree, log, deadline)
         kconfig.check_taken(config.read_text(encoding="utf-8"), self.options)
+        return applied
 
     def _compile(self, variant: Variant, tree: Path, log: Path, deadline: Deadline) -> None:
         """Compile, and turn a failure into the compiler's own words."""
-        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        jobs = f"-j{usable_cpus()}"
         self._make_target([jobs, "build"], tree, log, deadline, variant)
 
     def _make_target(
@@ -229,12 +238,19 @@ class Builder:
         )
         if status == 0:
             return
+        if fault := machine_fault(output):
+            raise InfrastructureError(
+                f"variant {variant.name}: this machine could not build Xen: {fault.strip()[:200]}",
+                tried=" ".join(argv),
+                todo="give it more memory or disk space",
+                evidence={"compiler": telling_lines(output)},
+            )
         what = "Xen does not compile" if target[-1] == "build" else f"make {target[-1]} failed"
         error = InfrastructureError if variant.kind is Kind.STOCK else ConfigurationError
         raise error(
             f"variant {variant.name}: {what} ({self.source.origin}, {self.source.version})",
             tried=" ".join(argv),
-            evidence={"compiler": compiler_errors(output)},
+            evidence={"compiler": telling_lines(output)},
         )
 
     def _report(self, variant: Variant, line: str) -> None:
@@ -261,7 +277,9 @@ class Builder:
             "CCACHE_BASEDIR": str(tree),
         }
 
-    def _collect(self, variant: Variant, tree: Path, log: Path, scratch: Path) -> Path:
+    def _collect(
+        self, variant: Variant, applied: Applied, tree: Path, log: Path, scratch: Path
+    ) -> Path:
         """Bring together what is kept of a build."""
         ready = scratch / "ready"
         ready.mkdir()
@@ -285,6 +303,9 @@ class Builder:
             "sysctl": built.sysctl,
             "origin": self.source.origin,
             "options": [asdict(option) for option in self.options],
+            "touched": applied.paths,
+            "not_compiled": not_compiled(applied.paths, tree),
+            "notes": applied.notes,
         }
         (ready / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         return ready
@@ -304,6 +325,10 @@ class Builder:
             variant=record["variant"],
             domctl=record["domctl"],
             sysctl=record["sysctl"],
+            # What was built before these were kept has none.
+            touched=tuple(record.get("touched", ())),
+            not_compiled=tuple(record.get("not_compiled", ())),
+            notes=tuple(record.get("notes", ())),
         )
 
     def _keep_evidence(
@@ -319,19 +344,7 @@ class Builder:
         error.todo = error.todo.replace(str(scratch / "rejects"), str(folder))
 
 
-def compiler_errors(output: str, limit: int = 12) -> str:
-    """The lines of a build that say why it failed, or its last ones where none does."""
-    lines = output.splitlines()
-    pattern = re.compile(
-        r"(: (fatal )?error:|^\w+Error: |undefined reference|\*\*\* |\bld: (?!warning))"
-    )
-    first = next((at for at, line in enumerate(lines) if pattern.search(line)), None)
-    chosen = lines[-limit:] if first is None else lines[first : first + limit]
-    return "\n".join(chosen)
-
-
-def _headers(tree: Path) -> dict[Path, int]:
-    """Times of what more than one object depends on: headers that were there, and makefiles."""
-    names = [*(tree / "xen").rglob("*.h"), *(tree / "xen").rglob("Makefile*")]
-    # A header that is dropped into the tree next to its only users is no reason to start over.
-    return {p: p.lstat().st_mtime_ns for p in names if not p.name.startswith("scrub_tasklet")}
+def _reaches_others(applied: Applied) -> bool:
+    """Whether more than the objects of the changed files depend on them: headers, make's files."""
+    built = [path for path in applied.paths if not path.startswith("tools/")]
+    return any(not path.endswith((".c", ".S")) for path in built)

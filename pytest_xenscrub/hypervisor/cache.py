@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
 from filelock import FileLock, Timeout
 
+from pytest_xenscrub.cache_folder import cache_root, writing
 from pytest_xenscrub.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Cache:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or platformdirs.user_cache_path("pytest-xenscrub") / "hypervisor"
+        self.root = root or cache_root() / "hypervisor"
 
     def path(self, *parts: str) -> Path:
         """The path of an entry, whether or not it exists."""
@@ -39,13 +39,15 @@ class Cache:
         """Hold an entry's lock, so that of parallel runs one makes it and the rest wait.
 
         Raises:
+            CacheUnusableError: the cache cannot be written.
             InfrastructureError: another run holds it beyond the deadline.
         """
         entry = self.path(*parts)
-        entry.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{entry}.lock")
         try:
-            lock.acquire(timeout=deadline.remaining)
+            with writing(entry):
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=deadline.remaining)
         except Timeout:
             raise InfrastructureError(
                 f"{deadline.step}: another run has been making it for {deadline.seconds:.0f} s",
@@ -59,14 +61,19 @@ class Cache:
 
     @contextmanager
     def scratch(self, purpose: str) -> Iterator[Path]:
-        """A folder on the cache's file system, so that renaming is atomic; gone afterwards."""
+        """A folder on the cache's file system, so that renaming is atomic; gone afterwards.
+
+        Raises:
+            CacheUnusableError: the cache cannot be written, or its disk is full.
+        """
         base = self.path("scratch")
-        base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with writing(base):
+            base.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, name: str) -> Path:
         """A new folder for the evidence of a failure, which outlives the run."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
 from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
+from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,16 +31,38 @@ class ChosenXen:
         variant: how it scrubs.
         artefact: what to boot; None for the host's own.
         cmdline: boot options for it, added to ours.
+        not_in_use: files that the variant changes, but from which nothing that runs is built.
     """
 
     variant: Variant = field(default=AS_IS)
     artefact: Artefact | None = None
     cmdline: str = ""
+    not_in_use: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """For the table."""
         return self.variant.name
+
+    def unused_with(self, toolstack: str) -> tuple[str, ...]:
+        """Files that the variant changes, but that are in nothing that runs with a toolstack.
+
+        libvirt is dom0's own, and so are the libraries of Xen's that it uses, whatever was built.
+
+        Raises:
+            ConfigurationError: none of them is: the verdict would be one on another Xen.
+        """
+        if toolstack == "xl" or self.artefact is None:
+            return self.not_in_use
+        touched = self.artefact.touched
+        unused = dict.fromkeys((*self.not_in_use, *(p for p in touched if p.startswith("tools/"))))
+        if unused and set(unused) >= set(touched):
+            raise ConfigurationError(
+                f"variant {self.name}: nothing of it is in use with {toolstack}, so it is stock",
+                tried=f"tools that dom0's own {toolstack} does not use: {', '.join(unused)}",
+                todo="--xen-toolstack=xl with --xen-tools=build uses them",
+            )
+        return tuple(unused)
 
 
 class Xens:
@@ -114,8 +137,10 @@ class Xens:
         """
         if name not in self._built:
             variant = self.variants[name]
-            artefact = self._build(variant) if variant.builds else None
-            self._built[name] = ChosenXen(variant, artefact, self._cmdline)
+            with told_as(f"Xen {name} cannot be built"):  # a disk is full, a file is closed to us
+                artefact = self._build(variant) if variant.builds else None
+            unused = () if artefact is None else self._unused(name, artefact)
+            self._built[name] = ChosenXen(variant, artefact, self._cmdline, unused)
         return self._built[name]
 
     def missing(self, names: Iterable[str], deadline: Deadline) -> dict[str, dict[str, str]]:
@@ -162,6 +187,8 @@ class Xens:
     def tools_for(self, xen: ChosenXen, spoken: Interfaces, suite: str) -> ToolsArtefact | None:
         """The tools that must be put into dom0 to drive a Xen; None if dom0's own do.
 
+        They are where dom0's own do not match, or are not what the variant makes of them.
+
         Args:
             xen: the Xen.
             spoken: what dom0's own tools speak.
@@ -174,8 +201,12 @@ class Xens:
             check_interfaces,
             matches,
         )
+        from pytest_xenscrub.hypervisor.patch.in_use import used_by_tools  # noqa: PLC0415
 
-        if xen.artefact is None or matches(xen.artefact, spoken):
+        if xen.artefact is None:
+            return None
+        own = self._build_tools and used_by_tools(xen.artefact.touched)
+        if matches(xen.artefact, spoken) and not own:
             return None
         if not self._build_tools:
             check_interfaces(xen.artefact, spoken, suite=suite)
@@ -213,4 +244,40 @@ class Xens:
             f"built {variant.name}: Xen {artefact.version} debug="
             f"{'y' if artefact.debug else 'n'}, build id {artefact.build_id[:12]}"
         )
+        for note in (*variant.notes, *artefact.notes):
+            self._say(f"{variant.name}: {note}")
         return artefact
+
+    def _unused(self, name: str, artefact: Artefact) -> tuple[str, ...]:
+        """Files that the variant changes, but that are not in what runs; told in one line.
+
+        Raises:
+            ConfigurationError: none of them is: the verdict would be one on another Xen.
+        """
+        from pytest_xenscrub.hypervisor.apply import shown  # noqa: PLC0415
+        from pytest_xenscrub.hypervisor.patch import in_use  # noqa: PLC0415 - only where one is built
+
+        tools = in_use.not_in_use(artefact.touched, build_tools=self._build_tools)
+        idle = [*artefact.not_compiled, *tools]
+        parts = []
+        if artefact.not_compiled:
+            parts.append(f"not compiled here: {shown(list(artefact.not_compiled))}")
+        if tools:
+            why = "not built here" if self._build_tools else "dom0's own tools drive it"
+            parts.append(f"{why}: {shown(tools)}")
+        hint = "" if self._build_tools else "; --xen-tools=build builds and uses the tools too"
+        if idle and set(idle) >= set(artefact.touched):
+            raise ConfigurationError(
+                f"variant {name}: nothing of it would be in use, so it is stock",
+                tried="; ".join(parts),
+                todo="give --xen-tools=build, so that the tree's own tools are used"
+                if tools and not self._build_tools
+                else "give a patch of what runs on this machine, or --xen-variant=stock",
+            )
+        shared = [] if self._build_tools else in_use.shared_with_tools(artefact.touched)
+        if shared:
+            parts.append(f"dom0's own tools were built without: {shown(shared)}")
+        if parts:
+            said = f"{name}: not all of it is in use: {'; '.join(parts)}"
+            self._say(said + (hint if tools or shared else ""))
+        return tuple(idle)

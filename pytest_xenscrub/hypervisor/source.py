@@ -6,22 +6,29 @@ Whatever is named is only read; builds happen in copies of the tree that is kept
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
+import lzma
 import os
 import re
 import shutil
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apt import PrivateApt
+from pytest_xenscrub.hypervisor.git import git_or_raise, is_sha, resolve
 from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
 from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
+from pytest_xenscrub.option_paths import is_no_path, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.hypervisor.cache import Cache
 
@@ -68,7 +75,7 @@ def resolve_source(
     if _names_git(spec):
         repository, _, revision = spec.partition("#")
         return _git(job, repository, revision or "HEAD")
-    path = Path(spec).expanduser()
+    path = path_of(spec)
     if path.is_dir():
         if (path / "HEAD").is_file() and (path / "objects").is_dir():
             return _git(job, str(path), "HEAD")
@@ -87,7 +94,7 @@ def programs_for(spec: str, cache: Cache) -> tuple[str, ...]:
     if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
         kept = _kept_debian(cache, spec.partition("=")[2])
         return (("dpkg",) if len(kept) > 1 else ()) if kept else ("apt-get", "dpkg", "dpkg-source")
-    path = Path(spec).expanduser()
+    path = path_of(spec)
     bare = (path / "HEAD").is_file() and (path / "objects").is_dir()
     return ("git",) if _names_git(spec) or bare else ()
 
@@ -100,7 +107,7 @@ def is_remote(spec: str, cache: Cache) -> bool:
 
 
 def _names_git(spec: str) -> bool:
-    return "#" in spec or re.match(r"(\w+://|\w+@[\w.-]+:)", spec) is not None
+    return "#" in spec or is_no_path(spec)
 
 
 def _kept_debian(cache: Cache, wanted: str) -> list[Path]:
@@ -182,7 +189,7 @@ def newest_first(versions: list[str], *, deadline: Deadline) -> list[str]:
 def _git(job: _Job, repository: str, revision: str) -> SourceTree:
     """One commit of a repository; the repository itself gets no worktree and no new object."""
     need("git", purpose=f"--xen-source={job.spec}")
-    local = Path(repository).expanduser()
+    local = Path(repository) if is_no_path(repository) else path_of(repository)
     if local.is_dir():
         return _commit(job, local, revision)
     name = hashlib.sha256(repository.encode()).hexdigest()[:DIGEST_LENGTH]
@@ -191,18 +198,18 @@ def _git(job: _Job, repository: str, revision: str) -> SourceTree:
             with job.cache.scratch("clone") as scratch:
                 job.progress(f"cloning {repository}")
                 argv = ["git", "clone", "-q", "--bare", "--", repository, str(scratch / "clone")]
-                _git_or_raise(argv, f"{repository} could not be cloned", job.deadline)
+                git_or_raise(argv, f"{repository} could not be cloned", job.deadline)
                 (scratch / "clone").rename(clone)
-        elif _resolve(clone, revision, job.deadline) is None or not _is_sha(revision):
+        elif resolve(clone, revision, job.deadline) is None or not is_sha(revision):
             job.progress(f"fetching {repository}")
             argv = ["git", "-C", str(clone), "fetch", "-q", "--tags", "origin", "+refs/*:refs/*"]
-            _git_or_raise(argv, f"{repository} could not be fetched", job.deadline)
+            git_or_raise(argv, f"{repository} could not be fetched", job.deadline)
         return _commit(job, clone, revision)
 
 
 def _commit(job: _Job, repository: Path, revision: str) -> SourceTree:
     """Unpack one commit into the cache."""
-    commit = _resolve(repository, revision, job.deadline)
+    commit = resolve(repository, revision, job.deadline)
     if commit is None:
         raise ConfigurationError(
             f"--xen-source={job.spec}: the repository has no revision {revision}",
@@ -215,7 +222,7 @@ def _commit(job: _Job, repository: Path, revision: str) -> SourceTree:
                 job.progress(f"unpacking {commit[:12]}")
                 archive = scratch / "tree.tar"
                 argv = ["git", "-C", str(repository), "archive", f"--output={archive}", commit]
-                _git_or_raise(argv, f"{commit} could not be unpacked", job.deadline)
+                git_or_raise(argv, f"{commit} could not be unpacked", job.deadline)
                 _unpack(job.spec, archive, scratch / "tree")
                 (scratch / "tree").rename(target)
     return describe_tree(
@@ -223,35 +230,20 @@ def _commit(job: _Job, repository: Path, revision: str) -> SourceTree:
     )
 
 
-def _resolve(repository: Path, revision: str, deadline: Deadline) -> str | None:
-    """The commit that a revision names, in the branches of the origin too."""
-    for name in (revision, f"origin/{revision}"):
-        argv = ["git", "-C", str(repository), "rev-parse", "-q", "--verify", f"{name}^{{commit}}"]
-        status, output = run(argv, deadline=deadline)
-        if status == 0:
-            return output.strip()
-    return None
-
-
-def _is_sha(revision: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{7,40}", revision) is not None
-
-
-def _git_or_raise(argv: list[str], what: str, deadline: Deadline) -> None:
-    status, output = run(argv, deadline=deadline, env={"GIT_TERMINAL_PROMPT": "0"})
-    if status:
-        raise InfrastructureError(
-            what, tried=" ".join(argv), evidence={"git": output[-1000:]}, todo="check the address"
-        )
-
-
 def _folder(job: _Job, path: Path) -> SourceTree:
     """A copy of a folder as it is now, what builds have left in it apart."""
     if not (path / "xen" / "Makefile").is_file():
         describe_tree(path, spec=job.spec, origin="", digest="")
     job.progress(f"reading {path}")
-    files = list(_source_files(path))
-    digest = _digest_of(path, files)
+    try:
+        files = list(_source_files(path))
+        digest = _digest_of(path, files)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--xen-source={job.spec} cannot be read: {error.strerror}",
+            tried=str(error.filename),
+            todo="check who owns it and its mode, or give a copy",
+        ) from None
     with job.cache.lock("source", f"folder-{digest}", deadline=job.deadline) as target:
         if not target.is_dir():
             with job.cache.scratch("folder") as scratch:
@@ -260,13 +252,24 @@ def _folder(job: _Job, path: Path) -> SourceTree:
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path / name, copy, follow_symlinks=False)
                 (scratch / "tree").rename(target)
-    return describe_tree(target, spec=job.spec, origin=str(path.absolute()), digest=digest)
+    notes = tuple(_folder_notes(path))
+    origin = str(path.absolute())
+    return describe_tree(target, spec=job.spec, origin=origin, digest=digest, notes=notes)
+
+
+def _folder_notes(path: Path) -> Iterator[str]:
+    """What a user may take for part of a tree, and what looks like half of a patch."""
+    if (path / "xen" / ".config").is_file():
+        yield f"{path}: its xen/.config is not used; --xen-config=KEY=VALUE sets options"
+    rejects = sorted(str(file.relative_to(path)) for file in path.rglob("*.rej"))
+    if rejects:
+        yield f"{path}: rejected hunks of a patch lie in it: {', '.join(rejects[:4])}"
 
 
 def _source_files(top: Path) -> list[str]:
     """Paths, relative to `top` and sorted, of everything that is not a build's leftover."""
     found = []
-    for folder, folders, files in os.walk(top):
+    for folder, folders, files in os.walk(top, onerror=_raise):
         folders[:] = [name for name in folders if not _LEFTOVERS.match(name)]
         here = Path(folder)
         # A link to a folder is content of its own, and os.walk() lists it among the folders.
@@ -277,6 +280,11 @@ def _source_files(top: Path) -> list[str]:
             if not _LEFTOVERS.match(name)
         ]
     return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    """For `os.walk`, which passes over folders that it may not read."""
+    raise error
 
 
 def _digest_of(top: Path, files: list[str]) -> str:
@@ -312,7 +320,9 @@ def _unpack(spec: str, archive: Path, into: Path) -> Path:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(into, filter="tar")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # of the cache, and not of the tarball
         raise ConfigurationError(
             f"--xen-source={spec} could not be unpacked: {error}",
             tried=str(archive),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import tarfile
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apply import apply_variant
-from pytest_xenscrub.hypervisor.build import compiler_errors
+from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
+from pytest_xenscrub.hypervisor.patch.in_use import TOOLS_FOLDERS, used_by_tools
+from pytest_xenscrub.hypervisor.patch.placing import place
 from pytest_xenscrub.hypervisor.process import Progress, quiet, run
 from pytest_xenscrub.hypervisor.tools_needs import (
     FOUND_BY_AUTOTOOLS,
@@ -28,6 +29,7 @@ from pytest_xenscrub.hypervisor.tools_needs import (
 )
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
+from pytest_xenscrub.limits import usable_cpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,11 +42,6 @@ _RECORD = "tools.json"
 _LAYOUT = "1"
 """Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
 
-# In this order, as far as the tree has them: releases have moved libraries about.
-_FOLDERS = (
-    "include", "libs", "libxc", "xenstore", "xenstored", "xs-clients", "libxl", "xl", "console",
-    "helpers", "python",
-)  # fmt: skip
 _CONFIGURE = (
     "--disable-xen", "--disable-docs", "--disable-stubdom", "--disable-systemd",
     "--disable-ocamltools", "--disable-golang", "--disable-xsmpolicy", "--disable-ovmf",
@@ -140,7 +137,7 @@ class ToolsBuilder:
                 todo="give --xen-source a tree of 4.13 or later, or use a real host with tools of"
                 " that release",
             )
-        if not touches_tools(variant):
+        if not touches_tools(variant, self.source.path):
             variant = STOCK
         python = need_packages(deadline)
         key = self._key(variant, python, deadline)
@@ -230,14 +227,14 @@ class _Step:
 
     def compile_into(self, root: Path, prefix: str) -> None:
         """Compile all folders that are needed, and install them below `root`."""
-        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        jobs = f"-j{usable_cpus()}"
         arguments = [
             f"DESTDIR={root}",
             f"PYTHON_PREFIX_ARG=--prefix={prefix}",
             # A tree may be older than the compiler, whose new warnings are no errors of its.
             "APPEND_CFLAGS=-Wno-error",
         ]
-        for folder in _FOLDERS:
+        for folder in TOOLS_FOLDERS:
             if not (self.tree / "tools" / folder / "Makefile").is_file():
                 continue
             self.builder.progress(f"building tools: {folder}")
@@ -262,22 +259,27 @@ class _Step:
         status, output = run(argv, deadline=self.deadline, cwd=cwd, env=env, log=self.log)
         if status == 0:
             return
-        error = InfrastructureError if self.variant is STOCK else ConfigurationError
+        ours = self.variant is STOCK or machine_fault(output)
+        error = InfrastructureError if ours else ConfigurationError
         source = self.builder.source
         raise error(
             f"{what} ({source.origin}, {source.version})",
             tried=" ".join(argv),
             todo="use a dom0 whose tools match (--xen-suite), or see the log",
-            evidence={"output": compiler_errors(output)},
+            evidence={"output": telling_lines(output)},
         )
 
 
-def touches_tools(variant: Variant) -> bool:
-    """Whether a variant changes the tools, or the interface that they speak."""
+def touches_tools(variant: Variant, tree: Path) -> bool:
+    """Whether a variant changes what the tools of a tree are built from.
+
+    Raises:
+        ConfigurationError: it names files that the tree does not have.
+    """
     if variant.kind is not Kind.PATCHES:
         return False
-    pattern = rb"^(?:---|\+\+\+) (?:[^/\s]+/)?(?:tools/|xen/include/public/)"
-    return any(re.search(pattern, change.text, re.M) for change in variant.changes)
+    files = [file for patch in place(variant.changes, tree) for file in patch.files]
+    return bool(used_by_tools(path for file in files for path in (file.old, file.new)))
 
 
 def _load(kept: Path) -> ToolsArtefact:

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import hashlib
-import mailbox
 import re
-import shlex
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from pytest_xenscrub.errors import ConfigurationError
+
+_HOW_APPLIED = b"no fuzz, only what is built"
+"""Part of a patch's digest: another way to apply it may build another Xen."""
 
 VARIANTS = Path(__file__).parent / "variants"
 
@@ -37,12 +35,15 @@ class Change:
     Attributes:
         name: how errors call it.
         text: its bytes.
-        strip: leading components of its paths that are not the tree's; patches only.
+        strip: leading components of its paths that are not the tree's, where somebody says so;
+            patches only.
+        damage: what the format of its mail does to patches; for errors.
     """
 
     name: str
     text: bytes
-    strip: int = 1
+    strip: int | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Variant:
         adds: files dropped into the tree, by their path in it.
         expects: for each file, what must be in it afterwards: a semantic patch whose rule does
             not match says nothing.
+        notes: what was left out or reordered on the way to its changes, a line each.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Variant:
     files: tuple[str, ...] = ()
     adds: tuple[tuple[str, bytes], ...] = ()
     expects: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def builds(self) -> bool:
@@ -80,7 +83,11 @@ class Variant:
         """Names what is applied; two variants of one digest build the same."""
         digest = hashlib.sha256(self.kind.value.encode())
         for change in self.changes:
-            digest.update(b"change\0%d\0" % change.strip + hashlib.sha256(change.text).digest())
+            # A semantic patch has no level; what is kept of it has been found by this one.
+            strip = 1 if self.kind is Kind.SEMANTIC else change.strip
+            digest.update(f"change\0{strip}\0".encode() + hashlib.sha256(change.text).digest())
+        if self.kind is Kind.PATCHES:
+            digest.update(_HOW_APPLIED)
         for path, text in self.adds:
             digest.update(f"adds\0{path}\0".encode() + hashlib.sha256(text).digest())
         digest.update("\0".join(self.files).encode())
@@ -161,15 +168,33 @@ def load_variant(spec: str) -> Variant:
 
     Args:
         spec: `as-is`, `stock`, `sync`, `tasklet`, `noscrub`; or the path of a unified diff, a
-            mailbox, a `.cocci` file, or a folder with a patch series (quilt's `series` file, or
-            the files of `git format-patch`).
+            mail or mailbox, a `.cocci` file, or a folder with a patch series (quilt's `series`
+            file, the files of `git format-patch`, or a maildir).
 
     Raises:
-        ConfigurationError: there is no such name or file, or there is no patch in it.
+        ConfigurationError: there is no such name or file, there is no patch in it, or not all of
+            what is in it can be accounted for.
     """
     if spec in BUILT_IN:
         return BUILT_IN[spec]()
     path = Path(spec).expanduser()
+    try:
+        variant = _from_path(path, spec)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--xen-variant={spec[:200]} cannot be read: {error.strerror or error}",
+            todo="give a file or folder that this user may read",
+        ) from error
+    if variant.name in BUILT_IN:
+        raise ConfigurationError(
+            f"--xen-variant={spec}: {variant.name!r} is the name of a variant of our own",
+            todo="rename the file: two variants of one name would be taken for each other",
+        )
+    # Names go into boot entries and file names, and mails are often saved by their subject.
+    return replace(variant, name=re.sub(r"[^\w.+-]+", "-", variant.name).strip("-") or "patch")
+
+
+def _from_path(path: Path, spec: str) -> Variant:
     if not path.exists():
         raise ConfigurationError(
             f"--xen-variant={spec}: neither a variant's name nor a file",
@@ -177,72 +202,8 @@ def load_variant(spec: str) -> Variant:
             todo=f"give one of {', '.join(BUILT_IN)}, or a patch, mailbox, series folder or .cocci",
         )
     if path.suffix == ".cocci":
-        return Variant(
-            path.stem, f"{path.name}, a semantic patch", Kind.SEMANTIC, None, (_semantic(path),)
-        )
-    changes = _read_series(path) if path.is_dir() else _read_patches(path)
-    if not changes:
-        raise ConfigurationError(
-            f"--xen-variant={spec}: there is no patch in it",
-            tried="a unified diff, a mailbox, a folder with `series` or *.patch",
-            todo="give what `git diff`, `git format-patch` or quilt makes",
-        )
-    count = f"{len(changes)} patches" if len(changes) > 1 else "a patch"
-    name = path.name if path.is_dir() else path.stem
-    return Variant(name, f"{path.name}: {count}", Kind.PATCHES, None, tuple(changes))
+        described = f"{path.name}, a semantic patch"
+        return Variant(path.stem, described, Kind.SEMANTIC, None, (_semantic(path),))
+    from pytest_xenscrub.hypervisor.patch.load import read_patches  # noqa: PLC0415 - not for names
 
-
-def _read_series(folder: Path) -> list[Change]:
-    """Quilt's order where there is a `series` file, the order of names otherwise."""
-    series = folder / "series"
-    if not series.is_file():
-        files = sorted(p for p in folder.iterdir() if p.suffix in (".patch", ".diff", ".mbox"))
-        return [change for file in files for change in _read_patches(file)]
-    changes: list[Change] = []
-    for line in series.read_text(encoding="utf-8").splitlines():
-        words = shlex.split(line, comments=True)
-        if not words:
-            continue
-        if not (folder / words[0]).is_file():
-            raise ConfigurationError(f"{series} names {words[0]}, which is not there")
-        # Quilt's only option in a series file: how many components to strip.
-        strips = [int(word[2:]) for word in words[1:] if re.fullmatch(r"-p\d+", word)]
-        for change in _read_patches(folder / words[0]):
-            changes.append(Change(change.name, change.text, (strips or [change.strip])[0]))
-    return changes
-
-
-def _read_patches(path: Path) -> list[Change]:
-    """The patches in one file; mails are decoded, and skipped if they carry none."""
-    text = path.read_bytes()
-    if not text.startswith(b"From "):
-        return [Change(path.name, text, _strip_of(text))] if _is_patch(text) else []
-    messages = []
-    with closing(mailbox.mbox(path, create=False)) as box:
-        mails = [message.as_bytes() for message in box]
-    for index, raw in enumerate(mails):
-        mail = email.message_from_bytes(raw, policy=email.policy.default)
-        part = mail.get_body(("plain",))
-        content = part.get_payload(decode=True) if part else b""
-        assert isinstance(content, bytes)  # noqa: S101
-        # A mailbox quotes lines that look like the start of the next mail.
-        content = re.sub(rb"^>(>*From )", rb"\1", content, flags=re.M)
-        content = content.replace(b"\r\n", b"\n")
-        if _is_patch(content):
-            subject = " ".join(str(mail.get("Subject", "")).split())
-            number = re.search(r"\[[^]]*?(\d+)/\d+\]", subject)
-            order = (int(number[1]) if number else index, index)
-            messages.append((order, Change(subject or path.name, content, _strip_of(content))))
-    return [change for _, change in sorted(messages, key=lambda item: item[0])]
-
-
-def _is_patch(text: bytes) -> bool:
-    """Whether there is a hunk, or a change that needs none: a rename, a mode, a new empty file."""
-    return re.search(rb"^(@@ -\d|diff --git )", text, re.M) is not None
-
-
-def _strip_of(text: bytes) -> int:
-    """1 for paths as git writes them, 0 for paths that start in the tree itself."""
-    names = re.findall(rb"^(?:---|\+\+\+) ([^\t\n]+)", text, re.M)
-    roots = {name.split(b"/")[0] for name in names if name.strip() != b"/dev/null"}
-    return 0 if roots and roots <= {b"xen", b"tools", b"Config.mk", b"config", b"docs"} else 1
+    return read_patches(path, spec)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Xen's own account of each machine frame (`frame_table`), read in its RAM."""
+"""Xen's own account of each machine frame (`frame_table` and M2P), read in its RAM."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from pyroaring import BitMap64
 
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.outside.pattern import WORDS
 from pytest_xenscrub.outside.ram import to_array
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -21,16 +23,68 @@ if TYPE_CHECKING:
 # As x86's config.h and mm.h have them, from Xen 4.9 on.
 _START: Final = 0xFFFF_82E0_0000_0000
 """FRAMETABLE_VIRT_START."""
-_ENTRY_BYTES: Final = 32
-"""sizeof(struct page_info)"""
-_COUNT_INFO_AT: Final = 8
+_M2P_START: Final = 0xFFFF_8000_0000_0000
+"""RO_MPT_VIRT_START: for each machine frame, the page that its owner has it as."""
+_ENTRY_WORDS: Final = 4
+"""sizeof(struct page_info) / 8"""
+_COUNT_INFO: Final = 1
+_OWNER: Final = 3
+"""Words of an entry; the low half of the owner's is the frame of its `struct domain`."""
 _ALLOCATED: Final = np.uint64(1 << 63)
 """PGC_allocated: of a domain's page, as long as the domain has it."""
 _XEN_HEAP: Final = np.uint64(1 << 62)
 """PGC_xen_heap: Xen keeps its own data in it, or shares it with a domain."""
-_ENTRIES: Final = PAGE // _ENTRY_BYTES
+_FRAME: Final = np.uint64(0xFFFF_FFFF)
+_DOMID: Final = np.uint64(0xFFFF)
+"""The first field of `struct domain`."""
+_BLOCK: Final = 512
+"""Pages of a table that mostly follow each other in RAM too: Xen maps it by 2 MiB or more."""
+_NOT_ASKED: Final = -2
+_NOWHERE: Final = -1
 _KNOWN: Final = 64
 """Frames that the table is asked for, to see that it is one."""
+
+
+class _XenTable:
+    """A table of Xen's with an entry for each machine frame."""
+
+    def __init__(
+        self, ram: RamView, translate: Callable[[int], int | None], start: int, words: int
+    ) -> None:
+        self._ram = ram
+        self._translate = translate
+        self._start = start
+        self._words = words
+        blocks = -(-ram.end_mfn * words // (_BLOCK * WORDS))
+        # Where its pages are in RAM is asked for once, as Xen moves none.
+        self._rows = np.full(blocks * _BLOCK, _NOT_ASKED, np.int64)
+
+    def locate(self, blocks: Iterable[int] | None = None) -> None:
+        """Ask where some blocks are, or all of them."""
+        for block in range(len(self._rows) // _BLOCK) if blocks is None else blocks:
+            rows = self._rows[block * _BLOCK : (block + 1) * _BLOCK]
+            if rows[0] != _NOT_ASKED:
+                continue
+            first, last = (self._row(block * _BLOCK + at) for at in (0, _BLOCK - 1))
+            if first != _NOWHERE and last - first == _BLOCK - 1:
+                rows[:] = np.arange(first, last + 1)
+            else:
+                rows[:] = [self._row(block * _BLOCK + at) for at in range(_BLOCK)]
+
+    def _row(self, page: int) -> int:
+        machine = self._translate(self._start + page * PAGE)
+        return _NOWHERE if machine is None else int(self._ram.rows([machine // PAGE])[0])
+
+    def word(self, mfns: NDArray[np.uint64], word: int) -> NDArray[np.uint64]:
+        """A word of the entries of some frames; 0 of those that the table does not have."""
+        at = mfns.astype(np.int64) * self._words + word
+        pages = at // WORDS
+        self.locate(np.unique(pages // _BLOCK).tolist())
+        rows = self._rows[pages]
+        there = rows != _NOWHERE
+        found = np.zeros(len(mfns), np.uint64)
+        found[there] = self._ram.pages[rows[there], at[there] % WORDS]
+        return found
 
 
 class FrameTable:
@@ -46,8 +100,8 @@ class FrameTable:
 
     def __init__(self, ram: RamView, translate: Callable[[int], int | None]) -> None:
         self._ram = ram
-        self._translate = translate
-        self._machine: dict[int, int] = {}
+        self._frames = _XenTable(ram, translate, _START, _ENTRY_WORDS)
+        self._m2p = _XenTable(ram, translate, _M2P_START, 1)
         self.proven = False
 
     def prove(self, frames: NDArray[np.uint64]) -> None:
@@ -71,24 +125,44 @@ class FrameTable:
         return BitMap64(mfns[said].tolist())
 
     def _count_info(self, mfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """`count_info` of each frame; 0 of those that the table does not have."""
-        found = np.zeros(len(mfns), np.uint64)
-        pages = mfns // np.uint64(_ENTRIES)
-        for page in np.unique(pages):
-            machine = self._machine_address(int(page))
-            if machine is None:
-                continue
-            words = self._ram.pages[self._ram.rows([machine // PAGE])][0]
-            here = pages == page
-            at = (mfns[here] % np.uint64(_ENTRIES)) * np.uint64(_ENTRY_BYTES // 8)
-            found[here] = words[at + np.uint64(_COUNT_INFO_AT // 8)]
-        return found
+        return self._frames.word(mfns, _COUNT_INFO)
 
-    def _machine_address(self, page: int) -> int | None:
-        """Where a page of the table is: asked for once, as Xen never moves it."""
-        if page not in self._machine:
-            machine = self._translate(_START + page * PAGE)
-            if machine is None:
-                return None
-            self._machine[page] = machine
-        return self._machine[page]
+    def locate(self) -> None:
+        """Find all of the table now: before the first guest that has page tables of its own.
+
+        While a CPU runs such a guest, an address is translated by the guest's tables.
+        """
+        self._frames.locate()
+        self._m2p.locate()
+
+    def frames_of(self, domid: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """The pages of a domain (GFNs, ascending), and their machine frames.
+
+        What Xen allocated for it on its own account (page tables, shared_info) is not among them.
+        This rests on fields of Xen's that are no interface: whoever uses it must see in RAM that
+        the frames are those pages.
+
+        Raises:
+            InfrastructureError: the table has no such domain, or two frames for one page.
+        """
+        mfns = np.arange(self._ram.end_mfn, dtype=np.uint64)
+        mfns = mfns[self._count_info(mfns) & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED]
+        owners = self._frames.word(mfns, _OWNER) & _FRAME
+        mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]
+        gfns = self._m2p.word(mfns, 0)
+        in_order = np.argsort(gfns, kind="stable")
+        # A frame that is no page of its owner's is all ones.
+        in_order = in_order[gfns[in_order] < np.uint64(1 << 40)]
+        gfns, mfns = gfns[in_order], mfns[in_order]
+        if (np.diff(gfns) == 0).any():
+            raise InfrastructureError(f"Xen's M2P has two frames for one page of domain {domid}")
+        return gfns, mfns
+
+    def _struct_domain(self, candidates: NDArray[np.uint64], domid: int) -> np.uint64:
+        for frame in candidates[candidates > 0]:
+            if self._ram.pages[self._ram.rows([int(frame)])[0], 0] & _DOMID == domid:
+                return np.uint64(frame)
+        raise InfrastructureError(
+            f"Xen's frame_table, seen from outside, has no frame of domain {domid}",
+            todo="this is an error of ours: in where we look for the table, or in its layout",
+        )

@@ -10,7 +10,14 @@ from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import DisagreementError
 from pytest_xenscrub.outside.frame_table import FrameTable
-from pytest_xenscrub.outside.pattern import POSITION_BITS, WORDS, matches, named, owner_word
+from pytest_xenscrub.outside.pattern import (
+    NO_FRAME,
+    POSITION_BITS,
+    WORDS,
+    matches,
+    named,
+    owner_word,
+)
 from pytest_xenscrub.outside.ram import RamView, to_array
 from pytest_xenscrub.units import PAGE
 
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_xenscrub.guest.frames import PfnMap
     from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.outside.ram import Rows
 
@@ -94,28 +100,35 @@ class Oracle:
             found[rest] = self.ram.pages[rows[rest], at] == owner + np.uint64(at)
         return found
 
-    def prove(self, name: str, pages: PfnMap, run: int, guest: int, filled: int) -> None:
+    def prove(
+        self,
+        name: str,
+        pfns: NDArray[np.uint64],
+        mfns: NDArray[np.uint64],
+        *,
+        run: int,
+        guest: int,
+        filled: int,
+        named: bool = True,
+    ) -> None:
         """See that a guest's frames are where we look: each must hold its own pattern, all of it.
 
         Args:
             name: the guest's.
-            pages: its pages and their frames, as it reported them.
+            pfns: its pages, as it reported them.
+            mfns: the frame of each.
             run: its run's number in the pattern.
             guest: its own.
             filled: how many pages it says it has filled.
+            named: whether the guest knows its machine frames, so that its pattern names them.
 
         Raises:
             DisagreementError: they are not.
         """
-        parts = []
-        for group in pages.groups():
-            starts = group.mfn + np.arange(group.runs, dtype=np.int64) * group.step
-            mfns = (starts[:, None] + np.arange(group.length)).reshape(-1)
-            parts.append(np.stack([group.pfn + np.arange(len(mfns)), mfns]))
-        pfns, mfns = np.concatenate(parts, axis=1).astype(np.uint64)
         proven = 0
         for where, words in self.ram.chunks(self.ram.rows(mfns)):
-            same = matches(words, pfns[where], mfns[where], owner_word(run, guest))
+            frames = mfns[where] if named else np.full(len(words), NO_FRAME, np.uint64)
+            same = matches(words, pfns[where], frames, owner_word(run, guest))
             proven += int(np.count_nonzero(same))
         if proven != filled:
             raise DisagreementError(

@@ -16,6 +16,8 @@ KIND_OWNER: Final = 0xA9
 KIND_PFN: Final = 0xB6
 KIND_MFN: Final = 0xD5
 POSITION_BITS: Final = 9
+NO_FRAME: Final = (1 << 40) - 1
+"""In place of an MFN, of a guest that knows none."""
 
 _NO_POSITION: Final = np.uint64(~((1 << POSITION_BITS) - 1) & (1 << 64) - 1)
 _UPPER: Final = np.uint64(0xFFFF_FFFF_0000_0000)

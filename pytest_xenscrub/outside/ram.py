@@ -52,6 +52,11 @@ class RamView:
         self._first, self._row, self._count = table.T
         self.end = int((self._first + self._count).max())
 
+    @property
+    def end_mfn(self) -> int:
+        """One past the last machine frame that is RAM."""
+        return int((self._first + self._count).max())
+
     def close(self) -> None:
         """Let go of the mapping, whoever still has this view: a failed test's traceback may."""
         self.pages = self.pages[:0].copy()

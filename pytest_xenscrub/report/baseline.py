@@ -7,7 +7,7 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.report.table import COLUMNS, grid, grouped, test_name, values
+from pytest_xenscrub.report.table import COLUMNS, grid, grouped, typed_name, values
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ def compare_runs(then: Iterable[Row], now: Iterable[Row]) -> Comparison:
 
 
 def _key(row: Row) -> tuple[str, ...]:
-    return test_name(row), row.setting.toolstack, row.setting.variant, row.how
+    return typed_name(row), row.setting.toolstack, row.setting.variant, row.how
 
 
 def _name(row: Row) -> str:
     s = row.setting
-    return f"{test_name(row)} ({s.toolstack}, {s.variant}, {row.memory_bytes // MIB} MiB)"
+    return f"{typed_name(row)} ({s.toolstack}, {s.variant}, {row.memory_bytes // MIB} MiB)"
 
 
 def _nearest(groups: Sequence[list[Row]], memory_bytes: int) -> list[Row]:
@@ -118,7 +118,7 @@ def render_baseline(comparison: Comparison) -> str:
 def _line(pair: Pair) -> dict[str, str]:
     row = pair.now[0]
     return {
-        "test": test_name(row),
+        "test": typed_name(row),
         "toolstack": row.setting.toolstack,
         "variant": row.setting.variant,
         "MiB": f"{row.memory_bytes // MIB}",

@@ -11,7 +11,7 @@ from pytest_xenscrub.report.table import (
     grid,
     grouped,
     spread,
-    test_name,
+    typed_name,
     values,
     worst_verdict,
 )
@@ -45,7 +45,7 @@ def render_comparison(rows: Sequence[Row], first: str) -> str:
     sets: dict[tuple[object, ...], dict[str, list[Row]]] = {}
     for group in grouped(rows):
         row = group[0]
-        key = (test_name(row), row.memory_bytes >> 24, row.setting.toolstack, row.how)
+        key = (typed_name(row), row.memory_bytes >> 24, row.setting.toolstack, row.how)
         if row.destroy is not None:
             sets.setdefault(key, {}).setdefault(row.setting.variant, []).extend(group)
     lines: list[dict[str, str]] = []
@@ -60,7 +60,7 @@ def _line(group: list[Row], reference: list[Row] | None) -> dict[str, str]:
     row = group[0]
     mine, theirs = _median(group), _median(reference or [])
     return {
-        "test": test_name(row),
+        "test": typed_name(row),
         "MiB": f"{row.memory_bytes // MIB}",
         "toolstack": row.setting.toolstack,
         "variant": row.setting.variant,

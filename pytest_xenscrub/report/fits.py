@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from pytest_xenscrub.report.table import test_name
+from pytest_xenscrub.report.table import typed_name
 from pytest_xenscrub.scrub.fit import fits
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def render_fits(rows: Iterable[Row]) -> str:
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         s = row.setting
-        key = (test_name(row), s.host, s.toolstack, s.variant, s.xen, s.debug)
+        key = (typed_name(row), s.host, s.toolstack, s.variant, s.xen, s.debug)
         groups.setdefault(key, []).append(row)
     lines = [
         [
-            test_name(group[0]),
+            typed_name(group[0]),
             group[0].setting.toolstack,
             group[0].setting.variant,
             str(fit.guests),

@@ -20,6 +20,7 @@ from _pytest.junitxml import xml_key
 from pytest_xenscrub.errors import XenScrubError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -35,10 +36,12 @@ class Logs:
 
     Args:
         folder: where they go; None for nowhere.
+        say: prints a line for the user.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, say: Callable[[str], None] = lambda _: None) -> None:
         self._folder = folder
+        self._say = say
 
     def begin(self, test: str) -> None:
         """A test begins: what an earlier run left of it is not its own."""
@@ -70,9 +73,14 @@ class Logs:
         if self._folder is None or not data:
             return
         path = self._folder / name / file
-        path.parent.mkdir(exist_ok=True)
-        with path.open("ab") as log:
-            log.write(data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as log:
+                log.write(data)
+        except OSError as error:
+            # A verdict does not rest on them; what is there already is kept.
+            self._say(f"--xen-logs: no more logs are written: {error.strerror}: {path}")
+            self._folder = None
 
     def attach(self, config: pytest.Config, report: pytest.TestReport) -> None:
         """Name a test's files in its JUnit record, as Jenkins and GitLab look for them.

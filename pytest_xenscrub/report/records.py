@@ -3,20 +3,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from pytest_xenscrub.options import Settings
     from pytest_xenscrub.report.baseline import Comparison
+    from pytest_xenscrub.report.gate import Limit
     from pytest_xenscrub.report.judged import Proof
     from pytest_xenscrub.report.plots.frames import FrameMap
     from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Row, Setting
     from pytest_xenscrub.scrub.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class ProfileChoice:
+    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
+
+    folder: Path | None
+
+
+class Wanted(Protocol):
+    """What the user asked for of the records; options of the run."""
+
+    @property
+    def plots(self) -> Path | None:
+        """Folder for charts."""
+
+    @property
+    def results(self) -> Path | None:
+        """File of results."""
+
+    @property
+    def profile(self) -> ProfileChoice | None:
+        """Whether destroys are profiled, and the folder for folded stacks."""
+
+    @property
+    def compare(self) -> tuple[Row, ...] | None:
+        """Rows of an earlier run."""
+
+    @property
+    def fail_if(self) -> tuple[Limit, ...]:
+        """How much worse than the earlier run a figure may be."""
+
+    @property
+    def repeat(self) -> int:
+        """How often each test runs."""
 
 
 class Records:
@@ -31,7 +68,7 @@ class Records:
         settings: what the user asked for.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Wanted) -> None:
         self.comparison: Comparison | None = None
         self.faults: list[str] = []
         self.left_out: list[str] = []
@@ -162,6 +199,10 @@ class Records:
 
         # What was measured in this process has more in it than what travels with reports.
         known = [self._rows.get(row.id, row) for row in rows]
-        paths = draw(known, self._maps, self._settings.plots)
+        try:
+            paths = draw(known, self._maps, self._settings.plots)
+        except OSError as error:  # all that was proven stands without them
+            reporter.write_line(f"charts cannot be written: {error.strerror}: {error.filename}")
+            return
         if reporter.config.option.verbose >= 0:
             reporter.write_line(f"{len(paths)} files with charts are in {self._settings.plots}")

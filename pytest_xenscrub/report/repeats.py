@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from pytest_xenscrub.report.statistics import summarize
-from pytest_xenscrub.report.table import COLUMNS, grouped, test_name, values
+from pytest_xenscrub.report.table import COLUMNS, grouped, typed_name, values
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _line(row: Row, metric: Metric, known: list[float]) -> list[str]:
     summary, show = summarize(known), metric.unit.show
     low, high = summary.interval or (summary.least, summary.most)
     return [
-        test_name(row),
+        typed_name(row),
         f"{row.memory_bytes // MIB}",
         row.setting.toolstack,
         row.setting.variant,

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from pytest_xenscrub.scrub.row import Row, row_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from io import FileIO
     from pathlib import Path
 
     from pytest_xenscrub.scrub.fit import Fit
@@ -48,12 +50,15 @@ class ResultsFile:
 
     def check(self) -> None:
         """Raise `ConfigurationError` now if it cannot be written, not after an hour."""
+        if self._path.is_fifo():
+            raise ConfigurationError(f"{self._path}: cannot be written: it is a pipe, and no file")
         try:
             with self._path.open("ab"):
                 pass
         except OSError as error:
             raise ConfigurationError(
-                f"--xen-results={self._path}: cannot be written: {error.strerror}"
+                f"{self._path}: cannot be written: {error.strerror}",
+                todo="name a file in a folder that is there and that you can write",
             ) from None
 
     def append(self, row: Row) -> None:
@@ -83,21 +88,28 @@ class ResultsFile:
         """
         line = (json.dumps({"at": time.time(), "schema": SCHEMA, **record}) + "\n").encode()
         # Unbuffered: what could not be written must not be tried again when the file is closed.
-        with self._path.open("ab", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            size = os.fstat(file.fileno()).st_size
-            try:
-                while line:
-                    line = line[file.write(line) :]
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                self._write_whole(file, line)
+        except OSError as error:
+            raise InfrastructureError(
+                f"a result could not be written: {error.strerror}",
+                tried=f"--xen-results={self._path}",
+                todo="make room there; the results before this one are in it",
+            ) from None
+
+    def _write_whole(self, file: FileIO, line: bytes) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        status = os.fstat(file.fileno())
+        try:
+            while line:
+                line = line[file.write(line) :]
+            if stat.S_ISREG(status.st_mode):
                 os.fsync(file.fileno())
-            except OSError as error:
-                with contextlib.suppress(OSError):
-                    file.truncate(size)
-                raise InfrastructureError(
-                    f"a result could not be written: {error.strerror}",
-                    tried=f"--xen-results={self._path}",
-                    todo="make room there; the results before this one are in it",
-                ) from None
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(status.st_size)
+            raise
 
 
 def read_results(path: Path) -> list[Row]:
@@ -108,9 +120,14 @@ def read_results(path: Path) -> list[Row]:
     """
     rows: dict[str, Row] = {}
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from None
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(
+            f"{path}: cannot be read: it is no text",
+            todo="give a file that --xen-results has written",
+        ) from None
     for number, line in enumerate(lines, 1):
         try:
             flat = json.loads(line)

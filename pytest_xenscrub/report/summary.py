@@ -94,7 +94,9 @@ def _of_when(row: Row) -> str:
 def describe(row: Row) -> str:
     """Which host and Xen a row comes from."""
     s = row.setting
+    files = len(s.not_in_use.split())
+    partly = f", without {files} of the files that {s.variant} changes" if files else ""
     return (
         f"{s.host}: {s.kind}, Xen {s.xen} debug={'y' if s.debug else 'n'} ({s.variant}),"
-        f" build id {s.build_id[:12] or 'none'}"
+        f" build id {s.build_id[:12] or 'none'}{partly}"
     )

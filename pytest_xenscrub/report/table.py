@@ -25,7 +25,8 @@ def render(rows: Sequence[Row]) -> str:
     Times in seconds: one figure, or `median (least-most)` of several. Empty where nothing was
     measured.
     """
-    return grid([_line(group) for group in grouped(rows)], left=_LEFT)
+    several = len({row.setting.guest_type for row in rows}) > 1
+    return grid([_line(group, several_types=several) for group in grouped(rows)], left=_LEFT)
 
 
 def grid(
@@ -69,7 +70,7 @@ STARVED = (
     "~ this machine kept the host from running for too much of the test: no comparison rests on it"
 )
 FIRST = "* with the first end after a boot, when caches are cold; left out where there are others"
-_LEFT = ("test", "toolstack", "variant", "Xen", "verdict")
+_LEFT = ("test", "guest", "toolstack", "variant", "Xen", "verdict")
 
 
 def grouped(rows: Iterable[Row]) -> list[list[Row]]:
@@ -78,7 +79,7 @@ def grouped(rows: Iterable[Row]) -> list[list[Row]]:
     for row in rows:
         s = row.setting
         key = (
-            test_name(row), s.host, s.toolstack, s.variant, s.xen, s.debug,
+            test_name(row), s.host, s.guest_type, s.toolstack, s.variant, s.xen, s.debug,
             row.memory_bytes >> 24, row.how,
         )  # fmt: skip
         groups.setdefault(key, []).append(row)
@@ -89,7 +90,7 @@ def test_name(row: Row) -> str:
     """The test without its path, and without what other columns say."""
     name = row.setting.test.rsplit("::", 1)[-1]
     base, bracket, inside = name.partition("[")
-    known = {row.setting.variant, row.setting.toolstack, "control"}
+    known = {row.setting.variant, row.setting.toolstack, row.setting.guest_type, "control"}
     left = [
         part
         for part in inside.rstrip("]").split("-")
@@ -97,6 +98,12 @@ def test_name(row: Row) -> str:
     ]
     base = base.removeprefix("test_")
     return f"{base}[{'-'.join(left)}]" if bracket and left else base
+
+
+def typed_name(row: Row) -> str:
+    """The test's name with the type of guest, where there is no column for it; PV is not said."""
+    kind = row.setting.guest_type
+    return test_name(row) if kind == "pv" else f"{test_name(row)} ({kind})"
 
 
 def values(group: Iterable[Row], metric: Metric) -> list[float]:
@@ -138,11 +145,12 @@ def worst_verdict(rows: Iterable[Row]) -> str:
     return "clean"
 
 
-def _line(group: list[Row]) -> dict[str, str]:
+def _line(group: list[Row], *, several_types: bool) -> dict[str, str]:
     row = group[0]
     setting = row.setting
     return {
         "test": test_name(row),
+        "guest": setting.guest_type if several_types else "",
         "toolstack": setting.toolstack,
         "variant": setting.variant,
         "Xen": setting.xen + (" debug" if setting.debug else ""),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from pyroaring import BitMap64
 
-from pytest_xenscrub.dom0.owners import PARTS
 from pytest_xenscrub.dom0.program import start_program
+from pytest_xenscrub.dom0.sent.frame_owners import PARTS
 from pytest_xenscrub.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def find_copies(oracle: Oracle, guests: GuestFactory, guest: Guest) -> list[Copy
 def _owners(dom0: Dom0, frames: list[int]) -> dict[int, int]:
     """The domains that have these frames; frames that none has are left out."""
     domids = [domain.domid for domain in dom0.domains()]
-    process = start_program(dom0.host, "owners", parts=PARTS)
+    process = start_program(dom0.host, "frame_owners", parts=PARTS)
     question = json.dumps([domids, frames]).encode() + b"\n"
     try:
         told, complained = process.communicate(question, timeout=_ASK_SECONDS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
 
-from pytest_xenscrub.errors import DisagreementError
+from pytest_xenscrub.errors import DisagreementError, NotApplicableError, UndecidedError
 from pytest_xenscrub.guest.events import DirtyPage, Scanned
 from pytest_xenscrub.scrub.crosscheck import Compared
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE, Verdict
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.scrub.crosscheck import CrossCheck
 
 _PROBES = 3
@@ -63,12 +64,13 @@ class Probe:
             GuestProtocolError: a probe's report is mangled: no verdict rests on that.
             DisagreementError: a probe's report is not what is in RAM, seen from outside, and
                 neither of them saw residue.
+            UndecidedError: nobody knows the victim's frames, and no residue was seen.
             XenHungError: something hung.
         """
         probes: list[Guest] = []
         compared = [self._compare(guest) for guest in beside]
         while True:
-            size = self._guests.most_bytes()
+            size = self._guests.most_bytes(guest_type="pv")
             if size:
                 probes.append(self.create(size))
                 compared.append(self._compare(probes[-1]))
@@ -81,11 +83,20 @@ class Probe:
         _check(verdict)
         for guest in probes:
             guest.destroy(until="free")
+        if not verdict.has_residue and not self._guests.knows_frames:
+            raise UndecidedError(
+                "nothing dirty was seen, and which frames the victim had is not known, so it is not"
+                " known either whether a probe was given them",
+                todo="use PV victims (--xen-guest-type=pv), which know their frames, or an emulated"
+                " host, where they are seen from outside",
+            )
         return verdict
 
-    def create(self, memory_bytes: int, *, node: int | None = None) -> Guest:
-        """One probe of that size, of a NUMA node's memory, which has read all of it."""
-        guest = self._guests.create("probe", memory_bytes, "scan", node=node)
+    def create(
+        self, memory_bytes: int, *, node: int | None = None, guest_type: GuestType = "pv"
+    ) -> Guest:
+        """One probe of that size and type, of a NUMA node's memory, which has read all of it."""
+        guest = self._guests.create("probe", memory_bytes, "scan", node=node, guest_type=guest_type)
         guest.ready()
         return guest
 
@@ -95,6 +106,7 @@ class Probe:
         Raises:
             DisagreementError: one that lives and idles said what is not in RAM, seen from outside,
                 and neither of them saw residue.
+            NotApplicableError: one cannot say which frames it has read.
         """
         probes = list(probes)
         verdict = self._see(frames, probes, [self._compare(guest) for guest in probes])
@@ -103,6 +115,11 @@ class Probe:
 
     def _compare(self, guest: Guest) -> Compared:
         """Once for each scan: what was seen then must not be lost if it changes later."""
+        if not guest.knows_frames:
+            raise NotApplicableError(
+                f"{guest.name} cannot be a probe here: a {guest.config.type} guest does not"
+                " know which machine frames it reads, and nobody sees them from outside"
+            )
         return Compared() if self._check is None else self._check.compare(guest)
 
     def _see(

@@ -106,6 +106,8 @@ class Setting:
         emulated_on: CPUs of the machine that emulates it; empty for a real one.
         version: of this package.
         started: when the run began, UTC, as ISO 8601 has it.
+        not_in_use: files that the variant changes, but that are in nothing that ran.
+        guest_type: the type of guest that victims are: pv or pvh.
     """
 
     test: str
@@ -125,6 +127,8 @@ class Setting:
     emulated_on: str = ""
     version: str = ""
     started: str = ""
+    not_in_use: str = ""
+    guest_type: str = "pv"
 
 
 @dataclasses.dataclass

@@ -88,14 +88,19 @@ class Victim:
         """See that its frames are where we look for them from outside.
 
         In full once for each host: where RAM lies does not change, and each end of a guest begins
-        with a quick look at all of its frames.
+        with a quick look at all of its frames. A guest that does not know them itself is looked at
+        each time: there is only Xen's word on them.
         """
         witness = self._guests.witness
-        if witness is None or witness.oracle.proven:
+        named = self.guest.config.type == "pv"
+        if witness is None or (witness.oracle.proven and named):
             return
         filled, hello, pages = self.guest.last(Filled), self.guest.last(Hello), self.guest.map
         if filled and hello and pages:
-            witness.oracle.prove(self.guest.name, pages, hello.run, hello.guest, filled.pages)
+            witness.oracle.prove(
+                self.guest.name, *pages.arrays(),
+                run=hello.run, guest=hello.guest, filled=filled.pages, named=named,
+            )  # fmt: skip
 
     @property
     def frames(self) -> BitMap64:

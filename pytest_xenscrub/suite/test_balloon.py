@@ -10,7 +10,7 @@ import pytest
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.rig import Rig
+    from pytest_xenscrub.run.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from pyroaring import BitMap64
 
 from pytest_xenscrub.units import PAGE
 
@@ -46,8 +45,8 @@ def test_pages_held_by_dom0_are_scrubbed_when_released(
     it. And what comes free so late, past the destroy, is owed the same scrub.
     """
     frames = victim.fill()
-    held = BitMap64(frames[len(frames) * at // HELD_PAGES] for at in range(HELD_PAGES))
-    mapping.map(victim.guest.domid, held)
+    held = victim.guest.some_frames(HELD_PAGES)
+    mapping.map(victim.guest.domid, victim.guest.mappable(held))
     filled = mapping.hash()
 
     dying = victim.start_destroy(until="clean")

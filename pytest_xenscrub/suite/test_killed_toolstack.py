@@ -80,6 +80,7 @@ def test_half_built_guests_leave_nothing(
             command_line="",
             memory_bytes=guests.most_bytes(),
             vcpus=1,
+            type=guests.victim_type,
         )
         left = build_part(xl, config, share)
         parts.append(left.memory_bytes / config.memory_bytes)

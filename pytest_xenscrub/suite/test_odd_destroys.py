@@ -106,6 +106,7 @@ def test_guest_that_never_ran_leaves_nothing(
         memory_bytes=guests.most_bytes(),
         vcpus=1,
         paused=True,
+        type=guests.victim_type,
     )
     step = f"{guests.toolstack.name}: {unborn.name}"
     deadline = dom0.patience(step, 2 * unborn.memory_bytes)

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from pyroaring import BitMap64
 
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 
@@ -47,8 +46,8 @@ def test_preserved_guest_is_scrubbed_when_destroyed(
     domid = victim.guest.domid
     (alive,) = [d for d in dom0.domains() if d.domid == domid]
     free = dom0.settled_free_bytes()
-    some = BitMap64(frames[len(frames) * at // SEEN_PAGES] for at in range(SEEN_PAGES))
-    mapping.map(domid, some)
+    some = victim.guest.some_frames(SEEN_PAGES)
+    mapping.map(domid, victim.guest.mappable(some))
     filled = mapping.hash()
 
     dom0.crash(domid)

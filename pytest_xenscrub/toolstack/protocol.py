@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.guest_type import GuestType
 
 OnCrash = Literal["destroy", "preserve", "restart"]
 
 
 @dataclass(frozen=True)
 class DomainConfig:
-    """A PV domain that is wanted.
+    """A domain that is wanted.
 
     Attributes:
         name: its name, unique on the host.
@@ -30,6 +31,7 @@ class DomainConfig:
         paused: whether it is left paused, built and never run.
         node: NUMA node, one that has CPUs, whose memory and CPUs it gets as long as there is some;
             None leaves that to Xen.
+        type: of guest: "pv", or "pvh", which needs nested paging.
     """
 
     name: str
@@ -40,6 +42,7 @@ class DomainConfig:
     on_crash: OnCrash = "destroy"
     paused: bool = False
     node: int | None = None
+    type: GuestType = "pv"
 
 
 @dataclass(frozen=True)

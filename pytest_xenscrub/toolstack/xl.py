@@ -63,7 +63,7 @@ class Xl(TaggedDomains):
     def create_command(self, config: DomainConfig) -> list[str]:
         """The `xl create` of a domain; writes the file that it reads."""
         settings: dict[str, object] = {
-            "type": "pv",
+            "type": config.type,
             "name": config.name,
             "uuid": str(config.uuid),
             "kernel": self.kernel,

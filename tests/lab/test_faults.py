@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.boot.reboot import wait_for_boot
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.hypervisor.reboot import wait_for_boot
 
 from .runs import lab_machine, over_ssh, run_pytest, running
 

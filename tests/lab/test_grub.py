@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.boot.grub import OneShotBoot
+from pytest_xenscrub.boot.reboot import running, wait_for_boot
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import (
     DeadlineExceededError,
@@ -20,8 +22,6 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.host.emulated.lab import LabMachine
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
-from pytest_xenscrub.hypervisor.grub import OneShotBoot
-from pytest_xenscrub.hypervisor.reboot import running, wait_for_boot
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import Change, Kind, Variant, load_variant
 

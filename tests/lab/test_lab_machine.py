@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_xenscrub.boot.reboot import running
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.hypervisor.reboot import running
 
 from .runs import lab_machine, over_ssh, run_pytest
 

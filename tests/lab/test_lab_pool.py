@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.boot.grub import OneShotBoot
+from pytest_xenscrub.boot.reboot import running, wait_for_boot
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.lock import PATH, Holder, HostLock
 from pytest_xenscrub.errors import HostLockedError, MissingToolError
@@ -16,8 +18,6 @@ from pytest_xenscrub.guest.build import build_kernel
 from pytest_xenscrub.host.emulated.lab import ALIAS
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
-from pytest_xenscrub.hypervisor.grub import OneShotBoot
-from pytest_xenscrub.hypervisor.reboot import running, wait_for_boot
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import load_variant
 

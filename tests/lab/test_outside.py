@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS
+from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 from .suite import RUN_SECONDS, run_suite
 

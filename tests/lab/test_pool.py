@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS
+from pytest_xenscrub.boot.reboot import running as which_runs
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.host.emulated.lab import ALIAS
-from pytest_xenscrub.hypervisor.reboot import running as which_runs
+from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 from .runs import lab_machine, running
 

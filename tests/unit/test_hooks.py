@@ -9,7 +9,7 @@ import os
 import pytest
 from test_plugin import CONFTEST, MEASURES
 
-from pytest_xenscrub import preflight
+from pytest_xenscrub.run import preflight
 
 HOSTS = """
 from pytest_xenscrub import ConfigurationError, HostDescription, Target
@@ -21,7 +21,7 @@ def pytest_xenscrub_host(name):
         return HostDescription("whatever", Target("10.0.0.7"), tags=frozenset({"numa"}))
 """
 KNOWN = """
-from pytest_xenscrub.stash import SESSION
+from pytest_xenscrub.run.stash import SESSION
 
 def test_it(request):
     hosts = request.config.stash[SESSION].hosts.pool

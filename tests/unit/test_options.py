@@ -10,8 +10,8 @@ import pytest
 
 from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
-from pytest_xenscrub.option_values import ProfileChoice
 from pytest_xenscrub.options import OPTIONS, Settings, read_settings
+from pytest_xenscrub.report.records import ProfileChoice
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_xenscrub import preflight
-from pytest_xenscrub.blame import INFRASTRUCTURE_STATUS
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.host import emulated
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
+from pytest_xenscrub.run import preflight
+from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,12 +33,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_xenscrub import preflight
+from pytest_xenscrub.run import preflight
 from pytest_xenscrub.dom0.answers import Reclaim, XenInfo
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import HostStalledError
 from pytest_xenscrub.guest.guest import Ended
-from pytest_xenscrub.rig import Rig
+from pytest_xenscrub.run.rig import Rig
 
 
 preflight.check = lambda *_: None  # in a process of its own, where `_no_real_host` does not reach
@@ -426,7 +426,7 @@ def test_what_fails_for_the_whole_session_is_told_in_full_once(project: pytest.P
 def test_what_a_worker_says_is_printed(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_it="""
-        from pytest_xenscrub.stash import SESSION
+        from pytest_xenscrub.run.stash import SESSION
 
         def test_says(request): request.config.stash[SESSION].say("made anew")
     """
@@ -979,6 +979,14 @@ def test_toolstacks_are_parameters_where_there_are_several(project: pytest.Pytes
 def test_one_toolstack_is_no_parameter(project: pytest.Pytester) -> None:
     result = run(project, MEASURES, "--xen-toolstack=libvirt", "-v")
     result.stdout.fnmatch_lines(["*::test_measured PASSED*", "measured * libvirt *"])
+
+
+def test_types_of_guest_are_parameters_where_there_are_several(project: pytest.Pytester) -> None:
+    test = "def test_measured(measure, xen_guest_type): measure(1.0)"
+    result = run(project, test, "--xen-guest-type=pv", "--xen-guest-type=pvh", "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*::test_measured?pv? PASSED*", "*::test_measured?pvh? *"])
+    result.stdout.fnmatch_lines(["measured * pv * 1.00 *", "measured * pvh * 1.00 *"])
 
 
 # -- the control -------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Entry points, and the ELF notes that tell the domain builder what we are. */
+/* The ELF notes that tell the domain builder what we are, and what every type starts with. */
 
 #define __ASSEMBLY__
 #include <xen/elfnote.h>
@@ -34,33 +34,17 @@
         /* A p2m of its own place: that of a 1 TiB guest does not fit above VIRT_BASE. */
         note_quad   XEN_ELFNOTE_INIT_P2M,       INIT_P2M
         note_quad   XEN_ELFNOTE_MOD_START_PFN,  1
+        /* As a PVH guest we begin here, without paging. */
+        note_quad   XEN_ELFNOTE_PHYS32_ENTRY,   (pvh_start - VIRT_BASE)
 
         .text
-        .globl  start, start_secondary, hypercall_page
-
-/* %rsi: start_info; %rsp: end of what the domain builder placed after the image. */
-start:
-        cld
-        leaq    boot_stack + BOOT_STACK_SIZE(%rip), %rax
-        xchgq   %rax, %rsp
-        movq    %rsi, %rdi
-        movq    %rax, %rsi
-        xorl    %ebp, %ebp
-        call    kernel_main
-        ud2
-
-/* %rdi: number of the vCPU; %rsi: last job; %rsp: its stack (set by VCPUOP_initialise). */
-start_secondary:
-        cld
-        xorl    %ebp, %ebp
-        call    cpu_main
-        ud2
-
+        .globl  hypercall_page
         .balign 4096
 hypercall_page:
         .skip   4096
 
         .bss
+        .globl  boot_stack
         .balign 16
 boot_stack:
         .skip   BOOT_STACK_SIZE

@@ -2,11 +2,11 @@
 /* Writes the pattern to all data, and sees whether it is still there. */
 
 #include "console.h"
-#include "cpus.h"
-#include "pagetable.h"
+#include "directmap.h"
 #include "pattern.h"
 #include "report.h"
 #include "residue.h"
+#include "work.h"
 
 static unsigned long nr_filled, nr_verified, nr_mismatched;
 static unsigned long owner;
@@ -17,7 +17,7 @@ static struct pattern pattern_of(unsigned long pfn)
     return (struct pattern){
         .owner = owner,
         .pfn = pattern_frame(KIND_PFN, pfn, owner),
-        .mfn = pattern_frame(KIND_MFN, p2m[pfn], owner),
+        .mfn = pattern_frame(KIND_MFN, p2m ? p2m[pfn] : NO_FRAME, owner),
     };
 }
 
@@ -91,9 +91,9 @@ void report_frames(void)
     unsigned long pfn;
 
     frames_begin(&list, "frames", true);
-    for ( pfn = 0; pfn < memory.pages; pfn++ )
-        if ( !is_ballooned(pfn) )
-            frames_add(&list, pfn, p2m[pfn]);
+    for ( pfn = 0; pfn < memory.end; pfn++ )
+        if ( is_owned(pfn) )
+            frames_add(&list, pfn, frame(pfn));
     frames_end(&list);
 }
 
@@ -104,7 +104,7 @@ void fill(void)
     owner = pattern_owner(options.run, options.guest);
     moved = false;
     nr_filled = 0;
-    ns = cpus_run(fill_unit, memory.pages, cpus_unit(), "fill");
+    ns = work_run(fill_unit, memory.end, work_unit(), "fill");
 
     line_begin("filled");
     line_dec("pages", nr_filled);
@@ -170,7 +170,7 @@ void verify(void)
 {
     owner = pattern_owner(options.run, options.guest);
     nr_verified = nr_mismatched = 0;
-    cpus_run(verify_unit, memory.pages, cpus_unit(), NULL);
+    work_run(verify_unit, memory.end, work_unit(), NULL);
 
     line_begin("verified");
     line_dec("pages", nr_verified);

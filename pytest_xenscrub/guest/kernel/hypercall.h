@@ -58,6 +58,11 @@ static inline long hyp_memory_op(unsigned int cmd, void *arg)
     return hypercall(__HYPERVISOR_memory_op, cmd, (unsigned long)arg, 0, 0);
 }
 
+static inline long hyp_hvm_op(unsigned int cmd, void *arg)
+{
+    return hypercall(__HYPERVISOR_hvm_op, cmd, (unsigned long)arg, 0, 0);
+}
+
 static inline long hyp_mmu_update(struct mmu_update *update, unsigned int nr)
 {
     return hypercall(__HYPERVISOR_mmu_update, (unsigned long)update, nr, 0,

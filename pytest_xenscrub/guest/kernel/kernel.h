@@ -14,6 +14,9 @@ void __attribute__((__noreturn__)) fail(const char *what);
 #define MUST(call) \
     ({ if ( (call) != 0 ) fail(__FILE__ ":" STRINGIFY(__LINE__) ": " #call); })
 
+/* More are left alone. */
+#define MAX_VCPUS 128
+
 /* The command line. */
 enum fill_loop { FILL_UNROLLED, FILL_STOSQ, FILL_MOVNTI };
 enum scan_loop { SCAN_OR8, SCAN_WORD };
@@ -36,27 +39,44 @@ void options_parse(const char *command_line);
 /*
  * The domain's pages, by pfn:
  *
- *   0 .. image_end          the domain builder's: image, start_info, rings, page tables, stack
- *   p2m_start .. p2m_end    the domain builder's: the p2m and what maps it (above image_end)
- *   reserved .. pages       ours: page tables, bitmaps, stacks; scanned before they became that
+ *   0 .. image_end          the domain builder's: image, start info; on PV rings, page tables, stack
+ *   p2m_start .. p2m_end    the domain builder's: the p2m and what maps it (PV, above image_end)
+ *   hole_start .. hole_end  no memory (PVH: below 4 GiB)
+ *   reserved .. end         ours: page tables, bitmaps, stacks; scanned before they became that
  *   data_end .. reserved    given back to Xen: no longer pages of the domain
  *   the rest                data: filled and scanned
  */
 struct memory {
-    unsigned long pages;
+    unsigned long pages;        /* at the start of day */
+    unsigned long end;
     unsigned long image_end;
     unsigned long p2m_start, p2m_end;
+    unsigned long hole_start, hole_end;
     unsigned long data_end;
     unsigned long reserved;
 };
 
 extern struct memory memory;
+
+/* The machine frame of each page; NULL where only Xen knows it. */
 extern unsigned long *p2m;
+
+/* What the domain calls the frame of a page: a machine frame (MFN) on PV, else its GFN. */
+static inline unsigned long frame(unsigned long pfn)
+{
+    return p2m ? p2m[pfn] : pfn;
+}
+
+/* What the builder wrote to above the image, or no memory at all. */
+static inline bool is_gap(unsigned long pfn)
+{
+    return (pfn >= memory.p2m_start && pfn < memory.p2m_end) ||
+           (pfn >= memory.hole_start && pfn < memory.hole_end);
+}
 
 static inline bool is_data(unsigned long pfn)
 {
-    return pfn >= memory.image_end && pfn < memory.data_end &&
-           (pfn < memory.p2m_start || pfn >= memory.p2m_end);
+    return pfn >= memory.image_end && pfn < memory.data_end && !is_gap(pfn);
 }
 
 static inline bool is_ballooned(unsigned long pfn)
@@ -64,15 +84,23 @@ static inline bool is_ballooned(unsigned long pfn)
     return pfn >= memory.data_end && pfn < memory.reserved;
 }
 
-/* Pages that the domain has now. */
+/* Pages that the domain has now, by pfn. */
+static inline bool is_owned(unsigned long pfn)
+{
+    return !is_ballooned(pfn) && (pfn < memory.hole_start || pfn >= memory.hole_end);
+}
+
 static inline unsigned long pages_owned(void)
 {
     return memory.pages - (memory.reserved - memory.data_end);
 }
 
-static inline unsigned long pages_of_data(void)
+/* Where data begins that can be given back: pages above it are data up to data_end. */
+static inline unsigned long data_start(void)
 {
-    return memory.data_end - memory.image_end - (memory.p2m_end - memory.p2m_start);
+    unsigned long start = max(memory.image_end, memory.p2m_end);
+
+    return memory.data_end > memory.hole_end ? max(start, memory.hole_end) : start;
 }
 
 /* Does a comma list of actions, in order. */
@@ -84,7 +112,7 @@ void report_frames(void);
 void fill(void);
 void verify(void);
 
-/* The pages are in other frames now than when they were filled. */
+/* The pages are in other frames now than when they were filled: see a suspend. */
 void frames_moved(void);
 
 /* Gives data pages back to Xen, as a balloon driver does. */

@@ -6,18 +6,19 @@
 #include "cpus.h"
 #include "hypercall.h"
 #include "kernel.h"
-#include "pagetable.h"
+#include "platform.h"
 #include "report.h"
 #include "reserve.h"
 #include "residue.h"
 #include "scan.h"
 #include "suspend.h"
+#include "window.h"
+#include "work.h"
 #include "xenstore.h"
 
 struct memory memory;
 unsigned long *p2m;
-
-void kernel_main(start_info_t *si, unsigned long boot_stack_end);
+const struct platform *platform;
 
 static bool ends_action(char c)
 {
@@ -54,7 +55,7 @@ static void run_action(const char *name, size_t len)
         line_begin("ready");
         line_end();
         console_kick();
-        cpus_spin();
+        work_spin();
     }
     else if ( word_is(name, len, "crash") )
         crash();
@@ -113,13 +114,18 @@ static void ready(void)
     console_kick();
 }
 
-static void memory_init(const start_info_t *si, unsigned long boot_stack_end)
+static void shutdown_wanted(const char *wanted)
 {
-    p2m = (unsigned long *)si->mfn_list;
-    memory.pages = si->nr_pages;
-    memory.image_end = (boot_stack_end - VIRT_BASE) >> PAGE_SHIFT;
-    memory.p2m_start = si->first_p2m_pfn;
-    memory.p2m_end = si->first_p2m_pfn + si->nr_p2m_frames;
+    size_t len = strlen(wanted);
+
+    if ( word_is(wanted, len, "suspend") )
+        suspend();
+    else if ( word_is(wanted, len, "poweroff") || word_is(wanted, len, "halt") )
+        die(SHUTDOWN_poweroff, "poweroff");
+    else if ( word_is(wanted, len, "reboot") )
+        die(SHUTDOWN_reboot, "reboot");
+    else
+        report_error("asked for a shutdown of a kind that is not supported", wanted);
 }
 
 static void say_hello(void)
@@ -129,6 +135,7 @@ static void say_hello(void)
 
     line_begin("hello");
     line_dec("protocol", PROTOCOL_VERSION);
+    line_word("type", platform->type);
     line_dec("pages", memory.pages);
     line_dec("vcpus", nr_cpus);
     line_hex("run", options.run);
@@ -142,35 +149,34 @@ static void say_hello(void)
  * Nothing may be written before it was read: each page that is used for something here is
  * judged first, whether or not a scan was asked for.
  */
-static void build_world(const void *l4)
+static void build_world(void)
 {
     bool scans = each_action(options.actions, "scan");
 
     residue_show(scans ? options.show : 0);
 
     reserve_layout(nr_cpus);
-    windows_init(l4);
     reserve_early();
-    cpus_start(l4);
+    cpus_start();
     reserve_claim();
-    direct_map_build();
+    platform->map_all();
 
     if ( !scans )
         residue_show(options.show);
 }
 
-void kernel_main(start_info_t *si, unsigned long boot_stack_end)
+void kernel_main(const char *command_line)
 {
     unsigned int ports[2];
     const char *command;
 
-    memory_init(si, boot_stack_end);
-    attach(si);
-    options_parse((const char *)si->cmd_line);
+    windows_init();
+    platform->attach();
+    options_parse(command_line);
     cpus_count();
     say_hello();
 
-    build_world((const void *)si->pt_base);
+    build_world();
 
     actions_run(options.actions);
     ready();
@@ -178,7 +184,7 @@ void kernel_main(start_info_t *si, unsigned long boot_stack_end)
     xenstore_watch_shutdown();
     for ( ; ; )
     {
-        xenstore_poll();
+        xenstore_poll(shutdown_wanted);
         /* After that: what it says there may have eaten the event of a command. */
         while ( (command = console_read_line()) != NULL )
         {

@@ -12,8 +12,8 @@
  *   i % 4 == 3 KIND_MFN       mfn (40)    check (7)     i
  *
  * with  check = (((value + (run << 23 | guest)) * 0x9e3779b97f4a7c15) mod 2^64) >> 57,
- * value being the pfn or the mfn. So a page that was half scrubbed, moved, or copied into
- * another is recognised from any few of its words.
+ * value being the pfn or the mfn, which is NO_FRAME if only Xen knows it (PVH). So a page that
+ * was half scrubbed, moved, or copied into another is recognised from any few of its words.
  *
  * The kind is never 0x00 nor 0xc2: no word is what a scrubbed page holds. (Single bytes of a
  * word can be: the low byte of word 0 is always 0.)
@@ -31,6 +31,7 @@
 #define RUN_BITS        24
 #define GUEST_BITS      23
 #define FRAME_BITS      40
+#define NO_FRAME        ((1ul << FRAME_BITS) - 1)
 
 #define POSITION(word)  ((word) & 0x1ff)
 #define KIND(word)      ((word) >> 56)

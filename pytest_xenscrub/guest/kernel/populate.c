@@ -4,42 +4,47 @@
  * a domain builder takes 2 MiB at a time. What is in them is for a scan to say.
  */
 
-#include "console.h"
-#include "pagetable.h"
+#include "hypercall.h"
+#include "kernel.h"
+#include "platform.h"
 #include "report.h"
-#include "reserve.h"
 
-/* Xen replaces each pfn in the list by the frame that it found for it. */
-static unsigned long take(unsigned long first, unsigned long end)
+/* Handed to Xen in one call; the stack is small. */
+#define EXTENTS 256
+
+/* On PV, Xen replaces each pfn in the list by the frame that it found for it. */
+static unsigned long take_some(unsigned long first, unsigned long nr)
 {
-    struct xen_memory_reservation reservation = {
-        .nr_extents = end - first,
-        .domid = DOMID_SELF,
-    };
-    unsigned long pfn;
+    struct xen_memory_reservation reservation = { .nr_extents = nr, .domid = DOMID_SELF };
+    xen_pfn_t frames[EXTENTS];
+    unsigned long i;
     long taken;
 
-    for ( pfn = first; pfn < end; pfn++ )
-        p2m[pfn] = pfn;
-    set_xen_guest_handle(reservation.extent_start, p2m + first);
+    for ( i = 0; i < nr; i++ )
+        frames[i] = first + i;
+    set_xen_guest_handle(reservation.extent_start, frames);
     taken = hyp_memory_op(XENMEM_populate_physmap, &reservation);
     if ( taken < 0 )
         fail("XENMEM_populate_physmap");
-    for ( pfn = first + taken; pfn < end; pfn++ )
-        p2m[pfn] = ~0ul;
+    for ( i = 0; p2m && i < taken; i++ )
+        p2m[first + i] = frames[i];
 
     return taken;
 }
 
-static void map(unsigned long first, unsigned long end)
+static unsigned long take(unsigned long first, unsigned long end)
 {
-    struct pte_batch batch = { };
-    unsigned long pfn;
+    unsigned long pfn, nr, taken;
 
-    for ( pfn = first; pfn < end; pfn++ )
-        pte_set(&batch, p2m[reserved.l1 + pfn / ENTRIES], pfn % ENTRIES,
-                p2m[pfn] << PAGE_SHIFT | PTE_RW);
-    pte_flush(&batch);
+    for ( pfn = first; pfn < end; pfn += nr )
+    {
+        nr = min(end - pfn, EXTENTS);
+        taken = take_some(pfn, nr);
+        if ( taken < nr )
+            return pfn + taken - first;
+    }
+
+    return end - first;
 }
 
 void populate(unsigned long pages)
@@ -54,7 +59,7 @@ void populate(unsigned long pages)
     }
 
     end = first + take(first, first + pages);
-    map(first, end);
+    platform->map(first, end);
     memory.data_end = end;
 
     line_begin("populated");
@@ -63,6 +68,6 @@ void populate(unsigned long pages)
 
     frames_begin(&list, "populated", false);
     for ( pfn = first; pfn < end; pfn++ )
-        frames_add(&list, pfn, p2m[pfn]);
+        frames_add(&list, pfn, frame(pfn));
     frames_end(&list);
 }

@@ -6,6 +6,9 @@
  *
  * seq counts lines from 0, in decimal; crc is zlib's CRC-32 of what is between `$` and `*`, in
  * 8 hex digits. Numbers are decimal, except for those of line_hex(): hex without 0x.
+ *
+ * A frame is a machine frame (MFN) if `hello` says type=pv. A guest of type=pvh knows none: what
+ * it calls a frame is its GFN, and it is nobody else's.
  */
 
 #ifndef REPORT_H
@@ -13,7 +16,7 @@
 
 #include "lib.h"
 
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 
 /* A line belongs to the vCPU that began it until it has ended it. */
 void line_begin(const char *verb);

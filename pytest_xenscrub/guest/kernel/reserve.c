@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "pagetable.h"
+#include "judge.h"
+#include "platform.h"
 #include "reserve.h"
-#include "scan.h"
+#include "window.h"
 
 #define BITS_PER_PAGE (PAGE_SIZE * 8)
 
@@ -13,22 +14,27 @@ struct tally early_tally;
 void reserve_layout(unsigned int nr_cpus)
 {
     struct reserved *r = &reserved;
-    unsigned long rest;
+    unsigned long lowest, rest;
 
-    r->nr_l1 = DIV_ROUND_UP(memory.pages, ENTRIES);
-    r->nr_l2 = DIV_ROUND_UP(r->nr_l1, ENTRIES);
-    r->nr_l3 = DIV_ROUND_UP(r->nr_l2, ENTRIES);
-    r->nr_bitmap = DIV_ROUND_UP(memory.pages, BITS_PER_PAGE);
+    /* What the platform maps in larger pages takes no tables of the lower levels. */
+    rest = DIV_ROUND_UP(memory.end, ENTRIES);
+    r->nr_l1 = platform->map_level() == 1 ? rest : 0;
+    rest = DIV_ROUND_UP(rest, ENTRIES);
+    r->nr_l2 = platform->map_level() <= 2 ? rest : 0;
+    r->nr_l3 = DIV_ROUND_UP(rest, ENTRIES);
+    r->nr_bitmap = DIV_ROUND_UP(memory.end, BITS_PER_PAGE);
     r->nr_stacks = (nr_cpus - 1) * STACK_PAGES;
 
     /* The early bitmaps speak of themselves too, and begin at a whole word. */
     rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
-    if ( memory.pages < max(memory.image_end, memory.p2m_end) + rest + 3 * r->nr_early + 1 )
+    /* In one piece, above a hole. */
+    lowest = max(max(memory.image_end, memory.p2m_end), memory.hole_end);
+    if ( memory.end < lowest + rest + 3 * r->nr_early + 1 )
         fail("not enough memory");
 
-    r->l1 = memory.pages - r->nr_l1;
+    r->l1 = memory.end - r->nr_l1;
     r->l2 = r->l1 - r->nr_l2;
     r->l3 = r->l2 - r->nr_l3;
     r->bitmaps = r->l3 - 2 * r->nr_bitmap;
@@ -52,7 +58,7 @@ void reserve_early(void)
         void *page = keep_mapped(reserved.early + i);
 
         bitmap = bitmap ?: page;
-        verdict[i] = scan_page(&early_tally, reserved.early + i, page);
+        verdict[i] = judge_page(&early_tally, reserved.early + i, page);
         memset(page, 0, PAGE_SIZE);
     }
 
@@ -67,7 +73,7 @@ void reserve_early(void)
 
 void reserve_judge(unsigned long pfn, const void *page)
 {
-    verdict_set(&early_verdicts, pfn, scan_page(&early_tally, pfn, page));
+    verdict_set(&early_verdicts, pfn, judge_page(&early_tally, pfn, page));
 }
 
 unsigned long reserve_stack_pfn(unsigned int cpu)

@@ -27,7 +27,7 @@ extern struct tally early_tally;
 
 static inline bool is_table(unsigned long pfn)
 {
-    return pfn >= reserved.l3 && pfn < memory.pages;
+    return pfn >= reserved.l3 && pfn < memory.end;
 }
 
 void reserve_layout(unsigned int nr_cpus);

@@ -138,7 +138,7 @@ static unsigned int pattern_bytes(const unsigned long *page, const struct residu
 
 static void frame_or_none(const char *key, unsigned long word, bool hex)
 {
-    if ( !word )
+    if ( !word || frame_of(word) == NO_FRAME )
         line_word(key, "-");
     else if ( hex )
         line_hex(key, frame_of(word));
@@ -151,7 +151,7 @@ static void describe(unsigned long pfn, const unsigned long *page,
 {
     line_begin("dirty");
     line_dec("pfn", pfn);
-    line_hex("mfn", p2m[pfn]);
+    line_hex("mfn", frame(pfn));
     line_dec("first", r->first);
     line_dec("last", r->last);
     line_dec("words", r->words);

@@ -1,89 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 
 #include "console.h"
-#include "cpus.h"
-#include "pagetable.h"
+#include "directmap.h"
+#include "judge.h"
 #include "report.h"
 #include "reserve.h"
 #include "residue.h"
 #include "scan.h"
+#include "work.h"
 
 static struct verdicts verdicts;
 static struct tally tally;
-
-/*
- * Eight words a time into two registers: the fastest way to read memory in C without vectors,
- * and under emulation faster than with them.
- */
-static bool is_zero_or8(const unsigned long *word)
-{
-    const unsigned long *end = word + WORDS_PER_PAGE;
-    unsigned long a = 0, b = 0;
-
-    for ( ; word < end; word += 8 )
-    {
-        a |= word[0] | word[1] | word[2] | word[3];
-        b |= word[4] | word[5] | word[6] | word[7];
-        /* Keeps gcc from reading half a page before it adds anything up. */
-        asm volatile ( "" : "+r" (a), "+r" (b) );
-    }
-
-    return !(a | b);
-}
-
-static bool is_filled_with_or8(const unsigned long *word, unsigned long v)
-{
-    const unsigned long *end = word + WORDS_PER_PAGE;
-    unsigned long a = 0, b = 0;
-
-    for ( ; word < end; word += 8 )
-    {
-        a |= (word[0] ^ v) | (word[1] ^ v) | (word[2] ^ v) | (word[3] ^ v);
-        b |= (word[4] ^ v) | (word[5] ^ v) | (word[6] ^ v) | (word[7] ^ v);
-        asm volatile ( "" : "+r" (a), "+r" (b) );
-    }
-
-    return !(a | b);
-}
-
-static bool is_filled_with_word(const unsigned long *word, unsigned long v)
-{
-    unsigned int i;
-
-    for ( i = 0; i < WORDS_PER_PAGE; i++ )
-        if ( word[i] != v )
-            return false;
-
-    return true;
-}
-
-static bool is_clean(const void *page)
-{
-    unsigned long clean = clean_word();
-
-    if ( options.scan == SCAN_WORD )
-        return is_filled_with_word(page, clean);
-
-    return clean ? is_filled_with_or8(page, clean) : is_zero_or8(page);
-}
-
-enum verdict scan_page(struct tally *count, unsigned long pfn, const void *page)
-{
-    if ( is_clean(page) )
-    {
-        add_to(&count->clean, 1);
-        return VERDICT_CLEAN;
-    }
-
-    if ( residue_examine(pfn, page, NULL) )
-    {
-        add_to(&count->pattern, 1);
-        return VERDICT_PATTERN;
-    }
-
-    add_to(&count->other, 1);
-    return VERDICT_OTHER;
-}
 
 /* A word of both bitmaps at a time; a unit is whole words, so nobody else writes to these. */
 static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
@@ -137,7 +64,7 @@ static void add_early_verdicts(void)
 {
     unsigned long pfn;
 
-    for ( pfn = memory.reserved; pfn < memory.pages; pfn++ )
+    for ( pfn = memory.reserved; pfn < memory.end; pfn++ )
     {
         unsigned long bit = pfn - early_verdicts.base;
 
@@ -158,12 +85,12 @@ static void report_bitmap(const char *kind, const unsigned long *bitmap)
     unsigned long pfn;
 
     frames_begin(&list, kind, false);
-    for ( pfn = 0; pfn < memory.pages; pfn++ )
+    for ( pfn = 0; pfn < memory.end; pfn++ )
     {
         if ( !bitmap[pfn / BITS_PER_WORD] )
             pfn |= BITS_PER_WORD - 1;
         else if ( bit_is_set(bitmap, pfn) )
-            frames_add(&list, pfn, p2m[pfn]);
+            frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
 }
@@ -182,12 +109,12 @@ static void report_pattern(void)
 
     residue_show(0);
     frames_begin(&list, "pattern", false);
-    for ( pfn = 0; pfn < memory.pages; pfn++ )
+    for ( pfn = 0; pfn < memory.end; pfn++ )
     {
         if ( !verdicts.residue[pfn / BITS_PER_WORD] )
             pfn |= BITS_PER_WORD - 1;
         else if ( bit_is_set(verdicts.residue, pfn) && held_pattern(pfn) )
-            frames_add(&list, pfn, p2m[pfn]);
+            frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
 }
@@ -199,15 +126,15 @@ static void report_unjudged(void)
     unsigned long pfn;
 
     frames_begin(&list, "unjudged", false);
-    for ( pfn = 0; pfn < memory.pages; pfn++ )
+    for ( pfn = 0; pfn < memory.end; pfn++ )
     {
         unsigned long i = pfn / BITS_PER_WORD;
 
         if ( !~(verdicts.clean[i] | verdicts.residue[i]) )
             pfn |= BITS_PER_WORD - 1;
         else if ( !bit_is_set(verdicts.clean, pfn) && !bit_is_set(verdicts.residue, pfn) &&
-                  !is_ballooned(pfn) )
-            frames_add(&list, pfn, p2m[pfn]);
+                  is_owned(pfn) )
+            frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
 }
@@ -219,8 +146,8 @@ static void report_used(void)
     unsigned long pfn;
 
     frames_begin(&list, "used", false);
-    for ( pfn = memory.reserved; pfn < memory.pages; pfn++ )
-        frames_add(&list, pfn, p2m[pfn]);
+    for ( pfn = memory.reserved; pfn < memory.end; pfn++ )
+        frames_add(&list, pfn, frame(pfn));
     frames_end(&list);
 }
 
@@ -232,7 +159,7 @@ void scan(void)
     verdicts.residue = direct_map(reserved.bitmaps + reserved.nr_bitmap);
     tally = (struct tally){ };
 
-    ns = cpus_run(scan_unit, memory.pages, cpus_unit(), "scan");
+    ns = work_run(scan_unit, memory.end, work_unit(), "scan");
     add_early_verdicts();
 
     line_begin("scanned");

@@ -7,17 +7,10 @@
 #include "hypercall.h"
 #include "lib.h"
 
-extern char shared_info_page[PAGE_SIZE];
+/* Mapped by the platform, in each domain anew. */
+extern struct shared_info *shared;
 
-static struct shared_info *const shared = (struct shared_info *)shared_info_page;
-
-/*
- * Maps it, masks all events, and says in it where our p2m is: as a list in virtual addresses,
- * which every toolstack since 4.6 reads.
- */
-void shared_info_map(const start_info_t *si, const void *l4);
-
-/* It is no page of ours, so a saved domain must not map it. */
-void shared_info_unmap(void);
+/* We have no handler for events: we look. */
+void shared_info_mask(void);
 
 #endif

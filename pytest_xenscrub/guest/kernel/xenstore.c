@@ -2,9 +2,7 @@
 
 #include "clock.h"
 #include "hypercall.h"
-#include "kernel.h"
 #include "report.h"
-#include "suspend.h"
 #include "xenstore.h"
 
 #include <xen/io/xs_wire.h>
@@ -117,40 +115,20 @@ void xenstore_watch_shutdown(void)
         report_error("cannot watch " SHUTDOWN_NODE, payload);
 }
 
-static void handle_shutdown(void)
+static void read_shutdown(shutdown_fn *handle)
 {
-    static const struct {
-        const char *name;
-        unsigned int reason;
-    } known[] = {
-        { "poweroff", SHUTDOWN_poweroff },
-        { "halt",     SHUTDOWN_poweroff },
-        { "reboot",   SHUTDOWN_reboot },
-    };
     /* The node, and no value. */
     static const char acknowledge[] = SHUTDOWN_NODE;
     char wanted[PAYLOAD_MAX], answer[PAYLOAD_MAX];
-    unsigned int i;
 
     if ( !request(XS_READ, SHUTDOWN_NODE, sizeof(SHUTDOWN_NODE), wanted) || !wanted[0] )
         return;
 
     request(XS_WRITE, acknowledge, sizeof(acknowledge), answer);
-
-    if ( word_is(wanted, strlen(wanted), "suspend") )
-    {
-        suspend();
-        return;
-    }
-
-    for ( i = 0; i < ARRAY_SIZE(known); i++ )
-        if ( word_is(wanted, strlen(wanted), known[i].name) )
-            die(known[i].reason, known[i].reason == SHUTDOWN_reboot ? "reboot" : "poweroff");
-
-    report_error("asked for a shutdown of a kind that is not supported", wanted);
+    handle(wanted);
 }
 
-void xenstore_poll(void)
+void xenstore_poll(shutdown_fn *handle)
 {
     char payload[PAYLOAD_MAX];
 
@@ -160,6 +138,6 @@ void xenstore_poll(void)
     if ( watch_fired )
     {
         watch_fired = false;
-        handle_shutdown();
+        read_shutdown(handle);
     }
 }

@@ -11,8 +11,13 @@ struct xenstore_domain_interface;
 void xenstore_init(struct xenstore_domain_interface *ring, unsigned int port);
 unsigned int xenstore_port(void);
 
-/* Watches control/shutdown, in each domain anew; does what is asked for there: call on each event of the port. */
+/* Watches control/shutdown; in each domain anew. */
 void xenstore_watch_shutdown(void);
-void xenstore_poll(void);
+
+/* Told what was asked for there: "poweroff", "reboot", "suspend". */
+typedef void shutdown_fn(const char *wanted);
+
+/* Call on each event of the port. */
+void xenstore_poll(shutdown_fn *handle);
 
 #endif

@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
+from pytest_xenscrub.limits import available_memory
 
 _GIB = 1 << 30
 _STEP = 256 << 20
@@ -27,8 +28,9 @@ class Accel:
 
 
 KVM = Accel("KVM", "kvm", "host")
-# Other models crash Linux below Xen under emulation, or lack what it needs.
-TCG = Accel("TCG", "tcg,thread=multi", "qemu64")
+# Other models crash Linux below Xen under emulation, or lack what it needs. PVH guests need nested
+# paging, and Debian's Xen has no other kind.
+TCG = Accel("TCG", "tcg,thread=multi", "qemu64,+svm,+npt,+pdpe1gb")
 
 
 def missing_qemu() -> dict[str, str]:
@@ -86,18 +88,33 @@ def default_memory_bytes(share_with: int = 1) -> int:
     Raises:
         InfrastructureError: that is too little for a dom0 and a guest.
     """
-    with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-        available = next(int(line.split()[1]) * 1024 for line in file if "MemAvailable" in line)
-    return memory_for(available // share_with)
+    memory = available_memory()
+    return memory_for(memory.available // share_with, memory.why)
 
 
-def memory_for(available: int) -> int:
-    """What `default_memory_bytes` says where `available` bytes are available."""
+def memory_for(available: int, why: str = "this machine") -> int:
+    """What `default_memory_bytes` says where `available` bytes are available, and what of."""
     memory = min(available // 2, _MOST) // _STEP * _STEP
     if memory < _LEAST:
         raise InfrastructureError(
-            f"too little memory for an emulated host: {available / _GIB:.1f} GiB are available, "
-            f"half of it is used, and at least {_LEAST / _GIB:.0f} GiB are needed",
-            todo="close other programs, or say --xen-host-memory yourself",
+            f"too little memory for an emulated host: {available / _GIB:.1f} GiB are available"
+            f" by {why}, half of it is used, and at least {_LEAST / _GIB:.0f} GiB are needed",
+            todo="close other programs, raise the limit, or say --xen-host-memory yourself",
         )
     return memory
+
+
+def check_memory(wanted: int) -> int:
+    """What was asked for, if it can be had: an emulated host comes to use all of it.
+
+    Raises:
+        InfrastructureError: there is less; the kernel would kill QEMU, or the run.
+    """
+    memory = available_memory()
+    if wanted > memory.available:
+        raise InfrastructureError(
+            f"--xen-host-memory asks for {wanted / _GIB:.1f} GiB, and"
+            f" {memory.available / _GIB:.1f} GiB are available by {memory.why}",
+            todo="ask for less, close other programs, or raise the limit",
+        )
+    return wanted

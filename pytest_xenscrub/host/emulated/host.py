@@ -7,12 +7,13 @@ import atexit
 import time
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.cache_folder import CacheUnusableError
 from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
 from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
 from pytest_xenscrub.host.emulated.cpus import states as cpu_states
-from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image, locked
+from pytest_xenscrub.host.emulated.image import Image, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.sampler import CpuSampler
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_xenscrub.host.emulated.step import Progress
     from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.host.protocol import CommandResult
 
@@ -148,6 +150,13 @@ class EmulatedHost:
     def _power_on(self, deadline: Deadline) -> None:
         if self._try_warm(deadline):
             return
+        try:
+            self._boot_and_save(deadline)
+        except CacheUnusableError as error:
+            self._progress(f"the emulated host boots, and is not saved: {error.what}")
+            self._launch(None, deadline)
+
+    def _boot_and_save(self, deadline: Deadline) -> None:
         # One run boots and saves; others of the same kind wait, as that is faster for them too.
         with locked(self._store.lock_path(self._key), deadline, self._progress):
             if self._try_warm(deadline):

@@ -12,26 +12,31 @@ import shutil
 import struct
 import subprocess
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
 from filelock import FileLock, Timeout
 
-from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
+from pytest_xenscrub.cache_folder import cache_root, need_room, writing
+from pytest_xenscrub.errors import ConfigurationError, MissingToolError
+from pytest_xenscrub.host.emulated.step import (
+    AS_ROOT_OF_ITS_OWN,
+    Progress,
+    check_namespaces,
+    run_step,
+    search_path,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pytest_xenscrub.deadline import Deadline
 
 RECIPE = Path(__file__).parent / "recipe"
 KEEP = 3
-_STEP_SECONDS = 5.0
-"""Time between two progress lines of a build, s."""
 DISK_BYTES = 3 << 30
 _FORMAT = 1
 """To be raised where `_build` makes something else of the same recipe."""
@@ -59,7 +64,8 @@ _TOOLS = {
 }
 _TOOLS_UNPRIVILEGED = {"newuidmap": "uidmap"}
 
-Progress = Callable[[str], None]
+_BUILD_BYTES = 3 << 30
+"""What a build takes while it runs: a tree, an archive of it, and the disk."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,6 @@ class Image:
     def host_key(self) -> str:
         """dom0's public ssh host key: type and key."""
         return " ".join((self.folder / "hostkey.pub").read_text().split()[:2])
-
-
-def cache_root() -> Path:
-    """The project's folder in the user's cache."""
-    return platformdirs.user_cache_path("pytest-xenscrub")
 
 
 def packages(suite: str) -> list[str]:
@@ -159,12 +160,14 @@ def locked(path: Path, deadline: Deadline, progress: Progress) -> Iterator[None]
     """Hold a lock file; say so where another run has it.
 
     Raises:
+        CacheUnusableError: the cache cannot be written.
         DeadlineExceededError: it was not let go in time.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         progress(f"another run holds {path.name}: waiting")
         try:
@@ -189,7 +192,7 @@ def missing_for_image(suite: str) -> dict[str, str]:
     if _image_folder(suite).is_dir():
         return {}
     tools = _TOOLS if os.geteuid() == 0 else _TOOLS | _TOOLS_UNPRIVILEGED
-    path = _search_path()
+    path = search_path()
     return {tool: pkg for tool, pkg in tools.items() if shutil.which(tool, path=path) is None}
 
 
@@ -198,7 +201,7 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
 
     Raises:
         MissingToolError: a program that builds it is not installed.
-        InfrastructureError: the build failed.
+        InfrastructureError: the build failed, or cannot be done here.
         DeadlineExceededError: the build took too long.
     """
     folder = _image_folder(suite)
@@ -211,6 +214,8 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
             f"the emulated host's image cannot be built, not installed: {', '.join(missing)}",
             todo=f"apt-get install {' '.join(sorted(set(missing.values())))}",
         )
+    check_namespaces()
+    need_room(folder.parent, _BUILD_BYTES, f"building the image of a Debian {suite} dom0")
     build_once(
         folder,
         lambda work: _build(suite, work, progress, deadline),
@@ -234,18 +239,14 @@ def build_once(
                 os.utime(folder)
             return
         _sweep(folder.parent, f"{folder.name}.tmp-")
-        work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
-        try:
-            build(work)
-            work.rename(folder)
-            _prune(folder.parent)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _search_path() -> str:
-    """PATH, and the folders that an ordinary user's lacks."""
-    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+        with writing(folder):
+            work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
+            try:
+                build(work)
+                work.rename(folder)
+                _prune(folder.parent)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def _sweep(parent: Path, prefix: str) -> None:
@@ -267,7 +268,7 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
     shutil.copytree(RECIPE, recipe, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for name in ("key", "hostkey"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "xenscrub", "-f", name]
-        _run(command, work, f"{name} of the image", progress, deadline)
+        run_step(command, work, f"{name} of the image", progress, deadline)
     for name in ("key.pub", "hostkey", "hostkey.pub"):
         shutil.copy(work / name, recipe / name)
     (work / "out").mkdir()
@@ -289,15 +290,15 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
     command += [f"--customize-hook={hook}" for hook in hooks]
     # The archive goes through our own stdout: in a user namespace the file would not be ours.
     command += [suite, "-", *(sources or [])]
-    _run(command, work, f"Debian {suite} dom0", progress, deadline, stdout=work / "root.tar")
+    run_step(command, work, f"Debian {suite} dom0", progress, deadline, stdout=work / "root.tar")
     pack = (
         "mkdir root && tar -C root --exclude='./dev/*' -xf root.tar && "
         f"mke2fs -q -t ext4 -L xenscrub -d root disk.img {DISK_BYTES >> 10} && rm -rf root"
     )
     shell = ["sh", "-c", pack]
     if os.geteuid() != 0:
-        shell = ["unshare", "--user", "--map-root-user", "--map-auto", "--", *shell]
-    _run(shell, work, "file system of the image", progress, deadline)
+        shell = [*AS_ROOT_OF_ITS_OWN, *shell]
+    run_step(shell, work, "file system of the image", progress, deadline)
     for name in ("vmlinuz", "initrd", "xen"):
         shutil.copyfile(work / "out" / name, work / name)
     unpacked = unpack_kernel((work / "vmlinuz").read_bytes())
@@ -309,55 +310,6 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
         (work / name).unlink(missing_ok=True)
     (work / "key").chmod(0o600)
     work.chmod(0o700)
-
-
-def _run(
-    command: list[str],
-    work: Path,
-    what: str,
-    progress: Progress,
-    deadline: Deadline,
-    *,
-    stdout: Path | None = None,
-) -> None:
-    """Run one step of the build, with a progress line now and then."""
-    log = work / "log"
-    started = time.monotonic()
-    # A user's own temporary folder may be closed to the user that a namespace maps.
-    environment = {**os.environ, "PATH": _search_path(), "LC_ALL": "C.UTF-8"}
-    with log.open("wb") as err, (stdout or log).open("ab") as out:
-        child = subprocess.Popen(
-            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err
-        )
-        with child:
-            try:
-                while True:
-                    try:
-                        code = child.wait(timeout=_STEP_SECONDS)
-                        break
-                    except subprocess.TimeoutExpired:
-                        progress(f"building {what}: {time.monotonic() - started:.0f} s")
-                        deadline.check(log=_tail(log))
-            except BaseException:
-                # mmdebstrap removes its temporary root when it is asked to end, not when killed.
-                child.terminate()
-                try:
-                    child.wait(20)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                raise
-    if code != 0:
-        raise InfrastructureError(
-            f"building the {what} failed: {command[0]} returned {code}",
-            tried=shlex.join(command),
-            todo="check the Debian mirror and the free space of disk; the next run starts anew",
-            evidence={command[0]: _tail(log)},
-        )
-
-
-def _tail(path: Path, lines: int = 20) -> str:
-    text = path.read_text(errors="replace") if path.exists() else ""
-    return "\n".join(text.splitlines()[-lines:])
 
 
 def unpack_kernel(image: bytes) -> bytes | None:

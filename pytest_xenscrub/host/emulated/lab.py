@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.host.emulated import bmc
 from pytest_xenscrub.host.emulated.accel import Accel, best_accel, qemu_path
-from pytest_xenscrub.host.emulated.image import Image, Progress, ensure_image
+from pytest_xenscrub.host.emulated.image import Image, ensure_image
 from pytest_xenscrub.host.emulated.lab_disk import ensure_lab_disk
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
@@ -22,6 +22,7 @@ from pytest_xenscrub.host.target import Target
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.emulated.step import Progress
 
 ALIAS = "xenscrub-lab"
 """What the machine is called in its ssh configuration."""

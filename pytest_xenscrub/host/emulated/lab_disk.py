@@ -17,17 +17,15 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.cache_folder import cache_root
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 from pytest_xenscrub.host.emulated.image import (
     DISK_BYTES,
     Image,
-    Progress,
-    _run,
-    _search_path,
     build_once,
-    cache_root,
 )
 from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS
+from pytest_xenscrub.host.emulated.step import Progress, run_step, search_path
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
@@ -77,7 +75,7 @@ def _check_tools() -> None:
     missing = {
         package
         for tool, package in _TOOLS.items()
-        if shutil.which(tool, path=_search_path()) is None
+        if shutil.which(tool, path=search_path()) is None
     }
     if not (MODULES / "boot.img").exists():
         missing.add("grub-pc-bin")
@@ -119,7 +117,7 @@ def _build(image: Image, work: Path, progress: Progress, deadline: Deadline) -> 
     grub = stage / "boot/grub"
     (grub / "grub.cfg").write_text(config)
     command = ["grub-editenv", str(grub / "grubenv"), "create"]
-    _run(command, work, "GRUB environment", progress, deadline)
+    run_step(command, work, "GRUB environment", progress, deadline)
     for path in MODULES.iterdir():
         if path.suffix in (".mod", ".lst"):
             shutil.copy(path, grub / "i386-pc")
@@ -138,7 +136,7 @@ def _build(image: Image, work: Path, progress: Progress, deadline: Deadline) -> 
         "grub-mkimage", "-O", "i386-pc", "-p", "(hd0,msdos1)/boot/grub",
         "-o", str(work / "core.img"), "biosdisk", "part_msdos", "ext2",
     ]  # fmt: skip
-    _run(command, work, "GRUB core image", progress, deadline)
+    run_step(command, work, "GRUB core image", progress, deadline)
     _write_boot_code(disk, (work / "core.img").read_bytes())
     shutil.rmtree(stage)
     for name in ("core.img", "log"):
@@ -211,7 +209,7 @@ def _write_boot_code(disk: Path, core: bytes) -> None:
 
 def _copy_program(name: str, into: Path) -> None:
     """Copy one of this machine's programs with its libraries and their loader."""
-    program = shutil.which(name, path=_search_path()) or name
+    program = shutil.which(name, path=search_path()) or name
     shutil.copy(program, into)
     done = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
     libraries = re.findall(r"(/\S+) \(0x", done.stdout)
@@ -231,7 +229,7 @@ def _debugfs(disk: Path, *arguments: str) -> str:
     done = subprocess.run(
         command,
         cwd=disk.parent,
-        env={**os.environ, "PATH": _search_path(), "LC_ALL": "C", "DEBUGFS_PAGER": "cat"},
+        env={**os.environ, "PATH": search_path(), "LC_ALL": "C", "DEBUGFS_PAGER": "cat"},
         capture_output=True,
         text=True,
         check=False,

@@ -23,6 +23,8 @@ from pytest_xenscrub.host.emulated.ram import Ram
 from pytest_xenscrub.host.emulated.starvation import starved_seconds, stolen_seconds
 from pytest_xenscrub.host.memory import HostMemory, parse_map
 from pytest_xenscrub.host.rundir import RunFolder
+from pytest_xenscrub.system_errors import explained
+from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,7 @@ XEN_OPTIONS = (
 )
 # Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
+_OVERLAY_BYTES = 256 * MIB
 _RAM = "ram"
 """What QEMU calls it."""
 
@@ -62,6 +65,18 @@ class MachineSpec:
     hypervisor: Path | None = None
     xen_cmdline: str = ""
     symbols: Path | None = None
+
+
+def _need_room(folder: Path) -> None:
+    """What dom0 cannot write fails its services, and it is not Xen's fault."""
+    free = shutil.disk_usage(folder).free
+    if free < _OVERLAY_BYTES:
+        raise InfrastructureError(
+            f"{free // MIB} MiB are free for what dom0 writes to its disk,"
+            f" and {_OVERLAY_BYTES // MIB} MiB are needed",
+            tried=str(folder),
+            todo="make room there, or set TMPDIR to another folder",
+        )
 
 
 class Machine:
@@ -94,6 +109,7 @@ class Machine:
         self._qmp: Qmp | None = None
         self.ram: Ram | None = None
         try:
+            _need_room(self.folder)
             self.ram = Ram(spec.memory_bytes)
             if snapshot is not None:
                 self.ram.load(snapshot)
@@ -111,8 +127,11 @@ class Machine:
             self._cpus = [cpu["thread-id"] for cpu in self.qmp("query-cpus-fast")]
             if snapshot is not None:
                 self.ram.populate()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            # A saved machine that cannot be read is for the caller, who boots anew.
+            if isinstance(error, OSError) and snapshot is None:
+                raise explained(error, "the emulated host cannot be started") from None
             raise
 
     def _make_overlay(self, image: Image, snapshot: Path | None) -> None:
@@ -152,7 +171,10 @@ class Machine:
             "-kernel", str(spec.hypervisor or image.hypervisor),
             "-append", f"{XEN_OPTIONS} {spec.xen_cmdline}".strip(),
             "-initrd", f"{kernel} {DOM0_OPTIONS},{initrd}",
-            "-drive", f"file={folder}/disk.qcow2,if=none,id=disk,cache=unsafe",
+            # A full disk here is an error that dom0 sees. By default QEMU would stop the machine
+            # without a word, and that looks as if Xen hung.
+            "-drive", f"file={folder}/disk.qcow2,if=none,id=disk,cache=unsafe,"
+                      "werror=report,rerror=report",
             "-device", "virtio-blk-pci,drive=disk",
             # Port 0: the kernel picks a free one, and no other program can get in between.
             "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",

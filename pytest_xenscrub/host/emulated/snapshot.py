@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.host.emulated.image import Image, cache_root
+from pytest_xenscrub.cache_folder import cache_root
 from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS, MachineSpec
 from pytest_xenscrub.host.emulated.numa import numa_options
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_xenscrub.host.emulated.accel import Accel
+    from pytest_xenscrub.host.emulated.image import Image
 
 KEEP = 6
 _FORMAT = 2

@@ -11,9 +11,9 @@ import signal
 import time
 import urllib.parse
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pytest_xenscrub.dom0.program import source
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host.rundir import RunFolder
 
@@ -72,7 +72,7 @@ class Transport:
         self._told = folder / "relay.log"
         self._pid = folder / "ssh.pid"
         self._told.touch()
-        relay = (files(__package__) / "relay.py").read_text()
+        relay = source("libvirt_relay").decode()
         ssh = shlex.join(host.ssh_command(["python3", "-u", "-c", relay, tag]))
         program = folder / "ssh"
         program.write_text(

@@ -11,9 +11,11 @@ from pytest_xenscrub.errors import ConfigurationError
 if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import DomainConfig
 
+_OS_TYPES = {"pv": "linux", "pvh": "xenpvh"}
+
 
 def domain_xml(config: DomainConfig, kernel: str) -> str:
-    """A PV domain with a kernel, a console, and nothing else.
+    """A domain with a kernel, a console, and nothing else.
 
     Args:
         config: what is wanted.
@@ -38,7 +40,7 @@ def domain_xml(config: DomainConfig, kernel: str) -> str:
     add(domain, "memory", str(config.memory_bytes), unit="bytes")
     add(domain, "vcpu", str(config.vcpus))
     boot = ElementTree.SubElement(domain, "os")
-    add(boot, "type", "linux", arch="x86_64", machine="xenpv")
+    add(boot, "type", _OS_TYPES[config.type], arch="x86_64", machine=f"xen{config.type}")
     add(boot, "kernel", kernel)
     add(boot, "cmdline", config.command_line)
     add(domain, "on_poweroff", "destroy")

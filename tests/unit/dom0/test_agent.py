@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_xenscrub.dom0.agent import PARTS, Agent
+from pytest_xenscrub.dom0.sent.agent import PARTS, Agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,7 +197,7 @@ def gone(pid: int, seconds: float = 5.0) -> bool:
 
 @pytest.mark.parametrize("module", ["agent", *PARTS])
 def test_it_is_plain_python_3_7(module: str) -> None:
-    text = (files("pytest_xenscrub.dom0") / f"{module}.py").read_text()
+    text = (files("pytest_xenscrub.dom0.sent") / f"{module}.py").read_text()
     nodes = list(ast.walk(ast.parse(text, feature_version=(3, 7))))
     generics = [node.value.id for node in nodes if isinstance(node, ast.Subscript)
                 and isinstance(node.value, ast.Name)]  # fmt: skip

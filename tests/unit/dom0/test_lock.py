@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pytest_xenscrub.dom0 import lock as lock_module
-from pytest_xenscrub.dom0 import locker
 from pytest_xenscrub.dom0.lock import Holder, HostLock
+from pytest_xenscrub.dom0.sent import locker
 from pytest_xenscrub.errors import HostLockedError, InfrastructureError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pytest_xenscrub.dom0.operations import Operations
 from pytest_xenscrub.dom0.patience import what_stands_still
-from pytest_xenscrub.dom0.progress import MOVED_BYTES, Clock, Stillness, io_bytes
+from pytest_xenscrub.dom0.sent.operations import Operations
+from pytest_xenscrub.dom0.sent.progress import MOVED_BYTES, Clock, Stillness, io_bytes
 
 GIB = 1 << 30
 TIB = 1 << 40
@@ -82,8 +82,8 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host()
-    monkeypatch.setattr("pytest_xenscrub.dom0.progress.time.monotonic", lambda: host.now)
-    monkeypatch.setattr("pytest_xenscrub.dom0.operations.time.sleep", host.sleep)
+    monkeypatch.setattr("pytest_xenscrub.dom0.sent.progress.time.monotonic", lambda: host.now)
+    monkeypatch.setattr("pytest_xenscrub.dom0.sent.operations.time.sleep", host.sleep)
     return host
 
 
@@ -174,7 +174,7 @@ def test_while_somebody_else_judges_a_domain_that_lives_does_not_hang(host: Host
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> tuple[Stillness, list[float]]:
     now = [0.0]
-    monkeypatch.setattr("pytest_xenscrub.dom0.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pytest_xenscrub.dom0.sent.progress.time.monotonic", lambda: now[0])
     return Stillness(Clock()), now
 
 

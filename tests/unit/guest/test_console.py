@@ -52,7 +52,7 @@ def lines(*texts: str) -> bytes:
 
 
 def hello(pages: int) -> str:
-    return f"hello protocol=2 pages={pages} vcpus=1 run=1 guest=1 clean=0"
+    return f"hello protocol=3 type=pv pages={pages} vcpus=1 run=1 guest=1 clean=0"
 
 
 def peak_memory() -> int:
@@ -80,7 +80,7 @@ def scanned(clean: int, residue: int = 0, unjudged: int = 0, pages: int = 10) ->
 def test_a_guest_from_hello_to_crash() -> None:
     events = events_of("life")
 
-    assert events[0] == Hello(2, 16384, 2, run=0x12AB34, guest=7, clean=0)
+    assert events[0] == Hello(3, "pv", 16384, 2, run=0x12AB34, guest=7, clean=0)
     assert [type(event) for event in events if not isinstance(event, Ranges)] == [
         Hello,
         Scanned,
@@ -157,7 +157,7 @@ def test_other_bytes_are_hashed_and_not_shown() -> None:
         assert page.hash is not None
         assert page.data == b""
         assert page.at is None
-    assert events[0] == Hello(2, 262144, 2, run=0x12AB34, guest=9, clean=0xC2)
+    assert events[0] == Hello(3, "pv", 262144, 2, run=0x12AB34, guest=9, clean=0xC2)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -319,8 +319,8 @@ def test_what_is_taken_back_is_owned_again() -> None:
 
 
 def test_another_protocol() -> None:
-    with pytest.raises(GuestProtocolError, match="protocol 3, and this reads 2"):
-        LineDecoder().feed(lines(hello(10).replace("protocol=2", "protocol=3")))
+    with pytest.raises(GuestProtocolError, match="protocol 4, and this reads 3"):
+        LineDecoder().feed(lines(hello(10).replace("protocol=3", "protocol=4")))
 
 
 def test_frames_without_hello() -> None:

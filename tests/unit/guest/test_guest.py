@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONSOLES = Path(__file__).parent / "consoles"
-HELLO = "hello protocol=2 pages=10 vcpus=1 run=1 guest=1 clean=0"
+HELLO = "hello protocol=3 type=pv pages=10 vcpus=1 run=1 guest=1 clean=0"
 
 
 def recorded(name: str) -> bytes:

@@ -16,6 +16,7 @@ from pytest_xenscrub.errors import (
     MissingToolError,
 )
 from pytest_xenscrub.host.emulated import image as module
+from pytest_xenscrub.host.emulated import step
 from pytest_xenscrub.host.emulated.image import ensure_image, recipe_hash, unpack_kernel
 
 if TYPE_CHECKING:
@@ -98,6 +99,44 @@ def test_a_failed_build_shows_why_and_leaves_nothing(machine: Machine) -> None:
     assert machine.left() == []
 
 
+@pytest.mark.parametrize(
+    ("words", "todo"),
+    [
+        ("E: unshare() failed: Operation not permitted", "--cap-add=SYS_ADMIN"),
+        ("E: mount failed, use --skip=check/canmount", "--cap-add=SYS_ADMIN"),
+        ("tar: ./x: Cannot write: No space left on device", "make room"),
+        ("E: Temporary failure resolving 'deb.debian.org'", "check the Debian mirror"),
+        ("nothing that is known", "the next run starts anew"),
+    ],
+)
+def test_a_failed_build_says_what_to_do(machine: Machine, words: str, todo: str) -> None:
+    machine.tool("mmdebstrap", f'echo "{words}" >&2; exit 1')
+    with pytest.raises(InfrastructureError) as caught:
+        build()
+    assert todo in caught.value.todo
+    assert words in str(caught.value)
+
+
+def test_a_build_needs_room_on_the_caches_disk(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BUILD_BYTES", 1 << 60)
+    with pytest.raises(InfrastructureError, match=r"bookworm dom0 needs .* are free"):
+        build()
+    assert not machine.count.exists()
+
+
+def test_a_user_without_namespaces_is_told_before_the_build(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    machine.tool("unshare", "echo 'unshare: unshare failed: No space left on device' >&2; exit 1")
+    with pytest.raises(InfrastructureError, match="no user namespace") as caught:
+        build()
+    assert "unshare failed" in str(caught.value)
+    assert not machine.count.exists()
+
+
 def test_what_a_killed_build_left_is_removed(machine: Machine) -> None:
     left = machine.cache / "image" / f"bookworm-{recipe_hash('bookworm')}.tmp-dead"
     left.mkdir(parents=True)
@@ -108,7 +147,7 @@ def test_what_a_killed_build_left_is_removed(machine: Machine) -> None:
 def test_a_build_that_takes_too_long_is_ended(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_STEP_SECONDS", 0.1)
+    monkeypatch.setattr(step, "_STEP_SECONDS", 0.1)
     machine.tool("mmdebstrap", "exec sleep 60")
     lines: list[str] = []
     with pytest.raises(DeadlineExceededError):
@@ -121,7 +160,7 @@ def test_all_missing_tools_are_named_with_their_packages(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (machine.bin / "mmdebstrap").unlink()
-    monkeypatch.setattr(module, "_search_path", lambda: str(machine.bin))
+    monkeypatch.setattr(module, "search_path", lambda: str(machine.bin))
     with pytest.raises(MissingToolError, match="mmdebstrap") as caught:
         build()
     # There is no ssh-keygen on this machine either.

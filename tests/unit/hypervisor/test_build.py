@@ -9,7 +9,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
-from pytest_xenscrub.hypervisor.build import Builder, compiler_errors
+from pytest_xenscrub.hypervisor.build import Builder
 from pytest_xenscrub.hypervisor.elf import build_id
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import AS_IS, STOCK, Variant, load_variant
@@ -221,12 +221,27 @@ def test_built_in_variant_on_a_tree_it_does_not_fit(
         builder(tree, cache).build(load_variant("sync"), deadline=deadline)
 
 
-def test_compiler_errors_start_at_the_first() -> None:
-    output = "CC a.o\na.c:1: error: first\nmore\nmake: *** [a.o] Error 1\n"
-    assert compiler_errors(output).startswith("a.c:1: error: first")
-    assert compiler_errors("just\nlines") == "just\nlines"
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [("xen/include/xen/mm.h", True), ("Config.mk", True), ("xen/common/page_alloc.c", False)],
+)
+def test_all_is_compiled_anew_where_more_than_one_object_depends(
+    tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline, name: str, *, cleaned: bool
+) -> None:
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    (tree / name).write_text("a\n")
+    file = tmp_path / "mine.patch"
+    file.write_text(f"--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-a\n+b\n")
+    artefact = builder(tree, cache).build(load_variant(str(file)), deadline=deadline)
+    assert artefact.touched == (name,)
+    assert (" clean" in artefact.log.read_text()) is cleaned
 
 
-def test_error_of_a_script_that_the_build_runs_is_shown() -> None:
-    output = "GEN x\nSyntaxError: Missing parentheses\nmake: *** [x] Error 1\n"
-    assert compiler_errors(output).startswith("SyntaxError: Missing parentheses")
+def test_machine_that_ran_out_of_something_is_not_the_patch(
+    tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
+) -> None:
+    makefile = tree / "xen/Makefile"
+    said = "gcc: fatal error: Killed signal terminated program cc1"
+    makefile.write_text(makefile.read_text().replace("error: expected ';'", said))
+    with pytest.raises(InfrastructureError, match="this machine could not build Xen"):
+        builder(tree, cache).build(patched(tmp_path, "SYNTAX"), deadline=deadline)

@@ -50,10 +50,10 @@ def test_as_is_builds_nothing() -> None:
 
 
 def test_two_variants_of_one_name_are_refused(tmp_path: Path) -> None:
-    patch = tmp_path / "sync.cocci"
+    patch = tmp_path / "mine.cocci"
     patch.write_text("@@\n@@\n-a();\n")
-    with pytest.raises(ConfigurationError, match="two variants of the name 'sync'"):
-        xens("sync", str(patch))
+    with pytest.raises(ConfigurationError, match="two variants of the name 'mine'"):
+        xens(str(patch), str(patch))
 
 
 def test_kconfig_for_a_xen_that_is_not_built_is_refused() -> None:

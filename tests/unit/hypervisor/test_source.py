@@ -49,6 +49,16 @@ def test_folder_is_copied_without_leftovers(tree: Path, cache: Cache, deadline: 
     assert (again.path, again.digest) == (first.path, first.digest)
 
 
+def test_what_is_odd_in_a_folder_is_told(tree: Path, cache: Cache, deadline: Deadline) -> None:
+    assert not resolve_source(str(tree), cache=cache, deadline=deadline).notes
+    (tree / "xen/.config").write_text("CONFIG_DEBUG=y\n")
+    (tree / "xen/common/page_alloc.c.rej").write_text("@@\n")
+    for _ in range(2):  # copied, and from the cache
+        config, rejects = resolve_source(str(tree), cache=cache, deadline=deadline).notes
+        assert "xen/.config is not used" in config
+        assert "lie in it: xen/common/page_alloc.c.rej" in rejects
+
+
 def test_changed_folder_is_another_tree(tree: Path, cache: Cache, deadline: Deadline) -> None:
     first = resolve_source(str(tree), cache=cache, deadline=deadline)
     (tree / "xen/common/page_alloc.c").write_text("changed\n")

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pytest_xenscrub.boot import tools_dom0
+from pytest_xenscrub.boot.tools_dom0 import HostWithTools, activate, install, remove
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.hypervisor import tools as module
-from pytest_xenscrub.hypervisor import tools_dom0, tools_needs
+from pytest_xenscrub.hypervisor import tools_needs
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.tools import ToolsArtefact, ToolsBuilder, touches_tools
-from pytest_xenscrub.hypervisor.tools_dom0 import HostWithTools, activate, install, remove
 from pytest_xenscrub.hypervisor.variant import Variant, load_variant
 
 if TYPE_CHECKING:
@@ -201,17 +202,20 @@ def test_variant_that_breaks_the_tools_is_the_users(
     ("path", "own"),
     [
         ("xen/include/public/sysctl.h", True),
+        ("xen/common/libelf/libelf-tools.c", True),
         ("tools/libs/light/libxl.c", True),
         ("xen/include/xen/mm.h", False),
         ("docs/tools/x", False),
     ],
 )
 def test_which_variants_touch_the_tools(tmp_path: Path, path: str, *, own: bool) -> None:
-    assert touches_tools(patch_of(tmp_path, path, "a", "b")) is own
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).touch()
+    assert touches_tools(patch_of(tmp_path, path, "a", "b"), tmp_path) is own
 
 
 def test_semantic_patches_do_not_touch_the_tools() -> None:
-    assert not touches_tools(load_variant("tasklet"))
+    assert not touches_tools(load_variant("tasklet"), Path())
 
 
 def test_all_missing_packages_are_in_one_line(

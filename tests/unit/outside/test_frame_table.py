@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pyroaring import BitMap64
 
+from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.outside.frame_table import FrameTable
 from pytest_xenscrub.outside.ram import RamView
 from pytest_xenscrub.units import GIB, PAGE
@@ -55,3 +56,65 @@ def test_a_table_that_does_not_know_a_guests_frames_says_nothing(
     frames.prove(proof(*known))
     assert not frames.proven
     assert frames.xen_heap(BitMap64([2])) == BitMap64()
+
+
+DOMAIN, OTHER = 2, 3
+"""Frames of the two domains' own structures."""
+
+
+def domains(ram: FakeHostRam, owners: dict[int, int], gfns: dict[int, int]) -> FrameTable:
+    """Frames with an owner, and M2P: domain 7 and domain 8."""
+    ram.write(DOMAIN, struct.pack("<H", 7), 0)
+    ram.write(OTHER, struct.pack("<H", 8), 0)
+    for mfn, owner in owners.items():
+        ram.write(TABLE_MFN, struct.pack("<QQI", GUESTS, 0, owner), mfn * 32 + 8)
+    for mfn, gfn in gfns.items():
+        ram.write(TABLE_MFN + 1, struct.pack("<Q", gfn), mfn * 8)
+    where = {0xFFFF_82E0_0000_0000: TABLE_MFN, 0xFFFF_8000_0000_0000: TABLE_MFN + 1}
+
+    def translate(address: int) -> int | None:
+        return where[address] * PAGE if address in where else None
+
+    return FrameTable(RamView(ram.memory), translate)
+
+
+def test_a_domains_pages_are_found_by_owner_and_m2p(ram: FakeHostRam) -> None:
+    nowhere = (1 << 64) - 1
+    frames = domains(
+        ram, {1: DOMAIN, 4: OTHER, 5: DOMAIN, 6: DOMAIN}, {1: 9, 4: 0, 5: 2, 6: nowhere}
+    )
+    gfns, mfns = frames.frames_of(7)
+    assert (gfns.tolist(), mfns.tolist()) == ([2, 9], [5, 1])
+
+
+def test_what_xen_has_for_itself_is_no_page_of_a_domain(ram: FakeHostRam) -> None:
+    frames = domains(ram, {1: DOMAIN, 4: DOMAIN}, {1: 9, 4: 8})
+    ram.write(TABLE_MFN, struct.pack("<Q", SHARED), 1 * 32 + 8)
+    assert frames.frames_of(7)[1].tolist() == [4]
+
+
+def test_a_domain_that_is_not_there(ram: FakeHostRam) -> None:
+    frames = domains(ram, {1: DOMAIN}, {1: 9})
+    with pytest.raises(InfrastructureError, match="no frame of domain 9"):
+        frames.frames_of(9)
+
+
+def test_two_frames_for_one_page(ram: FakeHostRam) -> None:
+    frames = domains(ram, {1: DOMAIN, 4: DOMAIN}, {1: 9, 4: 9})
+    with pytest.raises(InfrastructureError, match="two frames for one page"):
+        frames.frames_of(7)
+
+
+def test_once_located_the_table_is_not_asked_for_again(ram: FakeHostRam) -> None:
+    asked: list[int] = []
+
+    def translate(address: int) -> int | None:
+        asked.append(address)
+        return TABLE_MFN * PAGE
+
+    frames = FrameTable(RamView(ram.memory), translate)
+    frames.locate()
+    before = len(asked)
+    frames.prove(proof(1))
+    assert before
+    assert len(asked) == before

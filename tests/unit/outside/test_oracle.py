@@ -110,10 +110,10 @@ def test_random_data_is_nobodys(ram: FakeHostRam, oracle: Oracle) -> None:
 
 def test_a_filler_whose_frames_hold_its_pattern_is_proven(ram: FakeHostRam, oracle: Oracle) -> None:
     pages = ram.fill([ABOVE + 3, 1, 2])
-    oracle.prove("victim-1", pages, RUN, GUEST, 3)
+    oracle.prove("victim-1", *pages.arrays(), run=RUN, guest=GUEST, filled=3)
     ram.write(1, b"x", 100)
     with pytest.raises(DisagreementError, match=r"filled 3 pages, .* 2 of its frames"):
-        oracle.prove("victim-1", pages, RUN, GUEST, 3)
+        oracle.prove("victim-1", *pages.arrays(), run=RUN, guest=GUEST, filled=3)
 
 
 def test_a_page_that_is_somewhere_else_is_not_proven(ram: FakeHostRam, oracle: Oracle) -> None:
@@ -122,7 +122,7 @@ def test_a_page_that_is_somewhere_else_is_not_proven(ram: FakeHostRam, oracle: O
     ram.write(1, page(1, 2))
     ram.write(2, page(0, 1))
     with pytest.raises(DisagreementError, match=r"0 of its frames"):
-        oracle.prove("victim-1", pages, RUN, GUEST, 2)
+        oracle.prove("victim-1", *pages.arrays(), run=RUN, guest=GUEST, filled=2)
 
 
 @pytest.mark.parametrize("shift", [0, 1, 2, 3, 4, 7])

@@ -63,6 +63,19 @@ def test_columns_that_nothing_was_measured_for_are_left_out(a_row: MakeRow) -> N
     assert list(line) == ["test", "toolstack", "variant", "Xen", "MiB", "destroy", "verdict"]
 
 
+def test_the_type_of_guest_is_a_column_where_there_are_several(a_row: MakeRow) -> None:
+    rows = [a_row(2.0), a_row(2.0, guest_type="pvh", test="a.py::test_x[pvh]")]
+    assert [line["guest"] for line in cells(render(rows))] == ["pv", "pvh"]
+    assert [line["test"] for line in cells(render(rows))][1] == "x"
+    (line,) = cells(render(rows[1:]))
+    assert "guest" not in line
+
+
+def test_other_tables_say_the_type_with_the_name(a_row: MakeRow) -> None:
+    assert table.typed_name(a_row(test="a.py::test_x[pvh]", guest_type="pvh")) == "x (pvh)"
+    assert table.typed_name(a_row(test="a.py::test_x[pv]")) == "x"
+
+
 def test_repeats_are_one_line(a_row: MakeRow) -> None:
     name = "tests/test_x.py::test_destroyed_guest[stock-repeat{}]"
     rows = [a_row(float(n), test=name.format(n)) for n in (1, 2, 6)]
@@ -84,6 +97,7 @@ def test_a_few_pages_more_are_the_same_size(a_row: MakeRow) -> None:
         {"test": "tests/test_x.py::test_destroyed_guest[huge]"},
         {"host": "lab7"},
         {"toolstack": "libvirt"},
+        {"guest_type": "pvh"},
         {"variant": "tasklet"},
         {"xen": "4.18.0"},
         {"debug": True},

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.errors import CommandError, DisagreementError, GuestFailedError
+from pytest_xenscrub.errors import (
+    CommandError,
+    DisagreementError,
+    GuestFailedError,
+    NotApplicableError,
+    UndecidedError,
+)
 from pytest_xenscrub.guest.events import DirtyPage, Scanned
 from pytest_xenscrub.scrub.crosscheck import Compared
 from pytest_xenscrub.scrub.probe import Probe
@@ -33,6 +40,9 @@ class FakeGuest:
     ) -> None:
         dirty = BitMap64(residue)
         self.sets = {"clean": BitMap64(clean), "residue": dirty, "pattern": dirty}
+        self.knows_frames = True
+        self.name = "probe-2"
+        self.config = SimpleNamespace(type="pvh")
         self.given_back_before = BitMap64(given_back)
         pages = len(clean) + len(residue) + unjudged
         self.scanned = Scanned(
@@ -64,6 +74,7 @@ class FakeFactory:
     """
 
     run = 0x12AB34
+    knows_frames = True
 
     def __init__(self, *guests: FakeGuest, sizes: list[int] | None = None) -> None:
         self.names = {1: "victim-1"}
@@ -71,10 +82,12 @@ class FakeFactory:
         self.guests = list(guests)
         self.created: list[tuple[str, int, str]] = []
 
-    def most_bytes(self) -> int:
+    def most_bytes(self, *, guest_type: str) -> int:
         return self.sizes.pop(0) if self.sizes else 0
 
-    def create(self, role: str, memory_bytes: int, actions: str, node: int | None) -> FakeGuest:
+    def create(
+        self, role: str, memory_bytes: int, actions: str, node: int | None, guest_type: str
+    ) -> FakeGuest:
         assert node is None
         self.created.append((role, memory_bytes, actions))
         return self.guests[len(self.created) - 1]
@@ -156,6 +169,27 @@ def test_a_verdict_is_told_before_anything_else_can_fail() -> None:
     with pytest.raises(CommandError):
         probe_of(factory, judged=told.append).read(VICTIM)
     assert [verdict.state for verdict in told] == ["clean"]
+
+
+def test_where_the_victims_frames_are_unknown_nothing_is_clean() -> None:
+    factory = FakeFactory(*(FakeGuest(range(2000)) for _ in range(3)))
+    factory.knows_frames = False
+    with pytest.raises(UndecidedError, match="which frames the victim had is not known"):
+        probe_of(factory).read(BitMap64())
+
+
+def test_a_pattern_is_residue_whoever_knows_the_victims_frames() -> None:
+    factory = FakeFactory(FakeGuest(range(2000), range(2000, 2004)))
+    factory.knows_frames = False
+    assert probe_of(factory).read(BitMap64()).has_residue
+
+
+def test_a_guest_that_does_not_know_its_frames_is_no_probe() -> None:
+    reader = FakeGuest(range(2000))
+    reader.knows_frames = False
+    fake: Any = reader
+    with pytest.raises(NotApplicableError, match="cannot be a probe"):
+        probe_of(FakeFactory()).verdict(VICTIM, [fake])
 
 
 def test_a_probe_that_fails_is_no_verdict() -> None:

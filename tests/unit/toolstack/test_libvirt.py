@@ -163,6 +163,10 @@ def test_xml_of_a_domain() -> None:
     assert memory.attrib == {"unit": "bytes"}
     assert kind is not None
     assert (kind.text, kind.attrib) == ("linux", {"arch": "x86_64", "machine": "xenpv"})
+    pvh = dataclasses.replace(CONFIG, type="pvh")
+    kind = ElementTree.fromstring(domain_xml(pvh, "/k")).find("os/type")  # noqa: S314
+    assert kind is not None
+    assert (kind.text, kind.attrib) == ("xenpvh", {"arch": "x86_64", "machine": "xenpvh"})
     assert domain.findtext("os/kernel") == "/run/x/kernel.elf"
     assert domain.findtext("os/cmdline") == CONFIG.command_line
     assert console is not None

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""A machine's GRUB as its dom0 sees it: the files it reads, and what it is to boot once."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.boot.grub_config import XenEntry, running_entry, xen_entries
+from pytest_xenscrub.boot.reboot import WITH_PATH
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.protocol import Host
+
+_FOLDERS = "for d in /boot/grub /boot/grub2; do [ -f $d/grub.cfg ] && echo $d && exit; done; :"
+_READ = 'if [ -e "$1" ]; then echo yes; cat "$1"; else echo no; fi'
+# Owner and mode stay, and nobody ever sees half a file.
+_WRITE = (
+    'new=$1.xenscrub; if [ -e "$1" ]; then cp -p "$1" "$new"; fi && '
+    'cat > "$new" && mv -f "$new" "$1" || { rm -f "$new"; exit 1; }'
+)
+_EDITENV = 'for t in grub-editenv grub2-editenv; do command -v $t > /dev/null && exec $t "$@"; done'
+_SET = (
+    'for t in grub-reboot grub2-reboot; do command -v $t > /dev/null && exec $t "$2"; done; '
+    "for t in grub-editenv grub2-editenv; do "
+    'command -v $t > /dev/null && exec $t "$1" set "next_entry=$2"; done; exit 127'
+)
+_RUNNING = "uname -r; cat /proc/cmdline; xl info 2> /dev/null | sed -n 's/^xen_commandline *: *//p'"
+# GRUB cannot write to these, so it could not clear an entry that it was to boot once.
+_NOT_WRITTEN = {"btrfs", "zfs", "squashfs", "overlay", "tmpfs", "nfs", "nfs4"}
+_NOT_WRITTEN_DEVICES = re.compile(r"/dev/(mapper/|dm-|md)")
+
+
+class Grub:
+    """The GRUB of a machine.
+
+    Args:
+        host: the machine, whose dom0 is reached as root.
+        deadline: of all that is done with it.
+
+    Attributes:
+        config: path of its configuration, which is never written.
+        custom: path of the file for entries of one's own; there need not be one.
+        environment: path of its variables.
+
+    Raises:
+        ConfigurationError: it does not boot the machine.
+    """
+
+    def __init__(self, host: Host, deadline: Deadline) -> None:
+        self._host = host
+        self._deadline = deadline
+        folder = self._sh(_FOLDERS).strip()
+        if not folder:
+            raise ConfigurationError(
+                f"{host.name} has no GRUB configuration",
+                tried="/boot/grub/grub.cfg, /boot/grub2/grub.cfg",
+                todo="a hypervisor can only be booted once where GRUB boots the machine",
+            )
+        self.config = f"{folder}/grub.cfg"
+        self.custom = f"{folder}/custom.cfg"
+        self.environment = f"{folder}/grubenv"
+
+    def _sh(self, script: str, *arguments: str, stdin: bytes | None = None) -> str:
+        """Run a shell script in dom0, with the folders of an administrator's programs."""
+        argv = ["sh", "-c", WITH_PATH + script, "sh", *arguments]
+        return self._host.run(argv, deadline=self._deadline, stdin=stdin).stdout
+
+    @cached_property
+    def text(self) -> str:
+        """Its configuration; empty where it cannot be found."""
+        return self.read(self.config) or ""
+
+    # -- files --------------------------------------------------------------------------------
+
+    def read(self, path: str) -> str | None:
+        """Text of a file; None where there is none."""
+        exists, _, text = self._sh(_READ, path).partition("\n")
+        return text if exists == "yes" else None
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, all of it or none."""
+        self._sh(_WRITE, path, stdin=text.encode())
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        self._sh('rm -f "$1"', path)
+
+    def sync(self) -> None:
+        """Have the machine's disks hold what was written."""
+        self._sh("sync")
+
+    # -- what it boots ------------------------------------------------------------------------
+
+    def running_entry(self) -> XenEntry:
+        """The entry that the machine was booted with.
+
+        Raises:
+            InfrastructureError: there is none of the kernel that runs.
+        """
+        release, dom0_options, *xen = self._sh(_RUNNING).splitlines()
+        return running_entry(
+            xen_entries(self.text),
+            release=release.strip(),
+            dom0_options=dom0_options,
+            xen_options=" ".join(xen),
+        )
+
+    def folder_of(self, entry: XenEntry) -> str:
+        """The folder, as dom0 names it, of the hypervisor that `entry` boots.
+
+        Raises:
+            InfrastructureError: it is not there.
+        """
+        name = entry.files_path.rpartition("/")[2]
+        for folder in _folders_of(entry):
+            exists = self._sh('[ -e "$1" ] && echo yes || :', f"{folder}/{name}").strip()
+            if exists == "yes":
+                return folder
+        raise InfrastructureError(
+            f"{self._host.name}: the folder of the machine's own hypervisor was not found",
+            tried=", ".join(_folders_of(entry)),
+            todo="mount the boot partition at /boot",
+        )
+
+    def folders(self) -> list[str]:
+        """Folders, as dom0 names them, in which a hypervisor may be."""
+        entries = xen_entries(self.text)
+        return sorted({folder for entry in entries for folder in _folders_of(entry)})
+
+    # -- what it boots once -------------------------------------------------------------------
+
+    def variables(self) -> dict[str, str]:
+        """GRUB's environment."""
+        listing = self._sh(
+            f"{_EDITENV}; echo 'install grub-common: no grub-editenv' >&2; exit 127",
+            self.environment,
+            "list",
+        )
+        pairs = (line.partition("=") for line in listing.splitlines())
+        return {name: value for name, sign, value in pairs if sign}
+
+    def check_free(self, identifier: str) -> dict[str, str]:
+        """See that GRUB can boot an entry once and no more, and that nobody else's is set.
+
+        Returns:
+            GRUB's environment.
+
+        Raises:
+            ConfigurationError: GRUB cannot write to its environment, or another's entry is set.
+        """
+        if self.read(self.environment) is None:
+            raise ConfigurationError(
+                f"{self._host.name} has no GRUB environment, where a one-shot entry is noted",
+                tried=self.environment,
+                todo=f"grub-editenv {self.environment} create",
+            )
+        place = self._sh('df -PT "$1" | tail -n 1', self.environment).split()
+        device, kind = (*place, "", "")[:2]
+        if kind in _NOT_WRITTEN or _NOT_WRITTEN_DEVICES.match(device):
+            raise ConfigurationError(
+                f"GRUB cannot write to {self.environment} ({kind} on {device}), so an entry that "
+                "is to boot once would boot for ever",
+                todo="put /boot on a plain partition with ext4",
+            )
+        variables = self.variables()
+        if variables.get("next_entry") not in (None, "", identifier):
+            raise ConfigurationError(
+                f"{self._host.name} is to boot {variables['next_entry']!r} once: not our doing",
+                todo="reboot the machine, or, if nobody needs it, "
+                f"grub-editenv {self.environment} unset next_entry",
+            )
+        return variables
+
+    def arm(self, identifier: str) -> None:
+        """Have it boot an entry once, and see that it is set.
+
+        Raises:
+            InfrastructureError: it is not.
+        """
+        self._sh(_SET, self.environment, identifier)
+        found = self.variables().get("next_entry")
+        if found != identifier:
+            raise InfrastructureError(
+                f"{self._host.name}: the one-shot entry was set, but is {found!r}",
+                tried=f"next_entry={identifier} in {self.environment}",
+            )
+
+    def disarm(self, identifier: str, *, had_variable: bool | None) -> None:
+        """Clear the one-shot entry if it is that one, and leave the variable as it was found.
+
+        Args:
+            identifier: the entry's.
+            had_variable: whether the variable was there, empty, before; None if nobody knows.
+        """
+        if self.read(self.environment) is None:
+            return
+        value = self.variables().get("next_entry")
+        if value == identifier and had_variable:
+            change = ("set", "next_entry=")
+        elif value == identifier or (value == "" and had_variable is False):
+            change = ("unset", "next_entry")
+        else:
+            return
+        self._sh(_EDITENV, self.environment, *change)
+
+
+def _folders_of(entry: XenEntry) -> list[str]:
+    """Where dom0 may see the folder that GRUB names: on the root file system, or its own."""
+    folder = entry.files_path.rpartition("/")[0]
+    return [folder] if folder.startswith("/boot") else [f"/boot{folder}", folder or "/"]

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What dead runs of ours left on a machine, removed; and guests of others, which are not.
+
+Whoever holds the machine's lock is the only run there is: what bears another run's tag is dead.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.boot.grub import BootEntry
+from pytest_xenscrub.boot.recovery import destroy_guests, wait_for_xenstore
+from pytest_xenscrub.errors import HostBusyError
+from pytest_xenscrub.identity import is_guest
+from pytest_xenscrub.toolstack.xl import parse_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.protocol import Host
+
+_TAG = re.compile(r"\bxenscrub-[0-9a-f]{6}\b")
+_ALL = "xenscrub-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
+_BOOT = r"""
+sed -n 's/^### BEGIN pytest-xenscrub \(\S*\) .*/\1/p' /boot/grub*/custom.cfg 2> /dev/null
+for f in /boot/pytest-xenscrub-*.gz /pytest-xenscrub-*.gz; do [ -e "$f" ] && echo "$f"; done; :
+"""
+# Tools bear no tag, since runs share them: but there is no other run.
+_FILES = f"""
+for f in /run/{_ALL} /var/log/xen/xl-{_ALL}-* /var/log/libvirt/libxl/{_ALL}-* \
+    /opt/xenscrub-tools-*; do
+    [ -e "$f" ] && echo "$f" && rm -rf "$f"
+done; :
+"""
+
+
+def sweep(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
+    """Remove what dead runs left, a line for each: boot entries first, as they need a reboot.
+
+    To be called with the machine's lock, before anything of this run's is there.
+
+    Raises:
+        InfrastructureError: it cannot be removed, or the machine does not boot its own Xen.
+        DeadlineExceededError: the machine did not come back from its reboot.
+    """
+    listed = host.run(["sh", "-c", _BOOT], deadline=deadline).stdout
+    for tag in sorted(set(_TAG.findall(listed))):
+        say(f"{host.name}: removing the boot entry of a dead run, {tag}; its own Xen is to run")
+        BootEntry(host, tag).remove(deadline)
+    if listed:
+        wait_for_xenstore(host)
+    for name in destroy_guests(
+        host, lambda uuid, name: is_guest(uuid) or bool(_TAG.match(name)), deadline
+    ):
+        say(f"{host.name}: destroyed a guest of a dead run, {name}")
+    for path in host.run(["sh", "-c", _FILES], deadline=deadline).stdout.splitlines():
+        say(f"{host.name}: removed what a dead run left, {path}")
+
+
+def refuse_busy(host: Host, deadline: Deadline) -> None:
+    """See that no guests run that are not ours.
+
+    Raises:
+        HostBusyError: some do; names them.
+    """
+    others = [name for name in _guests(host, deadline) if not _TAG.match(name)]
+    if others:
+        raise HostBusyError(
+            f"{host.name} runs guests that are not ours: {', '.join(others)}",
+            todo="name another host; or, if tests may take their host's free memory and CPUs,"
+            " --xen-allow-busy",
+        )
+
+
+def _guests(host: Host, deadline: Deadline) -> list[str]:
+    """Every guest's name; not of those that are as good as gone."""
+    listed = parse_list(host.run(["xl", "list"], deadline=deadline).stdout)
+    return [each.name for each in listed if each.domid and "d" not in each.state]

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""The agent: runs in dom0 under its own Python, answers one JSON line per request.
+
+It is sent over the SSH connection, with its parts, and lives as long as that does; nothing is
+installed in dom0.
+Times are dom0's monotonic clock in seconds, so that no network latency is in any of them.
+
+Request:  {"id": 7, "op": "run", ...}
+Answer:   {"id": 7, "ok": {...}}  or  {"id": 7, "error": "..."}
+Before:   {"id": 7, "begun": true}, from what watches: what is to be watched may happen now
+Unasked:  {"beat": monotonic seconds, "late": seconds that dom0 overslept}
+
+Plain Python 3.6, because dom0 may be older than the machine that runs the tests: no `X | Y`,
+`list[int]` or `:=` here.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import IO, Any, Dict
+
+from pytest_xenscrub.dom0.sent.bindings import load_bindings
+from pytest_xenscrub.dom0.sent.operations import Operations
+
+PARTS = ("bindings", "commands", "progress", "reclaim_watch", "operations")
+"""The other modules that it is made of, each after those that it imports."""
+
+Facts = Dict[str, Any]
+
+BEAT_SECONDS = 0.25
+
+
+class Agent:
+    """Requests in on stdin, answers out on stdout; each request has a thread of its own."""
+
+    def __init__(self, xc: Any, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        self.operations = Operations(xc)
+        self.stdin = stdin
+        self.stdout = stdout
+        self.write_lock = threading.Lock()
+
+    def say(self, message: Facts) -> None:
+        """One line; those of several threads do not mix."""
+        line = (json.dumps(message) + "\n").encode()
+        with self.write_lock:
+            self.stdout.write(line)
+            self.stdout.flush()
+
+    def beat(self) -> None:
+        """A heartbeat, for as long as somebody listens: a silent or late one is a stalled dom0."""
+        due = time.monotonic()
+        while True:
+            now = time.monotonic()
+            try:
+                self.say({"beat": now, "late": max(0.0, now - due)})
+            except OSError:
+                os._exit(1)
+            due = now + BEAT_SECONDS
+            time.sleep(BEAT_SECONDS)
+
+    def answer(self, request: Facts) -> None:
+        """Do what a request asks for, and say what came of it."""
+        number, op = request.pop("id"), request.pop("op")
+        reply: Facts = {"id": number}
+        if op == "reclaim":
+            request["begun"] = lambda: self.say({"id": number, "begun": True})
+        try:
+            reply["ok"] = getattr(self.operations, "do_" + op)(**request)
+        except Exception as error:
+            reply["error"] = "{}: {}".format(type(error).__name__, error)
+        self.say(reply)
+
+    def serve(self) -> None:
+        """Answer until nobody asks any more, and leave no command behind."""
+        threading.Thread(target=self.beat, daemon=True).start()
+        for line in self.stdin:
+            request = json.loads(line)
+            threading.Thread(target=self.answer, args=(request,), daemon=True).start()
+        self.operations.commands.kill()
+
+
+def main() -> None:
+    """Serve until the connection closes."""
+    try:
+        xc = load_bindings()
+    except Exception as error:
+        sys.stdout.write(json.dumps({"fatal": "{}: {}".format(type(error).__name__, error)}) + "\n")
+        return
+    Agent(xc, sys.stdin.buffer, sys.stdout.buffer).serve()
+
+
+if __name__ == "__main__":
+    main()

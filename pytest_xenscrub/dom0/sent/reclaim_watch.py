@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""The watch: a domain that is ending, sampled in dom0 until its memory is back. Part of the agent.
+
+Sampling must not change what it measures, so it is rationed: a look at the domain and at free
+memory takes 0.2 ms under emulation, one at the backlog 5 ms there (the heap dump of debug key H,
+2 KiB, written to Xen's console), and on a slow serial line far more. What a look at the backlog
+took decides when the next one may be.
+
+Plain Python 3.6, as the agent is.
+"""
+
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from pytest_xenscrub.dom0.sent.progress import Clock, Stillness
+
+Facts = Dict[str, Any]
+
+# How often a dying domain is looked at: this bounds how exact "gone" and "free" are.
+SAMPLE_SECONDS = 0.025
+# Of dom0's time, what looks at the backlog may take: little while memory comes back, and more when
+# nothing else is left to be measured than the moment at which the backlog is 0.
+BACKLOG_SHARE = 0.02
+BACKLOG_SHARE_AFTER = 0.1
+
+
+class Watch:
+    """A domain that is ending, looked at again and again.
+
+    Args:
+        look_at_domain: what Xen says of it, or None where there is no such domain any more.
+        free_bytes: free memory as Xen counts it.
+        backlog_pages: pages that are free and not scrubbed yet.
+        info: the domain as it is now.
+        running: whether what ends the domain is still at it; None where nothing of ours ends it.
+        until: when all has been seen: "gone", "free" or "clean".
+        clock: stands still while the host is starved.
+        hang: for how long nothing may move, s; None for as long as it likes.
+        elsewhere: whether somebody else judges what ends the domain, for as long as it lives.
+        others: which memory other domains have.
+
+    Attributes:
+        moments: "issued", "returned", "gone", "free", "clean"; None for those not seen.
+        samples: [at, free bytes, "alive", "dying" or ""].
+        backlog: [at, pages].
+        still: once nothing has moved for too long: what did not, and how far it had come.
+    """
+
+    def __init__(
+        self,
+        look_at_domain: Callable[[], Optional[Facts]],
+        free_bytes: Callable[[], int],
+        backlog_pages: Callable[[], int],
+        *,
+        info: Facts,
+        running: Optional[Callable[[], bool]],
+        until: str,
+        clock: Optional[Clock] = None,
+        hang: Optional[float] = None,
+        elsewhere: bool = False,
+        others: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self.look_at_domain = look_at_domain
+        self.free_bytes = free_bytes
+        self.backlog_pages = backlog_pages
+        self.handle = info["handle"]
+        self.ends_itself = running is None
+        self.running = running if running is not None else lambda: False
+        self.until = until
+        self.samples: List[List[Any]] = []
+        self.backlog: List[List[Any]] = []
+        self.settled = False  # the domain is gone, and its memory is back
+        self.next_backlog = 0.0
+        self.hang = hang
+        self.elsewhere = elsewhere
+        self.others = others
+        self.others_before = others()
+        self.stillness = Stillness(clock or Clock())
+        self.still: Optional[Facts] = None
+        self.memory = info["mem_kb"] * 1024
+        self.wanted = free_bytes() + self.memory
+        # Before anything is issued, this look costs what is measured nothing.
+        self.look_at_backlog()
+        self.issued = time.monotonic()
+        self.moments: Dict[str, Optional[float]] = {"issued": self.issued, "returned": None}
+        self.moments.update(gone=None, free=None, clean=None)
+
+    def look(self) -> bool:
+        """One look; whether all has been seen that was to be seen."""
+        info = self.look_at_domain()
+        if info is not None and info["handle"] != self.handle:
+            info = None  # another domain got its number
+        free = self.free_bytes()
+        at = time.monotonic()
+        state = "" if info is None else "dying" if info["dying"] else "alive"
+        self.samples.append([at, free, state])
+        moments = self.moments
+        if self.ends_itself and (info is None or not runs(info)):
+            moments["issued"] = at
+            self.ends_itself = False
+        if moments["gone"] is None and info is None:
+            moments["gone"] = at
+        if moments["free"] is None and free >= self.wanted:
+            moments["free"] = at
+        gone = moments["gone"] is not None and not self.running()
+        settled = gone and moments["free"] is not None
+        if gone if self.until == "gone" else settled and self.until == "free":
+            return True
+        if settled and not self.settled:
+            self.settled = True
+            self.next_backlog = at
+        self.follow(info, free, state, running=self.running())
+        hangs = self.hangs(state)
+        if at >= self.next_backlog or hangs:
+            # Whatever a look costs, nothing is called a hang before the backlog was looked at.
+            pages = self.look_at_backlog()
+            if settled and pages == 0:
+                moments["clean"] = self.backlog[-1][0]
+                return True
+            if hangs and self.hangs(state):
+                # What is not free once the domain is gone, another one may have taken meanwhile.
+                if state or self.others() == self.others_before:
+                    self.still = self.how_far(state, free, pages)
+                return True
+        return False
+
+    def hangs(self, state: str) -> bool:
+        """Whether nothing has moved for too long."""
+        if self.hang is None or (self.elsewhere and state == "alive"):
+            return False
+        return self.stillness.seconds() >= self.hang
+
+    def follow(self, info: Optional[Facts], free: int, state: str, *, running: bool) -> None:
+        """What of this look shows that something moves."""
+        self.stillness.differs("state", (state, running))
+        self.stillness.falls("pages", 0 if info is None else info["mem_kb"])
+        self.stillness.rises("free", free)
+
+    def how_far(self, state: str, free: int, pages: int) -> Facts:
+        """What has come back when nothing moved any more."""
+        return {
+            "state": state,
+            "memory_bytes": self.memory,
+            "freed_bytes": min(self.memory, max(0, self.memory - (self.wanted - free))),
+            "backlog_pages": pages,
+            **self.stillness.told(),
+        }
+
+    def look_at_backlog(self) -> int:
+        """How much is left to scrub; says when to look again."""
+        before = time.monotonic()
+        pages = self.backlog_pages()
+        at = time.monotonic()
+        self.backlog.append([at, pages])
+        self.stillness.falls("backlog", pages)
+        share = BACKLOG_SHARE_AFTER if self.settled else BACKLOG_SHARE
+        self.next_backlog = at + (at - before) / share
+        return pages
+
+
+def runs(info: Facts) -> bool:
+    """Whether a domain still runs; one that crashed is not among those that were shut down."""
+    return not (info["dying"] or info["shutdown"] or info["crashed"])

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Every page of the domain, mapped. */
+
+#ifndef DIRECTMAP_H
+#define DIRECTMAP_H
+
+#include "lib.h"
+
+static inline void *direct_map(unsigned long pfn)
+{
+    return (void *)(DIRECT_MAP + (pfn << PAGE_SHIFT));
+}
+
+#endif

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The machine frames of a guest that has only numbers of its own (GFNs) for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from pyroaring import BitMap64
+
+from pytest_xenscrub.errors import DisagreementError
+from pytest_xenscrub.guest.events import DirtyPage, Hello, Ranges
+from pytest_xenscrub.guest.frames import Group, PfnMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pytest_xenscrub.guest.events import Event
+
+    Look = Callable[[int], tuple[NDArray[np.uint64], NDArray[np.uint64]]]
+
+UNKNOWN_MFN: Final = -1
+"""Of a page whose machine frame nobody can tell."""
+_NEW_FRAMES: Final = ("frames", "populated")
+"""Lists after which a guest may have other frames than before."""
+
+
+class MachineFrames:
+    """Puts MFNs in place of the GFNs that a guest tells.
+
+    Args:
+        name: the guest's.
+        look: from outside, the pages (GFNs, ascending) and frames (MFNs) of a domain; None where
+            nobody can look: then a list of frames is empty, and no verdict rests on it.
+    """
+
+    def __init__(self, name: str, look: Look | None) -> None:
+        self._name = name
+        self._look = look
+        self._gfns = np.empty(0, np.uint64)
+        self._mfns = self._gfns
+
+    def translate(self, event: Event, domid: int) -> Event:
+        """The event with the MFNs of its frames.
+
+        Frames that a guest has given back are those that they were when it last had new ones.
+
+        Raises:
+            DisagreementError: the guest tells of pages that Xen says it has not.
+        """
+        new = isinstance(event, Hello) or (isinstance(event, Ranges) and event.kind in _NEW_FRAMES)
+        if new and self._look is not None:
+            self._gfns, self._mfns = self._look(domid)
+        if isinstance(event, Ranges):
+            return self._ranges(event)
+        if isinstance(event, DirtyPage):
+            known = self._look is not None
+            mfn = int(self._frames(np.array([event.mfn], np.uint64))[0]) if known else UNKNOWN_MFN
+            return dataclasses.replace(event, mfn=mfn)
+        return event
+
+    def gfns(self, frames: BitMap64) -> list[int]:
+        """The guest's own numbers for some of its frames (MFNs)."""
+        wanted = np.fromiter(frames, np.uint64, len(frames))
+        return [int(gfn) for gfn in self._gfns[np.isin(self._mfns, wanted)]]
+
+    def _ranges(self, told: Ranges) -> Ranges:
+        if self._look is None:
+            return Ranges(told.kind, BitMap64(), told.pages)
+        gfns = np.fromiter(told.frames, np.uint64, len(told.frames))
+        mfns = self._frames(gfns)
+        if told.kind == "frames":
+            # Rings and firmware tables too: the guest's data is in there, and it tells of RAM only.
+            return Ranges(
+                "frames", BitMap64(self._mfns.tolist()), len(self._mfns), _map(gfns, mfns)
+            )
+        return Ranges(told.kind, BitMap64(mfns.tolist()), told.pages)
+
+    def _frames(self, gfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        at = np.searchsorted(self._gfns, gfns)
+        known = at < len(self._gfns)
+        known[known] = self._gfns[at[known]] == gfns[known]
+        if not known.all():
+            raise DisagreementError(
+                f"{self._name} tells of {np.count_nonzero(~known)} pages that it does not have by"
+                f" Xen's frame_table, seen from outside; the first is GFN {gfns[~known][0]:#x}",
+                todo="this is an error of ours: in where we look for Xen's tables, or in their"
+                " layout",
+            )
+        return self._mfns[at]
+
+
+def _map(gfns: NDArray[np.uint64], mfns: NDArray[np.uint64]) -> PfnMap:
+    """Page to frame; `gfns` ascend."""
+    pages = PfnMap()
+    if not len(gfns):
+        return pages
+    breaks = np.flatnonzero((np.diff(gfns) != 1) | (np.diff(mfns.astype(np.int64)) != 1)) + 1
+    for start, end in zip([0, *breaks], [*breaks, len(gfns)], strict=True):
+        length = int(end - start)
+        pages.add(Group(int(gfns[start]), int(mfns[start]), length, length, 1))
+    return pages

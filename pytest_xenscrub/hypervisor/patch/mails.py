@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""From a file to the diffs in it: mailboxes are split, mails decoded, archives unpacked.
+
+Mailboxes are split as `git mailsplit` does it: a line "From " starts a mail only with a date behind
+it. Python's `mailbox` splits at every such line, and commit messages have them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import email
+import email.policy
+import gzip
+import lzma
+import re
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.patch.unified import has_diff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import EmailMessage
+
+_UNPACK = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
+_HEADER = re.compile(rb"(>From |[!-9;-~]+:)")
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*[mK]")
+_SCISSORS = re.compile(rb"^[- >%8<]*(8<|>8|%<|>%)[- >%8<]*$", re.M)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One mail, or one file that is no mail.
+
+    Attributes:
+        name: its subject, or the file's name.
+        subject: empty where it is no mail.
+        message_id: empty where it has none.
+        diffs: the texts in it that have a diff; more than one where they differ.
+        notes: what was done to get at them.
+        damage: what its format does to diffs; for the error if one does not apply.
+    """
+
+    name: str
+    subject: str = ""
+    message_id: str = ""
+    diffs: tuple[bytes, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+    damage: str = ""
+
+
+def read_messages(data: bytes, name: str) -> list[Message]:
+    """All messages of a file, with a diff or without.
+
+    Args:
+        data: the file's bytes.
+        name: the file's name.
+
+    Raises:
+        ConfigurationError: it is an archive that cannot be unpacked.
+    """
+    data, notes = _plain_bytes(data, name)
+    mails = split(data)
+    if mails is None:
+        diffs = (data,) if has_diff(data) else ()
+        return [Message(name, diffs=diffs, notes=notes)]
+    messages = [message for mail in mails for message in _read_mail(mail)]
+    if notes and messages:
+        messages[0] = replace(messages[0], notes=(*notes, *messages[0].notes))
+    return messages
+
+
+def split(data: bytes) -> list[bytes] | None:
+    """The mails of a file, without the lines that separate them; None where it is no mail."""
+    lines = data.splitlines(keepends=True)
+    starts = [
+        at
+        for at, line in enumerate(lines[:-1])
+        if is_from_line(line) and _HEADER.match(lines[at + 1])
+    ]
+    if starts and not has_diff(b"".join(lines[: starts[0]])):
+        ends = [*starts[1:], len(lines)]
+        return [b"".join(lines[a + 1 : b]) for a, b in zip(starts, ends, strict=True)]
+    return [data] if _is_mail(data) else None
+
+
+def is_from_line(line: bytes) -> bool:
+    """Whether a line separates mails, by the rule of `git mailsplit`."""
+    line = line.rstrip(b"\r\n")
+    colon = line.rfind(b":")
+    if len(line) < 19 or not line.startswith(b"From ") or colon < 9:  # noqa: PLR2004 - as in git
+        return False
+    digits = (colon - 4, colon - 2, colon - 1, colon + 1, colon + 2)
+    if not all(line[at : at + 1].isdigit() for at in digits):
+        return False
+    year = re.match(rb"\s*(\d+)", line[colon + 3 :])
+    return year is not None and int(year[1]) > 90  # noqa: PLR2004 - as in git
+
+
+def _is_mail(data: bytes) -> bool:
+    """Whether a file without a separating line is a mail; quilt's headers alone make none."""
+    head = re.split(rb"\r?\n\r?\n", data, maxsplit=1)[0]
+    if not _HEADER.match(head) or has_diff(head):
+        return False
+    keys = {key.lower() for key in re.findall(rb"^([!-9;-~]+):", head, re.M)}
+    return b"subject" in keys and bool(
+        keys & {b"date", b"message-id", b"mime-version", b"content-transfer-encoding"}
+    )
+
+
+def _plain_bytes(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
+    """A file's text in one byte per ASCII character, lines ended as Unix ends them."""
+    notes = []
+    for magic, unpack in _UNPACK:
+        if data.startswith(magic):
+            try:
+                data = unpack(data)
+            except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
+                raise ConfigurationError(
+                    f"{name} cannot be unpacked: {error}", todo="fetch it again, or unpack it"
+                ) from error
+    encoding = ""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif data[1:8:2] == b"\0" * 4:
+        encoding = "utf-16-le"
+    elif data[0:8:2] == b"\0" * 4:
+        encoding = "utf-16-be"
+    if encoding:
+        try:
+            data = data.decode(encoding).encode()
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"{name} is no text: {error}", todo="give a diff or a mailbox"
+            ) from error
+        notes.append(f"{name}: converted from UTF-16")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    _check_text(data, name)
+    if _COLOUR.search(data) and not has_diff(data) and has_diff(_COLOUR.sub(b"", data)):
+        data = _COLOUR.sub(b"", data)
+        notes.append(f"{name}: colours of a terminal taken out")
+    data, crlf = _unix_lines(data)
+    if crlf and split(data) is None:
+        notes.append(f"{name}: CRLF at the ends of its lines taken as LF")
+    return data, tuple(notes)
+
+
+def _check_text(data: bytes, name: str) -> None:
+    """Refuse what has diffs in it, but not as they were written."""
+    what, todo = "", "give a diff or a mailbox"
+    if data[257:262] == b"ustar":
+        what, todo = "an archive of files", "unpack it, and give the folder"
+    elif b"\0" in data:
+        what = "no text"
+    elif re.match(rb"\s*<(!doctype html|html|\?xml)", data[:500], re.I):
+        what, todo = "a web page", "use the page's link to the raw mail, mbox or patch"
+    if what:
+        raise ConfigurationError(f"{name} is {what}", todo=todo)
+
+
+def _unix_lines(data: bytes) -> tuple[bytes, bool]:
+    """Text without the CRs that a mailer or editor put there; a diff of CRs keeps its own.
+
+    Names of files end in CR only where all lines had one put there.
+    """
+    heads = re.findall(rb"^(?:---|\+\+\+|@@ -|diff --git|From|Subject:) ?.*$", data, re.M)
+    if heads and all(line.endswith(b"\r") for line in heads):
+        return re.sub(rb"\r$", b"", data, flags=re.M), True
+    return data, False
+
+
+def _read_mail(raw: bytes) -> Iterator[Message]:
+    """A mail, and the mails and files attached to it that are messages of their own."""
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    subject = _header(mail, "Subject") or "(no subject)"
+    message_id = _header(mail, "Message-ID")
+    texts: list[bytes] = []
+    notes: list[str] = []
+    damage = ""
+    carries = False
+    for part in _parts(mail):
+        if part.get_content_type() == "message/rfc822":
+            carries = True
+            yield from _read_mail(part.get_payload(0).as_bytes())  # type: ignore[union-attr]
+            continue
+        attached = part.get_filename() or ""
+        try:
+            content = _content(part, raw, whole=part is mail)
+        except ConfigurationError as error:
+            if not attached:
+                raise
+            notes.append(f"{subject}: attachment not used: {error.what}")
+            continue
+        if attached and (mails := split(content)) is not None:
+            carries = True
+            yield from (message for each in mails for message in _read_mail(each))
+            continue
+        if not has_diff(content):
+            continue
+        if part.get_content_type() == "text/html":
+            damage = "its diff is in HTML alone"
+            continue
+        if "flowed" in str(part.get_param("format", "")).lower():
+            damage = "the mail is format=flowed, which moves blanks and wraps lines"
+        if attached:
+            notes.append(f"{subject}: its diff is the attachment {attached}")
+        texts.append(_after_scissors(content, subject, notes))
+    if damage and not texts:
+        notes.append(f"{subject}: {damage}")
+    yield Message(
+        subject,
+        # A patch's subject is that of the mail in it: this one needs no diff of its own.
+        "(mails are attached)" if carries and not texts else subject,
+        message_id,
+        tuple(dict.fromkeys(texts)),
+        tuple(notes),
+        damage,
+    )
+
+
+def _header(mail: EmailMessage, key: str) -> str:
+    """A header in one line; empty where it cannot be read, as some mailers write them."""
+    try:
+        return " ".join(str(mail.get(key, "")).split())
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return ""
+
+
+def _parts(mail: EmailMessage) -> Iterator[EmailMessage]:
+    """The leaves of a mail, and the mails attached to it."""
+    if mail.get_content_type() == "message/rfc822" or not mail.is_multipart():
+        yield mail
+        return
+    for part in mail.iter_parts():
+        yield from _parts(part)  # type: ignore[arg-type]
+
+
+def _content(part: EmailMessage, raw: bytes, *, whole: bool) -> bytes:
+    """A part's bytes as they were before they were mailed."""
+    encoded = str(part.get("Content-Transfer-Encoding", "")).lower()
+    if whole and encoded not in ("base64", "quoted-printable"):
+        # Byte for byte, whatever the mail's headers say of it.
+        content = re.sub(rb"\A.*?\r?\n\r?\n", b"", raw, count=1, flags=re.S)
+    else:
+        payload = part.get_payload(decode=True)
+        content = payload if isinstance(payload, bytes) else b""
+    charset = str(part.get_content_charset() or "")
+    if re.match(r"utf-?(16|32)", charset):
+        content = content.decode(charset, errors="replace").encode()
+    return _plain_bytes(content, part.get_filename() or "a mail")[0] if content else content
+
+
+def _after_scissors(content: bytes, name: str, notes: list[str]) -> bytes:
+    """What is below a line of scissors, where the diff is there."""
+    cuts = [
+        match
+        for match in _SCISSORS.finditer(content)
+        if match[0].count(b"-") >= 3  # noqa: PLR2004
+    ]
+    for cut in cuts:
+        above, below = content[: cut.start()], content[cut.end() :]
+        if has_diff(below):
+            if has_diff(above):
+                notes.append(f"{name}: a diff above its scissors line is not used")
+            return below
+    return content

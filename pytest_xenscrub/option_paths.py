@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""File names in options: checked, absolute, and relative to where they are written.
+
+On the command line and in the environment that is the working directory; in an ini file, or a file
+of hosts, it is the file's own folder, as pytest has it for its own options.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from pytest_xenscrub.errors import ConfigurationError
+
+_REMOTE = re.compile(r"\w+://|\w+@[\w.-]+:")
+
+
+def path_of(text: str) -> Path:
+    """The absolute path that a text names, `~` and all.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    if not text.strip():
+        raise ConfigurationError("a file's or folder's name is missing")
+    if not text.isprintable():
+        raise ConfigurationError(f"{text!r} is no name of a file: it has control characters")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigurationError(
+            f"{text}: that user's home is not known", todo="write the whole path"
+        ) from None
+
+
+def beside(text: str, folder: Path) -> str:
+    """A path as it is meant in a file of `folder`."""
+    return text if not text or text.startswith(("/", "~")) else str(folder / text)
+
+
+def source_beside(text: str, folder: Path) -> str:
+    """As `beside`, of `--xen-source`: debian and addresses are no paths."""
+    return text if is_no_path(text) else beside(text, folder)
+
+
+def is_no_path(source: str) -> bool:
+    """Whether `--xen-source` names something that is not on this machine's disk."""
+    return source == "debian" or source.startswith("debian=") or bool(_REMOTE.match(source))
+
+
+def command_beside(text: str, folder: Path) -> str:
+    """A command as it is meant in a file of `folder`.
+
+    Its program, if that is named with a folder, and words that begin with `./` or `../`.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return text  # its parser says what is wrong with it
+    near = [
+        str(folder / word)
+        if word.startswith(("./", "../")) or (number == 0 and "/" in word[1:] and word[0] != "/")
+        else word
+        for number, word in enumerate(words)
+    ]
+    return text if near == words else shlex.join(near)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""Which host a run uses: the first of its pool that is free; locked, and swept, before use."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import HostLockedError, HostUnusableError, InfrastructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.dom0.lock import Holder, HostLock
+    from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.host.ssh import SshHost
+
+_TURN_SECONDS = 5.0
+"""How long one of several busy hosts is waited for before the next one has its turn, s."""
+_SWEEP_SECONDS = 600.0
+"""To remove what a dead run left, with a reboot, s."""
+
+
+class Claim:
+    """A host of a pool that is this run's, from the first `get` to `release`.
+
+    Args:
+        candidates: the hosts, the best first.
+        holder: this run, for those who wait for the host.
+        config: an ssh configuration in place of the user's own.
+        wait_seconds: how long to wait while all are in use, s.
+        allow_busy: whether guests that are not ours may run there.
+        say: prints a line for the user.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[HostDescription],
+        holder: Holder,
+        *,
+        config: Path | None,
+        wait_seconds: float,
+        allow_busy: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self._candidates = candidates
+        self._holder = holder
+        self._config = config
+        self._wait_seconds = wait_seconds
+        self._allow_busy = allow_busy
+        self._say = say
+        self._chosen: HostDescription | None = None
+        self._host: SshHost | None = None
+        self._lock: HostLock | None = None
+        self._failed: InfrastructureError | None = None
+
+    def get(self) -> HostDescription:
+        """The host.
+
+        Raises:
+            HostLockedError: all are in use; says by whom.
+            HostBusyError: guests that are not ours run there.
+            InfrastructureError: none can be had.
+            HostUnusableError: that was so before.
+        """
+        if self._failed is not None:
+            raise HostUnusableError(f"no host could be had: {self._failed.what}")
+        if self._chosen is None:
+            try:
+                self._chosen = self._choose()
+            except InfrastructureError as error:
+                self._failed = error
+                raise
+        return self._chosen
+
+    def again(self) -> None:
+        """Get the lock again after the host was rebooted; nothing if none was had yet.
+
+        Raises:
+            HostLockedError: another run has it now.
+            InfrastructureError: it cannot be reached.
+        """
+        if self._lock is not None and self._host is not None:
+            # What a reset cut off does not know it yet.
+            self._host.disconnect()
+            self._lock.again()
+
+    def check(self) -> None:
+        """As `again`, but only where the lock's connection was lost."""
+        if self._lock is not None and not self._lock.held:
+            self.again()
+
+    def release(self) -> None:
+        """Give it back. Never raises, may be called twice."""
+        lock, self._lock = self._lock, None
+        host, self._host = self._host, None
+        if lock is not None:
+            lock.release()
+        if host is not None:
+            host.close()
+
+    def _choose(self) -> HostDescription:
+        end = time.monotonic() + self._wait_seconds
+        several = len(self._candidates) > 1
+        tried: dict[str, InfrastructureError] = {}
+        left = list(self._candidates)
+        while True:
+            for described in list(left):
+                if described.emulated:
+                    return described
+                wait = max(0.0, end - time.monotonic())
+                try:
+                    self._claim(described, min(wait, _TURN_SECONDS) if several else wait)
+                except InfrastructureError as error:
+                    self.release()
+                    tried[described.name] = error
+                    if not isinstance(error, HostLockedError):
+                        left.remove(described)  # waiting does not help
+                else:
+                    return described
+            if not left or time.monotonic() >= end:
+                break
+        if not several:
+            raise next(iter(tried.values()))
+        kind = HostLockedError if left else InfrastructureError
+        raise kind(
+            f"none of {len(self._candidates)} hosts can be had:"
+            f" {'; '.join(error.what for error in tried.values())}",
+            todo="wait for one (--xen-lock-wait=S), or name others",
+            evidence={name: str(error) for name, error in tried.items()},
+        )
+
+    def _claim(self, described: HostDescription, wait_seconds: float) -> None:
+        from pytest_xenscrub.boot.leftovers import refuse_busy, sweep  # noqa: PLC0415 - as above
+        from pytest_xenscrub.dom0.lock import HostLock  # noqa: PLC0415 - only with a machine
+        from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - as above
+
+        if described.target is None:
+            raise TypeError(f"{described.name} is not reached over ssh")
+        host = self._host = SshHost(described.target, config=self._config, name=described.name)
+        lock = self._lock = HostLock(host, self._holder, self._say)
+        lock.acquire(wait_seconds)
+        deadline = Deadline.after(_SWEEP_SECONDS, f"{host.name}: removing what dead runs left")
+        sweep(host, deadline, self._say)
+        self.check()  # it may have been rebooted
+        if not self._allow_busy:
+            refuse_busy(host, deadline)

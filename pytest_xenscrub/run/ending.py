@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""The end of a run: its exit status, and what was proven, told and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.options import asked_for_xen
+from pytest_xenscrub.report.logs import add_suite_property
+from pytest_xenscrub.run import blame
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_xenscrub.report.judged import Proof
+    from pytest_xenscrub.run.session import Session
+
+NOTHING_JUDGED = "a Xen was asked for, and nothing was judged"
+NO_SCENARIO = (
+    "a Xen was asked for, and no test that ran uses a host; the suite is run by"
+    " pytest --pyargs pytest_xenscrub.suite"
+)
+_TOLD = (0, 1, 2, 5, blame.INFRASTRUCTURE_STATUS)
+"""The statuses of runs that got as far as their tests."""
+
+
+class Ending:
+    """How a run ends.
+
+    Args:
+        session: the run.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lost = ""
+
+    def status(self, status: int, reporter: pytest.TerminalReporter | None) -> int:
+        """Compare, keep what was proven, and give the run's exit status.
+
+        Args:
+            status: pytest's own.
+            reporter: pytest's; None where it prints nothing.
+        """
+        session = self._session
+        gate_open = session.records.compare(reporter)
+        session.blame.worse = session.records.worse
+        proof = session.tally.proof()
+        if not self._asked(proof):
+            return session.blame.status(status, gate_open=gate_open, judged_nothing=False)
+        status = session.blame.status(status, gate_open=gate_open, judged_nothing=not proof.judged)
+        try:
+            session.records.proven(proof, session.tag, session.started, status)
+        except InfrastructureError as error:
+            self._lost = str(error)
+            status = status or blame.INFRASTRUCTURE_STATUS
+        for name, value in proof.as_properties():
+            add_suite_property(session.config, name, value)
+        return status
+
+    def last_words(self, status: int, reporter: pytest.TerminalReporter | None) -> None:
+        """Print what was proven, after all that pytest has to say: at -q too, at -qq not."""
+        proof = self._session.tally.proof()
+        if reporter is None or status not in _TOLD or not self._asked(proof):
+            return
+        if self._lost:
+            reporter.write_line(self._lost, red=True)
+        if status == blame.INFRASTRUCTURE_STATUS and not proof.judged:
+            why = NOTHING_JUDGED if proof.scenarios else NO_SCENARIO
+            reporter.write_line(f"exit status {status}: {why}", red=True)
+        if self._session.config.option.verbose >= -1:
+            reporter.write_line(str(proof))
+
+    def _asked(self, proof: Proof) -> bool:
+        """Whether the run was to judge a Xen."""
+        on_host = bool(self._session.hosts.pool and proof.scenarios)
+        return on_host or asked_for_xen(self._session.config)

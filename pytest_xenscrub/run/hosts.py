@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""The hosts of a run: which there are, which this process uses, and which tests they suit."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import getpass
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.host.description import make_pool
+from pytest_xenscrub.run.claim import Claim
+from pytest_xenscrub.run.stash import parameter, uses_host
+from pytest_xenscrub.run.workers import Allotment, HostScheduling, Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.options import Settings
+
+MARKER = "xen_host_tags"
+_WORKER_HOST = "xenscrub_host"
+_WORKER_NEEDS = "xenscrub_needs"
+# What CI systems call the page of a job: GitLab, Jenkins.
+_JOB_PAGES = ("CI_JOB_URL", "BUILD_URL")
+
+
+class Hosts:
+    """The hosts of a run.
+
+    Args:
+        config: pytest's.
+        settings: what the user asked for.
+        tag: this run's.
+        say: prints a line for the user.
+
+    Raises:
+        ConfigurationError: they cannot be meant together.
+    """
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, tag: str, say: Callable[[str], None]
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._tag = tag
+        self._say = say
+        pool = make_pool([self._described(host) for host in settings.host], settings.hosts_file)
+        if (settings.power or settings.serial) and (not pool or pool[0].emulated):
+            raise ConfigurationError(
+                "--xen-power and --xen-serial are for a machine of --xen-host=[user@]host[:port]"
+            )
+        self.pool = tuple(
+            dataclasses.replace(
+                host,
+                power=host.power or settings.power,
+                serial=host.serial or settings.serial,
+            )
+            for host in pool
+        )
+        mine = getattr(config, "workerinput", {}).get(_WORKER_HOST)
+        self._candidates = [host for host in self.pool if mine in (None, host.name)]
+        self.allotment = self._allot()
+        # What a worker has to say of its tests; only where it matters who runs which.
+        self._folder = (
+            tempfile.TemporaryDirectory(prefix="xenscrub-needs-")
+            if self.allotment is not None and self._differ and self._config.option.dist == "load"
+            else None
+        )
+
+    def _described(self, host: HostDescription) -> HostDescription:
+        """A host as a plugin describes it, or as it is where none knows it."""
+        known: HostDescription | None = self._config.hook.pytest_xenscrub_host(
+            config=self._config, name=host.name
+        )
+        return host if known is None else dataclasses.replace(known, name=host.name)
+
+    # -- for this process -------------------------------------------------------------------------
+
+    def header(self) -> str | None:
+        """The line for pytest's header; nothing where no host was asked for."""
+        if not self.pool:
+            return None
+        names = ", ".join(host.name for host in self.pool)
+        emulated = self.pool[0].emulated
+        what = "a real Xen in QEMU on this machine" if emulated else "over ssh"
+        return f"xen host{'s' if len(self.pool) > 1 else ''}: {names} ({what})"
+
+    @functools.cached_property
+    def claim(self) -> Claim:
+        """The host that is this process's, once it is asked for."""
+        from pytest_xenscrub.dom0.lock import Holder  # noqa: PLC0415 - only with a host
+
+        pages = [os.environ[name] for name in _JOB_PAGES if name in os.environ]
+        holder = Holder(
+            tag=self._tag,
+            owner=_user(),
+            machine=socket.gethostname(),
+            since=time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            purpose=pages[0] if pages else f"pytest in {self._config.rootpath}",
+        )
+        return Claim(
+            self._candidates,
+            holder,
+            config=self._settings.ssh_config,
+            wait_seconds=self._settings.lock_wait,
+            allow_busy=self._settings.allow_busy,
+            say=self._say,
+        )
+
+    def needs(self, item: pytest.Item) -> frozenset[str]:
+        """Tags and the toolstack that a test's host must have."""
+        tags = {str(tag) for mark in item.iter_markers(MARKER) for tag in mark.args}
+        if "xen_toolstack" in getattr(item, "fixturenames", ()):
+            tags.add(parameter(item, "xen_toolstack") or self._settings.toolstack[0])
+        return frozenset(tags)
+
+    def prepare(self, items: list[pytest.Item]) -> None:
+        """Look at the tests before they run: best host first, no host for what none suits."""
+        users = [item for item in items if uses_host(item)]
+        needed = [self.needs(item) for item in users]
+        self._candidates.sort(key=lambda host: sum(bool(host.lacks(each)) for each in needed))
+        for item, needs in zip(users, needed, strict=True):
+            reasons = [why_not(host, needs) for host in self._candidates]
+            if reasons and all(reasons):
+                item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
+        worker = getattr(self._config, "workerinput", {})
+        if _WORKER_NEEDS in worker:
+            told = {item.nodeid: needs for item, needs in zip(users, needed, strict=True)}
+            Needs(Path(worker[_WORKER_NEEDS])).tell(worker["workerid"], told)
+
+    def check(self, item: pytest.Item) -> None:
+        """See that the host is still ours; skip a test for which it is not fit."""
+        self.claim.check()
+        if reason := why_not(self.claim.get(), self.needs(item)):
+            pytest.skip(reason)
+
+    def close(self) -> None:
+        """Let go of the host. Never raises, may be called twice."""
+        if "claim" in self.__dict__:
+            self.claim.release()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    # -- for pytest-xdist's workers ---------------------------------------------------------------
+
+    @property
+    def _differ(self) -> bool:
+        """Whether it matters which machine a test is sent to."""
+        return len({(host.tags, host.toolstacks) for host in self.pool}) > 1
+
+    def _allot(self) -> Allotment | None:
+        """For the process that starts workers; an emulated host is no machine to be shared."""
+        specs = getattr(self._config.option, "tx", None)
+        distributes = specs and getattr(self._config.option, "dist", "no") != "no"
+        if not distributes or _is_worker(self._config) or not self.pool or self.pool[0].emulated:
+            return None
+        from xdist.workermanage import parse_tx_spec_config  # noqa: PLC0415 - it is there
+
+        return Allotment(self.pool, len(parse_tx_spec_config(self._config)))
+
+    def worker_starts(self, node: Any) -> None:
+        """Give a worker its machine."""
+        if self.allotment is not None:
+            node.workerinput[_WORKER_HOST] = self.allotment.give(node.gateway.id).name
+        if self._folder is not None:
+            node.workerinput[_WORKER_NEEDS] = self._folder.name
+
+    def worker_ended(self, node: Any) -> None:
+        """Its machine is free for the one that takes its place."""
+        if self.allotment is not None:
+            self.allotment.take_back(node.gateway.id)
+
+    def scheduling(self) -> HostScheduling | None:
+        """How tests are shared out; None where any of xdist's own ways will do."""
+        if self.allotment is None or self._folder is None:
+            return None
+        return HostScheduling(self.allotment, Needs(Path(self._folder.name)))
+
+
+def why_not(host: HostDescription, needs: frozenset[str]) -> str:
+    """Why a host does not suit a test; empty if it does."""
+    lacking = host.lacks(needs)
+    return f"{host.name} has no {', '.join(sorted(lacking))}" if lacking else ""
+
+
+def _user() -> str:
+    """This user's name; a container may run as a uid that has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the second since Python 3.13
+        return f"uid {os.getuid()}"
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")

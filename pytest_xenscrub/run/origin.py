@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The machine record of a result: which run, host, Xen and toolstack it comes from."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub import __version__
+from pytest_xenscrub.limits import usable_cpus
+from pytest_xenscrub.scrub.row import Setting
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.session import Session
+    from pytest_xenscrub.toolstack.protocol import Toolstack
+
+
+def setting_of(
+    test: str, session: Session, rig: Rig, toolstack: Toolstack, guest_type: str
+) -> Setting:
+    """Where the rows of a test come from.
+
+    Args:
+        test: its node id.
+        session: the run.
+        rig: the host and its Xen.
+        toolstack: what drives the guests.
+        guest_type: the type of guest that victims are.
+    """
+    host, info, xen = rig.host, rig.info, rig.xen
+    return Setting(
+        test=test,
+        host=host.name,
+        kind=host.kind,
+        toolstack=toolstack.name,
+        variant=xen.name,
+        xen=info.version,
+        debug=info.debug,
+        build_id=info.build_id,
+        command_line=info.command_line,
+        config="" if xen.artefact is None else " ".join(session.settings.config),
+        toolstack_version=toolstack.version,
+        total_bytes=info.total_bytes,
+        cpus=info.cpus,
+        cpu_model=info.cpu_model,
+        emulated_on="" if host.kind == "real" else this_machine(),
+        version=__version__,
+        started=session.started,
+        not_in_use=" ".join(xen.unused_with(toolstack.name)),
+        guest_type=guest_type,
+    )
+
+
+@functools.cache
+def this_machine() -> str:
+    """CPUs of this machine: an emulated host is as fast as they are. No name: CI's change."""
+    text = Path("/proc/cpuinfo").read_text()
+    found = re.search(r"^model name\s*:\s*(.+)", text, re.MULTILINE)
+    return f"{usable_cpus()} x {found[1].strip() if found else 'a CPU without a name'}"

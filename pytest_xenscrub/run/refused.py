@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What the operating system refuses this package while a test runs: an error, not a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.run.stash import uses_host
+from pytest_xenscrub.system_errors import TODO, explained
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from pytest_xenscrub.errors import InfrastructureError
+
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+class Refusals:
+    """A pytest plugin that explains what the system refuses this package.
+
+    Only for tests with a host, and for errors that passed through this package.
+    """
+
+    def __init__(self) -> None:
+        # A fixture of the whole session fails every test with one and the same exception.
+        self._told: dict[int, tuple[BaseException, InfrastructureError]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fixtures are made."""
+        with self._explaining(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The test runs."""
+        with self._explaining(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fixtures are let go of."""
+        with self._explaining(item):
+            return (yield)
+
+    @contextlib.contextmanager
+    def _explaining(self, item: pytest.Item) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, MemoryError) as error:
+            if not uses_host(item) or not _is_the_machines(error):
+                raise
+            raise self._explain(error) from None
+
+    def _explain(self, error: OSError | MemoryError) -> InfrastructureError:
+        if id(error) not in self._told:
+            refused = error if isinstance(error, OSError) else OSError(errno.ENOMEM, "no memory")
+            self._told[id(error)] = error, explained(refused, "this machine refused something")
+        return self._told[id(error)][1]
+
+
+def _is_the_machines(error: OSError | MemoryError) -> bool:
+    """Whether an error is about this machine, and this package met it."""
+    if isinstance(error, OSError) and error.errno not in TODO:
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith(_PACKAGE) and file != __file__:
+            return True
+        trace = trace.tb_next
+    return False

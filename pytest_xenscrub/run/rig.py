@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: MIT
+"""The host of a run with one Xen on it: started when needed, made anew when it broke."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from pyroaring import BitMap64
+
+from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
+from pytest_xenscrub.errors import (
+    HostUnusableError,
+    InfrastructureError,
+    XenFaultError,
+    XenScrubError,
+)
+from pytest_xenscrub.units import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_xenscrub.boot.deploy import Deployment
+    from pytest_xenscrub.dom0.answers import XenInfo
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.hypervisor.choice import ChosenXen
+    from pytest_xenscrub.outside.oracle import Oracle
+
+_HEALTH_SECONDS = 10.0
+_SETTLE_SECONDS = 60.0
+_CLOSE_SECONDS = 5.0
+_GIVE_UP_AFTER = 2
+
+
+class Rig:
+    """A host, what runs on it, and whether it can still be trusted.
+
+    Attributes:
+        xen: which Xen is to run.
+        given_back: frames that are free and dirty by contract: live guests gave them back.
+
+    Args:
+        name: how the user called the host.
+        xen: which Xen is to run.
+        deployment: makes it run.
+        say: prints a line for the user, where something takes long or has happened.
+        hang_seconds: for how long nothing may move before that is a hang, s.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        xen: ChosenXen,
+        deployment: Deployment,
+        say: Callable[[str], None],
+        *,
+        hang_seconds: float = HANG_SECONDS,
+    ) -> None:
+        self.xen = xen
+        self.given_back = BitMap64()
+        self._name = name
+        self._deployment = deployment
+        self._say = say
+        self._hang_seconds = hang_seconds
+        self._host: Host | None = None
+        self._dom0: Dom0 | None = None
+        self._info: XenInfo | None = None
+        self._oracle: Oracle | None = None
+        self._broken = ""
+        self._breaks = 0
+        self._measured = False
+
+    # -- what tests use ------------------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        """The host, running.
+
+        Raises:
+            HostUnusableError: it broke before, and was given up.
+            XenFaultError: the Xen that was asked for does not come up.
+            InfrastructureError: it cannot be had.
+        """
+        self._ensure()
+        assert self._host is not None  # noqa: S101 - that is what _ensure is for
+        return self._host
+
+    @property
+    def dom0(self) -> Dom0:
+        """The agent in its dom0; raises as `host` does."""
+        self._ensure()
+        assert self._dom0 is not None  # noqa: S101 - that is what _ensure is for
+        return self._dom0
+
+    @property
+    def info(self) -> XenInfo:
+        """Which Xen runs; raises as `host` does."""
+        self._ensure()
+        assert self._info is not None  # noqa: S101 - that is what _ensure is for
+        return self._info
+
+    @property
+    def oracle(self) -> Oracle | None:
+        """Its RAM seen from outside; None where this machine has it not. Raises as `host` does."""
+        self._ensure()
+        return self._oracle
+
+    @property
+    def running(self) -> Dom0 | None:
+        """The agent if there is one; starts nothing."""
+        return self._dom0
+
+    @property
+    def defers(self) -> bool | None:
+        """Whether this Xen leaves unscrubbed pages after a destroy; None where nobody knows."""
+        return self._deployment.defers
+
+    def first_measurement(self) -> bool:
+        """Whether this is the first call since the host was started: its caches are cold then."""
+        first, self._measured = not self._measured, True
+        return first
+
+    def describe(self) -> str:
+        """One line on what runs where."""
+        if self._info is None or self._host is None:
+            return "not started"
+        info = self._info
+        return (
+            f"{self._host.name}: {self._host.kind}, Xen {info.version} debug="
+            f"{'y' if info.debug else 'n'} ({self.xen.name}), {gib(info.total_bytes)},"
+            f" {info.cpus} CPUs"
+        )
+
+    # -- its health ----------------------------------------------------------------------------
+
+    def broke(self, why: str) -> None:
+        """Something was seen after which the host cannot be trusted: it is made anew before use."""
+        if not self._broken:
+            self._breaks += 1
+        self._broken = self._broken or why.splitlines()[0]
+
+    def healthy(self) -> bool:
+        """Whether dom0 still answers; if it does not, it is as if `broke` had been called."""
+        if self._broken or self._dom0 is None:
+            return False
+        try:
+            # Any answer will do.
+            self._dom0.ping(self._dom0.patience("dom0's answer", seconds=_HEALTH_SECONDS))
+        except XenScrubError as error:
+            self.broke(str(error))
+            return False
+        return True
+
+    def passed(self) -> None:
+        """A test has passed on it: whatever broke it before is over."""
+        self._breaks = 0
+
+    # -- its life ------------------------------------------------------------------------------
+
+    def _ensure(self) -> None:
+        if self._dom0 is not None and not self._broken:
+            if self._dom0.alive:
+                return
+            self.broke("the connection to dom0 was lost")
+        if self._breaks >= _GIVE_UP_AFTER:
+            raise HostUnusableError(
+                f"{self._name}: host unusable with Xen {self.xen.name}: {self._broken}"
+            )
+        if self._broken:
+            self._say(f"{self._name}: made anew, because: {self._broken}")
+        self.close()
+        try:
+            self._start()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._breaks = _GIVE_UP_AFTER
+                self._broken = str(error).splitlines()[0]
+            told = self._told(error)
+            self.close()
+            if told is error:
+                raise
+            raise told from None
+        self._broken = ""
+
+    def _told(self, error: BaseException) -> BaseException:
+        """What an error means for a Xen that was built: only its own faults are its failure."""
+        if self.xen.artefact is None or not isinstance(error, XenScrubError):
+            return error
+        error = self._deployment.blamed(error)
+        if not isinstance(error, XenFaultError):
+            return error
+        return XenFaultError(
+            f"{self._name}: Xen {self.xen.name} does not come up: {error.what}",
+            tried=error.tried,
+            todo=error.todo or "look at the serial log; does --xen-variant=stock boot?",
+            evidence=error.evidence,
+        )
+
+    def _start(self) -> None:
+        from pytest_xenscrub.dom0.client import Dom0  # noqa: PLC0415 - only when a host is used
+
+        host = self._host = self._deployment.start()
+        self.given_back.clear()
+        self._dom0 = Dom0(host, hang_seconds=self._hang_seconds)
+        self._info = self._dom0.info()
+        host.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
+        if (memory := host.memory) is not None:
+            from pytest_xenscrub.outside.oracle import Oracle  # noqa: PLC0415 - only with a host
+
+            self._oracle = Oracle(memory, self._info.clean_byte)
+        self._check_build_id(self._info)
+        self._say(self.describe())
+
+    def _check_build_id(self, info: XenInfo) -> None:
+        artefact = self.xen.artefact
+        if artefact is not None and info.build_id != artefact.build_id:
+            raise InfrastructureError(
+                f"{self._name}: another Xen runs than the one that was built:"
+                f" build id {info.build_id or 'none'} in place of {artefact.build_id}",
+                todo="look at the host's boot entry and serial log",
+            )
+
+    def close(self) -> None:
+        """Give the host back. Never raises, may be called twice."""
+        dom0, self._dom0 = self._dom0, None
+        broken = bool(self._broken) or (dom0 is not None and not dom0.alive)
+        self._host = None
+        self._info = None
+        if self._oracle is not None:
+            self._oracle.ram.close()
+            self._oracle = None
+        self._measured = False
+        if dom0 is not None:
+            with contextlib.suppress(Exception):
+                dom0.close(grace=0.0 if broken else _CLOSE_SECONDS)
+        self._deployment.stop(broken=broken)
