@@ -144,7 +144,7 @@ class BootEntry:
                 grub.write(grub.custom, rest)
         grub.disarm(self.identifier, had_variable=had_variable)
         grub.sync()
-        if self.original and now.build_id != self.original:
+        if self.original and not now.may_be(self.original):
             raise InfrastructureError(
                 f"{self._host.name} did not go back to its own Xen: it runs "
                 f"{now.build_id or 'none that says its build id'}, and it ran {self.original}",
@@ -155,8 +155,8 @@ class BootEntry:
     def _runs(self, now: Running) -> bool:
         """Whether the machine may run this hypervisor."""
         if self.original and self.original != self._build_id:
-            return now.build_id != self.original
-        return bool(self._build_id) and now.build_id == self._build_id
+            return not now.may_be(self.original) or now.is_cut_of(self._build_id)
+        return bool(self._build_id) and now.may_be(self._build_id)
 
 
 class OneShotBoot:
@@ -233,6 +233,14 @@ class OneShotBoot:
         wanted = self._hypervisor.build_id
         if now.build_id == wanted:
             return now
+        if now.is_cut_of(wanted):
+            raise InfrastructureError(
+                f"{self._host.name} shows a build id cut at a zero byte, which proves nothing:"
+                f" {now.build_id or 'nothing of it'}, and {wanted} was built and booted",
+                tried="/sys/hypervisor/properties/buildid; xl info and the bindings tell none",
+                todo="have tools in dom0 that match that Xen (--xen-tools=build), or a dom0 kernel"
+                " that shows all of it",
+            )
         has = f"build id {now.build_id}" if now.build_id else "no Xen that says its build id"
         what = f"{self._host.name} runs {has}, not {wanted}, which was built and booted"
         log = self.log()
@@ -243,7 +251,7 @@ class OneShotBoot:
                 todo=f"see whether GRUB reads {grub.environment} and {grub.config} at all",
                 evidence=evidence,
             )
-        if now.build_id == self._entry.original:
+        if now.may_be(self._entry.original):
             raise _went_back(what, log, evidence)
         raise InfrastructureError(
             what, todo="see which entry its GRUB booted, and whether somebody else reboots it",

@@ -402,3 +402,39 @@ def test_a_host_that_was_given_up_is_not_waited_for(
 def test_a_tag_is_part_of_a_file_name(host: FolderHost, hypervisor: Hypervisor) -> None:
     with pytest.raises(ConfigurationError, match="part of a file's name"):
         OneShotBoot(host, hypervisor, tag="a/b")
+
+
+ZERO = "c0ffee00" + OURS[8:]
+
+
+def test_a_build_id_that_the_kernel_cut_is_asked_for_elsewhere(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    host.boots = ["c0ffee"]
+    host.tool("xl", f"echo 'xen_commandline : {XEN}'; echo 'build_id               : {ZERO}'")
+    host.build_id = ZERO[:6]
+    assert reboot.running(host, soon()).build_id == ZERO
+
+
+def test_a_build_id_that_nobody_tells_whole_proves_nothing(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    host.boots = ["c0ffee"]
+    ours = Hypervisor(hypervisor.gz, ZERO)
+    with pytest.raises(
+        InfrastructureError, match="build id cut at a zero byte, which proves nothing"
+    ):
+        OneShotBoot(host, ours, tag="t").boot(soon())
+
+
+def test_a_cut_build_id_of_another_xen_is_told_as_another(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    host.boots = ["abcd"]
+    with pytest.raises(InfrastructureError, match="runs build id abcd, not"):
+        OneShotBoot(host, Hypervisor(hypervisor.gz, ZERO), tag="t").boot(soon())
+
+
+def test_xl_of_another_xen_does_not_outvote_the_kernel(host: FolderHost) -> None:
+    host.tool("xl", f"echo 'build_id               : {'11' * 20}'")
+    assert reboot.running(host, soon()).build_id == OWN
