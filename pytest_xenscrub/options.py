@@ -98,11 +98,13 @@ OPTIONS = (
     Option(
         "power", value.power,
         "command that switches the host's power: {action} in it becomes on, off, cycle or status,"
-        " {host} the host's name; no shell runs it", "COMMAND", (), beside=paths.command_beside,
+        " {host} the host's name, {address} what ssh connects to; no shell runs it",
+        "COMMAND", (), beside=paths.command_beside,
     ),
     Option(
         "serial", value.serial,
-        "command that prints the host's serial log and ends; {host} in it becomes the host's name",
+        "command that prints the host's serial log and ends; {host} in it becomes the host's name,"
+        " {address} what ssh connects to",
         "COMMAND", (), beside=paths.command_beside,
     ),
     Option(

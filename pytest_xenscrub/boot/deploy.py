@@ -211,7 +211,7 @@ class SshDeployment:
         self._lost: HostUnusableError | None = None
         self._power: PowerSwitch | None = None
         if described.power and described.target is not None:
-            self._power = PowerSwitch(described.power, described.target.host)
+            self._power = PowerSwitch(described.power, described.label, described.target.host)
 
     def start(self) -> Host:
         """Connect; boot the chosen Xen if there is one to boot."""
@@ -222,7 +222,8 @@ class SshDeployment:
             raise TypeError(f"{described.name} is not reached over ssh")
         if self._lost is not None:
             raise self._lost
-        serial = SerialLog(described.serial, described.target.host) if described.serial else None
+        address = described.target.host
+        serial = SerialLog(described.serial, described.label, address) if described.serial else None
         host = self._host = SshHost(
             described.target,
             config=self._config,

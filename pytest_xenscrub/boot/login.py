@@ -47,8 +47,8 @@ def check_login(host: Host, deadline: Deadline) -> None:
     if uid != "0":
         raise InfrastructureError(
             f"{host.name}: ssh logs in as {user}, and only root may drive Xen",
-            todo="log in as root (--xen-host=root@…, or user in the hosts file) with a key; sudo is"
-            " not used; sshd needs PermitRootLogin prohibit-password",
+            todo="log in as root (--xen-host=root@HOST, or user in the hosts file) with a key;"
+            " sudo is not used; sshd needs PermitRootLogin prohibit-password",
         )
     if before or after:
         raise InfrastructureError(

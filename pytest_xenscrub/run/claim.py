@@ -137,6 +137,7 @@ class Claim:
         from pytest_xenscrub.boot.leftovers import refuse_busy, sweep  # noqa: PLC0415 - as above
         from pytest_xenscrub.boot.login import check_login  # noqa: PLC0415 - as above
         from pytest_xenscrub.dom0.lock import HostLock  # noqa: PLC0415 - only with a machine
+        from pytest_xenscrub.host.power import try_commands  # noqa: PLC0415 - as above
         from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - as above
 
         if described.target is None:
@@ -146,6 +147,7 @@ class Claim:
         lock = self._lock = HostLock(host, self._holder, self._say)
         lock.acquire(wait_seconds)
         deadline = Deadline.after(_SWEEP_SECONDS, f"{host.name}: removing what dead runs left")
+        try_commands(described)
         sweep(host, deadline, self._say)
         self.check()  # it may have been rebooted
         if not self._allow_busy:
