@@ -87,6 +87,11 @@ OPTIONS = (
         1,
     ),
     Option(
+        "accel", value.choice("auto", "kvm", "tcg"),
+        "what runs the emulated host: kvm, tcg (software), or auto (default): KVM where a Xen boots"
+        " with it, else TCG", "auto|kvm|tcg", "auto",
+    ),
+    Option(
         "suite", value.choice("bookworm", "trixie"),
         "Debian release of the emulated host's dom0: bookworm (Xen 4.17, the default) or trixie"
         " (Xen 4.20)", "SUITE", "bookworm",
@@ -222,6 +227,7 @@ class Settings:
     allow_busy: bool
     host_memory: int | None
     host_nodes: int
+    accel: str
     suite: str
     ssh_config: Path | None
     power: tuple[str, ...]

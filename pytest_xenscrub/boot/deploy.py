@@ -90,12 +90,14 @@ class EmulatedChoice:
         memory_bytes: its memory; None for a share of what is available.
         nodes: its NUMA nodes.
         hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
+        accel: "kvm", "tcg" or "auto".
     """
 
     suite: str
     memory_bytes: int | None
     nodes: int = 1
     hang_seconds: float = HANG_SECONDS
+    accel: str = "auto"
 
 
 class EmulatedDeployment:
@@ -145,7 +147,11 @@ class EmulatedDeployment:
         prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
         deadline = Deadline.after(EMULATED_BOOT_SECONDS, f"emulated: booting Xen {self._xen.name}")
         host = EmulatedHost.start(
-            spec, progress=self._say, deadline=deadline, hang_seconds=self._choice.hang_seconds
+            spec,
+            progress=self._say,
+            deadline=deadline,
+            hang_seconds=self._choice.hang_seconds,
+            accel=self._choice.accel,
         )
         self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
         self._host = host

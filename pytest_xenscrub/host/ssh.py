@@ -55,7 +55,8 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"Permission denied|Too many authentication failures",
         "{name} refused every key that ssh offered",
-        "load the key into your agent (ssh-add), or copy it there: ssh-copy-id {host}",
+        "load the key into your agent (ssh-add), or copy it there: ssh-copy-id {host};"
+        " for root, sshd needs PermitRootLogin prohibit-password",
     ),
     (
         r"Connection refused",
