@@ -90,6 +90,10 @@ class HostUnusableError(InfrastructureError):
     """The host broke earlier in this session; what needs it cannot run any more."""
 
 
+class HostLostError(InfrastructureError):
+    """A host does not answer, or the connection to it was lost: down, booting, or the network."""
+
+
 class HostLockedError(InfrastructureError):
     """Another run of ours has the host."""
 

@@ -87,6 +87,11 @@ OPTIONS = (
         1,
     ),
     Option(
+        "accel", value.choice("auto", "kvm", "tcg"),
+        "what runs the emulated host: kvm, tcg (software), or auto (default): KVM where a Xen boots"
+        " with it, else TCG", "auto|kvm|tcg", "auto",
+    ),
+    Option(
         "suite", value.choice("bookworm", "trixie"),
         "Debian release of the emulated host's dom0: bookworm (Xen 4.17, the default) or trixie"
         " (Xen 4.20)", "SUITE", "bookworm",
@@ -98,11 +103,13 @@ OPTIONS = (
     Option(
         "power", value.power,
         "command that switches the host's power: {action} in it becomes on, off, cycle or status,"
-        " {host} the host's name; no shell runs it", "COMMAND", (), beside=paths.command_beside,
+        " {host} the host's name, {address} what ssh connects to; no shell runs it",
+        "COMMAND", (), beside=paths.command_beside,
     ),
     Option(
         "serial", value.serial,
-        "command that prints the host's serial log and ends; {host} in it becomes the host's name",
+        "command that prints the host's serial log and ends; {host} in it becomes the host's name,"
+        " {address} what ssh connects to",
         "COMMAND", (), beside=paths.command_beside,
     ),
     Option(
@@ -220,6 +227,7 @@ class Settings:
     allow_busy: bool
     host_memory: int | None
     host_nodes: int
+    accel: str
     suite: str
     ssh_config: Path | None
     power: tuple[str, ...]

@@ -23,6 +23,7 @@ from pytest_xenscrub.errors import (
     InfrastructureError,
     XenScrubError,
 )
+from pytest_xenscrub.host.boot_log import LINES, blamed
 from pytest_xenscrub.host.power import PowerSwitch, SerialLog
 from pytest_xenscrub.hypervisor.interface import tools_of_suite
 from pytest_xenscrub.limits import usable_cpus
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.boot.grub import OneShotBoot
     from pytest_xenscrub.boot.reboot import Running
     from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.host.emulated import EmulatedHost
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.choice import ChosenXen
@@ -59,9 +61,13 @@ class Deployment(Protocol):
         """Have the Xen run.
 
         Raises:
-            InfrastructureError: the host cannot be had, or the Xen does not come up.
-            XenFaultError: the Xen does not come up.
+            InfrastructureError: the host cannot be had, or something around the Xen failed.
+            XenFaultError: the Xen was started, and does not come up.
+            UndecidedError: the Xen was started, and nothing tells why nobody answers.
         """
+
+    def blamed(self, error: XenScrubError) -> XenScrubError:
+        """The same error, or the one that it is because the Xen had been started before it."""
 
     @property
     def defers(self) -> bool | None:
@@ -84,12 +90,14 @@ class EmulatedChoice:
         memory_bytes: its memory; None for a share of what is available.
         nodes: its NUMA nodes.
         hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
+        accel: "kvm", "tcg" or "auto".
     """
 
     suite: str
     memory_bytes: int | None
     nodes: int = 1
     hang_seconds: float = HANG_SECONDS
+    accel: str = "auto"
 
 
 class EmulatedDeployment:
@@ -107,7 +115,7 @@ class EmulatedDeployment:
         self._choice = choice
         self._tools_for = tools_for
         self._say = say
-        self._host: Host | None = None
+        self._host: EmulatedHost | None = None
 
     def start(self) -> Host:
         """Boot it, or go on from a saved machine."""
@@ -139,11 +147,19 @@ class EmulatedDeployment:
         prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
         deadline = Deadline.after(EMULATED_BOOT_SECONDS, f"emulated: booting Xen {self._xen.name}")
         host = EmulatedHost.start(
-            spec, progress=self._say, deadline=deadline, hang_seconds=self._choice.hang_seconds
+            spec,
+            progress=self._say,
+            deadline=deadline,
+            hang_seconds=self._choice.hang_seconds,
+            accel=self._choice.accel,
         )
         self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
         self._host = host
         return with_tools(host, tools)
+
+    def blamed(self, error: XenScrubError) -> XenScrubError:
+        """Once its dom0 has answered, silence may be the Xen's fault."""
+        return error if self._host is None else blamed(error, self._host.serial_tail(LINES))
 
     @property
     def defers(self) -> bool | None:
@@ -201,7 +217,7 @@ class SshDeployment:
         self._lost: HostUnusableError | None = None
         self._power: PowerSwitch | None = None
         if described.power and described.target is not None:
-            self._power = PowerSwitch(described.power, described.target.host)
+            self._power = PowerSwitch(described.power, described.label, described.target.host)
 
     def start(self) -> Host:
         """Connect; boot the chosen Xen if there is one to boot."""
@@ -212,7 +228,8 @@ class SshDeployment:
             raise TypeError(f"{described.name} is not reached over ssh")
         if self._lost is not None:
             raise self._lost
-        serial = SerialLog(described.serial, described.target.host) if described.serial else None
+        address = described.target.host
+        serial = SerialLog(described.serial, described.label, address) if described.serial else None
         host = self._host = SshHost(
             described.target,
             config=self._config,
@@ -241,6 +258,12 @@ class SshDeployment:
             wait_for_xenstore(host)
         self._started = True
         return with_tools(host, self._tools)
+
+    def blamed(self, error: XenScrubError) -> XenScrubError:
+        """Once the machine has booted the Xen, silence may be its fault."""
+        if self._host is None or self._once is None or not self._once.booted:
+            return error
+        return blamed(error, self._once.log())
 
     @property
     def defers(self) -> bool | None:

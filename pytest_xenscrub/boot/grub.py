@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_xenscrub.boot.grub_config import Block, check_config, find_block, one_shot_entry
 from pytest_xenscrub.boot.grub_dom0 import Grub
 from pytest_xenscrub.boot.reboot import Running, reboot, running, wait_for_boot
-from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, XenFaultError
+from pytest_xenscrub.errors import (
+    ConfigurationError,
+    InfrastructureError,
+    UndecidedError,
+    XenFaultError,
+)
+from pytest_xenscrub.host.boot_log import LINES, WITH_LOG, WITHOUT_LOG, Stage, boots, since, stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,7 +144,7 @@ class BootEntry:
                 grub.write(grub.custom, rest)
         grub.disarm(self.identifier, had_variable=had_variable)
         grub.sync()
-        if self.original and now.build_id != self.original:
+        if self.original and not now.may_be(self.original):
             raise InfrastructureError(
                 f"{self._host.name} did not go back to its own Xen: it runs "
                 f"{now.build_id or 'none that says its build id'}, and it ran {self.original}",
@@ -149,8 +155,8 @@ class BootEntry:
     def _runs(self, now: Running) -> bool:
         """Whether the machine may run this hypervisor."""
         if self.original and self.original != self._build_id:
-            return now.build_id != self.original
-        return bool(self._build_id) and now.build_id == self._build_id
+            return not now.may_be(self.original) or now.is_cut_of(self._build_id)
+        return bool(self._build_id) and now.may_be(self._build_id)
 
 
 class OneShotBoot:
@@ -161,6 +167,9 @@ class OneShotBoot:
         hypervisor: what was built.
         xen_cmdline: options for Xen, appended to those that the machine's own is booted with.
         tag: marks what is put on the machine, as `BootEntry` says.
+
+    Attributes:
+        booted: whether the machine was told to boot it: a later silence may be its fault.
 
     Raises:
         ConfigurationError: the tag has other characters.
@@ -173,6 +182,8 @@ class OneShotBoot:
         self._hypervisor = hypervisor
         self._xen_cmdline = xen_cmdline
         self._entry = BootEntry(host, tag, build_id=hypervisor.build_id)
+        self._log_before = ""
+        self.booted = False
 
     def boot(self, deadline: Deadline) -> Running:
         """Boot the hypervisor once, and see that it is the one that runs.
@@ -185,10 +196,12 @@ class OneShotBoot:
 
         Raises:
             ConfigurationError: the machine's GRUB is not set up for it; nothing was changed.
-            XenFaultError: the hypervisor did not come up and the machine's own is back; both
-                build ids are in the message.
+            XenFaultError: the hypervisor ran and did not come up, and the machine's own is back;
+                both build ids are in the message.
+            UndecidedError: the machine's own is back, and nothing tells why.
             DeadlineExceededError: the machine did not come back.
-            InfrastructureError: the machine cannot be reached, or runs a third Xen.
+            InfrastructureError: the machine cannot be reached, does not reboot, or runs a third
+                Xen.
         """
         before = running(self._host, deadline)
         if not before.build_id:
@@ -205,8 +218,10 @@ class OneShotBoot:
             xen_options=self._xen_cmdline,
             deadline=deadline,
         )
+        self._log_before = self._host.serial_tail(LINES)
         # Last of all: from here on, the next reset boots it.
         grub.arm(self._entry.identifier)
+        self.booted = True
         return self._check(grub, reboot(self._host, before, deadline))
 
     def restore(self, deadline: Deadline) -> Running:
@@ -218,23 +233,60 @@ class OneShotBoot:
         wanted = self._hypervisor.build_id
         if now.build_id == wanted:
             return now
+        if now.is_cut_of(wanted):
+            raise InfrastructureError(
+                f"{self._host.name} shows a build id cut at a zero byte, which proves nothing:"
+                f" {now.build_id or 'nothing of it'}, and {wanted} was built and booted",
+                tried="/sys/hypervisor/properties/buildid; xl info and the bindings tell none",
+                todo="have tools in dom0 that match that Xen (--xen-tools=build), or a dom0 kernel"
+                " that shows all of it",
+            )
         has = f"build id {now.build_id}" if now.build_id else "no Xen that says its build id"
         what = f"{self._host.name} runs {has}, not {wanted}, which was built and booted"
-        log = last_words(self._host.serial_tail(2000), self._entry.file_name)
-        evidence = {"serial log": log}
+        log = self.log()
+        evidence = {"serial log": last_words(log, self._entry.file_name)}
         if grub.variables().get("next_entry") == self._entry.identifier:
             raise InfrastructureError(
                 f"{what}: GRUB did not use its one-shot entry",
                 todo=f"see whether GRUB reads {grub.environment} and {grub.config} at all",
                 evidence=evidence,
             )
-        if now.build_id == self._entry.original:
-            raise XenFaultError(
-                f"{what}: it did not come up, and the machine went back to its own Xen",
-                todo="see the machine's serial log, with Xen's option sync_console",
-                evidence=evidence,
-            )
-        raise InfrastructureError(what, evidence=evidence)
+        if now.may_be(self._entry.original):
+            raise _went_back(what, log, evidence)
+        raise InfrastructureError(
+            what, todo="see which entry its GRUB booted, and whether somebody else reboots it",
+            evidence=evidence,
+        )  # fmt: skip
+
+    def log(self) -> str:
+        """The serial log since the machine was told to boot it; from GRUB's words on it, if any."""
+        log = since(self._log_before, self._host.serial_tail(LINES))
+        before, name, after = log.partition(self._entry.file_name)
+        return after if name else before
+
+
+def _went_back(what: str, log: str, evidence: dict[str, str]) -> XenFaultError | UndecidedError:
+    """The error for a machine that runs its own Xen again: ours, GRUB, or somebody's reset."""
+    back = f"{what}: the machine went back to its own Xen"
+    reached = stage(log)
+    if reached is Stage.NOT_LOADED:
+        return UndecidedError(
+            f"{back}, because GRUB could not load this one",
+            todo="see what GRUB says on the serial line: is the file whole, is there memory?",
+            evidence=evidence,
+        )
+    # The last boot in the log is the own Xen's.
+    if len(boots(log)) > 1 and reached in (Stage.CRASHED, Stage.XEN):
+        return XenFaultError(
+            f"{back}: this one did not come up",
+            todo="see the machine's serial log, with Xen's option sync_console",
+            evidence=evidence,
+        )
+    return UndecidedError(
+        f"{back}, and nothing tells why: it may have crashed, or somebody reset the machine",
+        todo=WITHOUT_LOG if reached is Stage.SILENT or len(boots(log)) < 2 else WITH_LOG,  # noqa: PLR2004
+        evidence=evidence,
+    )
 
 
 def last_words(serial: str, file_name: str) -> str:

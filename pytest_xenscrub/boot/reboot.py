@@ -24,13 +24,26 @@ _ATTEMPT_SECONDS = 15.0
 _REBOOT_SECONDS = 30.0
 """The command `reboot` itself, s: it returns, or is cut off."""
 _PAUSE_SECONDS = 0.5
+BUILD_ID_DIGITS = 40
+"""A whole build id: SHA-1, in hex."""
+_SAME_BOOT = "it answers, but has not rebooted yet"
 
-# The kernel knows it before the toolstack runs, and where the toolstack is of another release.
+# The kernel knows it before the toolstack runs, and where the toolstack is of another release; but
+# kernels before 2026 show it only up to its first zero byte. xl and the bindings show all of it.
 _WHO_RUNS = r"""
 cat /proc/sys/kernel/random/boot_id
 note=/sys/hypervisor/properties/buildid
-if [ -r $note ]; then od -An -v -tx1 $note | tr -d ' \n'
-else xl info 2> /dev/null | sed -n 's/^build_id *: *//p'; fi
+[ -r $note ] && od -An -v -tx1 $note | tr -d ' \n'
+echo
+told=$(xl info 2> /dev/null | sed -n 's/^build_id *: *//p')
+[ -n "$told" ] || told=$(python3 - 2> /dev/null << 'END'
+import glob, sys
+sys.path += glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
+import xen.lowlevel.xc
+print(xen.lowlevel.xc.xc().buildid())
+END
+)
+echo "$told"
 """
 
 
@@ -49,10 +62,22 @@ class Running:
     Attributes:
         boot_id: new with each boot of dom0.
         build_id: of the hypervisor; empty where none says one.
+        cut: whether the kernel alone told it, which may have cut it at a zero byte.
     """
 
     boot_id: str
     build_id: str
+    cut: bool = False
+
+    def may_be(self, build_id: str) -> bool:
+        """Whether this may be that build: a cut build id tells only which ones it is not."""
+        if self.build_id == build_id:
+            return True
+        return self.cut and build_id.startswith(f"{self.build_id}00")
+
+    def is_cut_of(self, build_id: str) -> bool:
+        """Whether all that is known of it is where that build id has its first zero byte."""
+        return self.build_id != build_id and self.may_be(build_id)
 
 
 def running(host: Host, deadline: Deadline) -> Running:
@@ -62,8 +87,11 @@ def running(host: Host, deadline: Deadline) -> Running:
         InfrastructureError: it cannot be reached.
     """
     result = host.run(["sh", "-c", WITH_PATH + _WHO_RUNS], deadline=deadline)
-    boot_id, _, build_id = result.stdout.strip().partition("\n")
-    return Running(boot_id.strip(), build_id.strip())
+    boot_id, kernel, told = (*map(str.strip, result.stdout.splitlines()), "", "", "")[:3]
+    if told and (told.startswith(kernel) or not kernel):
+        return Running(boot_id, told)
+    # Where both tell and differ, the toolstack's is another Xen's: the kernel asked this one.
+    return Running(boot_id, kernel, cut=len(kernel) < BUILD_ID_DIGITS)
 
 
 def wait_for_boot(host: Host, since: str | None, deadline: Deadline) -> Running:
@@ -91,7 +119,7 @@ def wait_for_boot(host: Host, since: str | None, deadline: Deadline) -> Running:
         else:
             if now.boot_id != since:
                 return now
-            last = "it answers, but has not rebooted yet"
+            last = _SAME_BOOT
         time.sleep(min(_PAUSE_SECONDS, deadline.remaining))
     raise DeadlineExceededError(
         f"{deadline.step}: {host.name} did not come back within {deadline.seconds:.0f} s",
@@ -112,7 +140,7 @@ def reboot(host: Host, before: Running, deadline: Deadline) -> Running:
         The boot it is in then.
 
     Raises:
-        InfrastructureError: it does not reboot.
+        InfrastructureError: it does not reboot, or is in the same boot after all that time.
         DeadlineExceededError: it did not come back.
         HostUnusableError: it was given up before.
     """
@@ -127,10 +155,22 @@ def reboot(host: Host, before: Running, deadline: Deadline) -> Running:
     else:
         if result.returncode not in (0, 255):
             raise InfrastructureError(
-                f"{host.name} does not reboot",
+                f"{host.name} does not reboot: the command returned {result.returncode}",
                 tried="reboot",
+                todo="the command must reboot it without a question: molly-guard, for one, asks",
                 evidence={"reboot": result.stdout + result.stderr},
             )
     if isinstance(host, _Reconnects):
         host.disconnect()
-    return wait_for_boot(host, before.boot_id, deadline)
+    try:
+        return wait_for_boot(host, before.boot_id, deadline)
+    except DeadlineExceededError as error:
+        if error.evidence.get("last answer") != _SAME_BOOT:
+            raise
+    raise InfrastructureError(
+        f"{deadline.step}: {host.name} has not rebooted within {deadline.seconds:.0f} s: it is"
+        " still in the same boot",
+        tried="reboot",
+        todo="reboot it by hand, as root, over ssh: what holds it up (molly-guard, an inhibitor, a"
+        " service that does not stop) must let a command do it",
+    )

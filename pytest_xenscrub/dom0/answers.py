@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from pytest_xenscrub.dom0.xen_options import scrubs_at_boot, scrubs_domheap
 from pytest_xenscrub.errors import CommandError
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class XenInfo:
         The option `scrub-domheap` asks for it, and a debug build checks its scrubber by it once it
         has scrubbed all at boot (`bootscrub=1`, CONFIG_SCRUB_DEBUG).
         """
-        options = self.command_line.split()
-        return "scrub-domheap" in options or (self.debug and "bootscrub=1" in options)
+        line = self.command_line
+        return scrubs_domheap(line) or (self.debug and scrubs_at_boot(line))
 
 
 @dataclass(frozen=True)

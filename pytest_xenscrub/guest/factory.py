@@ -31,6 +31,11 @@ _PAGING_SHARE = 127
 its memory, and 1 MiB for each vCPU."""
 LEAST_BYTES = 8 * MIB
 """The smallest guest worth creating."""
+_MORE_EMULATED = "or give the emulated host more memory (--xen-host-memory)"
+_MORE_REAL = (
+    "end other guests; where dom0 has it all, boot Xen with a dom0 of a fixed size, such as"
+    " dom0_mem=4G,max:4G"
+)
 _SHOWN_PAGES = 16
 
 
@@ -127,8 +132,8 @@ class GuestFactory:
             raise ConfigurationError(
                 f"{self.dom0.host.name}: a {role} of {gib(memory_bytes)} is not possible:"
                 f" {gib(free)} are free, and a guest needs {gib(LEAST_BYTES)}",
-                todo="choose another --xen-guest-memory, give the host more memory"
-                " (--xen-host-memory), or end its other guests",
+                todo="choose another --xen-guest-memory; "
+                + (_MORE_EMULATED if self.dom0.host.kind.startswith("emulated") else _MORE_REAL),
             )
         number = next(self._numbers)
         name = f"{self.tag}-{role}-{number}"

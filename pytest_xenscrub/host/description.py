@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,12 @@ class HostDescription:
     tags: frozenset[str] = frozenset()
 
     @property
+    def label(self) -> str:
+        """Its name without user and port, as power and serial commands have it for `{host}`."""
+        plain = self.target is None or str(self.target) != self.name
+        return self.name if plain or self.target is None else self.target.host
+
+    @property
     def emulated(self) -> bool:
         """Whether we start it ourselves."""
         return self.target is None
@@ -71,8 +78,7 @@ def make_pool(
     Raises:
         ConfigurationError: a machine is named twice, or with the emulated host.
     """
-    known = {host.name: host for host in listed}
-    pool = [known.get(host.name, host) for host in named] or list(listed)
+    pool = [_listed(host, listed) for host in named] or list(listed)
     if len(pool) > 1 and any(host.emulated for host in pool):
         raise ConfigurationError(
             f"{EMULATED} cannot be one of several hosts",
@@ -88,3 +94,36 @@ def make_pool(
             raise ConfigurationError(f"{first} and {host.name} are the same host: {host.target}")
         seen[str(host.target)] = host.name
     return tuple(pool)
+
+
+def _listed(named: HostDescription, listed: Sequence[HostDescription]) -> HostDescription:
+    """A host of `--xen-host` as the file describes it, by its name or its address.
+
+    A user or a port that is named wins over the file's.
+
+    Raises:
+        ConfigurationError: the file has several at that address.
+    """
+    target = named.target
+    by_name = [host for host in listed if host.name == named.name]
+    if by_name or target is None:
+        return by_name[0] if by_name else named
+    found = [host for host in listed if host.name == target.host] or [
+        host
+        for host in listed
+        if host.target is not None
+        and host.target.host == target.host
+        and (target.port is None or target.port == host.target.port)
+    ]
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"{named.name} may be any of the hosts file's {', '.join(host.name for host in found)}",
+            todo="say which by its name there",
+        )
+    if not found or found[0].target is None:
+        return named
+    there = found[0].target
+    where = dataclasses.replace(
+        there, user=target.user or there.user, port=target.port or there.port
+    )
+    return dataclasses.replace(found[0], target=where)

@@ -15,7 +15,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import CommandError, InfrastructureError, MissingToolError
+from pytest_xenscrub.errors import (
+    CommandError,
+    HostLostError,
+    InfrastructureError,
+    MissingToolError,
+)
 from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.host.rundir import RunFolder
@@ -50,7 +55,8 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"Permission denied|Too many authentication failures",
         "{name} refused every key that ssh offered",
-        "load the key into your agent (ssh-add), or copy it there: ssh-copy-id {host}",
+        "load the key into your agent (ssh-add), or copy it there: ssh-copy-id {host};"
+        " for root, sshd needs PermitRootLogin prohibit-password",
     ),
     (
         r"Connection refused",
@@ -276,7 +282,7 @@ class SshHost:
             err.decode(errors="replace"),
         )
         if result.returncode == SSH_FAILED and not self._alive():
-            raise InfrastructureError(
+            raise HostLostError(
                 f"the connection to {self._name} was lost",
                 tried=shlex.join(argv),
                 evidence={"ssh": result.stderr, "serial log": self.serial_tail()},

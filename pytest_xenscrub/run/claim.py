@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TURN_SECONDS = 5.0
 """How long one of several busy hosts is waited for before the next one has its turn, s."""
+_LOGIN_SECONDS = 60.0
 _SWEEP_SECONDS = 600.0
 """To remove what a dead run left, with a reboot, s."""
 
@@ -134,15 +135,19 @@ class Claim:
 
     def _claim(self, described: HostDescription, wait_seconds: float) -> None:
         from pytest_xenscrub.boot.leftovers import refuse_busy, sweep  # noqa: PLC0415 - as above
+        from pytest_xenscrub.boot.login import check_login  # noqa: PLC0415 - as above
         from pytest_xenscrub.dom0.lock import HostLock  # noqa: PLC0415 - only with a machine
+        from pytest_xenscrub.host.power import try_commands  # noqa: PLC0415 - as above
         from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - as above
 
         if described.target is None:
             raise TypeError(f"{described.name} is not reached over ssh")
         host = self._host = SshHost(described.target, config=self._config, name=described.name)
+        check_login(host, Deadline.after(_LOGIN_SECONDS, f"{host.name}: looking at its login"))
         lock = self._lock = HostLock(host, self._holder, self._say)
         lock.acquire(wait_seconds)
         deadline = Deadline.after(_SWEEP_SECONDS, f"{host.name}: removing what dead runs left")
+        try_commands(described)
         sweep(host, deadline, self._say)
         self.check()  # it may have been rebooted
         if not self._allow_busy:

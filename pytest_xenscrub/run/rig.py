@@ -176,20 +176,24 @@ class Rig:
             if isinstance(error, Exception):
                 self._breaks = _GIVE_UP_AFTER
                 self._broken = str(error).splitlines()[0]
+            told = self._told(error)
             self.close()
-            if isinstance(error, HostUnusableError) or self.xen.artefact is None:
+            if told is error:
                 raise
-            if isinstance(error, InfrastructureError):
-                # With the host's own Xen it comes up, so this is the variant's own failure.
-                raise self._variant_failed(error) from None
-            raise
+            raise told from None
         self._broken = ""
 
-    def _variant_failed(self, error: InfrastructureError) -> XenFaultError:
+    def _told(self, error: BaseException) -> BaseException:
+        """What an error means for a Xen that was built: only its own faults are its failure."""
+        if self.xen.artefact is None or not isinstance(error, XenScrubError):
+            return error
+        error = self._deployment.blamed(error)
+        if not isinstance(error, XenFaultError):
+            return error
         return XenFaultError(
             f"{self._name}: Xen {self.xen.name} does not come up: {error.what}",
             tried=error.tried,
-            todo="look at the serial log; does --xen-variant=stock boot?",
+            todo=error.todo or "look at the serial log; does --xen-variant=stock boot?",
             evidence=error.evidence,
         )
 

@@ -233,7 +233,11 @@ class Session:
             return own
         if described.emulated:
             wanted = deploy.EmulatedChoice(
-                settings.suite, settings.host_memory, settings.host_nodes, settings.hang_seconds
+                settings.suite,
+                settings.host_memory,
+                settings.host_nodes,
+                settings.hang_seconds,
+                settings.accel,
             )
             return deploy.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say

@@ -10,7 +10,7 @@ Answer:   {"id": 7, "ok": {...}}  or  {"id": 7, "error": "..."}
 Before:   {"id": 7, "begun": true}, from what watches: what is to be watched may happen now
 Unasked:  {"beat": monotonic seconds, "late": seconds that dom0 overslept}
 
-Plain Python 3.7, because dom0 may be older than the machine that runs the tests: no `X | Y`,
+Plain Python 3.6, because dom0 may be older than the machine that runs the tests: no `X | Y`,
 `list[int]` or `:=` here.
 """
 

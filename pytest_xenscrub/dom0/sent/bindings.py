@@ -4,7 +4,7 @@
 Part of the agent. A look takes 0.1 ms, where an `xl` process takes 150 ms under emulation and
 would disturb what it watches.
 
-Plain Python 3.7, as the agent is.
+Plain Python 3.6, as the agent is.
 """
 
 import errno

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Commands that are run in dom0, and timed there. Part of the agent.
 
-Plain Python 3.7, as the agent is.
+Plain Python 3.6, as the agent is.
 """
 
 import os

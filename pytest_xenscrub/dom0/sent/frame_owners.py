@@ -5,15 +5,13 @@ Line in:   [domids, frames]
 Line out:  {frame: domid}: those that one of these domains has; Xen's own and free ones are left out
 Whatever fails goes to stderr, and ends it.
 
-Plain Python 3.7, because dom0 may be older than the machine that runs the tests.
+Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
 """
-
-from __future__ import annotations
 
 import ctypes
 import json
 import sys
-from typing import Any
+from typing import Any, Dict, List
 
 from pytest_xenscrub.dom0.sent.bindings import load_bindings
 
@@ -37,12 +35,12 @@ def load_library() -> Any:
     return library
 
 
-def owners(library: Any, domids: list[int], frames: list[int]) -> dict[int, int]:
+def owners(library: Any, domids: List[int], frames: List[int]) -> Dict[int, int]:
     """Which of these domains has each of these frames."""
     handle = library.xc_interface_open(None, None, 0)
     if not handle:
         raise OSError(ctypes.get_errno(), "xc_interface_open")
-    found: dict[int, int] = {}
+    found: Dict[int, int] = {}
     for domid in domids:
         for start in range(0, len(frames), MOST_FRAMES):
             part = frames[start : start + MOST_FRAMES]

@@ -9,7 +9,7 @@ On stderr, a line of JSON each:
     {"daemons": [...], "driver": true, "socket": "/run/libvirt/libvirt-sock", "error": ""}
     {"call": "destroy", "domain": "xenscrub-12ab34-victim-1", "issued": 12.3, "returned": 13.4}
 
-Plain Python 3.7, because dom0 may be older than the machine that runs the tests: no `X | Y`,
+Plain Python 3.6, because dom0 may be older than the machine that runs the tests: no `X | Y`,
 `list[int]` or `:=` here.
 """
 

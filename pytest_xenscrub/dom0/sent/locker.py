@@ -10,10 +10,8 @@ Lines out:      {"waiting": who has it}, then {"locked": who had it and is dead,
                 {"busy": who has it}
 Lines in:       anything now and then; "release"
 
-Plain Python 3.7, because dom0 may be older than the machine that runs the tests.
+Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
 """
-
-from __future__ import annotations
 
 import fcntl
 import json
@@ -23,7 +21,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Tuple
 
 Facts = Dict[str, Any]
 
@@ -42,7 +40,7 @@ def read(path: str) -> str:
         return file.read()
 
 
-def holder(fd: int) -> Facts | None:
+def holder(fd: int) -> Optional[Facts]:
     """Who the file says has it; None where it says nothing, or is being written."""
     try:
         found = json.loads(os.pread(fd, 1 << 16, 0).decode())
@@ -51,7 +49,7 @@ def holder(fd: int) -> Facts | None:
     return found if isinstance(found, dict) else None
 
 
-def attempt(path: str, who: Facts, grace: float) -> tuple[int | None, Facts | None]:
+def attempt(path: str, who: Facts, grace: float) -> Tuple[Optional[int], Optional[Facts]]:
     """Try once to get the lock.
 
     Returns its descriptor and who had it and is dead; or None and who has it.
@@ -96,9 +94,9 @@ def attempt(path: str, who: Facts, grace: float) -> tuple[int | None, Facts | No
     return fd, before
 
 
-def lines_in() -> queue.Queue[str | None]:
+def lines_in() -> "queue.Queue[Optional[str]]":
     """What comes in, line by line, and None at the end of the connection."""
-    lines: queue.Queue[str | None] = queue.Queue()
+    lines: "queue.Queue[Optional[str]]" = queue.Queue()
 
     def read_all() -> None:
         for line in sys.stdin.buffer:
@@ -109,7 +107,7 @@ def lines_in() -> queue.Queue[str | None]:
     return lines
 
 
-def acquire(request: Facts, lines: queue.Queue[str | None]) -> int | None:
+def acquire(request: Facts, lines: "queue.Queue[Optional[str]]") -> Optional[int]:
     """Try until it is ours, the time is over, or nobody waits any more."""
     end = time.monotonic() + request["wait"]
     told = None
@@ -131,7 +129,7 @@ def acquire(request: Facts, lines: queue.Queue[str | None]) -> int | None:
             pass
 
 
-def hold(path: str, lines: queue.Queue[str | None], silence: float) -> None:
+def hold(path: str, lines: "queue.Queue[Optional[str]]", silence: float) -> None:
     """Hold it until the run says "release", is gone, or has been silent for too long.
 
     The file stays behind in the last two cases: it tells the next run that this one is dead.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the agent can do: an operation for each request. Part of the agent.
 
-Plain Python 3.7, as the agent is.
+Plain Python 3.6, as the agent is.
 """
 
 import errno

@@ -10,16 +10,14 @@ copy                  ok; what is in them now stays in this program's memory
 release               ok
 Whatever fails:       error and why
 
-Plain Python 3.7, because dom0 may be older than the machine that runs the tests.
+Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
 """
-
-from __future__ import annotations
 
 import ctypes
 import hashlib
 import mmap
 import sys
-from typing import Any
+from typing import Any, List, Optional
 
 LIBRARY = "libxenforeignmemory.so.1"
 
@@ -46,11 +44,11 @@ class Holder:
         self.handle = library.xenforeignmemory_open(None, 0)
         if not self.handle:
             raise OSError(ctypes.get_errno(), "xenforeignmemory_open")
-        self.address: int | None = None
+        self.address: Optional[int] = None
         self.pages = 0
-        self.copies: list[bytes] = []
+        self.copies: List[bytes] = []
 
-    def map(self, domid: int, frames: list[int]) -> str:
+    def map(self, domid: int, frames: List[int]) -> str:
         """Map frames; those of a PV domain are machine frames."""
         self.release()
         numbers = (ctypes.c_uint64 * len(frames))(*frames)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """For how long nothing has moved: a hang is no progress. Part of the agent.
 
-Plain Python 3.7, as the agent is.
+Plain Python 3.6, as the agent is.
 """
 
 import os

@@ -6,7 +6,7 @@ memory takes 0.2 ms under emulation, one at the backlog 5 ms there (the heap dum
 2 KiB, written to Xen's console), and on a slow serial line far more. What a look at the backlog
 took decides when the next one may be.
 
-Plain Python 3.7, as the agent is.
+Plain Python 3.6, as the agent is.
 """
 
 import time

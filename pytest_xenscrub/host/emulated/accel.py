@@ -79,6 +79,33 @@ def best_accel(path: str) -> Accel:
     return KVM if done.returncode == 0 else TCG
 
 
+def choose_accel(path: str, wanted: str) -> Accel:
+    """The accelerator that the user wants: "kvm", "tcg", or "auto" for the best.
+
+    Raises:
+        InfrastructureError: KVM is wanted, and does not come up here.
+    """
+    if wanted == "tcg" or (wanted == "auto" and _refused):
+        return TCG
+    best = best_accel(path)
+    if wanted == "kvm" and best is not KVM:
+        raise InfrastructureError(
+            "KVM cannot be used here, and --xen-accel=kvm asks for it",
+            tried=f"{path} -accel kvm, with /dev/kvm",
+            todo="give this user /dev/kvm (group kvm), or say --xen-accel=tcg",
+        )
+    return best
+
+
+_refused: list[str] = []
+"""Why KVM is not used any more in this process: no Xen booted with it."""
+
+
+def refuse_kvm(why: str) -> None:
+    """Have "auto" be TCG from now on: only a real boot tells that KVM works."""
+    _refused.append(why)
+
+
 def default_memory_bytes(share_with: int = 1) -> int:
     """Memory for an emulated host: half of what is available, 8 GiB at most, bytes.
 

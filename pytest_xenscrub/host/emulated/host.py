@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.cache_folder import CacheUnusableError
 from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
-from pytest_xenscrub.host.emulated.accel import best_accel, qemu_path, qemu_version
+from pytest_xenscrub.host.emulated.accel import (
+    KVM,
+    TCG,
+    Accel,
+    choose_accel,
+    qemu_path,
+    qemu_version,
+    refuse_kvm,
+)
 from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
 from pytest_xenscrub.host.emulated.cpus import states as cpu_states
 from pytest_xenscrub.host.emulated.image import Image, ensure_image, locked
@@ -63,15 +71,20 @@ class EmulatedHost:
     """
 
     def __init__(
-        self, spec: MachineSpec, image: Image, progress: Progress, hang_seconds: float
+        self,
+        spec: MachineSpec,
+        image: Image,
+        progress: Progress,
+        hang_seconds: float,
+        accel: str = "auto",
     ) -> None:
         self._spec = spec
         self._hang_seconds = hang_seconds
         self.image = image
         self._progress = progress
         self._qemu = qemu_path()
-        self._accel = best_accel(self._qemu)
-        self._key = snapshot_key(image, spec, self._accel, qemu_version(self._qemu))
+        self._may_fall_back = accel == "auto"
+        self._use(choose_accel(self._qemu, accel))
         self._store = SnapshotStore()
         self._machine: Machine | None = None
         self._ssh: SshHost | None = None
@@ -90,6 +103,7 @@ class EmulatedHost:
         progress: Progress,
         deadline: Deadline,
         hang_seconds: float = HANG_SECONDS,
+        accel: str = "auto",
     ) -> EmulatedHost:
         """Start an emulated host: from a saved machine if there is one, else boot and save it.
 
@@ -98,6 +112,7 @@ class EmulatedHost:
             progress: called with a line for the user where something takes long.
             deadline: for all of it, a build of the image included.
             hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
+            accel: "kvm", "tcg", or "auto": KVM, and TCG where no Xen boots with that.
 
         Raises:
             MissingToolError: QEMU, or what builds the image, is not installed.
@@ -106,7 +121,7 @@ class EmulatedHost:
             DeadlineExceededError: it did not come up in time.
         """
         image = ensure_image(spec.suite, progress=progress, deadline=deadline)
-        host = cls(spec, image, progress, hang_seconds)
+        host = cls(spec, image, progress, hang_seconds, accel)
         try:
             host._power_on(deadline)
         except BaseException:
@@ -147,7 +162,26 @@ class EmulatedHost:
             raise InfrastructureError("the emulated host has been closed")
         return self._ssh
 
+    def _use(self, accel: Accel) -> None:
+        self._accel = accel
+        self._key = snapshot_key(self.image, self._spec, accel, qemu_version(self._qemu))
+
     def _power_on(self, deadline: Deadline) -> None:
+        if self._accel is not KVM or not self._may_fall_back:
+            self._power_on_as_is(deadline)
+            return
+        try:
+            self._power_on_as_is(deadline.within(deadline.remaining / 2, f"{deadline.step} (KVM)"))
+        except XenScrubError as error:
+            self._power_off()
+            first = str(error).splitlines()[0]
+            self._progress(f"it did not boot with KVM, so TCG is used from now on: {first}")
+            refuse_kvm(first)
+            self._use(TCG)
+            self._power_on_as_is(deadline)
+        self._may_fall_back = False
+
+    def _power_on_as_is(self, deadline: Deadline) -> None:
         if self._try_warm(deadline):
             return
         try:

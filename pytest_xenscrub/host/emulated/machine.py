@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.deadline import HANG_SECONDS
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.errors import InfrastructureError, UndecidedError, XenFaultError
 from pytest_xenscrub.host import spawn
+from pytest_xenscrub.host.boot_log import Stage, stage
 from pytest_xenscrub.host.emulated.boot import BootWatch
 from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 from pytest_xenscrub.host.emulated.qmp import Qmp
@@ -41,7 +42,6 @@ DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen
 _OVERLAY_BYTES = 256 * MIB
 _RAM = "ram"
 """What QEMU calls it."""
-_DEAD = re.compile(rb"Panic on CPU|Kernel panic|Reboot in five seconds|Hardware Dom0 crashed")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class Machine:
         deadline: Deadline,
     ) -> None:
         self.started = time.monotonic()
+        self._chosen = spec.hypervisor is not None
         self._folder = RunFolder()
         self.folder = self._folder.path
         self.process: subprocess.Popen[bytes] | None = None
@@ -288,19 +289,16 @@ class Machine:
             hang_seconds: for how long nothing may move before Xen hangs, s.
 
         Raises:
-            InfrastructureError: QEMU ended, or Xen or dom0 panicked.
+            InfrastructureError: QEMU ended, or the image's own Xen or its dom0 panicked.
+            UndecidedError: QEMU ended before Xen said a word.
+            XenFaultError: a Xen that was built, or its dom0, panicked, or reset the machine.
             XenHungError: Xen was started, and moves no more.
             DeadlineExceededError: nothing answered in time.
         """
         watch = BootWatch(hang_seconds, self.starved_seconds, self._disk_bytes)
         while True:
-            self.check_alive()
+            self._check_booting()
             watch.check(self._serial(), lambda: self.serial_tail(30))
-            if _DEAD.search(self._serial()):
-                raise InfrastructureError(
-                    "Xen or its dom0 crashed while it booted",
-                    evidence={"serial log": self.serial_tail(40)},
-                )
             deadline.check(**{"serial log": self.serial_tail(30)})
             try:
                 # QEMU accepts at once whatever dom0 does, so only the banner tells.
@@ -311,6 +309,29 @@ class Machine:
             except OSError:
                 pass
             time.sleep(0.05)
+
+    def _check_booting(self) -> None:
+        """Raise if the machine crashed, or has ended, while it boots: the error says whose fault.
+
+        The image's own Xen is known to boot: where that crashes, it is QEMU or the image.
+        """
+        reached = stage(self._serial().decode(errors="replace"))
+        evidence = {"serial log": self.serial_tail(40)}
+        if reached is Stage.CRASHED:
+            kind = XenFaultError if self._chosen else InfrastructureError
+            raise kind("Xen or its dom0 crashed while it booted", evidence=evidence)
+        # QEMU ends in order where the machine is reset (-no-reboot), and only there.
+        if self._chosen and self.process is not None and self.process.poll() == 0:
+            if reached is Stage.SILENT:
+                raise UndecidedError(
+                    "the emulated machine was reset before Xen said a word",
+                    todo="does --xen-variant=stock boot? Then this Xen resets the machine",
+                    evidence={"qemu": self.qemu_log(), **evidence},
+                )
+            raise XenFaultError(
+                "Xen or its dom0 reset the machine while it booted", evidence=evidence
+            )
+        self.check_alive()
 
     def check_alive(self) -> None:
         """Raise `InfrastructureError` with what QEMU said if it has ended."""

@@ -20,6 +20,7 @@ from pytest_xenscrub.errors import (
     DeadlineExceededError,
     HostUnusableError,
     InfrastructureError,
+    UndecidedError,
     XenFaultError,
 )
 from pytest_xenscrub.host.protocol import CommandResult
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+BANNER = "(XEN) Xen version 4.17.5 (Debian) debug=n\n"
 OURS = "c0ffee" * 6 + "c0ff"
 """Build id of the Xen that is deployed."""
 
@@ -56,6 +58,8 @@ class FolderHost:
         self.boot_id = 0
         self.build_id = OWN
         self.boots: list[str] = []
+        self.serial = ""
+        self.says = ""
         self.file_system = "/dev/sda1 ext4"
         self.up = True
         self.disconnected = 0
@@ -130,6 +134,7 @@ class FolderHost:
 
     def reboot(self) -> None:
         self.boot_id += 1
+        self.serial += self.says
         wanted = "next_entry=pytest-xenscrub" in self.environment.read_text()
         chosen = self.boots.pop(0) if self.boots else "GRUB"
         self.build_id = (OURS if wanted else OWN) if chosen == "GRUB" else chosen
@@ -166,7 +171,7 @@ class FolderHost:
         return None
 
     def serial_tail(self, lines: int = 20) -> str:
-        return "(XEN) Panic on CPU 0"
+        return self.serial
 
     def close(self) -> None:
         pass
@@ -244,12 +249,43 @@ def test_the_own_xen_instead_of_ours_is_an_error_with_both_build_ids(
 ) -> None:
     before = host.files()
     host.boots = [OWN]
+    host.serial = "(XEN) Panic on CPU 7\nlong ago\nlogin:"
+    host.says = f"{BANNER}(XEN) Panic on CPU 0\n{BANNER}"
     one_shot = OneShotBoot(host, hypervisor, tag="t")
     with pytest.raises(XenFaultError, match=f"{OWN}, not {OURS}") as caught:
         one_shot.boot(soon())
     assert "Panic on CPU 0" in str(caught.value)
     one_shot.restore(soon())
     assert host.files() == before
+
+
+@pytest.mark.parametrize(
+    ("says", "why", "todo"),
+    [
+        ("", "nothing tells why", "--xen-serial"),
+        (BANNER, "nothing tells why", "--xen-serial"),
+        (f"{BANNER}*** Serial input to DOM0\n{BANNER}", "nothing tells why", "sync_console"),
+        (f"pytest-xenscrub: GRUB cannot load this hypervisor\n{BANNER}", "not load", "what GRUB"),
+    ],
+)
+def test_the_own_xen_instead_of_ours_is_undecided_where_ours_is_not_seen_to_die(
+    says: str, why: str, todo: str, host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    host.boots = [OWN]
+    host.says = says
+    with pytest.raises(UndecidedError, match=why) as caught:
+        OneShotBoot(host, hypervisor, tag="t").boot(soon())
+    assert todo in caught.value.todo
+
+
+def test_a_machine_that_never_goes_down_is_not_blamed_on_xen(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    """As molly-guard or an inhibitor has it: the command returns, and nothing happens."""
+    host.tool("reboot", ":")
+    with pytest.raises(InfrastructureError, match="still in the same boot") as caught:
+        OneShotBoot(host, hypervisor, tag="t").boot(soon(1))
+    assert "molly-guard" in caught.value.todo
 
 
 def test_a_third_xen_is_an_error(host: FolderHost, hypervisor: Hypervisor) -> None:
@@ -366,3 +402,39 @@ def test_a_host_that_was_given_up_is_not_waited_for(
 def test_a_tag_is_part_of_a_file_name(host: FolderHost, hypervisor: Hypervisor) -> None:
     with pytest.raises(ConfigurationError, match="part of a file's name"):
         OneShotBoot(host, hypervisor, tag="a/b")
+
+
+ZERO = "c0ffee00" + OURS[8:]
+
+
+def test_a_build_id_that_the_kernel_cut_is_asked_for_elsewhere(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    host.boots = ["c0ffee"]
+    host.tool("xl", f"echo 'xen_commandline : {XEN}'; echo 'build_id               : {ZERO}'")
+    host.build_id = ZERO[:6]
+    assert reboot.running(host, soon()).build_id == ZERO
+
+
+def test_a_build_id_that_nobody_tells_whole_proves_nothing(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    host.boots = ["c0ffee"]
+    ours = Hypervisor(hypervisor.gz, ZERO)
+    with pytest.raises(
+        InfrastructureError, match="build id cut at a zero byte, which proves nothing"
+    ):
+        OneShotBoot(host, ours, tag="t").boot(soon())
+
+
+def test_a_cut_build_id_of_another_xen_is_told_as_another(
+    host: FolderHost, hypervisor: Hypervisor
+) -> None:
+    host.boots = ["abcd"]
+    with pytest.raises(InfrastructureError, match="runs build id abcd, not"):
+        OneShotBoot(host, Hypervisor(hypervisor.gz, ZERO), tag="t").boot(soon())
+
+
+def test_xl_of_another_xen_does_not_outvote_the_kernel(host: FolderHost) -> None:
+    host.tool("xl", f"echo 'build_id               : {'11' * 20}'")
+    assert reboot.running(host, soon()).build_id == OWN

@@ -129,3 +129,23 @@ def test_what_a_host_lacks() -> None:
     assert host.lacks(frozenset({"numa", "big"})) == {"big"}
     one = HostDescription("lab8", Target("lab8"), toolstacks=("xl",))
     assert one.lacks(frozenset({"libvirt"})) == {"libvirt"}
+
+
+def test_a_host_named_with_a_user_is_found_in_the_file_by_name_or_address() -> None:
+    listed = HostDescription("lab7", Target("10.0.0.7", "ci"), power=("bmc",))
+    for name in ("root@lab7", "root@10.0.0.7"):
+        (found,) = make_pool([parse_host(name)], [listed])
+        assert found.name == "lab7"
+        assert found.power == ("bmc",)
+        assert found.target == Target("10.0.0.7", "root")
+    (other,) = make_pool([parse_host("root@lab8")], [listed])
+    assert other.power == ()
+
+
+def test_an_address_that_several_have_is_refused() -> None:
+    listed = [
+        HostDescription(name, Target("gate", None, port)) for name, port in (("a", 1), ("b", 2))
+    ]
+    with pytest.raises(ConfigurationError, match="any of the hosts file's a, b"):
+        make_pool([parse_host("root@gate")], listed)
+    assert make_pool([parse_host("gate:2")], listed)[0].name == "b"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from pytest_xenscrub.errors import (
     InfrastructureError,
 )
 from pytest_xenscrub.host import power
+from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.host.power import Action, PowerSwitch, SerialLog, parse_power, parse_serial
 
 
@@ -89,3 +91,27 @@ def test_a_serial_log_that_cannot_be_had_says_why_and_is_no_error() -> None:
     assert "no such console" in log.tail(20)
     with pytest.raises(ConfigurationError, match="is no serial log command"):
         parse_serial("tail {console}")
+
+
+def test_host_is_the_name_and_address_is_where_ssh_goes() -> None:
+    words = parse_power("echo {host} {address} {action}")
+    assert PowerSwitch(words, "lab7", "10.0.0.7").run("status") == "lab7 10.0.0.7 status\n"
+    log = SerialLog(parse_serial("echo {host} {address}"), "lab7", "10.0.0.7")
+    assert log.read() == "lab7 10.0.0.7\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("root@lab7:2222", "lab7"), ("lab7", "lab7"), ("root@[fd00::7]", "fd00::7")]
+)
+def test_host_is_without_user_and_port(name: str, label: str) -> None:
+    assert parse_host(name).label == label
+
+
+def test_commands_are_tried_while_the_machine_is_well() -> None:
+    lab7 = parse_host("root@lab7")
+    good = parse_power("sh -c 'test $0 = status' {action}")
+    power.try_commands(dataclasses.replace(lab7, power=good))
+    bad = parse_serial("sh -c 'echo no console for {host}; exit 1'")
+    with pytest.raises(InfrastructureError, match="reading its serial log") as caught:
+        power.try_commands(dataclasses.replace(lab7, power=good, serial=bad))
+    assert "no console for lab7" in str(caught.value)
