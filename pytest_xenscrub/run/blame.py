@@ -12,6 +12,8 @@ A phase of a test has ended:
     │   └─ its fault is unknown ────────────────────────────── ERROR, unknown
     ├─ anything else, in a test with a host
     │   ├─ the test's own assertion, or pytest.fail() ──────── FAILED, xen
+    │   ├─ its assertion that a verdict is clean, and that
+    │   │  says UNPROVEN: too little was read ──────────────── ERROR, unknown
     │   ├─ pytest-timeout's limit ──────────────────────────── ERROR, unknown
     │   └─ any other exception, any set-up, any teardown ───── ERROR, infrastructure
     ├─ a control, or strict xfail, that did not fail as it must  ERROR, infrastructure
@@ -64,6 +66,8 @@ RESIDUE_BEFORE: Final = "a probe of this test had seen residue before this error
 _VERDICT = re.compile(r"xen\.verdict\[\d+\]\.state")
 _WORST_FIRST = (Fault.XEN, Fault.UNKNOWN, Fault.INFRASTRUCTURE)
 _PHASES = ("setup", "call", "teardown")
+_UNPROVEN = "UNPROVEN: "
+"""Begins what such a verdict says."""
 _TIMEOUT = "Timeout (>"
 """Begins what pytest-timeout says."""
 
@@ -109,6 +113,8 @@ def settle(
         return
     # Without an error, what must fail has not failed as it must: our probe's fault, not Xen's.
     fault = Fault.INFRASTRUCTURE if error is None else fault_of(error, str(report.when))
+    if fault is Fault.XEN and isinstance(error, AssertionError) and _is_unproven(item, error):
+        fault = Fault.UNKNOWN  # nothing dirty was seen: lost memory, or memory that others have
     if residue and fault is not Fault.XEN:
         report.sections.append(("xen.fault: xen", RESIDUE_BEFORE))
         fault = Fault.XEN
@@ -126,6 +132,12 @@ def _saw_residue(item: pytest.Item) -> bool:
     return any(
         value == "residue" and _VERDICT.fullmatch(name) for name, value in item.user_properties
     )
+
+
+def _is_unproven(item: pytest.Item, error: AssertionError) -> bool:
+    """Whether a test fails over its last verdict, and that one is neither clean nor residue."""
+    states = [value for name, value in item.user_properties if _VERDICT.fullmatch(name)]
+    return states[-1:] == ["unproven"] and str(error).startswith(_UNPROVEN)
 
 
 def _skip(item: pytest.Item, error: NotApplicableError, report: pytest.TestReport) -> None:

@@ -12,9 +12,18 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
+    from pytest_xenscrub.errors import CommandError
     from pytest_xenscrub.guest_type import GuestType
 
 OnCrash = Literal["destroy", "preserve", "restart"]
+
+
+def wants_memory(error: CommandError) -> bool:
+    """Whether a toolstack refused a guest for want of memory, by its own words or libxl's.
+
+    Any other refusal (a full disk of dom0's, a daemon that is gone) says nothing of Xen's memory.
+    """
+    return "memory" in str(error).lower()
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,24 @@ def test_a_worker_that_dies_is_no_fault_of_xens(project: pytest.Pytester) -> Non
     assert result.ret == blame.INFRASTRUCTURE_STATUS
 
 
+@pytest.mark.parametrize(
+    ("state", "said", "fault"),
+    [
+        ("unproven", "UNPROVEN: too little was read", "unknown"),
+        ("unproven", "the guest came back too late", "xen"),
+        ("clean", "UNPROVEN: of something else", "xen"),
+    ],
+)
+def test_a_verdict_that_proves_nothing_is_nobodys_fault_that_could_be_known(
+    project: pytest.Pytester, state: str, said: str, fault: str
+) -> None:
+    project.makeconftest(CONFTEST + JUDGES)
+    test = f"def test_it(judge):\n    judge(100, 50, {state!r})\n    assert False, {said!r}"
+    result = run(project, test, "--junit-xml=junit.xml")
+    assert result.ret == (1 if fault == "xen" else 75)
+    assert f'name="xen.fault" value="{fault}"' in (project.path / "junit.xml").read_text()
+
+
 @pytest.mark.parametrize("error", ["InfrastructureError", "NotApplicableError", "UndecidedError"])
 def test_no_later_error_takes_residue_back(project: pytest.Pytester, error: str) -> None:
     project.makeconftest(CONFTEST + JUDGES)

@@ -23,7 +23,7 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 from pytest_xenscrub.identity import is_of_run, new_uuid
-from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed
+from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed, wants_memory
 from pytest_xenscrub.toolstack.xl import _VERSION, Xl, parse_list
 from pytest_xenscrub.toolstack.xl_console import XlConsole
 from pytest_xenscrub.units import MIB
@@ -472,3 +472,18 @@ def read_all(console: XlConsole) -> bytes:
             data += console.read(5)
         except EOFError:
             return data
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("libxl: error: failed to free memory for the domain", True),
+        ("xc_dom_boot_mem_init: can't allocate low memory for domain: Out of memory", True),
+        ("libxl: error: cannot open /run/x.log: No space left on device", False),
+    ],
+)
+def test_only_a_guest_that_is_refused_for_want_of_memory_wants_memory(
+    said: str, wanted: bool
+) -> None:
+    error = CommandError("xl create: returned 1", evidence={"stderr": said})
+    assert wants_memory(error) == wanted
