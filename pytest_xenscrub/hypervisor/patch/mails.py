@@ -7,11 +7,13 @@ it. Python's `mailbox` splits at every such line, and commit messages have them.
 
 from __future__ import annotations
 
+import base64
 import bz2
 import email
 import email.policy
 import gzip
 import lzma
+import quopri
 import re
 import zlib
 from dataclasses import dataclass, field, replace
@@ -64,6 +66,7 @@ def read_messages(data: bytes, name: str) -> list[Message]:
     data, notes = _plain_bytes(data, name)
     mails = split(data)
     if mails is None:
+        _check_separator(data, name)
         diffs = (data,) if has_diff(data) else ()
         return [Message(name, diffs=diffs, notes=notes)]
     messages = [message for mail in mails for message in _read_mail(mail)]
@@ -86,8 +89,19 @@ def split(data: bytes) -> list[bytes] | None:
     return [data] if _is_mail(data) else None
 
 
+def _check_separator(data: bytes, name: str) -> None:
+    """Refuse a mailbox of another kind: its patches would be taken for one, in any order."""
+    first, second = [*data.split(b"\n", 2), b"", b""][:2]
+    if first.startswith(b"From ") and re.match(rb"[!-9;-~]+: ", second):
+        raise ConfigurationError(
+            f"{name} begins like a mailbox, and its first line has no date that git knows",
+            tried=first.decode(errors="replace")[:100],
+            todo="save it as mbox again, or give its mails as files",
+        )
+
+
 def is_from_line(line: bytes) -> bool:
-    """Whether a line separates mails, by the rule of `git mailsplit`."""
+    """Whether a line separates mails, by the rule of `git mailsplit`, or Google's."""
     line = line.rstrip(b"\r\n")
     colon = line.rfind(b":")
     if len(line) < 19 or not line.startswith(b"From ") or colon < 9:  # noqa: PLR2004 - as in git
@@ -95,7 +109,8 @@ def is_from_line(line: bytes) -> bool:
     digits = (colon - 4, colon - 2, colon - 1, colon + 1, colon + 2)
     if not all(line[at : at + 1].isdigit() for at in digits):
         return False
-    year = re.match(rb"\s*(\d+)", line[colon + 3 :])
+    # Where Google Takeout has it, there is a time zone in front of the year.
+    year = re.match(rb"\s*(?:[+-]\d{4}\s+)?(\d+)", line[colon + 3 :])
     return year is not None and int(year[1]) > 90  # noqa: PLR2004 - as in git
 
 
@@ -183,7 +198,7 @@ def _read_mail(raw: bytes) -> Iterator[Message]:
     for part in _parts(mail):
         if part.get_content_type() == "message/rfc822":
             carries = True
-            yield from _read_mail(part.get_payload(0).as_bytes())  # type: ignore[union-attr]
+            yield from _read_mail(_attached_mail(part))
             continue
         attached = part.get_filename() or ""
         try:
@@ -218,6 +233,15 @@ def _read_mail(raw: bytes) -> Iterator[Message]:
         tuple(notes),
         damage,
     )
+
+
+def _attached_mail(part: EmailMessage) -> bytes:
+    """A mail that is attached, which some servers encode although they must not."""
+    inner: bytes = part.get_payload(0).as_bytes()  # type: ignore[union-attr]
+    encoded = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    if encoded == "base64":
+        return base64.b64decode(inner)
+    return quopri.decodestring(inner) if encoded == "quoted-printable" else inner
 
 
 def _header(mail: EmailMessage, key: str) -> str:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.patch.subject import Tag, parse_subject
 from pytest_xenscrub.hypervisor.patch.unified import FileDiff, parse
 
 if TYPE_CHECKING:
@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.patch.mails import Message
 
 _SHOWN = 5
-_PREFIX = re.compile(r"\s*(?:((?:re|aw|sv|antw)(?:\[\d+\])?:)|fwd?:|\[([^]]*)\])\s*", re.I)
-
-
-@dataclass(frozen=True)
-class _Tag:
-    """What a subject says of its message: "Re: [PATCH v2 1/3] title"."""
-
-    title: str
-    reply: bool = False
-    patch: bool = False
-    version: tuple[int, ...] = (1,)
-    number: int | None = None
-    total: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,7 +23,7 @@ class _Candidate:
     """A message with one diff."""
 
     message: Message
-    tag: _Tag
+    tag: Tag
     text: bytes
     files: tuple[FileDiff, ...]
 
@@ -94,35 +81,16 @@ def assemble(messages: Sequence[Message], where: str, *, picked: bool = False) -
     chosen = _newest(_unique(proper, where, notes), where, notes)
     ordered = chosen
     if len(proper) > 1 or not picked:
-        ordered = _in_order(chosen, where, notes, alone=len(proper) == 1)
+        covered = any(parse_subject(message.subject).number == 0 for message in messages)
+        alone = len(proper) == 1 and not covered
+        ordered = _in_order(chosen, where, notes, alone=alone)
     if several and ordered:
         notes.append(f"{len(ordered)} of {len(messages)} messages are applied as patches")
     patches = tuple((each.name, each.text, each.message.damage) for each in ordered)
     return Series(patches, tuple(dict.fromkeys(notes)))
 
 
-def parse_subject(subject: str) -> _Tag:
-    """What a subject says, by the customs of git, hg and mailing lists."""
-    rest, reply, brackets = subject, False, ""
-    while match := _PREFIX.match(rest):
-        reply = reply or match[1] is not None
-        brackets += f" {match[2] or ''}"
-        rest = rest[match.end() :]
-    if not re.search(r"\bpatch", brackets, re.I):
-        return _Tag(rest, reply)
-    number = re.search(r"\b(\d+)\s*(?:/|of)\s*(\d+)\b", brackets)
-    version = re.search(r"\bv(\d+)((?:\.\d+)*)\b", brackets, re.I)
-    return _Tag(
-        rest,
-        reply,
-        patch=True,
-        version=tuple(int(n) for n in re.findall(r"\d+", version[0])) if version else (1,),
-        number=int(number[1]) if number else None,
-        total=int(number[2]) if number else 0,
-    )
-
-
-def _candidate(message: Message, tag: _Tag, where: str) -> _Candidate:
+def _candidate(message: Message, tag: Tag, where: str) -> _Candidate:
     """A message whose diffs are one; each is read whole."""
     found: dict[tuple[FileDiff, ...], bytes] = {}
     for text in message.diffs:
@@ -153,11 +121,12 @@ def _require_one(candidates: list[_Candidate], where: str) -> None:
 
 
 def _check_empty(
-    empty: list[tuple[Message, _Tag]], where: str, notes: list[str], *, several: bool
+    empty: list[tuple[Message, Tag]], where: str, notes: list[str], *, several: bool
 ) -> None:
     """A patch without a diff is refused; what need not have one is counted."""
     for message, tag in empty:
-        if (tag.patch and not tag.reply and tag.number != 0) or not message.subject:
+        claims = (tag.patch or message.damage) and not tag.reply and tag.number != 0
+        if claims or not message.subject:
             raise ConfigurationError(
                 f"{where}: there is no patch in {message.name if several else 'it'}",
                 tried="a unified diff at the start of a line, in the text or attached",
@@ -203,12 +172,13 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
 
 def _newest(found: list[_Candidate], where: str, notes: list[str]) -> list[_Candidate]:
     """Of several versions of a series, or of a patch, the newest."""
-    versions = sorted({each.tag.version for each in found if each.tag.patch})
+    tagged = [each for each in found if each.tag.patch or each.tag.versioned]
+    versions = sorted({each.tag.version for each in tagged})
     if len(versions) < 2:  # noqa: PLR2004
         return found
     newest = versions[-1]
     titles = {each.tag.title for each in found if each.tag.version == newest}
-    old = [each for each in found if each.tag.patch and each.tag.version != newest]
+    old = [each for each in tagged if each.tag.version != newest]
     if not any(each.tag.title in titles for each in old):
         raise ConfigurationError(
             f"{where}: patches of different versions that have no title in common",

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import itertools
 import lzma
+import quopri
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor.patch.mails import is_from_line, read_messages, split
-from pytest_xenscrub.hypervisor.patch.series import parse_subject
+from pytest_xenscrub.hypervisor.patch.subject import parse_subject
 from pytest_xenscrub.hypervisor.variant import Variant, load_variant
 
 from ..conftest import COMMENT, diff_of
@@ -101,6 +103,29 @@ def test_part_of_a_series_that_is_missing(load: Load) -> None:
         load(*series(1, 3))
     with pytest.raises(ConfigurationError, match="there is no patch 3"):
         load(*series(1, 2))
+
+
+@pytest.mark.parametrize("tag", ["[RFC ", "[v2,", "[", "[Xen-devel] [RFC v3 "])
+def test_series_whose_subjects_do_not_say_patch(load: Load, tag: str) -> None:
+    with pytest.raises(ConfigurationError, match="of a series of 3, there is no patch 2"):
+        load(*(text.replace("[PATCH ", tag) for text in series(1, 3)))
+    assert steps(load(*(text.replace("[PATCH ", tag) for text in series(3, 1, 2)))) == [1, 2, 3]
+
+
+def test_one_patch_with_the_cover_letter_of_a_series_is_refused(load: Load) -> None:
+    with pytest.raises(ConfigurationError, match="there is no patch 1, 3"):
+        load(mail("[PATCH 0/3] cover", "text\n"), *series(2))
+
+
+def test_mailbox_as_google_writes_it(load: Load) -> None:
+    date = "Mon Sep 17 00:00:00 2001"
+    mails = [text.replace(date, "Sat Nov 28 12:00:00 +0000 2026") for text in series(2, 1, 3)]
+    assert steps(load(*mails)) == [1, 2, 3]
+
+
+def test_mailbox_whose_separators_are_unknown_is_refused(load: Load) -> None:
+    with pytest.raises(ConfigurationError, match="begins like a mailbox"):
+        load(*(text.replace("Mon Sep 17 00:00:00 2001", "yesterday") for text in series(2, 1, 3)))
 
 
 def test_one_patch_of_a_series_is_used_and_said(load: Load) -> None:
@@ -231,6 +256,22 @@ def test_html_alone_is_refused(load: Load) -> None:
     assert "HTML" in raised.value.todo
 
 
+def test_html_alone_is_refused_beside_patches_too(load: Load) -> None:
+    html = mail("xen: step 2", f"<pre>\n{change(2)}", headers="Content-Type: text/html\n")
+    with pytest.raises(ConfigurationError, match="no patch in xen: step 2"):
+        load(mail("xen: step 1", change(1)), html)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_attached_mail_that_is_encoded(load: Load, encoding: str) -> None:
+    encode = base64.encodebytes if encoding == "base64" else quopri.encodestring
+    inner = encode(series(2)[0].partition("\n")[2].encode()).decode()
+    head = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: {encoding}\n"
+    headers = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n"
+    carrier = mail("Fwd: step 2", f"--B\n{head}\n{inner}\n--B--\n", headers=headers)
+    assert steps(load(series(1)[0], carrier, series(3)[0])) == [1, 2, 3]
+
+
 def test_flowed_mail_that_is_damaged_says_so(load: Load) -> None:
     headers = "MIME-Version: 1.0\nContent-Type: text/plain; format=flowed\n"
     damaged = HUNK.replace("struct page_info *pg, ", "struct page_info *pg, \n")
@@ -339,6 +380,13 @@ def test_what_git_attaches(tmp_path: Path, option: str) -> None:
         ("[Xen-devel] Re: [PATCH V4] x", None, 0, (4,), True),
         ("[PATCH 01 of 10] x", 1, 10, (1,), False),
         ("Fwd: [XEN PATCH 1/2] x", 1, 2, (1,), False),
+        ("[RFC 1/3] x", 1, 3, (1,), False),
+        ("[RFC,v2,1/3] x", 1, 3, (2,), False),
+        ("[XEN] [1/3] x", 1, 3, (1,), False),
+        ("Re: PATCH v2 1/3: x", 1, 3, (2,), True),
+        ("[PATCHv2 2/3] x", 2, 3, (2,), False),
+        ("[PATCH 4.17 2/3] x", 2, 3, (1,), False),
+        ("[PATCH 1.2/3] x", None, 0, (1,), False),
     ],
 )
 def test_subjects(
@@ -349,8 +397,11 @@ def test_subjects(
     assert (tag.number, tag.total, tag.version, tag.reply) == (number, total, version, reply)
 
 
-def test_subject_that_is_no_patch() -> None:
-    assert not parse_subject("[xen-unstable test] 1/2: regressions").patch
+@pytest.mark.parametrize(
+    "subject", ["[xen-unstable test] 1/2: regressions", "[RFC v2] design of x", "[4.17/x86] x"]
+)
+def test_subject_that_is_no_patch(subject: str) -> None:
+    assert not parse_subject(subject).patch
 
 
 # -- folders ---------------------------------------------------------------------------------------
