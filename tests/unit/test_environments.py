@@ -122,7 +122,7 @@ def test_a_machine_that_cannot_be_saved_boots_all_the_same(
     monkeypatch.setattr(host, "_store", store, raising=False)
     monkeypatch.setattr(host, "_key", "key", raising=False)
     monkeypatch.setattr(host, "_progress", said.append, raising=False)
-    host._power_on(Deadline.after(5, "test"))
+    host._power_on_as_is(Deadline.after(5, "test"))
     assert launched == [None]
     assert "the cache cannot be written" in said[0]
 
