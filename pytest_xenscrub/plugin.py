@@ -124,6 +124,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int, int]:
         refused = SESSION in config.stash and config.stash[SESSION].blame.refused
         if not refused and not bisects:
             raise
+        sys.stdout.flush()  # in a log that takes both, the error comes last
         print(*(f"ERROR: {text}\n" for text in error.args), file=sys.stderr)
         status = INFRASTRUCTURE_STATUS if refused else pytest.ExitCode.USAGE_ERROR
     if not bisects:

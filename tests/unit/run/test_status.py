@@ -465,7 +465,10 @@ def test_what_cannot_be_run_is_skipped_by_bisect(
 
 def test_bisect_stops_where_the_user_stops_it(project: pytest.Pytester) -> None:
     project.makepyfile(
-        test_it="import os, signal\ndef test_it(): os.kill(os.getpid(), signal.SIGINT)"
+        test_it="import os, signal\n"
+        # What runs in a shell's background has it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def test_it(): os.kill(os.getpid(), signal.SIGINT)"
     )
     assert project.runpytest_subprocess(BISECT).ret == blame.BISECT_STOP
     project.makepyfile(
