@@ -26,8 +26,8 @@ from .runs import lab_machine, over_ssh, run_pytest, running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_xenscrub.host.emulated.lab import LabMachine
     from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.testing.lab import LabMachine
 
     from .runs import Run
 

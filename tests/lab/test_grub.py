@@ -19,11 +19,11 @@ from pytest_xenscrub.errors import (
     MissingToolError,
     XenFaultError,
 )
-from pytest_xenscrub.host.emulated.lab import LabMachine
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import Change, Kind, Variant, load_variant
+from pytest_xenscrub.testing.lab import LabMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

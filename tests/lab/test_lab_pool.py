@@ -15,11 +15,11 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.lock import PATH, Holder, HostLock
 from pytest_xenscrub.errors import HostLockedError, MissingToolError
 from pytest_xenscrub.guest.build import build_kernel
-from pytest_xenscrub.host.emulated.lab import ALIAS
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import load_variant
+from pytest_xenscrub.testing.lab import ALIAS
 
 from .runs import lab_machine, run_pytest
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_xenscrub.host.emulated.lab import LabMachine
     from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.testing.lab import LabMachine
 
 RUN_SECONDS = 400
 BOOT_SECONDS = 200

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The lab machine's BMC: `python -m pytest_xenscrub.host.emulated.bmc SOCKET ACTION`.
+"""The lab machine's BMC: `python -m pytest_xenscrub.testing.bmc SOCKET ACTION`.
 
 A power command as any other, for `--xen-power`. A machine without power is one that has been reset
 and whose processors do not run.

@@ -11,14 +11,14 @@ import atexit
 import shlex
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.host.emulated import bmc
 from pytest_xenscrub.host.emulated.accel import Accel, best_accel, qemu_path
 from pytest_xenscrub.host.emulated.image import Image, ensure_image
-from pytest_xenscrub.host.emulated.lab_disk import ensure_lab_disk
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target
+from pytest_xenscrub.testing import bmc
+from pytest_xenscrub.testing.lab_disk import ensure_lab_disk
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline

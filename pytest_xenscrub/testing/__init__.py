@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Machines for tests of what runs on machines."""
