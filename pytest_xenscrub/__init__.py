@@ -2,8 +2,9 @@
 """Prove on a real Xen that a destroyed guest's memory is zeroed, and measure what that costs.
 
 What tests annotate with, and what hooks take and return, is here; `pytest_xenscrub.hookspec` has
-the hooks, `pytest --fixtures` the fixtures. All else may change without notice. A name is loaded
-when it is first asked for: pytest loads this package in every run, with Xen or without.
+the hooks, `pytest --fixtures` the fixtures, `pytest_xenscrub.testing` an emulated lab machine for
+tests of what drives one. All else may change without notice. A name is loaded when it is first
+asked for: pytest loads this package in every run, with Xen or without.
 """
 
 import importlib

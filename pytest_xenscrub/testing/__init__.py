@@ -1,2 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""Machines for tests of what runs on machines."""
+"""Emulated lab machines, for tests of what drives a lab machine: ours, and anybody's.
+
+Public are `LabMachine`, a machine that QEMU plays, with its own disk, GRUB, sshd and BMC, and
+`ALIAS`, its name in its ssh configuration:
+
+    from pytest_xenscrub import Deadline
+    from pytest_xenscrub.testing import ALIAS, LabMachine
+
+    deadline = Deadline.after(3600, "a lab machine")
+    with closing(LabMachine.start(progress=print, deadline=deadline)) as machine:
+        subprocess.run(["ssh", "-F", machine.ssh_config, ALIAS, "xl", "info"], check=True)
+
+No other room imports this one. A name is loaded when it is first asked for: the BMC is a program
+of its own, which needs none of them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.testing.lab import ALIAS as ALIAS
+    from pytest_xenscrub.testing.lab import LabMachine as LabMachine
+else:
+    __all__ = ["ALIAS", "LabMachine"]
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.lab"), name)
+
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *__all__])

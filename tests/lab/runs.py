@@ -15,7 +15,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import MissingToolError
-from pytest_xenscrub.testing.lab import ALIAS, LabMachine
+from pytest_xenscrub.testing import ALIAS, LabMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_xenscrub.host.ssh import SshHost
-    from pytest_xenscrub.testing.lab import LabMachine
+    from pytest_xenscrub.testing import LabMachine
 
     from .runs import Run
 

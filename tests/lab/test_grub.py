@@ -23,7 +23,7 @@ from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import Change, Kind, Variant, load_variant
-from pytest_xenscrub.testing.lab import LabMachine
+from pytest_xenscrub.testing import LabMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

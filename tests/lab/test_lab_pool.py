@@ -19,7 +19,7 @@ from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import load_variant
-from pytest_xenscrub.testing.lab import ALIAS
+from pytest_xenscrub.testing import ALIAS
 
 from .runs import lab_machine, run_pytest
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.host.ssh import SshHost
-    from pytest_xenscrub.testing.lab import LabMachine
+    from pytest_xenscrub.testing import LabMachine
 
 RUN_SECONDS = 400
 BOOT_SECONDS = 200

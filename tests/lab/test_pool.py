@@ -13,14 +13,14 @@ import pytest
 from pytest_xenscrub.boot.reboot import running as which_runs
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
-from pytest_xenscrub.testing.lab import ALIAS
+from pytest_xenscrub.testing import ALIAS
 
 from .runs import lab_machine, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_xenscrub.testing.lab import LabMachine
+    from pytest_xenscrub.testing import LabMachine
 
 RUN_SECONDS = 700.0
 BEGIN_SECONDS = 200.0

@@ -7,11 +7,16 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_type_hints
+from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
 
 import pytest_xenscrub
+from pytest_xenscrub import testing
+from pytest_xenscrub.testing.bmc import command
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 LOADS_LITTLE = """
 import sys
@@ -26,9 +31,10 @@ print(Victim.__module__, XenFaultError.fault)
 PUBLIC: set[str] = set(vars(pytest_xenscrub)["__all__"])
 
 
-def declared() -> set[str]:
+def declared(package: ModuleType) -> set[str]:
     """What type checkers see."""
-    tree = ast.parse(Path(pytest_xenscrub.__file__).read_text())
+    assert package.__file__ is not None
+    tree = ast.parse(Path(package.__file__).read_text())
     return {
         name.asname
         for node in ast.walk(tree)
@@ -39,8 +45,9 @@ def declared() -> set[str]:
 
 
 def test_type_checkers_see_what_there_is() -> None:
-    assert declared() | {"__version__"} == PUBLIC
+    assert declared(pytest_xenscrub) | {"__version__"} == PUBLIC
     assert set(dir(pytest_xenscrub)) >= PUBLIC
+    assert declared(testing) == set(vars(testing)["__all__"]) <= set(dir(testing))
 
 
 def test_nothing_is_loaded_before_it_is_asked_for_and_libvirt_never() -> None:
@@ -55,6 +62,21 @@ def test_a_name_that_does_not_exist() -> None:
         pytest_xenscrub.Nonsense  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(ImportError, match="Nonsense"):
         from pytest_xenscrub import Nonsense  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+
+
+def test_others_get_a_lab_machine() -> None:
+    from pytest_xenscrub.testing import LabMachine  # noqa: PLC0415
+
+    assert LabMachine.__module__ == "pytest_xenscrub.testing.lab"
+    with pytest.raises(ImportError, match="Nonsense"):
+        from pytest_xenscrub.testing import Nonsense  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+
+
+def test_the_bmc_is_a_program_that_says_nothing_but_its_answer(tmp_path: Path) -> None:
+    words = command(tmp_path)
+    done = subprocess.run([*words[:-1], "status"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Warning" not in done.stderr
 
 
 def test_hooks_take_and_return_public_names() -> None:

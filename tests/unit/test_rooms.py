@@ -31,7 +31,10 @@ ROOMS = (
     "front door",
     "suite",
 )
-"""From the ground up; `ground` and `front door` are made of the package's own files."""
+"""From the ground up; `ground` and `front door` are made of the package's own files.
+
+`testing` is for tests, ours and others': nobody in the product imports it.
+"""
 FILES = {
     "option_values": "options",
     "options": "options",
@@ -72,6 +75,12 @@ def test_imports_run_one_way() -> None:
             if name.startswith("pytest_xenscrub") and ROOMS.index(room_of(name)) > ROOMS.index(room)
         ]
     assert not upwards
+
+
+def test_nobody_in_the_product_imports_what_is_for_tests() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if not path.is_relative_to(PACKAGE / "testing"):
+            assert not [name for name in imports(path) if room_of(name) == "testing"], path
 
 
 def test_each_folder_is_a_room() -> None:
