@@ -64,7 +64,6 @@ class DomainInfo:
     memory_bytes: int
     dying: bool
     shutdown: bool
-    shutdown_reason: int
     paused: bool
     cpu_seconds: float
 

@@ -81,8 +81,3 @@ class Account:
     def map(self) -> PfnMap | None:
         """Page to frame, as last reported."""
         return next((r.map for r in reversed(self.all(Ranges)) if r.map is not None), None)
-
-    @property
-    def ballooned_pages(self) -> int:
-        """How many pages it has given back."""
-        return sum(event.pages for event in self.all(Ballooned))

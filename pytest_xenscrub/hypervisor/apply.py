@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROGRAM = {Kind.SEMANTIC: "spatch", Kind.PATCHES: "patch"}
 """What applies a variant."""
+_SHOWN = 4
+"""Files whose names are told; of more, only how many."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,11 @@ def _apply_patches(
     return Applied(tuple(paths), tuple(notes))
 
 
-def shown(paths: list[str], limit: int = 4) -> str:
+def shown(paths: list[str]) -> str:
     """How many files, and the names of the first."""
-    more = ", ..." if len(paths) > limit else ""
+    more = ", ..." if len(paths) > _SHOWN else ""
     files = "file" if len(paths) == 1 else "files"
-    return f"{len(paths)} {files} ({', '.join(paths[:limit])}{more})"
+    return f"{len(paths)} {files} ({', '.join(paths[:_SHOWN])}{more})"
 
 
 def _apply_semantic(

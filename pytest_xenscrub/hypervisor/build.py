@@ -79,11 +79,6 @@ class Artefact:
     not_compiled: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def scrub_byte(self) -> int:
-        """What every byte of a scrubbed page is."""
-        return 0xC2 if self.debug else 0x00
-
 
 class Builder:
     """Builds variants of one tree with one configuration.

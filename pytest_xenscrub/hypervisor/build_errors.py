@@ -28,24 +28,25 @@ _MACHINE = re.compile(
     r"|Disk quota exceeded",
     re.I,
 )
+_LINES = 12
+"""Of what a build printed, so much is told."""
 
 
-def telling_lines(output: str, limit: int = 12) -> str:
+def telling_lines(output: str) -> str:
     """The lines that say why a build failed, or its last ones where none does.
 
     Args:
         output: what the build printed.
-        limit: of lines.
     """
     lines = output.splitlines()
     found: dict[str, None] = {}
     for pattern in _TELLING:
         found |= {_shorter(line): None for line in lines if _tells(pattern, line)}
     if not found:
-        return "\n".join(lines[-limit:])
+        return "\n".join(lines[-_LINES:])
     chosen = list(found)
-    more = [f"... {len(chosen) - limit} more"] if len(chosen) > limit else []
-    return "\n".join(chosen[:limit] + more)
+    more = [f"... {len(chosen) - _LINES} more"] if len(chosen) > _LINES else []
+    return "\n".join(chosen[:_LINES] + more)
 
 
 def machine_fault(output: str) -> str:

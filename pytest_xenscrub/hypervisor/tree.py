@@ -43,10 +43,6 @@ class SourceTree:
         major, minor = self.version.split(".")[:2]
         return int(major), int(re.match(r"\d+", minor)[0])  # type: ignore[index]
 
-    def same_interface(self, *, domctl: int, sysctl: int) -> bool:
-        """Whether tools that speak these interface versions can drive this tree's hypervisor."""
-        return (self.domctl, self.sysctl) == (domctl, sysctl)
-
 
 def describe_tree(
     path: Path, *, spec: str, origin: str, digest: str, notes: tuple[str, ...] = ()

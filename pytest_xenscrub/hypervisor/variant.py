@@ -52,7 +52,6 @@ class Variant:
 
     Attributes:
         name: for the table, file names and boot entries.
-        description: one line on what it does.
         kind: how it comes about.
         defers: whether unscrubbed pages are left after a destroy; `None` where nobody knows.
         changes: what is applied, in this order.
@@ -64,7 +63,6 @@ class Variant:
     """
 
     name: str
-    description: str
     kind: Kind
     defers: bool | None
     changes: tuple[Change, ...] = ()
@@ -94,8 +92,10 @@ class Variant:
         return digest.hexdigest()
 
 
-AS_IS = Variant("as-is", "whatever the host runs", Kind.AS_IS, None)
-STOCK = Variant("stock", "the tree as it is: scrubs in the idle loop", Kind.STOCK, True)
+AS_IS = Variant("as-is", Kind.AS_IS, None)
+"""Whatever the host runs."""
+STOCK = Variant("stock", Kind.STOCK, True)
+"""The tree as it is: it scrubs in the idle loop."""
 
 _PAGE_ALLOC = "xen/common/page_alloc.c"
 _SYSCTL = "xen/common/sysctl.c"
@@ -106,9 +106,9 @@ def _semantic(path: Path) -> Change:
 
 
 def _sync() -> Variant:
+    """Scrubs pages while they are freed, as before 4.10."""
     return Variant(
         "sync",
-        "scrubs pages while they are freed, as before 4.10",
         Kind.SEMANTIC,
         defers=False,
         changes=(_semantic(VARIANTS / "sync.cocci"),),
@@ -118,9 +118,9 @@ def _sync() -> Variant:
 
 
 def _noscrub() -> Variant:
+    """Does not scrub dying domains' pages: the control."""
     return Variant(
         "noscrub",
-        "does not scrub dying domains' pages: the control",
         Kind.SEMANTIC,
         defers=False,
         changes=(_semantic(VARIANTS / "noscrub.cocci"),),
@@ -130,12 +130,12 @@ def _noscrub() -> Variant:
 
 
 def _tasklet() -> Variant:
+    """Scrubs in tasklets on all CPUs, paced by timers."""
     adds = [
         (f"xen/common/{name}", VARIANTS / name) for name in ("scrub_tasklet.c", "scrub_tasklet.h")
     ]
     return Variant(
         "tasklet",
-        "scrubs in tasklets on all CPUs, paced by timers",
         Kind.SEMANTIC,
         defers=True,
         changes=(_semantic(VARIANTS / "tasklet.cocci"),),
@@ -202,8 +202,7 @@ def _from_path(path: Path, spec: str) -> Variant:
             todo=f"give one of {', '.join(BUILT_IN)}, or a patch, mailbox, series folder or .cocci",
         )
     if path.suffix == ".cocci":
-        described = f"{path.name}, a semantic patch"
-        return Variant(path.stem, described, Kind.SEMANTIC, None, (_semantic(path),))
+        return Variant(path.stem, Kind.SEMANTIC, None, (_semantic(path),))
     from pytest_xenscrub.hypervisor.patch.load import read_patches  # noqa: PLC0415 - not for names
 
     return read_patches(path, spec)

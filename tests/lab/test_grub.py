@@ -88,7 +88,6 @@ def panicking() -> Artefact:
     return build(
         Variant(
             "panic",
-            "panics while it boots",
             Kind.SEMANTIC,
             defers=None,
             changes=(Change("panic.cocci", patch),),

@@ -83,7 +83,6 @@ class Operations:
                 "memory_bytes": info["mem_kb"] * 1024,
                 "dying": bool(info["dying"]),
                 "shutdown": bool(info["shutdown"]),
-                "shutdown_reason": info["shutdown_reason"],
                 "paused": bool(info["paused"]),
                 "cpu_seconds": info["cpu_time"] / 1e9,
             }

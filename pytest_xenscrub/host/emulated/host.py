@@ -251,11 +251,6 @@ class EmulatedHost:
             first = str(error).splitlines()[0]
             self._progress(f"the booted host could not be saved, so the next boots too: {first}")
 
-    def reset(self, deadline: Deadline) -> None:
-        """Power-cycle: as new, from the saved machine. What ran over ssh before is gone."""
-        self._power_off()
-        self._power_on(deadline)
-
     def run(
         self,
         argv: Sequence[str],

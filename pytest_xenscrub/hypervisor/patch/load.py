@@ -37,10 +37,8 @@ def read_patches(path: Path, spec: str) -> Variant:
             tried="a unified diff, a mail or mailbox, a folder with `series` or *.patch",
             todo="give what `git diff`, `git format-patch` or quilt makes",
         )
-    count = f"{len(changes)} patches" if len(changes) > 1 else "a patch"
     name = path.resolve().name if path.is_dir() else _SUFFIXES.sub("", path.name)
-    described = f"{path.name}: {count}"
-    return Variant(name, described, Kind.PATCHES, None, tuple(changes), notes=tuple(notes))
+    return Variant(name, Kind.PATCHES, None, tuple(changes), notes=tuple(notes))
 
 
 def _changes(

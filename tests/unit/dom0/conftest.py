@@ -58,7 +58,7 @@ class xc:
         elif first:
             raise OSError(errno.ESRCH, "no")
         return [{"domid": first, "handle": [0] * 16, "mem_kb": 512, "dying": 0, "shutdown": 0,
-                 "crashed": 0, "shutdown_reason": 0, "paused": 0, "cpu_time": 10 ** 9}]
+                 "crashed": 0, "paused": 0, "cpu_time": 10 ** 9}]
     def domain_shutdown(self, domid, reason):
         if domid == 1:
             os.kill(os.getpid(), signal.SIGSTOP)

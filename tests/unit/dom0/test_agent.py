@@ -42,7 +42,6 @@ def a_domain(domid: int = 5, **changed: Any) -> dict[str, Any]:
         "mem_kb": GIB_IN_KIB,
         "dying": 0,
         "shutdown": 0,
-        "shutdown_reason": 0,
         "crashed": 0,
         "paused": 0,
         "cpu_time": 2_500_000_000,

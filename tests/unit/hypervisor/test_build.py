@@ -56,7 +56,6 @@ def test_stock_is_built_once(tree: Path, cache: Cache, deadline: Deadline) -> No
     assert first.build_id == build_id(first.symbols) == "c0ffee00"
     assert (first.version, first.debug, first.variant) == ("4.17.5", False, "stock")
     assert all(path.is_file() for path in (first.elf, first.gz, first.config, first.log))
-    assert first.scrub_byte == 0
     stamp = first.elf.stat().st_mtime_ns
     again = builder(tree, cache).build(STOCK, deadline=deadline)
     assert again == first
@@ -81,7 +80,6 @@ def test_kconfig_option_is_part_of_the_build(tree: Path, cache: Cache, deadline:
     debug = builder(tree, cache, "DEBUG=y").build(STOCK, deadline=deadline)
     assert plain.elf != debug.elf
     assert debug.debug
-    assert debug.scrub_byte == 0xC2
 
 
 def test_kconfig_option_that_does_not_stick(tree: Path, cache: Cache, deadline: Deadline) -> None:

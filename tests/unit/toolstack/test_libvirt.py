@@ -474,7 +474,7 @@ def test_what_is_refused_carries_libvirts_words(virt: Libvirt, dom0: FakeDom0) -
 
 
 def in_xen(domid: int, *, dying: bool = False) -> DomainInfo:
-    return DomainInfo(domid, CONFIG.uuid, 0, dying=dying, shutdown=False, shutdown_reason=0,
+    return DomainInfo(domid, CONFIG.uuid, 0, dying=dying, shutdown=False,
                       paused=False, cpu_seconds=0.0)  # fmt: skip
 
 
