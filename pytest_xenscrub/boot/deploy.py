@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_xenscrub.boot.reboot import running
 from pytest_xenscrub.boot.recovery import (
     REBOOT_SECONDS,
+    destroy_run_guests,
     recover,
-    sweep,
     wait_for_xenstore,
 )
 from pytest_xenscrub.boot.tools_dom0 import HostWithTools, activate, install, remove
@@ -311,7 +311,7 @@ class SshDeployment:
         patience = REBOOT_SECONDS if self._started else _GIVE_BACK_BROKEN_SECONDS
         recover(host, self._power, since=self._boot, patience=patience, say=self._say)
         self._lock()
-        for name in sweep(host, self._tag):
+        for name in destroy_run_guests(host, self._tag):
             self._say(f"{host.name}: {name} was left, and is destroyed")
 
 

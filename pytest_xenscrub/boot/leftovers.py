@@ -36,7 +36,7 @@ done; :
 """
 
 
-def sweep(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
+def remove_leftovers(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
     """Remove what dead runs left, a line for each: boot entries first, as they need a reboot.
 
     To be called with the machine's lock, before anything of this run's is there.

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 20.0
 REBOOT_SECONDS = 600.0
 """For a real machine's firmware, boot loader, Xen and dom0, s."""
 SERVICES_SECONDS = 120.0
-SWEEP_SECONDS = 60.0
+_GUESTS_SECONDS = 60.0
 _LISTED = re.compile(r"^([0-9a-f-]{36})\s+(\d+)\s+(\S+) *$", re.MULTILINE)
 
 
@@ -118,7 +118,7 @@ def wait_for_xenstore(host: Host) -> None:
         time.sleep(0.5)
 
 
-def sweep(host: Host, tag: str) -> list[str]:
+def destroy_run_guests(host: Host, tag: str) -> list[str]:
     """Destroy a run's guests that its lost connection left on a machine, and remove its folder.
 
     Returns:
@@ -128,7 +128,7 @@ def sweep(host: Host, tag: str) -> list[str]:
         InfrastructureError: they cannot be destroyed.
         DeadlineExceededError: it took too long.
     """
-    deadline = Deadline.after(SWEEP_SECONDS, f"{host.name}: removing the guests of {tag}")
+    deadline = Deadline.after(_GUESTS_SECONDS, f"{host.name}: removing the guests of {tag}")
     # What still builds or watches one has its file's name, which no other run's has.
     kill = f"pkill -KILL -f '^xl create.*/run/{tag}/'; rm -rf /run/{tag} /var/log/xen/xl-{tag}-*; :"
     host.run(["sh", "-c", kill], deadline=deadline)

@@ -12,7 +12,7 @@ from uuid import UUID
 from pytest_xenscrub.deadline import HANG_SECONDS
 from pytest_xenscrub.dom0.answers import DomainInfo, TimedResult, XenInfo
 from pytest_xenscrub.dom0.patience import PatientConnection, what_stands_still
-from pytest_xenscrub.dom0.reclaiming import Watch
+from pytest_xenscrub.dom0.reclaiming import Teardown
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.units import MIB, PAGE, gib
 
@@ -258,7 +258,7 @@ class Dom0(PatientConnection):
         until: Until,
         deadline: Deadline,
         elsewhere: bool = False,
-    ) -> Watch:
+    ) -> Teardown:
         """As `reclaim`, without waiting for its end: what the domain has was seen on return.
 
         Args:
@@ -282,7 +282,7 @@ class Dom0(PatientConnection):
             hang=self.hang_seconds, elsewhere=elsewhere,
         )  # fmt: skip
         self._await(request.begun, deadline)
-        return Watch(self, tuple(argv or ()), request.answer, deadline)
+        return Teardown(self, tuple(argv or ()), request.answer, deadline)
 
     def wait_drained(self, deadline: Deadline) -> None:
         """Wait until the backlog is 0.

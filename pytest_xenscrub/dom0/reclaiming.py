@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.patience import PatientConnection
 
 
-class Watch:
-    """A reclaim that is under way."""
+class Teardown:
+    """The teardown of a domain that is under way, watched by the agent."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which host a run uses: the first of its pool that is free; locked, and swept, before use."""
+"""Which host a run uses: the first of its pool that is free; locked, then rid of leftovers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TURN_SECONDS = 5.0
 """How long one of several busy hosts is waited for before the next one has its turn, s."""
 _LOGIN_SECONDS = 60.0
-_SWEEP_SECONDS = 600.0
+_LEFTOVERS_SECONDS = 600.0
 """To remove what a dead run left, with a reboot, s."""
 
 
@@ -134,7 +134,10 @@ class Claim:
         )
 
     def _claim(self, described: HostDescription, wait_seconds: float) -> None:
-        from pytest_xenscrub.boot.leftovers import refuse_busy, sweep  # noqa: PLC0415 - as above
+        from pytest_xenscrub.boot.leftovers import (  # noqa: PLC0415 - as above
+            refuse_busy,
+            remove_leftovers,
+        )
         from pytest_xenscrub.boot.login import check_login  # noqa: PLC0415 - as above
         from pytest_xenscrub.dom0.lock import HostLock  # noqa: PLC0415 - only with a machine
         from pytest_xenscrub.host.power import try_commands  # noqa: PLC0415 - as above
@@ -146,9 +149,9 @@ class Claim:
         check_login(host, Deadline.after(_LOGIN_SECONDS, f"{host.name}: looking at its login"))
         lock = self._lock = HostLock(host, self._holder, self._say)
         lock.acquire(wait_seconds)
-        deadline = Deadline.after(_SWEEP_SECONDS, f"{host.name}: removing what dead runs left")
+        deadline = Deadline.after(_LEFTOVERS_SECONDS, f"{host.name}: removing what dead runs left")
         try_commands(described)
-        sweep(host, deadline, self._say)
+        remove_leftovers(host, deadline, self._say)
         self.check()  # it may have been rebooted
         if not self._allow_busy:
             refuse_busy(host, deadline)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The holder: runs in dom0 and maps pages of another domain, as a backend or a debugger does.
+"""The page mapper: runs in dom0 and maps pages of another domain, as a backend or a debugger does.
 
 It is sent over the SSH connection, as the agent is, and lets go of everything when that ends.
 
@@ -36,7 +36,7 @@ def load_library() -> Any:
     return library
 
 
-class Holder:
+class PageMapper:
     """At most one mapping, of pages of one domain; only read."""
 
     def __init__(self, library: Any) -> None:
@@ -103,14 +103,14 @@ class Holder:
 def main() -> None:
     """Serve until the connection closes."""
     try:
-        holder = Holder(load_library())
+        mapper = PageMapper(load_library())
     except OSError as error:
         sys.stdout.write(f"error {error}\n")
         return
     for line in sys.stdin:
-        sys.stdout.write(holder.answer(line) + "\n")
+        sys.stdout.write(mapper.answer(line) + "\n")
         sys.stdout.flush()
-    holder.release()
+    mapper.release()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Connection:
+class LibvirtConnection:
     """One connection. It is lost for good when a call on it took too long.
 
     Attributes:
@@ -170,10 +170,10 @@ class Keeper:
 
     def __init__(self, tag: str) -> None:
         self._tag = tag
-        self._connection: Connection | None = None
+        self._connection: LibvirtConnection | None = None
 
-    def get(self, dom0: Dom0) -> Connection:
-        """The connection to this dom0; raises as `Connection` does.
+    def get(self, dom0: Dom0) -> LibvirtConnection:
+        """The connection to this dom0; raises as `LibvirtConnection` does.
 
         After a reset, the host has another agent, and so another dom0 here.
         """
@@ -181,7 +181,7 @@ class Keeper:
         if held is not None and (held.dom0 is not dom0 or not held.alive):
             self.close()
         if self._connection is None:
-            self._connection = Connection(dom0, self._tag)
+            self._connection = LibvirtConnection(dom0, self._tag)
         return self._connection
 
     def close(self) -> None:

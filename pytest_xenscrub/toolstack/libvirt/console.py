@@ -13,7 +13,7 @@ from pytest_xenscrub.toolstack.inbox import Inbox
 from pytest_xenscrub.toolstack.libvirt import api
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.toolstack.libvirt.connection import Connection
+    from pytest_xenscrub.toolstack.libvirt.connection import LibvirtConnection
 
 _CHUNK = 1 << 16
 _CLOSE_SECONDS = 5.0
@@ -24,7 +24,7 @@ class LibvirtConsole:
     """Fed by libvirt's event loop; implements `Console`."""
 
     def __init__(
-        self, connection: Connection, domain: libvirt.virDomain, deadline: Deadline
+        self, connection: LibvirtConnection, domain: libvirt.virDomain, deadline: Deadline
     ) -> None:
         self._connection = connection
         self._inbox = Inbox()

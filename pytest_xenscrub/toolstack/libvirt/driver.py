@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
-    from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
+    from pytest_xenscrub.toolstack.libvirt.connection import Keeper, LibvirtConnection
 
 _TIMING_SECONDS = 30.0
 _LOGS = "/var/log/libvirt/libxl"
@@ -55,7 +55,7 @@ class Libvirt(TaggedDomains):
         self._keeper = keeper
 
     @property
-    def _connection(self) -> Connection:
+    def _connection(self) -> LibvirtConnection:
         return self._keeper.get(self.dom0)
 
     @property

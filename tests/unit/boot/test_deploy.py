@@ -72,7 +72,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> type[FakeOnce]:
     monkeypatch.setattr(
         deploy, "recover", lambda *_, patience, **__: FakeOnce.said.append(f"wait {patience:.0f} s")
     )
-    monkeypatch.setattr(deploy, "sweep", lambda *_: ["xenscrub-000001-victim-1"])
+    monkeypatch.setattr(deploy, "destroy_run_guests", lambda *_: ["xenscrub-000001-victim-1"])
     return FakeOnce
 
 

@@ -136,5 +136,5 @@ def test_guests_of_a_run_are_swept_by_name_and_uuid_and_no_others() -> None:
         "5": (OTHER, "web1"),
         "6": (new_uuid("xenscrub-12ab35"), "xenscrub-12ab35-victim-1"),
     }
-    assert recovery.sweep(machine, TAG) == [f"{TAG}-victim-1", "(null)"]  # type: ignore[arg-type]
+    assert recovery.destroy_run_guests(machine, TAG) == [f"{TAG}-victim-1", "(null)"]  # type: ignore[arg-type]
     assert list(machine.guests) == ["0", "5", "6"]

@@ -26,8 +26,8 @@ for answer in {answers}:
 """
 
 
-class Dom0WithHolder:
-    """Answers as the holder does, in place of it."""
+class Dom0WithMapper:
+    """Answers as the page mapper does, in place of it."""
 
     name = "lab7"
 
@@ -60,7 +60,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ForeignMapping]]:
 
 
 def mapped(started: list[ForeignMapping], *answers: str) -> ForeignMapping:
-    started.append(ForeignMapping(cast("Host", Dom0WithHolder(*answers))))
+    started.append(ForeignMapping(cast("Host", Dom0WithMapper(*answers))))
     return started[-1]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The holder against Xen's library faked: lines in, lines out."""
+"""The page mapper against Xen's library faked: lines in, lines out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_xenscrub.dom0.sent import page_mapper as holder_module
-from pytest_xenscrub.dom0.sent.page_mapper import Holder
+from pytest_xenscrub.dom0.sent.page_mapper import PageMapper
 
 PAGE = 4096
 
@@ -51,34 +51,34 @@ def library() -> FakeLibrary:
 
 
 def test_pages_are_mapped_read_and_released(library: FakeLibrary) -> None:
-    holder = Holder(library)
-    assert holder.answer("map 7 100 4294967296\n") == "ok"
-    assert holder.answer("hash\n") == f"ok {hashlib.sha256(library.pages.raw).hexdigest()}"
-    assert holder.answer("release\n") == "ok"
-    assert holder.answer("release\n") == "ok"
+    mapper = PageMapper(library)
+    assert mapper.answer("map 7 100 4294967296\n") == "ok"
+    assert mapper.answer("hash\n") == f"ok {hashlib.sha256(library.pages.raw).hexdigest()}"
+    assert mapper.answer("release\n") == "ok"
+    assert mapper.answer("release\n") == "ok"
     assert library.calls == [("map", 7, [100, 1 << 32]), ("unmap", 2)]
 
 
 def test_a_page_that_cannot_be_mapped(library: FakeLibrary) -> None:
     """The others are let go of: a mapping that is not whole would hold them unseen."""
     library.refused = {101: -errno.EINVAL}
-    holder = Holder(library)
-    said = holder.answer("map 7 100 101")
+    mapper = PageMapper(library)
+    said = mapper.answer("map 7 100 101")
     assert said.startswith("error")
     assert "1 pages cannot be mapped" in said
     assert library.calls[-1] == ("unmap", 2)
-    assert holder.answer("hash").startswith("error LookupError")
+    assert mapper.answer("hash").startswith("error LookupError")
 
 
 def test_a_copy_outlives_the_mapping(library: FakeLibrary) -> None:
-    holder = Holder(library)
-    assert holder.answer("copy").startswith("error LookupError")
-    assert [holder.answer(line) for line in ("map 7 100", "copy", "release")] == ["ok"] * 3
-    assert holder.copies == [library.pages.raw[: mmap.PAGESIZE]]
+    mapper = PageMapper(library)
+    assert mapper.answer("copy").startswith("error LookupError")
+    assert [mapper.answer(line) for line in ("map 7 100", "copy", "release")] == ["ok"] * 3
+    assert mapper.copies == [library.pages.raw[: mmap.PAGESIZE]]
 
 
 def test_a_word_that_is_none(library: FakeLibrary) -> None:
-    assert Holder(library).answer("sing").startswith("error KeyError")
+    assert PageMapper(library).answer("sing").startswith("error KeyError")
 
 
 def test_dom0s_python_may_be_old() -> None:

@@ -30,7 +30,7 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 from pytest_xenscrub.toolstack.libvirt import LibvirtRun, api, connection, driver
-from pytest_xenscrub.toolstack.libvirt.connection import Connection, Keeper
+from pytest_xenscrub.toolstack.libvirt.connection import Keeper, LibvirtConnection
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.diagnosis import why_not
 from pytest_xenscrub.toolstack.libvirt.transport import Daemon, Transport
@@ -360,14 +360,14 @@ def pretends_to_be_xen(monkeypatch: pytest.MonkeyPatch, mock_hypervisor: None) -
 @pytest.mark.usefixtures("mock_hypervisor")
 def test_the_wrong_driver_is_named(dom0: FakeDom0) -> None:
     with pytest.raises(InfrastructureError, match="its TEST driver, not with Xen's") as caught:
-        Connection(dom0, TAG)  # type: ignore[arg-type]
+        LibvirtConnection(dom0, TAG)  # type: ignore[arg-type]
     assert "libvirt-daemon-driver-xen" in caught.value.todo
 
 
 def test_a_connection_that_cannot_be_made(dom0: FakeDom0) -> None:
     dom0.printed = "error : Driver state initialization failed"
     with pytest.raises(InfrastructureError, match="over ssh cannot be made") as caught:
-        Connection(dom0, TAG)  # type: ignore[arg-type]
+        LibvirtConnection(dom0, TAG)  # type: ignore[arg-type]
     shown = str(caught.value)
     assert "tried: xen+ssh://root@lab7:2222/system" in shown
     assert "(VIR_FROM_RPC)" in shown
