@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from array import array
-from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyroaring import BitMap64
@@ -38,7 +37,6 @@ class PfnMap:
     _WIDTH = 5
 
     def __init__(self) -> None:
-        self._first = array("q")
         self._rows = array("q")
         self._next = 0
 
@@ -50,7 +48,6 @@ class PfnMap:
         """
         if group.pfn < self._next:
             raise ValueError(f"page {group.pfn} comes after page {self._next - 1}")
-        self._first.append(group.pfn)
         self._rows.extend(group)
         self._next = group.pfn + group.length * group.runs
 
@@ -74,20 +71,6 @@ class PfnMap:
             parts.append(np.stack([group.pfn + np.arange(len(mfns)), mfns]))
         pfns, mfns = np.concatenate(parts, axis=1).astype(np.uint64)
         return pfns, mfns
-
-    def mfn(self, pfn: int) -> int:
-        """The frame of a page.
-
-        Raises:
-            KeyError: the guest has no such page, or has given it back.
-        """
-        row = bisect_right(self._first, pfn) - 1
-        if row >= 0:
-            group = Group(*self._rows[row * self._WIDTH : (row + 1) * self._WIDTH])
-            run, offset = divmod(pfn - group.pfn, group.length)
-            if run < group.runs:
-                return group.mfn + run * group.step + offset
-        raise KeyError(pfn)
 
 
 class FrameList:

@@ -66,7 +66,6 @@ class EmulatedHost:
     Attributes:
         boot_seconds: from the start of QEMU to the first answered command, s.
         started: "cold" if it booted, "warm" if it went on from a saved machine.
-        ssh_config: file for an ssh client of someone else's (libvirt): `ssh -F FILE NAME`.
         image: dom0's image.
     """
 
@@ -138,11 +137,6 @@ class EmulatedHost:
     def kind(self) -> str:
         """What it is made of."""
         return f"emulated ({self._accel.name})"
-
-    @property
-    def ssh_config(self) -> Path:
-        """An ssh configuration file in which `xenscrub-emulated` is this host."""
-        return self._running.folder / "ssh_config"
 
     @property
     def memory(self) -> HostMemory:
