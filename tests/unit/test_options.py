@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
-from pytest_xenscrub.options import OPTIONS, Settings, read_settings
+from pytest_xenscrub.options import (
+    OPTIONS,
+    Settings,
+    add_options,
+    asked_for_xen,
+    read_settings,
+)
 from pytest_xenscrub.report.records import ProfileChoice
 
 if TYPE_CHECKING:
@@ -260,3 +267,86 @@ def test_each_option_tells_its_three_places_in_the_help(pytester: pytest.Pyteste
         assert any(word.startswith(option.argument) for word in words), option.key
         assert f"{option.variable}," in words, option.key
         assert f"{option.ini}]" in words, option.key
+
+
+# -- how they are declared to pytest -----------------------------------------------------------
+
+
+class Declared:
+    """Stands for pytest's parser and its group of options: keeps what they are told."""
+
+    def __init__(self) -> None:
+        self.arguments: dict[str, dict[str, object]] = {}
+        self.ini: dict[str, tuple[str, str]] = {}
+
+    def getgroup(self, _name: str, _description: str) -> Declared:
+        return self
+
+    def addoption(self, argument: str, **how: object) -> None:
+        self.arguments[argument] = how
+
+    def addini(self, name: str, help: str, type: str) -> None:  # noqa: A002 - as pytest has them
+        self.ini[name] = (help, type)
+
+
+@pytest.fixture
+def declared() -> Declared:
+    kept = Declared()
+    add_options(cast("pytest.Parser", kept))
+    return kept
+
+
+def test_each_field_is_declared_once_and_in_order(declared: Declared) -> None:
+    keys = [field.name for field in dataclasses.fields(Settings)]
+    assert list(declared.arguments) == [argument(key) for key in keys]
+    assert list(declared.ini) == [f"xen_{key}" for key in keys]
+    assert [how["dest"] for how in declared.arguments.values()] == list(declared.ini)
+
+
+@pytest.mark.parametrize(
+    ("key", "how", "kind"),
+    [
+        ("repeat", {"metavar": "N"}, "string"),
+        ("config", {"metavar": "KEY=VALUE", "action": "append"}, "linelist"),
+        ("show_residue", {"action": "store_const", "const": "yes"}, "string"),
+        ("profile", {"metavar": "FOLDER", "nargs": "?", "const": "yes"}, "string"),
+        ("min_coverage", {"metavar": "SHARE"}, "string"),
+    ],
+)
+def test_how_each_sort_of_option_is_declared(
+    declared: Declared, key: str, how: dict[str, object], kind: str
+) -> None:
+    (said,) = [option.help for option in OPTIONS if option.key == key]
+    shown = f"{said} [env {variable(key)}, ini xen_{key}]"
+    # pytest's own default is none: what stands nowhere else must be told from what was given.
+    assert declared.arguments[argument(key)] == {
+        "dest": f"xen_{key}", "default": None, "help": shown, **how,
+    }  # fmt: skip
+    assert declared.ini[f"xen_{key}"] == (said.replace("%%", "%"), kind)
+
+
+def test_a_percent_sign_of_the_help_is_one_in_both_places(declared: Declared) -> None:
+    assert "(default 99%%)" in str(declared.arguments["--xen-min-coverage"]["help"])
+    assert "(default 99%)" in declared.ini["xen_min_coverage"][0]
+
+
+def test_without_a_word_of_the_user_all_fields_have_their_defaults(
+    pytester: pytest.Pytester,
+) -> None:
+    assert settings(pytester) == Settings()
+
+
+@pytest.mark.parametrize("key", ["host", "hosts_file", "variant", "toolstack", "tools", "control"])
+def test_an_ini_file_alone_asks_for_no_xen(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    pytester.makeini(f"[pytest]\nxen_{key} = yes")
+    config = pytester.parseconfig()
+    assert not asked_for_xen(config)
+    monkeypatch.setenv(variable(key), "yes")
+    assert asked_for_xen(config)
+
+
+def test_which_options_ask_for_a_xen(pytester: pytest.Pytester) -> None:
+    assert not asked_for_xen(pytester.parseconfig("--xen-repeat=2", "--xen-results=out"))
+    assert asked_for_xen(pytester.parseconfig("--xen-repeat=2", "--xen-host=emulated"))

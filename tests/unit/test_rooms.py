@@ -33,6 +33,7 @@ ROOMS = (
 )
 """From the ground up; `ground` and `front door` are made of the package's own files."""
 FILES = {
+    "option_places": "options",
     "option_values": "options",
     "options": "options",
     "plugin": "front door",
