@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the user asked for: each option once, a field of `Settings`.
+"""What the user asked for: each option once, a field of `Options`.
 
 Command line, environment, ini file and help text all follow the field; see `option_places`.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Options:
     """What a run is to do; sizes in bytes."""
 
     # A line each for the parser, the help and the rest.
@@ -220,32 +220,32 @@ class Settings:
         return self.control or self.variant != ("as-is",)
 
 
-OPTIONS = tuple(Option.of(field) for field in dataclasses.fields(Settings))
+ALL_OPTIONS = tuple(Option.of(field) for field in dataclasses.fields(Options))
 """Every option, in the order of `--help`."""
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare all options to pytest."""
     group = parser.getgroup("xenscrub", "memory scrubbing of destroyed guests on a real Xen")
-    for each in OPTIONS:
+    for each in ALL_OPTIONS:
         each.declare(parser, group)
 
 
-def read_settings(config: pytest.Config) -> Settings:
-    """All settings of a run.
+def read_options(config: pytest.Config) -> Options:
+    """All options of a run.
 
     Raises:
         pytest.UsageError: one cannot be meant; says where it stands.
     """
-    settings = Settings(**{each.key: each.read(config) for each in OPTIONS})
-    if settings.fail_if and settings.compare is None:
+    options = Options(**{each.key: each.read(config) for each in ALL_OPTIONS})
+    if options.fail_if and options.compare is None:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
-    return settings
+    return options
 
 
 def bisects(config: pytest.Config) -> bool:
-    """Whether the exit status is for `git bisect run`, however wrong other settings are."""
-    status = next(each for each in OPTIONS if each.key == "exit")
+    """Whether the exit status is for `git bisect run`, however wrong other options are."""
+    status = next(each for each in ALL_OPTIONS if each.key == "exit")
     try:
         return bool(status.read(config) == "bisect")
     except pytest.UsageError:
@@ -254,4 +254,4 @@ def bisects(config: pytest.Config) -> bool:
 
 def asked_for_xen(config: pytest.Config) -> bool:
     """Whether this very run, and not an ini file that also serves others, asks for a Xen."""
-    return any(each.asks_for_xen and each.given_to_this_run(config) for each in OPTIONS)
+    return any(each.asks_for_xen and each.given_to_this_run(config) for each in ALL_OPTIONS)

@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Markers, so that --strict-markers knows them; settings, so that a bad one ends the run."""
+    """Markers, so that --strict-markers knows them; options, so that a bad one ends the run."""
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
     config.addinivalue_line("markers", "control: must fail on a Xen that does not scrub")
@@ -46,12 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "xen_host_tags(tag, ...): only for a host that has these tags"
     )
     if config.option.help:
-        return  # also to someone whose settings are wrong
+        return  # also to someone whose options are wrong
     from pytest_xenscrub.run.default_tests import choose_tests  # noqa: PLC0415 - after --help
     from pytest_xenscrub.run.session import Session  # noqa: PLC0415 - as above
 
     try:
-        session = Session(config, options.read_settings(config))
+        session = Session(config, options.read_options(config))
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.boot.deploy import Deployment
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
-    from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.options import Options
     from pytest_xenscrub.run.rig import Rig
 
 CONTROL = "noscrub"
@@ -55,7 +55,7 @@ class Session:
     """One run.
 
     Attributes:
-        settings: what the user asked for.
+        options: what the user asked for.
         live: prints for the user while it runs.
         started: when the run began, UTC, as ISO 8601 has it.
         run: this run's number in the patterns and names of its guests, 24 bits.
@@ -69,22 +69,22 @@ class Session:
         ending: the run's exit status and its last words.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.options = options
         self.config = config
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.run = secrets.randbits(24) | 1
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
-        self.records = Records(settings)
+        self.records = Records(options)
         config.pluginmanager.register(self.records)
         self._shown = Shown(config)
-        self.hosts = Hosts(config, settings, self.tag, self.say)
-        self.logs = Logs(settings.logs, self.say)
+        self.hosts = Hosts(config, options, self.tag, self.say)
+        self.logs = Logs(options.logs, self.say)
         self.blame = blame.Blame()
         self.tally = Tally()
         self.ending = Ending(self)
-        if settings.host or settings.compares or settings.config:
+        if options.host or options.compares or options.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
 
     @functools.cached_property
@@ -92,14 +92,14 @@ class Session:
         """The Xens to be tested; a pytest that has nothing to do with Xen never asks."""
         from pytest_xenscrub.hypervisor.choice import Xens  # noqa: PLC0415 - as just said
 
-        settings = self.settings
+        options = self.options
         return Xens(
-            settings.variant,
-            also=(CONTROL,) if settings.control else (),
-            source=settings.source,
-            config=settings.config,
-            cmdline=settings.cmdline,
-            build_tools=settings.tools == "build",
+            options.variant,
+            also=(CONTROL,) if options.control else (),
+            source=options.source,
+            config=options.config,
+            cmdline=options.cmdline,
+            build_tools=options.tools == "build",
             say=self.say,
             update=self.update,
         )
@@ -135,7 +135,7 @@ class Session:
     def _no_profile(self) -> str:
         """Why there is no profile though one was asked for; empty where there is one."""
         pool = self.hosts.pool
-        if self.settings.profile is None or not pool or pool[0].emulated:
+        if self.options.profile is None or not pool or pool[0].emulated:
             return ""
         return (
             f"skipped: the CPUs of a real machine ({pool[0].name}) cannot be looked at from"
@@ -144,18 +144,18 @@ class Session:
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Run tests on each Xen, with each toolstack and type of guest, as often as asked for."""
-        if "xen_variant" in metafunc.fixturenames and self.settings.compares:
+        if "xen_variant" in metafunc.fixturenames and self.options.compares:
             metafunc.parametrize(
                 "xen_variant", self._xens_for(metafunc.definition), indirect=True, scope="session"
             )
         # In whatever order they were given, each once.
-        toolstacks = dict.fromkeys(self.settings.toolstack)
+        toolstacks = dict.fromkeys(self.options.toolstack)
         if "xen_toolstack" in metafunc.fixturenames and len(toolstacks) > 1:
             metafunc.parametrize("xen_toolstack", toolstacks, indirect=True)
-        types = dict.fromkeys(self.settings.guest_type)
+        types = dict.fromkeys(self.options.guest_type)
         if "xen_guest_type" in metafunc.fixturenames and len(types) > 1:
             metafunc.parametrize("xen_guest_type", types, indirect=True)
-        count = self.settings.repeat
+        count = self.options.repeat
         if count > 1 and "xen_repeat" in metafunc.fixturenames:
             ids = [f"repeat{number}" for number in range(1, count + 1)]
             metafunc.parametrize("xen_repeat", range(1, count + 1), indirect=True, ids=ids)
@@ -166,7 +166,7 @@ class Session:
         Only a failed assertion counts: a control whose host broke has proven nothing.
         """
         xens = [pytest.param(name, id=name) for name in self.xens.names]
-        if self.settings.control and definition.get_closest_marker("control") is not None:
+        if self.options.control and definition.get_closest_marker("control") is not None:
             must_fail = pytest.mark.xfail(
                 reason="must fail: this Xen does not scrub", raises=AssertionError, strict=True
             )
@@ -197,18 +197,18 @@ class Session:
         """See that all is there; of pytest-xdist's processes the one that shares out tests does."""
         if hasattr(self.config, "workerinput"):
             return
-        settings = self.settings
-        toolstacks = {parameter(item, "xen_toolstack") or settings.toolstack[0] for item in users}
+        options = self.options
+        toolstacks = {parameter(item, "xen_toolstack") or options.toolstack[0] for item in users}
         if getattr(self.config.option, "tx", None):
             # It has no tests of its own to look at.
             if not asked_for_xen(self.config):
                 return
-            toolstacks, variants = set(settings.toolstack), self.xens.variants
+            toolstacks, variants = set(options.toolstack), self.xens.variants
         elif not users:
             return
         from pytest_xenscrub.run import preflight  # noqa: PLC0415 - only with a host
 
-        suite = settings.suite if self.hosts.pool[0].emulated else ""
+        suite = options.suite if self.hosts.pool[0].emulated else ""
         try:
             with told_as("this machine cannot be looked at"):
                 preflight.check(preflight.Wanted(suite, variants, toolstacks), self.xens)
@@ -224,7 +224,7 @@ class Session:
         """
         from pytest_xenscrub.boot import deploy  # noqa: PLC0415 - only with a host
 
-        settings = self.settings
+        options = self.options
         described = self.hosts.claim.get()
         own: Deployment | None = self.config.hook.pytest_xenscrub_deployment(
             config=self.config, host=described, xen=xen, lock=self.hosts.claim.again
@@ -233,11 +233,11 @@ class Session:
             return own
         if described.emulated:
             wanted = deploy.EmulatedChoice(
-                settings.suite,
-                settings.host_memory,
-                settings.host_nodes,
-                settings.hang_seconds,
-                settings.accel,
+                options.suite,
+                options.host_memory,
+                options.host_nodes,
+                options.hang_seconds,
+                options.accel,
             )
             return deploy.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
@@ -245,7 +245,7 @@ class Session:
         return deploy.SshDeployment(
             xen,
             described,
-            config=settings.ssh_config,
+            config=options.ssh_config,
             tag=self.tag,
             lock=self.hosts.claim.again,
             tools_for=self.xens.tools_for,
