@@ -140,7 +140,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that measures is run as often as was asked for."""
-    metafunc.config.stash[SESSION].parametrize(metafunc)
+    metafunc.config.stash[SESSION].plan.parametrize(metafunc)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import secrets
@@ -16,11 +15,9 @@ from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
 from pytest_xenscrub.errors import (
     HostSilentError,
     HostStalledError,
-    InfrastructureError,
     XenFaultError,
     XenScrubError,
 )
-from pytest_xenscrub.options import asked_for_xen
 from pytest_xenscrub.report.judged import Tally
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
@@ -29,21 +26,15 @@ from pytest_xenscrub.report.shown import Shown
 from pytest_xenscrub.run import blame
 from pytest_xenscrub.run.ending import Ending
 from pytest_xenscrub.run.hosts import Hosts
+from pytest_xenscrub.run.plan import CONTROL, Plan
 from pytest_xenscrub.run.stash import parameter, takes_limit, uses_host
-from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from _pytest.mark import ParameterSet
-
     from pytest_xenscrub.boot.deploy import Deployment
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
     from pytest_xenscrub.options import Options
     from pytest_xenscrub.run.rig import Rig
 
-CONTROL = "noscrub"
-CONTROL_ID = "control"
 MOST_STALL_SECONDS = 5.0
 """A dom0 that does not respond for longer than this fails the test that did it to it."""
 LIMIT_STEPS = 10
@@ -66,6 +57,7 @@ class Session:
         logs: files for what hosts and guests say.
         blame: whose fault it was that tests did not pass.
         tally: of how many scenarios Xen was judged.
+        plan: on which Xens tests run, and what is built for them.
         ending: the run's exit status and its last words.
     """
 
@@ -83,6 +75,7 @@ class Session:
         self.logs = Logs(options.logs, self.say)
         self.blame = blame.Blame()
         self.tally = Tally()
+        self.plan = Plan(self)
         self.ending = Ending(self)
         if options.host or options.compares or options.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
@@ -142,37 +135,6 @@ class Session:
             " outside; use --xen-host=emulated"
         )
 
-    def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Run tests on each Xen, with each toolstack and type of guest, as often as asked for."""
-        if "xen_variant" in metafunc.fixturenames and self.options.compares:
-            metafunc.parametrize(
-                "xen_variant", self._xens_for(metafunc.definition), indirect=True, scope="session"
-            )
-        # In whatever order they were given, each once.
-        toolstacks = dict.fromkeys(self.options.toolstack)
-        if "xen_toolstack" in metafunc.fixturenames and len(toolstacks) > 1:
-            metafunc.parametrize("xen_toolstack", toolstacks, indirect=True)
-        types = dict.fromkeys(self.options.guest_type)
-        if "xen_guest_type" in metafunc.fixturenames and len(types) > 1:
-            metafunc.parametrize("xen_guest_type", types, indirect=True)
-        count = self.options.repeat
-        if count > 1 and "xen_repeat" in metafunc.fixturenames:
-            ids = [f"repeat{number}" for number in range(1, count + 1)]
-            metafunc.parametrize("xen_repeat", range(1, count + 1), indirect=True, ids=ids)
-
-    def _xens_for(self, definition: pytest.Item) -> list[ParameterSet]:
-        """The Xens that a test is for, the control first: there a test must fail, or be left out.
-
-        Only a failed assertion counts: a control whose host broke has proven nothing.
-        """
-        xens = [pytest.param(name, id=name) for name in self.xens.names]
-        if self.options.control and definition.get_closest_marker("control") is not None:
-            must_fail = pytest.mark.xfail(
-                reason="must fail: this Xen does not scrub", raises=AssertionError, strict=True
-            )
-            xens.insert(0, pytest.param(CONTROL, id=CONTROL_ID, marks=must_fail))
-        return xens
-
     def build(self, items: list[pytest.Item]) -> None:
         """Build what these tests need, before any host is touched.
 
@@ -184,37 +146,7 @@ class Session:
             return
         users = [item for item in items if uses_host(item)]
         self.tally.expect(item.nodeid for item in users if not _is_control(item))
-        wanted: dict[str, None] = {}
-        for item in users:
-            wanted[parameter(item, "xen_variant") or self.xens.names[0]] = None
-        self._preflight(users, wanted)
-        for name in wanted:
-            # Anything else than a mistake of the user's is told by the tests that need it.
-            with contextlib.suppress(InfrastructureError):
-                self.xens.get(name)
-
-    def _preflight(self, users: list[pytest.Item], variants: Iterable[str]) -> None:
-        """See that all is there; of pytest-xdist's processes the one that shares out tests does."""
-        if hasattr(self.config, "workerinput"):
-            return
-        options = self.options
-        toolstacks = {parameter(item, "xen_toolstack") or options.toolstack[0] for item in users}
-        if getattr(self.config.option, "tx", None):
-            # It has no tests of its own to look at.
-            if not asked_for_xen(self.config):
-                return
-            toolstacks, variants = set(options.toolstack), self.xens.variants
-        elif not users:
-            return
-        from pytest_xenscrub.run import preflight  # noqa: PLC0415 - only with a host
-
-        suite = options.suite if self.hosts.pool[0].emulated else ""
-        try:
-            with told_as("this machine cannot be looked at"):
-                preflight.check(preflight.Wanted(suite, variants, toolstacks), self.xens)
-        except InfrastructureError:
-            self.blame.refused = True
-            raise
+        self.plan.build(users)
 
     def deployment(self, xen: ChosenXen) -> Deployment:
         """What makes that Xen run on the host that is ours.
