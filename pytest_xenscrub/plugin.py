@@ -173,11 +173,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     Before pytest-timeout: the limit that it is to keep is known now that the host is.
     """
     if uses_host(item):
-        item.config.stash[SESSION].limit(item)
+        item.config.stash[SESSION].watch.limit(item)
     result = yield
     if uses_host(item):
-        item.config.stash[SESSION].check_responsive()
-        item.config.stash[SESSION].check_xen_log()
+        item.config.stash[SESSION].watch.check_responsive()
+        item.config.stash[SESSION].watch.check_xen_log()
     return result
 
 

@@ -9,15 +9,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
-from pytest_xenscrub.errors import (
-    HostSilentError,
-    HostStalledError,
-    XenFaultError,
-    XenScrubError,
-)
+from pytest_xenscrub.errors import HostSilentError, HostStalledError, XenScrubError
 from pytest_xenscrub.report.judged import Tally
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
@@ -27,19 +19,16 @@ from pytest_xenscrub.run import blame
 from pytest_xenscrub.run.ending import Ending
 from pytest_xenscrub.run.hosts import Hosts
 from pytest_xenscrub.run.plan import CONTROL, Plan
-from pytest_xenscrub.run.stash import parameter, takes_limit, uses_host
+from pytest_xenscrub.run.stash import parameter, uses_host
+from pytest_xenscrub.run.watch import Watch
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_xenscrub.boot.deploy import Deployment
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
     from pytest_xenscrub.options import Options
     from pytest_xenscrub.run.rig import Rig
-
-MOST_STALL_SECONDS = 5.0
-"""A dom0 that does not respond for longer than this fails the test that did it to it."""
-LIMIT_STEPS = 10
-"""A test may take as long as so many steps that each deal with all of the host's memory, and fail
-at that only if nothing has stood still: a hang is told long before."""
 
 
 class Session:
@@ -58,6 +47,7 @@ class Session:
         blame: whose fault it was that tests did not pass.
         tally: of how many scenarios Xen was judged.
         plan: on which Xens tests run, and what is built for them.
+        watch: looks at the host while a test runs.
         ending: the run's exit status and its last words.
     """
 
@@ -76,6 +66,7 @@ class Session:
         self.blame = blame.Blame()
         self.tally = Tally()
         self.plan = Plan(self)
+        self.watch = Watch(self)
         self.ending = Ending(self)
         if options.host or options.compares or options.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
@@ -183,57 +174,6 @@ class Session:
             tools_for=self.xens.tools_for,
             say=self.say,
         )
-
-    # -- while a test runs ----------------------------------------------------------------------
-
-    def limit(self, item: pytest.Item) -> None:
-        """Have pytest-timeout end a test that nothing else ends, unless the user has a limit.
-
-        For the test alone: its fixtures may have to reboot a machine first, and have deadlines of
-        their own.
-        """
-        dom0 = None if self.rig is None else self.rig.running
-        if dom0 is not None and takes_limit(item):
-            seconds = LIMIT_STEPS * dom0.patience_seconds(dom0.total_bytes)
-            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
-
-    def check_responsive(self) -> None:
-        """Raise if dom0 was silent for too long since the test began.
-
-        Raises:
-            HostStalledError: it was dom0 that did not respond.
-            HostSilentError: it, or the network, or this machine's other work.
-        """
-        dom0 = None if self.rig is None else self.rig.running
-        if dom0 is None or self.rig is None:
-            return
-        stall, starved = dom0.worst_stall()
-        if stall > MOST_STALL_SECONDS:
-            what = (
-                f"{dom0.host.name}: dom0 did not respond for {stall:.1f} s"
-                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)"
-            )
-            if starved > STARVED_SHARE * (stall + starved):
-                raise HostSilentError(
-                    f"{what}, beside {starved:.1f} s in which other work kept it from running",
-                    todo=NOT_STARVED,
-                )
-            raise HostStalledError(
-                what,
-                todo="something kept dom0's CPU: look for long loops without preemption in what"
-                " this Xen does when memory is freed",
-                evidence=dom0.evidence(),
-            )
-
-    def check_xen_log(self) -> None:
-        """Raise `XenFaultError` if Xen found a fault in itself since the test began."""
-        dom0 = None if self.rig is None else self.rig.running
-        if dom0 is not None and (said := dom0.faults()):
-            raise XenFaultError(
-                f"{dom0.host.name}: {said.splitlines()[0]}",
-                todo="an assertion, a BUG or a WARN of Xen's own: look at its call trace",
-                evidence={"Xen's log": said},
-            )
 
     # -- after a phase of a test ----------------------------------------------------------------
 
