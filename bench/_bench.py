@@ -49,10 +49,10 @@ def report(what: str, figure: float, unit: str, limit: Limit | None = None) -> N
 
 def emulated_memory(config: pytest.Config) -> int:
     """Of the emulated host that is wanted, bytes; skips the bench if another host is."""
-    settings = config.stash[SESSION].settings
-    if not settings.host or not settings.host[0].emulated:
+    options = config.stash[SESSION].options
+    if not options.host or not options.host[0].emulated:
         pytest.skip("for --xen-host=emulated")
-    return settings.host_memory or 3 * GIB
+    return options.host_memory or 3 * GIB
 
 
 def filled(guests: GuestFactory, dom0: Dom0, memory_bytes: int) -> Guest:

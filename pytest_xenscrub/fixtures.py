@@ -66,7 +66,7 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
     deployment = _xen_session.deployment(xen_variant)
     rig = Rig(
         _xen_session.hosts.claim.get().name, xen_variant, deployment, _xen_session.say,
-        hang_seconds=_xen_session.settings.hang_seconds,
+        hang_seconds=_xen_session.options.hang_seconds,
     )  # fmt: skip
     _xen_session.rig = rig
     yield rig
@@ -100,7 +100,7 @@ def dom0(xen_rig: Rig, xen_host: Host) -> Dom0:
 @pytest.fixture
 def xen_toolstack(request: pytest.FixtureRequest, _xen_session: Session) -> str:
     """Which of `--xen-toolstack`'s drives the guests: xl or libvirt."""
-    return str(getattr(request, "param", _xen_session.settings.toolstack[0]))
+    return str(getattr(request, "param", _xen_session.options.toolstack[0]))
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +130,7 @@ def toolstack(
 @pytest.fixture
 def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> GuestType:
     """Which of `--xen-guest-type`'s victims are: pv or pvh."""
-    chosen: GuestType = getattr(request, "param", _xen_session.settings.guest_type[0])
+    chosen: GuestType = getattr(request, "param", _xen_session.options.guest_type[0])
     return chosen
 
 
@@ -178,11 +178,11 @@ def guests(
         given_back=xen_rig.given_back,
         cpus=xen_rig.info.cpus,
         clean_byte=xen_rig.info.clean_byte,
-        reveal=_xen_session.settings.show_residue,
+        reveal=_xen_session.options.show_residue,
         live=_xen_session.update,
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
-        start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
+        start_sampling=xen_rig.host.start_sampling if _xen_session.options.profile else None,
         victim_type=xen_guest_type,
     )
     yield factory
@@ -221,7 +221,7 @@ def timings(
     collected = Timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
         starved_seconds=xen_rig.host.starved_seconds,
-        max_starvation=_xen_session.settings.max_starvation,
+        max_starvation=_xen_session.options.max_starvation,
     )  # fmt: skip
     yield collected
     collected.close()
@@ -235,7 +235,7 @@ def timings(
 @pytest.fixture
 def max_exposure(_xen_session: Session) -> float:
     """How long bytes of a destroyed guest may stay in RAM: `--xen-max-exposure`, s for each GiB."""
-    return _xen_session.settings.max_exposure
+    return _xen_session.options.max_exposure
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
     """The guest that fills its memory and is destroyed; created by `victim.fill()`."""
     from pytest_xenscrub.scrub.victim import Victim  # noqa: PLC0415 - only with a host
 
-    wanted = _xen_session.settings.guest_memory
+    wanted = _xen_session.options.guest_memory
     return Victim(guests, dom0.free_bytes() // 3 if wanted is None else wanted)
 
 
@@ -272,7 +272,7 @@ def probe(
 
     return Probe(
         guests,
-        min_coverage=_xen_session.settings.min_coverage,
+        min_coverage=_xen_session.options.min_coverage,
         judged=judged,
         check=None if xen_rig.oracle is None else CrossCheck(xen_rig.oracle, guests),
     )

@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Markers, so that --strict-markers knows them; settings, so that a bad one ends the run."""
+    """Markers, so that --strict-markers knows them; options, so that a bad one ends the run."""
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
     config.addinivalue_line("markers", "control: must fail on a Xen that does not scrub")
@@ -46,12 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "xen_host_tags(tag, ...): only for a host that has these tags"
     )
     if config.option.help:
-        return  # also to someone whose settings are wrong
+        return  # also to someone whose options are wrong
     from pytest_xenscrub.run.default_tests import choose_tests  # noqa: PLC0415 - after --help
     from pytest_xenscrub.run.session import Session  # noqa: PLC0415 - as above
 
     try:
-        session = Session(config, options.read_settings(config))
+        session = Session(config, options.read_options(config))
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
@@ -140,7 +140,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that measures is run as often as was asked for."""
-    metafunc.config.stash[SESSION].parametrize(metafunc)
+    metafunc.config.stash[SESSION].plan.parametrize(metafunc)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -173,11 +173,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     Before pytest-timeout: the limit that it is to keep is known now that the host is.
     """
     if uses_host(item):
-        item.config.stash[SESSION].limit(item)
+        item.config.stash[SESSION].watch.limit(item)
     result = yield
     if uses_host(item):
-        item.config.stash[SESSION].check_responsive()
-        item.config.stash[SESSION].check_xen_log()
+        item.config.stash[SESSION].watch.check_responsive()
+        item.config.stash[SESSION].watch.check_xen_log()
     return result
 
 

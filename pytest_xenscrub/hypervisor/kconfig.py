@@ -10,7 +10,7 @@ from pytest_xenscrub.errors import ConfigurationError
 
 
 @dataclass(frozen=True, order=True)
-class Option:
+class KconfigOption:
     """One option of Kconfig.
 
     Attributes:
@@ -34,7 +34,7 @@ class Option:
         return (found[1] if found else "n") == self.value
 
 
-def parse_option(text: str) -> Option:
+def parse_option(text: str) -> KconfigOption:
     """Parse KEY=VALUE; a `CONFIG_` in front of KEY is accepted.
 
     Raises:
@@ -48,17 +48,17 @@ def parse_option(text: str) -> Option:
     key, value = match.groups()
     if not re.fullmatch(r"[yn]|-?\d+|0x[0-9a-fA-F]+|\".*\"", value):
         value = f'"{value}"'
-    return Option(key, value)
+    return KconfigOption(key, value)
 
 
-def with_options(config: str, options: tuple[Option, ...]) -> str:
+def with_options(config: str, options: tuple[KconfigOption, ...]) -> str:
     """A `.config` in which each option replaces what was said of it before."""
     for option in options:
         config = re.sub(rf"^(# )?CONFIG_{option.key}[ =].*\n", "", config, flags=re.M)
     return config + "".join(f"{option.line}\n" for option in options)
 
 
-def check_taken(config: str, options: tuple[Option, ...]) -> None:
+def check_taken(config: str, options: tuple[KconfigOption, ...]) -> None:
     """Check that Kconfig left the options as they were asked for.
 
     Raises:

@@ -65,14 +65,14 @@ class Records:
         left_out: what `--xen-fail-if` was not held to, and why.
 
     Args:
-        settings: what the user asked for.
+        options: what the user asked for.
     """
 
-    def __init__(self, settings: Wanted) -> None:
+    def __init__(self, options: Wanted) -> None:
         self.comparison: Comparison | None = None
         self.faults: list[str] = []
         self.left_out: list[str] = []
-        self._settings = settings
+        self._options = options
         self._rows: dict[str, Row] = {}
         self._maps: dict[str, FrameMap] = {}
 
@@ -81,27 +81,27 @@ class Records:
     @pytest.hookimpl(tryfirst=True)
     def pytest_xenscrub_row(self, row: Row) -> None:
         """Keep a row, now and before others see it: what happens later must not lose it."""
-        if self._settings.plots is not None:
+        if self._options.plots is not None:
             self._rows[row.id] = row
-        if self._settings.results is not None:
+        if self._options.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
-            ResultsFile(self._settings.results).append(row)
-        if self._settings.profile is not None and self._settings.profile.folder is not None:
+            ResultsFile(self._options.results).append(row)
+        if self._options.profile is not None and self._options.profile.folder is not None:
             from pytest_xenscrub.report.profile import write_folded  # noqa: PLC0415
 
-            write_folded(row, self._settings.profile.folder)
+            write_folded(row, self._options.profile.folder)
 
     def record_fit(self, setting: Setting, fit: Fit) -> None:
         """Keep what the rows of a test come to."""
-        if self._settings.results is not None:
+        if self._options.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
-            ResultsFile(self._settings.results).append_fit(setting, fit)
+            ResultsFile(self._options.results).append_fit(setting, fit)
 
     def judged(self, row: Row | None, verdict: Verdict) -> None:
         """Keep a map of the machine's memory for the charts: of each Xen the first, or worst."""
-        if self._settings.plots is None or row is None:
+        if self._options.plots is None or row is None:
             return
         from pytest_xenscrub.report.plots.frames import frame_map  # noqa: PLC0415 - with plots
         from pytest_xenscrub.report.table import test_name  # noqa: PLC0415 - as above
@@ -113,10 +113,10 @@ class Records:
 
     def proven(self, proof: Proof, run: str, started: str, status: int) -> None:
         """Keep what the whole run comes to."""
-        if self._settings.results is not None:
+        if self._options.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
-            ResultsFile(self._settings.results).append_run(
+            ResultsFile(self._options.results).append_run(
                 run, {"started": started, "status": status, **proof.as_dict()}
             )
 
@@ -141,15 +141,15 @@ class Records:
 
     def compare(self, reporter: pytest.TerminalReporter | None) -> bool:
         """Compare with the earlier run of `--xen-compare`; whether the run may still pass."""
-        if self._settings.compare is None:
+        if self._options.compare is None:
             return True
         from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
         from pytest_xenscrub.report.gate import left_out, verdicts  # noqa: PLC0415
 
         rows = [] if reporter is None else self.rows(reporter)
-        self.comparison = compare_runs(self._settings.compare, rows)
-        if self._settings.fail_if:
-            self.faults = verdicts(self._settings.fail_if, self.comparison)
+        self.comparison = compare_runs(self._options.compare, rows)
+        if self._options.fail_if:
+            self.faults = verdicts(self._options.fail_if, self.comparison)
             self.left_out = left_out(self.comparison)
         return not self.faults
 
@@ -179,30 +179,30 @@ class Records:
 
         print_summary(
             reporter, rows,
-            first=first(), repeated=self._settings.repeat > 1,
+            first=first(), repeated=self._options.repeat > 1,
             comparison=self.comparison, faults=self.faults, left_out=self.left_out,
             profile=self._profile(rows, no_profile),
         )  # fmt: skip
         self._draw(rows, reporter)
 
     def _profile(self, rows: list[Row], no_profile: str) -> str:
-        if self._settings.profile is None:
+        if self._options.profile is None:
             return ""
         from pytest_xenscrub.report.profile import render_profiles  # noqa: PLC0415 - if asked for
 
         return no_profile or render_profiles(rows)
 
     def _draw(self, rows: list[Row], reporter: pytest.TerminalReporter) -> None:
-        if self._settings.plots is None or not rows:
+        if self._options.plots is None or not rows:
             return
         from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - if asked for
 
         # What was measured in this process has more in it than what travels with reports.
         known = [self._rows.get(row.id, row) for row in rows]
         try:
-            paths = draw(known, self._maps, self._settings.plots)
+            paths = draw(known, self._maps, self._options.plots)
         except OSError as error:  # all that was proven stands without them
             reporter.write_line(f"charts cannot be written: {error.strerror}: {error.filename}")
             return
         if reporter.config.option.verbose >= 0:
-            reporter.write_line(f"{len(paths)} files with charts are in {self._settings.plots}")
+            reporter.write_line(f"{len(paths)} files with charts are in {self._options.plots}")

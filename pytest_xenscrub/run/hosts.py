@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pytest_xenscrub.host.description import HostDescription
-    from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.options import Options
 
 MARKER = "xen_host_tags"
 _WORKER_HOST = "xenscrub_host"
@@ -40,7 +40,7 @@ class Hosts:
 
     Args:
         config: pytest's.
-        settings: what the user asked for.
+        options: what the user asked for.
         tag: this run's.
         say: prints a line for the user.
 
@@ -49,22 +49,22 @@ class Hosts:
     """
 
     def __init__(
-        self, config: pytest.Config, settings: Settings, tag: str, say: Callable[[str], None]
+        self, config: pytest.Config, options: Options, tag: str, say: Callable[[str], None]
     ) -> None:
         self._config = config
-        self._settings = settings
+        self._options = options
         self._tag = tag
         self._say = say
-        pool = make_pool([self._described(host) for host in settings.host], settings.hosts_file)
-        if (settings.power or settings.serial) and (not pool or pool[0].emulated):
+        pool = make_pool([self._described(host) for host in options.host], options.hosts_file)
+        if (options.power or options.serial) and (not pool or pool[0].emulated):
             raise ConfigurationError(
                 "--xen-power and --xen-serial are for a machine of --xen-host=[user@]host[:port]"
             )
         self.pool = tuple(
             dataclasses.replace(
                 host,
-                power=host.power or settings.power,
-                serial=host.serial or settings.serial,
+                power=host.power or options.power,
+                serial=host.serial or options.serial,
             )
             for host in pool
         )
@@ -112,9 +112,9 @@ class Hosts:
         return Claim(
             self._candidates,
             holder,
-            config=self._settings.ssh_config,
-            wait_seconds=self._settings.lock_wait,
-            allow_busy=self._settings.allow_busy,
+            config=self._options.ssh_config,
+            wait_seconds=self._options.lock_wait,
+            allow_busy=self._options.allow_busy,
             say=self._say,
         )
 
@@ -122,7 +122,7 @@ class Hosts:
         """Tags and the toolstack that a test's host must have."""
         tags = {str(tag) for mark in item.iter_markers(MARKER) for tag in mark.args}
         if "xen_toolstack" in getattr(item, "fixturenames", ()):
-            tags.add(parameter(item, "xen_toolstack") or self._settings.toolstack[0])
+            tags.add(parameter(item, "xen_toolstack") or self._options.toolstack[0])
         return frozenset(tags)
 
     def prepare(self, items: list[pytest.Item]) -> None:

@@ -41,7 +41,7 @@ def setting_of(
         debug=info.debug,
         build_id=info.build_id,
         command_line=info.command_line,
-        config="" if xen.artefact is None else " ".join(session.settings.config),
+        config="" if xen.artefact is None else " ".join(session.options.config),
         toolstack_version=toolstack.version,
         total_bytes=info.total_bytes,
         cpus=info.cpus,

@@ -3,24 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
-from pytest_xenscrub.errors import (
-    HostSilentError,
-    HostStalledError,
-    InfrastructureError,
-    XenFaultError,
-    XenScrubError,
-)
-from pytest_xenscrub.options import asked_for_xen
+from pytest_xenscrub.errors import HostSilentError, HostStalledError, XenScrubError
 from pytest_xenscrub.report.judged import Tally
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
@@ -29,33 +18,24 @@ from pytest_xenscrub.report.shown import Shown
 from pytest_xenscrub.run import blame
 from pytest_xenscrub.run.ending import Ending
 from pytest_xenscrub.run.hosts import Hosts
-from pytest_xenscrub.run.stash import parameter, takes_limit, uses_host
-from pytest_xenscrub.system_errors import told_as
+from pytest_xenscrub.run.plan import CONTROL, Plan
+from pytest_xenscrub.run.stash import parameter, uses_host
+from pytest_xenscrub.run.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from _pytest.mark import ParameterSet
+    import pytest
 
     from pytest_xenscrub.boot.deploy import Deployment
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
-    from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.options import Options
     from pytest_xenscrub.run.rig import Rig
-
-CONTROL = "noscrub"
-CONTROL_ID = "control"
-MOST_STALL_SECONDS = 5.0
-"""A dom0 that does not respond for longer than this fails the test that did it to it."""
-LIMIT_STEPS = 10
-"""A test may take as long as so many steps that each deal with all of the host's memory, and fail
-at that only if nothing has stood still: a hang is told long before."""
 
 
 class Session:
     """One run.
 
     Attributes:
-        settings: what the user asked for.
+        options: what the user asked for.
         live: prints for the user while it runs.
         started: when the run began, UTC, as ISO 8601 has it.
         run: this run's number in the patterns and names of its guests, 24 bits.
@@ -66,25 +46,29 @@ class Session:
         logs: files for what hosts and guests say.
         blame: whose fault it was that tests did not pass.
         tally: of how many scenarios Xen was judged.
+        plan: on which Xens tests run, and what is built for them.
+        watch: looks at the host while a test runs.
         ending: the run's exit status and its last words.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.options = options
         self.config = config
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.run = secrets.randbits(24) | 1
         self.guest_numbers = itertools.count(1)
         self.rig: Rig | None = None
-        self.records = Records(settings)
+        self.records = Records(options)
         config.pluginmanager.register(self.records)
         self._shown = Shown(config)
-        self.hosts = Hosts(config, settings, self.tag, self.say)
-        self.logs = Logs(settings.logs, self.say)
+        self.hosts = Hosts(config, options, self.tag, self.say)
+        self.logs = Logs(options.logs, self.say)
         self.blame = blame.Blame()
         self.tally = Tally()
+        self.plan = Plan(self)
+        self.watch = Watch(self)
         self.ending = Ending(self)
-        if settings.host or settings.compares or settings.config:
+        if options.host or options.compares or options.config:
             self.xens  # noqa: B018 - made now, so that a mistake ends the run before it starts
 
     @functools.cached_property
@@ -92,14 +76,14 @@ class Session:
         """The Xens to be tested; a pytest that has nothing to do with Xen never asks."""
         from pytest_xenscrub.hypervisor.choice import Xens  # noqa: PLC0415 - as just said
 
-        settings = self.settings
+        options = self.options
         return Xens(
-            settings.variant,
-            also=(CONTROL,) if settings.control else (),
-            source=settings.source,
-            config=settings.config,
-            cmdline=settings.cmdline,
-            build_tools=settings.tools == "build",
+            options.variant,
+            also=(CONTROL,) if options.control else (),
+            source=options.source,
+            config=options.config,
+            cmdline=options.cmdline,
+            build_tools=options.tools == "build",
             say=self.say,
             update=self.update,
         )
@@ -135,43 +119,12 @@ class Session:
     def _no_profile(self) -> str:
         """Why there is no profile though one was asked for; empty where there is one."""
         pool = self.hosts.pool
-        if self.settings.profile is None or not pool or pool[0].emulated:
+        if self.options.profile is None or not pool or pool[0].emulated:
             return ""
         return (
             f"skipped: the CPUs of a real machine ({pool[0].name}) cannot be looked at from"
             " outside; use --xen-host=emulated"
         )
-
-    def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Run tests on each Xen, with each toolstack and type of guest, as often as asked for."""
-        if "xen_variant" in metafunc.fixturenames and self.settings.compares:
-            metafunc.parametrize(
-                "xen_variant", self._xens_for(metafunc.definition), indirect=True, scope="session"
-            )
-        # In whatever order they were given, each once.
-        toolstacks = dict.fromkeys(self.settings.toolstack)
-        if "xen_toolstack" in metafunc.fixturenames and len(toolstacks) > 1:
-            metafunc.parametrize("xen_toolstack", toolstacks, indirect=True)
-        types = dict.fromkeys(self.settings.guest_type)
-        if "xen_guest_type" in metafunc.fixturenames and len(types) > 1:
-            metafunc.parametrize("xen_guest_type", types, indirect=True)
-        count = self.settings.repeat
-        if count > 1 and "xen_repeat" in metafunc.fixturenames:
-            ids = [f"repeat{number}" for number in range(1, count + 1)]
-            metafunc.parametrize("xen_repeat", range(1, count + 1), indirect=True, ids=ids)
-
-    def _xens_for(self, definition: pytest.Item) -> list[ParameterSet]:
-        """The Xens that a test is for, the control first: there a test must fail, or be left out.
-
-        Only a failed assertion counts: a control whose host broke has proven nothing.
-        """
-        xens = [pytest.param(name, id=name) for name in self.xens.names]
-        if self.settings.control and definition.get_closest_marker("control") is not None:
-            must_fail = pytest.mark.xfail(
-                reason="must fail: this Xen does not scrub", raises=AssertionError, strict=True
-            )
-            xens.insert(0, pytest.param(CONTROL, id=CONTROL_ID, marks=must_fail))
-        return xens
 
     def build(self, items: list[pytest.Item]) -> None:
         """Build what these tests need, before any host is touched.
@@ -184,37 +137,7 @@ class Session:
             return
         users = [item for item in items if uses_host(item)]
         self.tally.expect(item.nodeid for item in users if not _is_control(item))
-        wanted: dict[str, None] = {}
-        for item in users:
-            wanted[parameter(item, "xen_variant") or self.xens.names[0]] = None
-        self._preflight(users, wanted)
-        for name in wanted:
-            # Anything else than a mistake of the user's is told by the tests that need it.
-            with contextlib.suppress(InfrastructureError):
-                self.xens.get(name)
-
-    def _preflight(self, users: list[pytest.Item], variants: Iterable[str]) -> None:
-        """See that all is there; of pytest-xdist's processes the one that shares out tests does."""
-        if hasattr(self.config, "workerinput"):
-            return
-        settings = self.settings
-        toolstacks = {parameter(item, "xen_toolstack") or settings.toolstack[0] for item in users}
-        if getattr(self.config.option, "tx", None):
-            # It has no tests of its own to look at.
-            if not asked_for_xen(self.config):
-                return
-            toolstacks, variants = set(settings.toolstack), self.xens.variants
-        elif not users:
-            return
-        from pytest_xenscrub.run import preflight  # noqa: PLC0415 - only with a host
-
-        suite = settings.suite if self.hosts.pool[0].emulated else ""
-        try:
-            with told_as("this machine cannot be looked at"):
-                preflight.check(preflight.Wanted(suite, variants, toolstacks), self.xens)
-        except InfrastructureError:
-            self.blame.refused = True
-            raise
+        self.plan.build(users)
 
     def deployment(self, xen: ChosenXen) -> Deployment:
         """What makes that Xen run on the host that is ours.
@@ -224,7 +147,7 @@ class Session:
         """
         from pytest_xenscrub.boot import deploy  # noqa: PLC0415 - only with a host
 
-        settings = self.settings
+        options = self.options
         described = self.hosts.claim.get()
         own: Deployment | None = self.config.hook.pytest_xenscrub_deployment(
             config=self.config, host=described, xen=xen, lock=self.hosts.claim.again
@@ -233,11 +156,11 @@ class Session:
             return own
         if described.emulated:
             wanted = deploy.EmulatedChoice(
-                settings.suite,
-                settings.host_memory,
-                settings.host_nodes,
-                settings.hang_seconds,
-                settings.accel,
+                options.suite,
+                options.host_memory,
+                options.host_nodes,
+                options.hang_seconds,
+                options.accel,
             )
             return deploy.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
@@ -245,63 +168,12 @@ class Session:
         return deploy.SshDeployment(
             xen,
             described,
-            config=settings.ssh_config,
+            config=options.ssh_config,
             tag=self.tag,
             lock=self.hosts.claim.again,
             tools_for=self.xens.tools_for,
             say=self.say,
         )
-
-    # -- while a test runs ----------------------------------------------------------------------
-
-    def limit(self, item: pytest.Item) -> None:
-        """Have pytest-timeout end a test that nothing else ends, unless the user has a limit.
-
-        For the test alone: its fixtures may have to reboot a machine first, and have deadlines of
-        their own.
-        """
-        dom0 = None if self.rig is None else self.rig.running
-        if dom0 is not None and takes_limit(item):
-            seconds = LIMIT_STEPS * dom0.patience_seconds(dom0.total_bytes)
-            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
-
-    def check_responsive(self) -> None:
-        """Raise if dom0 was silent for too long since the test began.
-
-        Raises:
-            HostStalledError: it was dom0 that did not respond.
-            HostSilentError: it, or the network, or this machine's other work.
-        """
-        dom0 = None if self.rig is None else self.rig.running
-        if dom0 is None or self.rig is None:
-            return
-        stall, starved = dom0.worst_stall()
-        if stall > MOST_STALL_SECONDS:
-            what = (
-                f"{dom0.host.name}: dom0 did not respond for {stall:.1f} s"
-                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)"
-            )
-            if starved > STARVED_SHARE * (stall + starved):
-                raise HostSilentError(
-                    f"{what}, beside {starved:.1f} s in which other work kept it from running",
-                    todo=NOT_STARVED,
-                )
-            raise HostStalledError(
-                what,
-                todo="something kept dom0's CPU: look for long loops without preemption in what"
-                " this Xen does when memory is freed",
-                evidence=dom0.evidence(),
-            )
-
-    def check_xen_log(self) -> None:
-        """Raise `XenFaultError` if Xen found a fault in itself since the test began."""
-        dom0 = None if self.rig is None else self.rig.running
-        if dom0 is not None and (said := dom0.faults()):
-            raise XenFaultError(
-                f"{dom0.host.name}: {said.splitlines()[0]}",
-                todo="an assertion, a BUG or a WARN of Xen's own: look at its call trace",
-                evidence={"Xen's log": said},
-            )
 
     # -- after a phase of a test ----------------------------------------------------------------
 

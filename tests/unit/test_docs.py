@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pytest_xenscrub
-from pytest_xenscrub.options import OPTIONS
+from pytest_xenscrub.options import ALL_OPTIONS
 
 TOP = Path(pytest_xenscrub.__file__).parent.parent
 
@@ -18,7 +18,7 @@ TOP = Path(pytest_xenscrub.__file__).parent.parent
 def test_examples_for_ci_have_options_that_exist(path: Path) -> None:
     said = set(re.findall(r"--xen-[a-z-]+", path.read_text()))
     assert said
-    assert said <= {option.argument for option in OPTIONS}
+    assert said <= {option.argument for option in ALL_OPTIONS}
 
 
 def test_files_of_contributing_exist() -> None:

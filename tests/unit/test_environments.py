@@ -23,14 +23,14 @@ from pytest_xenscrub.host.emulated.machine import MachineSpec
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore
 from pytest_xenscrub.host.hosts_file import load_hosts
 from pytest_xenscrub.host.rundir import RunFolder
-from pytest_xenscrub.options import OPTIONS, read_settings
+from pytest_xenscrub.options import ALL_OPTIONS, read_options
 from pytest_xenscrub.report.logs import Logs
 from pytest_xenscrub.run.hosts import _user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_xenscrub.options import Settings
+    from pytest_xenscrub.options import Options
 
 SOCKET_MAX = 107
 
@@ -152,14 +152,14 @@ def test_logs_that_cannot_be_written_are_told_once_and_cost_no_verdict(tmp_path:
 # -- paths -----------------------------------------------------------------------------------------
 
 
-def settings(pytester: pytest.Pytester, ini: str, *arguments: str) -> Settings:
+def options(pytester: pytest.Pytester, ini: str, *arguments: str) -> Options:
     """Of a run that is started elsewhere than where its ini file is."""
     lab = pytester.mkdir("lab")
     (lab / "pytest.ini").write_text(f"[pytest]\n{ini}")
-    return read_settings(pytester.parseconfig("-c", "lab/pytest.ini", *arguments))
+    return read_options(pytester.parseconfig("-c", "lab/pytest.ini", *arguments))
 
 
-NAMES_A_FILE = {option.key: option.beside for option in OPTIONS if option.beside is not None}
+NAMES_A_FILE = {option.key: option.beside for option in ALL_OPTIONS if option.beside is not None}
 
 
 @pytest.mark.parametrize("key", sorted(NAMES_A_FILE))
@@ -177,14 +177,14 @@ def test_what_names_a_file_is_relative_to_the_ini_file(key: str) -> None:
 def test_every_option_that_names_a_file_is_known_as_one() -> None:
     """One that is added later must not be forgotten."""
     metavars = {"FILE", "FOLDER", "NAME|FILE", "SPEC"}
-    assert {option.key for option in OPTIONS if option.metavar in metavars} | {
+    assert {option.key for option in ALL_OPTIONS if option.metavar in metavars} | {
         "power", "serial",
     } == set(NAMES_A_FILE)  # fmt: skip
 
 
 def test_results_of_the_ini_file_and_of_the_command_line(pytester: pytest.Pytester) -> None:
     ini = "xen_results = results\nxen_logs = logs\nxen_profile = yes\nxen_source = debian=4.17"
-    given = settings(pytester, ini, "--xen-logs=logs")
+    given = options(pytester, ini, "--xen-logs=logs")
     assert given.results == pytester.path / "lab" / "results"
     assert given.logs == pytester.path / "logs"
     assert given.profile is not None
@@ -199,7 +199,7 @@ def test_variants_and_repositories_of_the_ini_file(pytester: pytest.Pytester) ->
     (pytester.path / "lab/pytest.ini").write_text(
         "[pytest]\nxen_variant =\n  stock\n  a.cocci\nxen_source = repo#v1\n"
     )
-    given = read_settings(pytester.parseconfig("-c", "lab/pytest.ini"))
+    given = read_options(pytester.parseconfig("-c", "lab/pytest.ini"))
     assert given.variant == ("stock", str(pytester.path / "lab/a.cocci"))
     assert given.source == f"{pytester.path}/lab/repo#v1"
 

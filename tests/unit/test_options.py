@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
-from pytest_xenscrub.options import OPTIONS, Settings, read_settings
+from pytest_xenscrub.options import (
+    ALL_OPTIONS,
+    Options,
+    add_options,
+    asked_for_xen,
+    read_options,
+)
 from pytest_xenscrub.report.records import ProfileChoice
 
 if TYPE_CHECKING:
@@ -61,9 +68,9 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def settings(pytester: pytest.Pytester, *arguments: str, ini: str = "") -> Settings:
+def options(pytester: pytest.Pytester, *arguments: str, ini: str = "") -> Options:
     pytester.makeini(f"[pytest]\n{ini}")
-    return read_settings(pytester.parseconfig(*arguments))
+    return read_options(pytester.parseconfig(*arguments))
 
 
 def argument(key: str) -> str:
@@ -78,7 +85,7 @@ def variable(key: str) -> str:
 
 
 def test_defaults(pytester: pytest.Pytester) -> None:
-    given = settings(pytester)
+    given = options(pytester)
     assert (given.host, given.results, given.ssh_config) == ((), None, None)
     assert (given.power, given.serial) == ((), ())
     assert (given.host_memory, given.guest_memory) == (None, None)
@@ -95,70 +102,70 @@ def test_command_line_before_environment_before_ini(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ini = "xen_repeat = 3"
-    assert settings(pytester, ini=ini).repeat == 3
+    assert options(pytester, ini=ini).repeat == 3
     monkeypatch.setenv("PYTEST_XEN_REPEAT", "2")
-    assert settings(pytester, ini=ini).repeat == 2
-    assert settings(pytester, "--xen-repeat=4", ini=ini).repeat == 4
+    assert options(pytester, ini=ini).repeat == 2
+    assert options(pytester, "--xen-repeat=4", ini=ini).repeat == 4
 
 
 def test_lists_replace_each_other_as_a_whole(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ini = "xen_variant =\n  stock\n  sync\n"
-    assert settings(pytester, ini=ini).variant == ("stock", "sync")
+    assert options(pytester, ini=ini).variant == ("stock", "sync")
     monkeypatch.setenv("PYTEST_XEN_VARIANT", "tasklet stock")
-    assert settings(pytester, ini=ini).variant == ("tasklet", "stock")
+    assert options(pytester, ini=ini).variant == ("tasklet", "stock")
     given = ("--xen-variant=sync", "--xen-variant=noscrub")
-    assert settings(pytester, *given, ini=ini).variant == ("sync", "noscrub")
+    assert options(pytester, *given, ini=ini).variant == ("sync", "noscrub")
 
 
 def test_an_empty_variable_says_nothing(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_XEN_HOST", "")
-    assert settings(pytester, ini="xen_host = emulated").host == (HostDescription("emulated"),)
+    assert options(pytester, ini="xen_host = emulated").host == (HostDescription("emulated"),)
 
 
 def test_a_flag_may_be_taken_back(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert settings(pytester, "--xen-control").control
-    assert settings(pytester, ini="xen_control = true").control
+    assert options(pytester, "--xen-control").control
+    assert options(pytester, ini="xen_control = true").control
     monkeypatch.setenv("PYTEST_XEN_CONTROL", "no")
-    assert not settings(pytester, ini="xen_control = true").control
+    assert not options(pytester, ini="xen_control = true").control
 
 
 def test_a_profile_may_have_a_folder(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert settings(pytester).profile is None
-    assert settings(pytester, "--xen-profile").profile == ProfileChoice(None)
+    assert options(pytester).profile is None
+    assert options(pytester, "--xen-profile").profile == ProfileChoice(None)
     folder = pytester.path / "out" / "profiles"
-    assert settings(pytester, f"--xen-profile={folder}").profile == ProfileChoice(folder)
+    assert options(pytester, f"--xen-profile={folder}").profile == ProfileChoice(folder)
     assert folder.is_dir()
     monkeypatch.setenv("PYTEST_XEN_PROFILE", "no")
-    assert settings(pytester, ini="xen_profile = yes").profile is None
+    assert options(pytester, ini="xen_profile = yes").profile is None
 
 
 def test_tests_are_not_taken_for_the_folder_of_profiles(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(**{"tests/scrub/test_it": "def test_it(): pass"})
     with pytest.raises(pytest.UsageError, match="put the tests before --xen-profile"):
-        settings(pytester, "--xen-profile", "tests")
+        options(pytester, "--xen-profile", "tests")
 
 
 def test_charts_need_what_draws_them(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert settings(pytester, "--xen-plots=out").plots == pytester.path / "out"
+    assert options(pytester, "--xen-plots=out").plots == pytester.path / "out"
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(pytest.UsageError, match=r"pip install 'pytest-xenscrub\[plots\]'"):
-        settings(pytester, "--xen-plots=out")
+        options(pytester, "--xen-plots=out")
 
 
 def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
     ssh_config = tmp_path / "ssh"
     ssh_config.touch()
-    given = settings(
+    given = options(
         pytester,
         "--xen-host=root@lab7:2222",
         "--xen-host-memory=4G",
@@ -184,10 +191,10 @@ def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
 
 
 def test_another_xen_than_the_hosts_own_is_a_comparison(pytester: pytest.Pytester) -> None:
-    assert not settings(pytester).compares
-    assert not settings(pytester, "--xen-variant=as-is").compares
-    assert settings(pytester, "--xen-variant=stock").compares
-    assert settings(pytester, "--xen-control").compares
+    assert not options(pytester).compares
+    assert not options(pytester, "--xen-variant=as-is").compares
+    assert options(pytester, "--xen-variant=stock").compares
+    assert options(pytester, "--xen-control").compares
 
 
 # -- what cannot be meant ----------------------------------------------------------------------
@@ -234,7 +241,7 @@ def test_a_bad_value_that_another_one_covers_is_never_looked_at(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_XEN_REPEAT", "many")
-    assert settings(pytester, "--xen-repeat=2").repeat == 2
+    assert options(pytester, "--xen-repeat=2").repeat == 2
 
 
 def test_options_of_a_xen_that_nobody_builds(pytester: pytest.Pytester) -> None:
@@ -256,7 +263,90 @@ def test_each_option_tells_its_three_places_in_the_help(pytester: pytest.Pyteste
     text = " ".join(pytester.runpytest_inprocess("--help").outlines)
     assert "%%" not in text
     words = text.split()
-    for option in OPTIONS:
+    for option in ALL_OPTIONS:
         assert any(word.startswith(option.argument) for word in words), option.key
         assert f"{option.variable}," in words, option.key
         assert f"{option.ini}]" in words, option.key
+
+
+# -- how they are declared to pytest -----------------------------------------------------------
+
+
+class Declared:
+    """Stands for pytest's parser and its group of options: keeps what they are told."""
+
+    def __init__(self) -> None:
+        self.arguments: dict[str, dict[str, object]] = {}
+        self.ini: dict[str, tuple[str, str]] = {}
+
+    def getgroup(self, _name: str, _description: str) -> Declared:
+        return self
+
+    def addoption(self, argument: str, **how: object) -> None:
+        self.arguments[argument] = how
+
+    def addini(self, name: str, help: str, type: str) -> None:  # noqa: A002 - as pytest has them
+        self.ini[name] = (help, type)
+
+
+@pytest.fixture
+def declared() -> Declared:
+    kept = Declared()
+    add_options(cast("pytest.Parser", kept))
+    return kept
+
+
+def test_each_field_is_declared_once_and_in_order(declared: Declared) -> None:
+    keys = [field.name for field in dataclasses.fields(Options)]
+    assert list(declared.arguments) == [argument(key) for key in keys]
+    assert list(declared.ini) == [f"xen_{key}" for key in keys]
+    assert [how["dest"] for how in declared.arguments.values()] == list(declared.ini)
+
+
+@pytest.mark.parametrize(
+    ("key", "how", "kind"),
+    [
+        ("repeat", {"metavar": "N"}, "string"),
+        ("config", {"metavar": "KEY=VALUE", "action": "append"}, "linelist"),
+        ("show_residue", {"action": "store_const", "const": "yes"}, "string"),
+        ("profile", {"metavar": "FOLDER", "nargs": "?", "const": "yes"}, "string"),
+        ("min_coverage", {"metavar": "SHARE"}, "string"),
+    ],
+)
+def test_how_each_sort_of_option_is_declared(
+    declared: Declared, key: str, how: dict[str, object], kind: str
+) -> None:
+    (said,) = [option.help for option in ALL_OPTIONS if option.key == key]
+    shown = f"{said} [env {variable(key)}, ini xen_{key}]"
+    # pytest's own default is none: what stands nowhere else must be told from what was given.
+    assert declared.arguments[argument(key)] == {
+        "dest": f"xen_{key}", "default": None, "help": shown, **how,
+    }  # fmt: skip
+    assert declared.ini[f"xen_{key}"] == (said.replace("%%", "%"), kind)
+
+
+def test_a_percent_sign_of_the_help_is_one_in_both_places(declared: Declared) -> None:
+    assert "(default 99%%)" in str(declared.arguments["--xen-min-coverage"]["help"])
+    assert "(default 99%)" in declared.ini["xen_min_coverage"][0]
+
+
+def test_without_a_word_of_the_user_all_fields_have_their_defaults(
+    pytester: pytest.Pytester,
+) -> None:
+    assert options(pytester) == Options()
+
+
+@pytest.mark.parametrize("key", ["host", "hosts_file", "variant", "toolstack", "tools", "control"])
+def test_an_ini_file_alone_asks_for_no_xen(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    pytester.makeini(f"[pytest]\nxen_{key} = yes")
+    config = pytester.parseconfig()
+    assert not asked_for_xen(config)
+    monkeypatch.setenv(variable(key), "yes")
+    assert asked_for_xen(config)
+
+
+def test_which_options_ask_for_a_xen(pytester: pytest.Pytester) -> None:
+    assert not asked_for_xen(pytester.parseconfig("--xen-repeat=2", "--xen-results=out"))
+    assert asked_for_xen(pytester.parseconfig("--xen-repeat=2", "--xen-host=emulated"))

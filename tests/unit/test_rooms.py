@@ -36,6 +36,7 @@ ROOMS = (
 `testing` is for tests, ours and others': nobody in the product imports it.
 """
 FILES = {
+    "option_places": "options",
     "option_values": "options",
     "options": "options",
     "plugin": "front door",
