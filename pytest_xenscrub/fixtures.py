@@ -169,6 +169,7 @@ def guests(
     from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
 
     dom0.check_runs(xen_guest_type)
+    outside, profiled = dom0.host.outside, _xen_session.settings.profile
     factory = GuestFactory(
         toolstack,
         dom0,
@@ -182,7 +183,7 @@ def guests(
         live=_xen_session.update,
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
-        start_sampling=xen_rig.host.start_sampling if _xen_session.settings.profile else None,
+        start_sampling=outside.start_sampling if profiled and outside is not None else None,
         victim_type=xen_guest_type,
     )
     yield factory
@@ -209,6 +210,7 @@ def timings(
 
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
+    from pytest_xenscrub.host.outside import starvation  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.report import results  # noqa: PLC0415
     from pytest_xenscrub.run.origin import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
@@ -220,7 +222,7 @@ def timings(
     setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack, xen_guest_type)
     collected = Timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
-        starved_seconds=xen_rig.host.starved_seconds,
+        starved_seconds=starvation(xen_rig.host),
         max_starvation=_xen_session.settings.max_starvation,
     )  # fmt: skip
     yield collected

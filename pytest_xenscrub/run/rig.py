@@ -204,11 +204,11 @@ class Rig:
         self.given_back.clear()
         self._dom0 = Dom0(host, hang_seconds=self._hang_seconds)
         self._info = self._dom0.info()
-        host.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
-        if (memory := host.memory) is not None:
+        if (outside := host.outside) is not None:
             from pytest_xenscrub.outside.oracle import Oracle  # noqa: PLC0415 - only with a host
 
-            self._oracle = Oracle(memory, self._info.clean_byte)
+            outside.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
+            self._oracle = Oracle(outside.memory, self._info.clean_byte)
         self._check_build_id(self._info)
         self._say(self.describe())
 

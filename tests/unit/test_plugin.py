@@ -90,7 +90,7 @@ class FakeRig(Rig):
         with Path("started").open("a") as file:
             file.write(self.xen.name + chr(10))
         self._host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
-        self._host.starved_seconds = lambda: STARVED["seconds"]
+        self._host.outside = SimpleNamespace(starved_seconds=lambda: STARVED["seconds"])
         self._dom0 = Dom0(self._host)
         self._info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
 
