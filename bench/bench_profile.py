@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ def test_profile(guests: GuestFactory, dom0: Dom0, xen_host: Host, victim: Victi
     rates, still = [], []
 
     def measure(profiled: bool) -> float:
-        guests.start_sampling = outside.start_sampling if profiled else None
+        look = outside.start_sampling if profiled else None
+        guests.listeners = dataclasses.replace(guests.listeners, start_sampling=look)
         ended = filled(guests, dom0, size).destroy()
         if ended.samples is not None:
             rates.append(len(ended.samples.samples) / ended.samples.seconds)

@@ -166,13 +166,12 @@ def guests(
     _witness: Witness | None,
 ) -> Iterator[GuestFactory]:
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
-    from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.guest.factory import GuestFactory, InCommon  # noqa: PLC0415 - with a host
+    from pytest_xenscrub.guest.listeners import Listeners  # noqa: PLC0415 - as above
 
     dom0.check_runs(xen_guest_type)
     outside, profiled = dom0.host.outside, _xen_session.settings.profile
-    factory = GuestFactory(
-        toolstack,
-        dom0,
+    common = InCommon(
         run=_xen_session.run,
         tag=_xen_session.tag,
         numbers=_xen_session.guest_numbers,
@@ -180,12 +179,14 @@ def guests(
         cpus=xen_rig.info.cpus,
         clean_byte=xen_rig.info.clean_byte,
         reveal=_xen_session.settings.show_residue,
+    )
+    listeners = Listeners(
         live=_xen_session.update,
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
         start_sampling=outside.start_sampling if profiled and outside is not None else None,
-        victim_type=xen_guest_type,
     )
+    factory = GuestFactory(toolstack, dom0, common, listeners, victim_type=xen_guest_type)
     yield factory
     factory.close()
 
