@@ -13,7 +13,7 @@ from pytest_xenscrub.toolstack.xl import Xl
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import Rig, Up
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -22,9 +22,9 @@ LEAST_FRAMES = 1024
 
 
 @pytest.fixture
-def nodes(dom0: Dom0, xen_rig: Rig) -> dict[int, range]:
+def nodes(dom0: Dom0, xen_up: Up) -> dict[int, range]:
     """The nodes of the host."""
-    if xen_rig.info.nodes == 1:
+    if xen_up.info.nodes == 1:
         pytest.skip(
             "the host has one NUMA node; an emulated one has several with --xen-host-nodes=N"
         )
