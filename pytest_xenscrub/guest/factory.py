@@ -73,6 +73,7 @@ class GuestFactory:
         tag: names this run in the names of its guests.
         listeners: who is told of guests that are created from now on.
         victim_type: the type of guest that victims are.
+        claim: whether guests from now on have their memory claimed; see `DomainConfig`.
         names: this run's guests by their number in the pattern.
         guests: those that were created, by that number.
     """
@@ -92,6 +93,7 @@ class GuestFactory:
         self.tag = common.tag
         self.listeners = listeners
         self.victim_type = victim_type
+        self.claim: bool | None = None
         self.names: dict[int, str] = {}
         self.guests: dict[int, Guest] = {}
         self._common = common
@@ -132,8 +134,7 @@ class GuestFactory:
             XenHungError: the toolstack hung: nothing moved any more.
         """
         memory_bytes = memory_bytes // MIB * MIB
-        if guest_type is None:
-            guest_type = self.victim_type if role == "victim" else "pv"
+        guest_type = guest_type or (self.victim_type if role == "victim" else "pv")
         if guest_type != "pv" and self.witness is not None:
             self.witness.oracle.frame_table.locate()
         self._check_fits(role, memory_bytes, even_if_short=even_if_short)
@@ -148,6 +149,7 @@ class GuestFactory:
             on_crash=on_crash,
             node=node,
             type=guest_type,
+            claim=self.claim,
         )
         guest = self.guests[number] = self._started(config)
         return guest
