@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.outside.oracle import Oracle
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import Rig, Up
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.row import Row
@@ -77,24 +77,30 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
 
 
 @pytest.fixture
-def xen_host(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) -> Host:
+def xen_up(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) -> Up:
+    """The host, running: made anew if it broke. Xen's log and dom0's heartbeat are watched."""
+    _xen_session.hosts.check(request.node)
+    up = xen_rig.bring_up()
+    up.dom0.watch_log()
+    request.node.user_properties.append(("xen.host", up.host.name))
+    up.dom0.watch_stalls()
+    return up
+
+
+@pytest.fixture
+def xen_host(xen_up: Up) -> Host:
     """The machine of `--xen-host`, with Xen running; an emulated one is started by us.
 
     Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test. So is Xen's log:
     an assertion, a BUG or a WARN fails it.
     """
-    _xen_session.hosts.check(request.node)
-    host = xen_rig.host
-    xen_rig.dom0.watch_log()
-    request.node.user_properties.append(("xen.host", host.name))
-    xen_rig.dom0.watch_stalls()
-    return host
+    return xen_up.host
 
 
 @pytest.fixture
-def dom0(xen_rig: Rig, xen_host: Host) -> Dom0:
+def dom0(xen_up: Up) -> Dom0:
     """The agent in the host's dom0: its clock, its memory, the backlog, Xen's log."""
-    return xen_rig.dom0
+    return xen_up.dom0
 
 
 @pytest.fixture
@@ -135,22 +141,22 @@ def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> Gue
 
 
 @pytest.fixture
-def oracle(xen_rig: Rig, xen_host: Host) -> Oracle:
+def oracle(xen_up: Up) -> Oracle:
     """The host's RAM seen from outside: what is in a frame, with no word of Xen's or a guest's."""
-    if xen_rig.oracle is None:
-        pytest.skip(f"{xen_host.name}: only an emulated host's RAM can be read from outside")
-    return xen_rig.oracle
+    if xen_up.oracle is None:
+        pytest.skip(f"{xen_up.host.name}: only an emulated host's RAM can be read from outside")
+    return xen_up.oracle
 
 
 @pytest.fixture
-def _witness(xen_rig: Rig, xen_host: Host) -> Iterator[Witness | None]:
+def _witness(xen_up: Up) -> Iterator[Witness | None]:
     """Sees from outside how dead guests' bytes go; stops when the test has ended."""
-    if xen_rig.oracle is None:
+    if xen_up.oracle is None:
         yield None
         return
     from pytest_xenscrub.outside.exposure import Witness  # noqa: PLC0415 - only with a host
 
-    witness = Witness(xen_rig.oracle)
+    witness = Witness(xen_up.oracle)
     yield witness
     witness.close()
 
@@ -160,31 +166,33 @@ def guests(
     request: pytest.FixtureRequest,
     _xen_session: Session,
     xen_rig: Rig,
-    dom0: Dom0,
+    xen_up: Up,
     toolstack: Toolstack,
     xen_guest_type: GuestType,
     _witness: Witness | None,
 ) -> Iterator[GuestFactory]:
     """Creates guests of our kernel, for tests that need more than a victim and a probe."""
-    from pytest_xenscrub.guest.factory import GuestFactory  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.guest.factory import GuestFactory, InCommon  # noqa: PLC0415 - with a host
+    from pytest_xenscrub.guest.listeners import Listeners  # noqa: PLC0415 - as above
 
-    dom0.check_runs(xen_guest_type)
-    factory = GuestFactory(
-        toolstack,
-        dom0,
+    xen_up.dom0.check_runs(xen_guest_type)
+    outside, profiled = xen_up.host.outside, _xen_session.options.profile
+    common = InCommon(
         run=_xen_session.run,
         tag=_xen_session.tag,
         numbers=_xen_session.guest_numbers,
         given_back=xen_rig.given_back,
-        cpus=xen_rig.info.cpus,
-        clean_byte=xen_rig.info.clean_byte,
+        cpus=xen_up.info.cpus,
+        clean_byte=xen_up.info.clean_byte,
         reveal=_xen_session.options.show_residue,
+    )
+    listeners = Listeners(
         live=_xen_session.update,
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
-        start_sampling=xen_rig.host.start_sampling if _xen_session.options.profile else None,
-        victim_type=xen_guest_type,
+        start_sampling=outside.start_sampling if profiled and outside is not None else None,
     )
+    factory = GuestFactory(toolstack, xen_up.dom0, common, listeners, victim_type=xen_guest_type)
     yield factory
     factory.close()
 
@@ -200,15 +208,18 @@ def timings(
     request: pytest.FixtureRequest,
     _xen_session: Session,
     xen_rig: Rig,
+    xen_up: Up,
     toolstack: Toolstack,
     xen_guest_type: GuestType,
     _witness: Witness | None,
+    *,
     xen_repeat: int,
 ) -> Iterator[Timings]:
     """Collects what each end of a guest took, for the table and the results.
 
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
+    from pytest_xenscrub.host.outside import starvation  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.report import results  # noqa: PLC0415
     from pytest_xenscrub.run.origin import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
@@ -217,10 +228,10 @@ def timings(
     def changed(row: Row) -> None:
         request.node.ihook.pytest_xenscrub_row(config=request.config, row=row)
 
-    setting = setting_of(request.node.nodeid, _xen_session, xen_rig, toolstack, xen_guest_type)
+    setting = setting_of(request.node.nodeid, _xen_session, xen_up, toolstack, xen_guest_type)
     collected = Timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
-        starved_seconds=xen_rig.host.starved_seconds,
+        starved_seconds=starvation(xen_up.host),
         max_starvation=_xen_session.options.max_starvation,
     )  # fmt: skip
     yield collected
@@ -251,7 +262,7 @@ def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
 def probe(
     request: pytest.FixtureRequest,
     _xen_session: Session,
-    xen_rig: Rig,
+    xen_up: Up,
     guests: GuestFactory,
     timings: Timings,
 ) -> Probe:
@@ -274,7 +285,7 @@ def probe(
         guests,
         min_coverage=_xen_session.options.min_coverage,
         judged=judged,
-        check=None if xen_rig.oracle is None else CrossCheck(xen_rig.oracle, guests),
+        check=None if xen_up.oracle is None else CrossCheck(xen_up.oracle, guests),
     )
 
 

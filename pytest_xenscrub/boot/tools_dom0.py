@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
-    from pytest_xenscrub.host.memory import HostMemory
+    from pytest_xenscrub.host.outside import Outside
     from pytest_xenscrub.host.protocol import CommandResult, Host
-    from pytest_xenscrub.host.sampling import Sampling
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
 
 # Renamed when it is complete, and removed when it cannot run: a library of dom0 that is missing or
@@ -137,9 +136,9 @@ class HostWithTools:
         return self.inner.kind
 
     @property
-    def memory(self) -> HostMemory | None:
-        """Its RAM, to be read from outside while it runs."""
-        return self.inner.memory
+    def outside(self) -> Outside | None:
+        """What this machine sees of it without its dom0."""
+        return self.inner.outside
 
     def run(
         self,
@@ -163,22 +162,6 @@ class HostWithTools:
     def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
         """Copy a file into dom0. Atomic: never seen half-written."""
         self.inner.put(local, remote, deadline=deadline)
-
-    def settle(self, deadline: Deadline) -> None:
-        """Wait until it is as fast as it will be."""
-        self.inner.settle(deadline)
-
-    def starved_seconds(self) -> float:
-        """How long its CPUs have been kept from running so far, s."""
-        return self.inner.starved_seconds()
-
-    def where_cpus_are(self) -> str:
-        """What each CPU executes, seen from outside; empty where that cannot be seen."""
-        return self.inner.where_cpus_are()
-
-    def start_sampling(self) -> Sampling | None:
-        """Look at the CPUs again and again from now on; None where they cannot be seen."""
-        return self.inner.start_sampling()
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log."""

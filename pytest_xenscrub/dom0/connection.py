@@ -20,6 +20,7 @@ from pytest_xenscrub.dom0.sent.agent import PARTS
 from pytest_xenscrub.dom0.serial import LINES, telling
 from pytest_xenscrub.dom0.silence import is_emulated, silent
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host.outside import starvation
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -51,7 +52,8 @@ class Connection:
         self._lock = threading.Lock()
         self._waiting: dict[int, Request] = {}
         self._latest_beat = time.monotonic()
-        self._starved = self._told_starved = host.starved_seconds()
+        self._starved_seconds = starvation(host)
+        self._starved = self._told_starved = self._starved_seconds()
         self._worst_stall = Stall(0.0, 0.0)
         self._log_before = host.serial_tail(LINES)
         self._end: str | None = None
@@ -145,7 +147,7 @@ class Connection:
 
     def _tell_starved(self) -> None:
         """Tell the agent how long the host was kept from running, which it cannot see itself."""
-        starved = self.host.starved_seconds()
+        starved = self._starved_seconds()
         with self._lock:
             more, self._told_starved = starved - self._told_starved, starved
         if more > 0:
@@ -168,14 +170,14 @@ class Connection:
     def _look(self, op: str, what: str, **arguments: Any) -> Any:
         return self._call(
             op,
-            Deadline.for_xen(LOOK_SECONDS, f"{self.host.name}: {what}", self.host.starved_seconds),
+            Deadline.for_xen(LOOK_SECONDS, f"{self.host.name}: {what}", self._starved_seconds),
             **arguments,
         )
 
     # -- its heartbeat ------------------------------------------------------------------------
 
     def _beat(self, late: float) -> None:
-        now, starved = time.monotonic(), self.host.starved_seconds()
+        now, starved = time.monotonic(), self._starved_seconds()
         with self._lock:
             # What dom0 overslept by its own clock. How long we heard nothing may be the network's
             # doing, but where there is none in between.
@@ -186,7 +188,7 @@ class Connection:
 
     def _silent(self) -> Stall:
         """For how long nothing has been heard."""
-        now, starved = time.monotonic(), self.host.starved_seconds()
+        now, starved = time.monotonic(), self._starved_seconds()
         with self._lock:
             kept = self._kept(starved)
             return Stall(now - self._latest_beat - kept, kept)
@@ -207,6 +209,7 @@ class Connection:
         """
         seconds, starved = self._silent()
         if seconds > DEAD_SECONDS:
+            outside = self.host.outside
             raise silent(
                 self.host,
                 f"{self.host.name}: dom0 stopped responding {seconds:.0f} s ago, during: {step}",
@@ -215,7 +218,7 @@ class Connection:
                 starved=starved,
                 evidence={
                     "last command": self._last_command,
-                    "CPUs": self.host.where_cpus_are(),
+                    "CPUs": "" if outside is None else outside.where_cpus_are(),
                     "serial log": self.serial_tail(),
                 },
             )

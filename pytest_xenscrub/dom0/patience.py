@@ -69,7 +69,7 @@ class PatientConnection(Connection):
             seconds: how long it may take, s; None for what suits that memory and this host.
         """
         limit = self.patience_seconds(memory_bytes) if seconds is None else seconds
-        return Deadline.for_xen(limit, step, self.host.starved_seconds)
+        return Deadline.for_xen(limit, step, self._starved_seconds)
 
     def check_moving(self, step: str, call: int) -> None:
         """Raise what `hung` makes if nothing moves while a daemon in dom0 does a call.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
@@ -12,13 +13,13 @@ from pytest_xenscrub.toolstack.protocol import DomainConfig, OnCrash
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pyroaring import BitMap64
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.listeners import Listeners
     from pytest_xenscrub.guest_type import GuestType
-    from pytest_xenscrub.host.sampling import Sampling
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
@@ -39,8 +40,27 @@ _MORE_REAL = (
 _SHOWN_PAGES = 16
 
 
-def _unheard(_guest: str, _data: bytes) -> None:
-    """Nobody wants to know what guests say."""
+@dataclass(frozen=True)
+class InCommon:
+    """What the guests of a run have in common.
+
+    Attributes:
+        run: names the run in the pattern, 24 bits.
+        tag: names the run in the names of its guests, and in their UUIDs.
+        numbers: the guests' numbers in the pattern; shared by all factories of the run.
+        given_back: frames that are free and dirty by contract: live guests gave them back.
+        cpus: how many CPUs the host has.
+        clean_byte: what Xen fills a scrubbed page with.
+        reveal: whether a guest shows bytes of pages that are not clean.
+    """
+
+    run: int
+    tag: str
+    numbers: Iterator[int]
+    given_back: BitMap64
+    cpus: int
+    clean_byte: int
+    reveal: bool
 
 
 class GuestFactory:
@@ -50,47 +70,38 @@ class GuestFactory:
         toolstack: what creates them.
         dom0: the host's dom0.
         run: names this run in the pattern, 24 bits.
+        tag: names this run in the names of its guests.
+        listeners: who is told of guests that are created from now on.
+        victim_type: the type of guest that victims are.
+        claim: whether guests from now on have their memory claimed; see `DomainConfig`.
         names: this run's guests by their number in the pattern.
         guests: those that were created, by that number.
-        witness: sees from outside how their bytes go; None where RAM cannot be seen.
-        start_sampling: looks at the CPUs while a guest created from now on ends, if there is one.
-        victim_type: the type of guest that victims are.
     """
 
     def __init__(
         self,
         toolstack: Toolstack,
         dom0: Dom0,
+        common: InCommon,
+        listeners: Listeners,
         *,
-        run: int,
-        tag: str,
-        numbers: Iterator[int],
-        given_back: BitMap64,
-        cpus: int,
-        clean_byte: int,
-        reveal: bool,
-        live: Callable[[str], None],
-        heard: Callable[[str, bytes], None] = _unheard,
-        witness: Witness | None = None,
-        start_sampling: Callable[[], Sampling | None] | None = None,
         victim_type: GuestType = "pv",
     ) -> None:
         self.toolstack = toolstack
         self.dom0 = dom0
-        self.run = run
-        self.tag = tag
-        self.live = live
-        self.start_sampling = start_sampling
+        self.run = common.run
+        self.tag = common.tag
+        self.listeners = listeners
         self.victim_type = victim_type
-        self._heard = heard
+        self.claim: bool | None = None
         self.names: dict[int, str] = {}
         self.guests: dict[int, Guest] = {}
-        self.witness = witness
-        self._clean_byte = clean_byte
-        self._reveal = reveal
-        self._numbers = numbers
-        self._given_back = given_back
-        self._cpus = cpus
+        self._common = common
+
+    @property
+    def witness(self) -> Witness | None:
+        """Sees from outside how guests' bytes go; None where RAM cannot be seen."""
+        return self.listeners.witness
 
     def create(
         self,
@@ -123,43 +134,54 @@ class GuestFactory:
             XenHungError: the toolstack hung: nothing moved any more.
         """
         memory_bytes = memory_bytes // MIB * MIB
-        if guest_type is None:
-            guest_type = self.victim_type if role == "victim" else "pv"
+        guest_type = guest_type or (self.victim_type if role == "victim" else "pv")
         if guest_type != "pv" and self.witness is not None:
             self.witness.oracle.frame_table.locate()
-        free = self.dom0.free_bytes()
-        if memory_bytes < LEAST_BYTES or (memory_bytes > free and not even_if_short):
-            raise ConfigurationError(
-                f"{self.dom0.host.name}: a {role} of {gib(memory_bytes)} is not possible:"
-                f" {gib(free)} are free, and a guest needs {gib(LEAST_BYTES)}",
-                todo="choose another --xen-guest-memory; "
-                + (_MORE_EMULATED if self.dom0.host.kind.startswith("emulated") else _MORE_REAL),
-            )
-        number = next(self._numbers)
-        name = f"{self.tag}-{role}-{number}"
-        self.names[number] = name
-        line = f"run={self.run:#x} guest={number} clean={self._clean_byte:#04x} do={actions}"
-        line += f" show={_SHOWN_PAGES} reveal={int(self._reveal)}"
+        self._check_fits(role, memory_bytes, even_if_short=even_if_short)
+        number = next(self._common.numbers)
+        name = self.names[number] = f"{self.tag}-{role}-{number}"
         config = DomainConfig(
             name=name,
             uuid=new_uuid(self.tag),
-            command_line=line,
+            command_line=self._command_line(number, actions),
             memory_bytes=memory_bytes,
-            vcpus=self._cpus if vcpus is None else vcpus,
+            vcpus=self._common.cpus if vcpus is None else vcpus,
             on_crash=on_crash,
             node=node,
             type=guest_type,
+            claim=self.claim,
         )
-        self.live(f"{name}: creating {gib(memory_bytes)}")
-        deadline = self.dom0.patience(f"{self.toolstack.name} create {name}", memory_bytes)
-        created = self.toolstack.create(config, deadline=deadline)
-        self.dom0.pace.saw(memory_bytes, created.seconds)
-        guest = self.guests[number] = Guest(
-            self.toolstack, self.dom0, config, created,
-            live=self.live, heard=self._heard, given_back=self._given_back, witness=self.witness,
-            start_sampling=self.start_sampling,
-        )  # fmt: skip
+        guest = self.guests[number] = self._started(config)
         return guest
+
+    def _check_fits(self, role: str, memory_bytes: int, *, even_if_short: bool) -> None:
+        free = self.dom0.free_bytes()
+        if memory_bytes >= LEAST_BYTES and (memory_bytes <= free or even_if_short):
+            return
+        raise ConfigurationError(
+            f"{self.dom0.host.name}: a {role} of {gib(memory_bytes)} is not possible:"
+            f" {gib(free)} are free, and a guest needs {gib(LEAST_BYTES)}",
+            todo="choose another --xen-guest-memory; "
+            + (_MORE_EMULATED if self.dom0.host.kind.startswith("emulated") else _MORE_REAL),
+        )
+
+    def _command_line(self, number: int, actions: str) -> str:
+        common = self._common
+        return (
+            f"run={self.run:#x} guest={number} clean={common.clean_byte:#04x} do={actions}"
+            f" show={_SHOWN_PAGES} reveal={int(common.reveal)}"
+        )
+
+    def _started(self, config: DomainConfig) -> Guest:
+        name, size = config.name, config.memory_bytes
+        self.listeners.live(f"{name}: creating {gib(size)}")
+        deadline = self.dom0.patience(f"{self.toolstack.name} create {name}", size)
+        created = self.toolstack.create(config, deadline=deadline)
+        self.dom0.pace.saw(size, created.seconds)
+        return Guest(
+            self.toolstack, self.dom0, config, created,
+            listeners=self.listeners, given_back=self._common.given_back,
+        )  # fmt: skip
 
     def most_bytes(self, node: int | None = None, *, guest_type: GuestType | None = None) -> int:
         """Memory of the largest guest that fits now, on a NUMA node, bytes; 0 if none does.
@@ -169,7 +191,7 @@ class GuestFactory:
         free = self.dom0.free_bytes() if node is None else self.dom0.free_bytes_of_nodes()[node]
         most = free - RESERVE_BYTES - free // _RESERVE_SHARE
         if (guest_type or self.victim_type) != "pv":
-            most -= self._cpus * MIB + free // _PAGING_SHARE
+            most -= self._common.cpus * MIB + free // _PAGING_SHARE
         most = most // MIB * MIB
         return most if most >= LEAST_BYTES else 0
 

@@ -22,15 +22,16 @@ from pytest_xenscrub.guest.events import ErrorLine, Hello, Progress, Ranges, Rea
 from pytest_xenscrub.units import GIB, gib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.events import Event
+    from pytest_xenscrub.guest.listeners import Listeners
     from pytest_xenscrub.guest.machine_frames import MachineFrames
-    from pytest_xenscrub.host.sampling import Samples, Sampling
-    from pytest_xenscrub.outside.exposure import Recorder, Witness
+    from pytest_xenscrub.host.sampling import Samples
+    from pytest_xenscrub.outside.exposure import Recorder
     from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Toolstack
 
 MOVES = 4
@@ -79,11 +80,8 @@ class Guest(Account):
         config: DomainConfig,
         created: Created,
         *,
-        live: Callable[[str], None],
-        heard: Callable[[str, bytes], None],
+        listeners: Listeners,
         given_back: BitMap64,
-        witness: Witness | None = None,
-        start_sampling: Callable[[], Sampling | None] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -92,17 +90,15 @@ class Guest(Account):
         self.ended = False
         self._toolstack = toolstack
         self._dom0 = dom0
-        self._live = live
-        self._heard = heard
-        self._start_sampling = start_sampling
+        self._listeners = listeners
         self._given_back = given_back
-        self._witness = witness
         self._left: Recorder | None = None
         self.given_back_before = given_back.copy()
         self._machine_frames: MachineFrames | None = None
         if config.type != "pv":
             from pytest_xenscrub.guest.machine_frames import MachineFrames  # noqa: PLC0415 - numpy
 
+            witness = listeners.witness
             look = None if witness is None else witness.oracle.frame_table.frames_of
             self._machine_frames = MachineFrames(config.name, look)
         self._decoder = LineDecoder()
@@ -137,7 +133,7 @@ class Guest(Account):
 
         Elsewhere its lists of frames are empty.
         """
-        return self.config.type == "pv" or self._witness is not None
+        return self.config.type == "pv" or self._listeners.witness is not None
 
     def some_frames(self, count: int) -> BitMap64:
         """So many of its frames (MFNs), evenly spread.
@@ -175,7 +171,7 @@ class Guest(Account):
                 if self._machine_frames is not None:
                     event = self._machine_frames.translate(event, self.domid)
                 if isinstance(event, Progress):
-                    self._live(self._progress_line(event))
+                    self._listeners.live(self._progress_line(event))
                     continue
                 self.events.append(event)
                 if isinstance(event, Ranges):
@@ -207,7 +203,7 @@ class Guest(Account):
                 ) from None
             if data:
                 quiet = self._dom0.patience(deadline.step, seconds=self._dom0.hang_seconds)
-            self._heard(self.name, data)
+            self._listeners.heard(self.name, data)
             self._undelivered += self._decoder.feed(data)
 
     def _keep_account(self, ranges: Ranges) -> None:
@@ -259,7 +255,7 @@ class Guest(Account):
     def destroy(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
         """Destroy it through the toolstack, watched in dom0 until its memory is clean."""
         deadline = self._patience(f"{self._toolstack.name} destroy {self.name}", seconds)
-        self._live(f"{self.name}: destroying {gib(self.memory_bytes)}")
+        self._listeners.live(f"{self.name}: destroying {gib(self.memory_bytes)}")
         recorder = self._record_bytes()
         with self._sampled() as seen:
             reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
@@ -295,10 +291,10 @@ class Guest(Account):
     def _record_bytes(self) -> Recorder | None:
         """Begin to look at its bytes in RAM; None if it wrote no pattern, or RAM is not seen."""
         hello = self.last(Hello)
-        if self._witness is None or hello is None or not self.pattern_pages:
+        if self._listeners.witness is None or hello is None or not self.pattern_pages:
             return None
         ahead = self._dom0.clock_offset()
-        return self._witness.watch(
+        return self._listeners.witness.watch(
             self.name, self.frames, run=hello.run, guest=hello.guest, filled=self.pattern_pages,
             ahead=ahead,
         )  # fmt: skip
@@ -307,7 +303,8 @@ class Guest(Account):
     def _sampled(self) -> Iterator[list[Samples]]:
         """Have the CPUs looked at meanwhile, if that is wanted: what was seen is there after it."""
         seen: list[Samples] = []
-        sampling = None if self._start_sampling is None else self._start_sampling()
+        start_sampling = self._listeners.start_sampling
+        sampling = None if start_sampling is None else start_sampling()
         try:
             yield seen
         finally:
@@ -375,5 +372,5 @@ class Guest(Account):
         self.ended = True
         with contextlib.suppress(EOFError):
             while data := self._console.read(0):
-                self._heard(self.name, data)
+                self._listeners.heard(self.name, data)
         self._console.close()

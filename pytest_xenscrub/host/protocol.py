@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
-    from pytest_xenscrub.host.memory import HostMemory
-    from pytest_xenscrub.host.sampling import Sampling
+    from pytest_xenscrub.host.outside import Outside
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Host(Protocol):
         """What it is made of, for header and results: real, emulated (TCG), emulated (KVM)."""
 
     @property
-    def memory(self) -> HostMemory | None:
-        """Its RAM, to be read from outside while it runs; None where this machine has it not."""
+    def outside(self) -> Outside | None:
+        """What this machine sees of it without its dom0; None for a machine of its own."""
 
     def run(
         self,
@@ -75,24 +74,6 @@ class Host(Protocol):
 
     def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
         """Copy a file into dom0; the remote folder must exist. Atomic: never seen half-written."""
-
-    def settle(self, deadline: Deadline) -> None:
-        """Wait until it is as fast as it will be, so that the first timing is like the others."""
-
-    def starved_seconds(self) -> float:
-        """How long its CPUs have been kept from running so far, by other work of this machine, s.
-
-        A machine of its own is kept by nobody: 0.
-        """
-
-    def where_cpus_are(self) -> str:
-        """What each CPU executes, seen from outside; empty where that cannot be seen."""
-
-    def start_sampling(self) -> Sampling | None:
-        """Look at the CPUs again and again from now on.
-
-        None where they cannot be seen, and where somebody looks already.
-        """
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where the host has none that we can read."""

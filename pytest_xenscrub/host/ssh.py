@@ -162,8 +162,8 @@ class SshHost:
         return self._kind
 
     @property
-    def memory(self) -> None:
-        """Its RAM is on another machine: it cannot be read from outside."""
+    def outside(self) -> None:
+        """Nothing: this machine sees no more of it than its dom0 tells."""
         return None
 
     def _base(self, *, tty: bool = False) -> list[str]:
@@ -304,20 +304,6 @@ class SshHost:
             f"cat > {new} && chmod {mode} {new} && mv -f {new} {to} || {{ rm -f {new}; exit 1; }}"
         )
         self.run(["sh", "-c", script], deadline=deadline, stdin=local.read_bytes())
-
-    def settle(self, deadline: Deadline) -> None:
-        """Nothing to wait for: a real machine is as fast as it is."""
-
-    def starved_seconds(self) -> float:
-        """Nothing: a real machine's CPUs are its own."""
-        return 0.0
-
-    def where_cpus_are(self) -> str:
-        """Nothing: a real machine that hangs cannot be asked."""
-        return ""
-
-    def start_sampling(self) -> None:
-        """Nothing: a real machine's CPUs cannot be seen from outside."""
 
     def serial_tail(self, lines: int = 20) -> str:
         """Last lines of the serial log; empty where there is none that we can read."""

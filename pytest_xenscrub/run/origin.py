@@ -13,24 +13,24 @@ from pytest_xenscrub.limits import usable_cpus
 from pytest_xenscrub.scrub.row import Setting
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import Up
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
 def setting_of(
-    test: str, session: Session, rig: Rig, toolstack: Toolstack, guest_type: str
+    test: str, session: Session, up: Up, toolstack: Toolstack, guest_type: str
 ) -> Setting:
     """Where the rows of a test come from.
 
     Args:
         test: its node id.
         session: the run.
-        rig: the host and its Xen.
+        up: the host and its Xen.
         toolstack: what drives the guests.
         guest_type: the type of guest that victims are.
     """
-    host, info, xen = rig.host, rig.info, rig.xen
+    host, info, xen = up.host, up.info, up.xen
     return Setting(
         test=test,
         host=host.name,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
@@ -31,6 +32,25 @@ _HEALTH_SECONDS = 10.0
 _SETTLE_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
 _GIVE_UP_AFTER = 2
+
+
+@dataclass(frozen=True)
+class Up:
+    """What is up: a host, with the Xen on it that was asked for.
+
+    Attributes:
+        xen: which Xen was asked for.
+        host: the machine.
+        dom0: the agent in its dom0.
+        info: which Xen runs.
+        oracle: its RAM seen from outside; None where this machine has it not.
+    """
+
+    xen: ChosenXen
+    host: Host
+    dom0: Dom0
+    info: XenInfo
+    oracle: Oracle | None
 
 
 class Rig:
@@ -63,53 +83,48 @@ class Rig:
         self._deployment = deployment
         self._say = say
         self._hang_seconds = hang_seconds
-        self._host: Host | None = None
-        self._dom0: Dom0 | None = None
-        self._info: XenInfo | None = None
-        self._oracle: Oracle | None = None
+        self._up: Up | None = None
         self._broken = ""
         self._breaks = 0
         self._measured = False
 
     # -- what tests use ------------------------------------------------------------------------
 
-    @property
-    def host(self) -> Host:
-        """The host, running.
+    def bring_up(self) -> Up:
+        """Have the host up and trusted, whatever that takes: ten minutes if a machine must boot.
+
+        At once where it is up already.
 
         Raises:
             HostUnusableError: it broke before, and was given up.
             XenFaultError: the Xen that was asked for does not come up.
             InfrastructureError: it cannot be had.
         """
-        self._ensure()
-        assert self._host is not None  # noqa: S101 - that is what _ensure is for
-        return self._host
+        up = self._up
+        if up is not None and not self._broken:
+            if up.dom0.alive:
+                return up
+            self.broke("the connection to dom0 was lost")
+        if self._breaks >= _GIVE_UP_AFTER:
+            raise HostUnusableError(
+                f"{self._name}: host unusable with Xen {self.xen.name}: {self._broken}"
+            )
+        if self._broken:
+            self._say(f"{self._name}: made anew, because: {self._broken}")
+        self.close()
+        up = self._up = self._start_or_latch()
+        self._broken = ""
+        return up
 
     @property
-    def dom0(self) -> Dom0:
-        """The agent in its dom0; raises as `host` does."""
-        self._ensure()
-        assert self._dom0 is not None  # noqa: S101 - that is what _ensure is for
-        return self._dom0
-
-    @property
-    def info(self) -> XenInfo:
-        """Which Xen runs; raises as `host` does."""
-        self._ensure()
-        assert self._info is not None  # noqa: S101 - that is what _ensure is for
-        return self._info
-
-    @property
-    def oracle(self) -> Oracle | None:
-        """Its RAM seen from outside; None where this machine has it not. Raises as `host` does."""
-        self._ensure()
-        return self._oracle
+    def up(self) -> Up | None:
+        """What is up, trusted or not; None if nothing is. Starts nothing."""
+        return self._up
 
     @property
     def running(self) -> Dom0 | None:
         """The agent if there is one; starts nothing."""
-        return self._dom0
+        return None if self._up is None else self._up.dom0
 
     @property
     def defers(self) -> bool | None:
@@ -123,11 +138,12 @@ class Rig:
 
     def describe(self) -> str:
         """One line on what runs where."""
-        if self._info is None or self._host is None:
-            return "not started"
-        info = self._info
+        return "not started" if self._up is None else self._described(self._up)
+
+    def _described(self, up: Up) -> str:
+        info = up.info
         return (
-            f"{self._host.name}: {self._host.kind}, Xen {info.version} debug="
+            f"{up.host.name}: {up.host.kind}, Xen {info.version} debug="
             f"{'y' if info.debug else 'n'} ({self.xen.name}), {gib(info.total_bytes)},"
             f" {info.cpus} CPUs"
         )
@@ -142,11 +158,12 @@ class Rig:
 
     def healthy(self) -> bool:
         """Whether dom0 still answers; if it does not, it is as if `broke` had been called."""
-        if self._broken or self._dom0 is None:
+        if self._broken or self._up is None:
             return False
+        dom0 = self._up.dom0
         try:
             # Any answer will do.
-            self._dom0.ping(self._dom0.patience("dom0's answer", seconds=_HEALTH_SECONDS))
+            dom0.ping(dom0.patience("dom0's answer", seconds=_HEALTH_SECONDS))
         except XenScrubError as error:
             self.broke(str(error))
             return False
@@ -158,20 +175,10 @@ class Rig:
 
     # -- its life ------------------------------------------------------------------------------
 
-    def _ensure(self) -> None:
-        if self._dom0 is not None and not self._broken:
-            if self._dom0.alive:
-                return
-            self.broke("the connection to dom0 was lost")
-        if self._breaks >= _GIVE_UP_AFTER:
-            raise HostUnusableError(
-                f"{self._name}: host unusable with Xen {self.xen.name}: {self._broken}"
-            )
-        if self._broken:
-            self._say(f"{self._name}: made anew, because: {self._broken}")
-        self.close()
+    def _start_or_latch(self) -> Up:
+        """Start it; a host that does not come up is given up."""
         try:
-            self._start()
+            return self._start()
         except BaseException as error:
             if isinstance(error, Exception):
                 self._breaks = _GIVE_UP_AFTER
@@ -181,7 +188,6 @@ class Rig:
             if told is error:
                 raise
             raise told from None
-        self._broken = ""
 
     def _told(self, error: BaseException) -> BaseException:
         """What an error means for a Xen that was built: only its own faults are its failure."""
@@ -197,20 +203,21 @@ class Rig:
             evidence=error.evidence,
         )
 
-    def _start(self) -> None:
+    def _start(self) -> Up:
         from pytest_xenscrub.dom0.client import Dom0  # noqa: PLC0415 - only when a host is used
 
-        host = self._host = self._deployment.start()
+        host = self._deployment.start()
         self.given_back.clear()
-        self._dom0 = Dom0(host, hang_seconds=self._hang_seconds)
-        self._info = self._dom0.info()
-        host.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
-        if (memory := host.memory) is not None:
-            from pytest_xenscrub.outside.oracle import Oracle  # noqa: PLC0415 - only with a host
-
-            self._oracle = Oracle(memory, self._info.clean_byte)
-        self._check_build_id(self._info)
-        self._say(self.describe())
+        dom0 = Dom0(host, hang_seconds=self._hang_seconds)
+        try:
+            info = dom0.info()
+            self._check_build_id(info)
+            up = Up(self.xen, host, dom0, info, _settled(host, info))
+        except BaseException:
+            _end(dom0, broken=True)
+            raise
+        self._say(self._described(up))
+        return up
 
     def _check_build_id(self, info: XenInfo) -> None:
         artefact = self.xen.artefact
@@ -223,15 +230,26 @@ class Rig:
 
     def close(self) -> None:
         """Give the host back. Never raises, may be called twice."""
-        dom0, self._dom0 = self._dom0, None
-        broken = bool(self._broken) or (dom0 is not None and not dom0.alive)
-        self._host = None
-        self._info = None
-        if self._oracle is not None:
-            self._oracle.ram.close()
-            self._oracle = None
+        up, self._up = self._up, None
+        broken = bool(self._broken) or (up is not None and not up.dom0.alive)
         self._measured = False
-        if dom0 is not None:
-            with contextlib.suppress(Exception):
-                dom0.close(grace=0.0 if broken else _CLOSE_SECONDS)
+        if up is not None:
+            if up.oracle is not None:
+                up.oracle.ram.close()
+            _end(up.dom0, broken=broken)
         self._deployment.stop(broken=broken)
+
+
+def _settled(host: Host, info: XenInfo) -> Oracle | None:
+    """A host's RAM, once the host is as fast as it will be; None where this machine has it not."""
+    if host.outside is None:
+        return None
+    from pytest_xenscrub.outside.oracle import Oracle  # noqa: PLC0415 - only with a host
+
+    host.outside.settle(Deadline.after(_SETTLE_SECONDS, f"{host.name}: settling"))
+    return Oracle(host.outside.memory, info.clean_byte)
+
+
+def _end(dom0: Dom0, *, broken: bool) -> None:
+    with contextlib.suppress(Exception):
+        dom0.close(grace=0.0 if broken else _CLOSE_SECONDS)

@@ -10,7 +10,7 @@ import pytest
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import Up
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -21,7 +21,7 @@ LEAST_READ = 0.95
 
 @pytest.mark.quick
 def test_ballooned_pages_are_found(
-    victim: Victim, probe: Probe, timings: Timings, xen_rig: Rig
+    victim: Victim, probe: Probe, timings: Timings, xen_up: Up
 ) -> None:
     """Pages that a live guest gives back keep its data: the probe finds exactly those.
 
@@ -33,7 +33,7 @@ def test_ballooned_pages_are_found(
     verdict = probe.read(given_back)
     swept = verdict.read_frames
     assert verdict.coverage >= LEAST_READ, str(verdict)
-    if xen_rig.info.scrubs_all:
+    if xen_up.info.scrubs_all:
         # A verdict excuses what a live guest gave back.
         assert not verdict.residue_frames & given_back, f"RESIDUE: {verdict}"
     else:

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.hotplug import Hotplug
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import Rig, Up
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
 
 
 @pytest.fixture
-def last_cpu(xen_rig: Rig) -> int:
+def last_cpu(xen_up: Up) -> int:
     """The one that comes and goes; CPU 0 cannot."""
-    if xen_rig.info.cpus == 1:
+    if xen_up.info.cpus == 1:
         pytest.skip("the host has a single CPU, which cannot go offline")
-    return xen_rig.info.cpus - 1
+    return xen_up.info.cpus - 1
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import pytest
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig
-from pytest_xenscrub.toolstack.xl import Xl
 from pytest_xenscrub.units import GIB, KIB
 
 if TYPE_CHECKING:
@@ -39,17 +38,16 @@ sys.exit(child.wait() != -signal.SIGKILL)
 """Runs in dom0, where a guest is built faster than anyone outside can look."""
 
 
-def build_part(xl: Xl, config: DomainConfig, share: float) -> DomainInfo:
+def build_part(dom0: Dom0, config: DomainConfig, share: float, command: list[str]) -> DomainInfo:
     """Kill `xl create` as soon as a guest has that share of its memory: what is left of it.
 
     Whether it had more when xl was dead is Xen's choice: one hypercall gets up to 1 GiB.
     """
-    dom0 = xl.dom0
     step = f"killing xl create {config.name} at {share:.0%}"
     deadline = dom0.patience(step, config.memory_bytes)
     kib = str(int(share * config.memory_bytes) // KIB)
-    command = ["python3", "-c", KILLER, config.uuid.hex, kib, *xl.create_command(config)]
-    dom0.run(command, deadline=deadline).check()
+    killer = ["python3", "-c", KILLER, config.uuid.hex, kib, *command]
+    dom0.run(killer, deadline=deadline).check()
     (left,) = [d for d in dom0.domains() if d.uuid == config.uuid]
     return left
 
@@ -64,9 +62,9 @@ def test_half_built_guests_leave_nothing(
     It would get all memory, with what a victim left, and never ran: pages that were assigned to it
     before they were scrubbed must not keep the victim's bytes.
     """
-    xl = guests.toolstack
-    if not isinstance(xl, Xl):
-        pytest.skip(f"{xl.name} builds guests in a daemon, which is not ours to kill")
+    toolstack = guests.toolstack
+    if (builder := toolstack.builder) is None:
+        pytest.skip(f"{toolstack.name} builds guests in a daemon, which is not ours to kill")
     if guests.most_bytes() <= GIB:
         pytest.skip("one hypercall gives a guest up to 1 GiB, and no more than that is free")
     before = dom0.settled_free_bytes()
@@ -82,10 +80,10 @@ def test_half_built_guests_leave_nothing(
             vcpus=1,
             type=guests.victim_type,
         )
-        left = build_part(xl, config, share)
+        left = build_part(dom0, config, share, builder(config))
         parts.append(left.memory_bytes / config.memory_bytes)
-        deadline = dom0.patience(f"xl destroy {config.name}", config.memory_bytes)
-        xl.destroy(left.domid, until="free", deadline=deadline)
+        deadline = dom0.patience(f"{toolstack.name} destroy {config.name}", config.memory_bytes)
+        toolstack.destroy(left.domid, until="free", deadline=deadline)
     assert min(parts) < LARGEST_PART, f"xl was killed too late, guests had {parts}: nothing proven"
     assert dom0.claimed_bytes() == 0, "memory is still promised to a guest that is gone"
     assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
-from pytest_xenscrub.toolstack.xl import Xl
-
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import Rig, Up
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -22,9 +20,9 @@ LEAST_FRAMES = 1024
 
 
 @pytest.fixture
-def nodes(dom0: Dom0, xen_rig: Rig) -> dict[int, range]:
+def nodes(dom0: Dom0, xen_up: Up) -> dict[int, range]:
     """The nodes of the host."""
-    if xen_rig.info.nodes == 1:
+    if xen_up.info.nodes == 1:
         pytest.skip(
             "the host has one NUMA node; an emulated one has several with --xen-host-nodes=N"
         )
@@ -43,7 +41,6 @@ def test_backlog_of_each_node_drains(
     nothing is scrubbed anywhere; then all of it must be, and be clean on every node. Each node with
     CPUs is read by a probe that is pinned to it, where the toolstack can do that.
     """
-    pins = isinstance(guests.toolstack, Xl)
     victim.memory_bytes = guests.most_bytes() * 15 // 16
     frames = victim.fill()
     of_node = {node: frames & BitMap64(mfns) for node, mfns in nodes.items()}
@@ -56,7 +53,7 @@ def test_backlog_of_each_node_drains(
     spinner.destroy(until="gone")
     dom0.wait_drained(dom0.patience("the backlog of all nodes", dom0.total_bytes))
     pinned = []
-    for node in dom0.free_bytes_of_nodes() if pins else ():
+    for node in dom0.free_bytes_of_nodes() if guests.toolstack.places else ():
         pinned.append(guest := probe.create(guests.most_bytes(node), node=node))
         strays = guest.frames - BitMap64(nodes[node])
         assert not strays, f"{guest.name} has {len(strays)} frames that are not of node {node}"

@@ -9,31 +9,24 @@ import pytest
 
 from pytest_xenscrub.errors import CommandError
 from pytest_xenscrub.toolstack.protocol import wants_memory
-from pytest_xenscrub.toolstack.xl import Xl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
-    from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
 @pytest.fixture(params=["claims", "no-claims"])
-def claims(request: pytest.FixtureRequest, toolstack: Toolstack) -> Iterator[bool]:
+def claims(request: pytest.FixtureRequest, guests: GuestFactory) -> bool:
     """Whether a guest's memory is claimed before it is built."""
-    wanted = request.param == "claims"
-    if isinstance(toolstack, Xl):
-        toolstack.claims = wanted
-        yield wanted
-        toolstack.claims = None
-        return
-    if wanted:
+    wanted: bool = request.param == "claims"
+    toolstack = guests.toolstack
+    if wanted not in toolstack.claims:
         pytest.skip(f"{toolstack.name} builds guests without claims, and has no switch for it")
-    yield wanted
+    guests.claim = wanted
+    return wanted
 
 
 @pytest.mark.quick

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from pathlib import Path
     from uuid import UUID
 
@@ -41,6 +42,8 @@ class DomainConfig:
         node: NUMA node, one that has CPUs, whose memory and CPUs it gets as long as there is some;
             None leaves that to Xen.
         type: of guest: "pv", or "pvh", which needs nested paging.
+        claim: whether its memory is claimed before it is built, one of `Toolstack.claims`; None
+            leaves that to the toolstack.
     """
 
     name: str
@@ -52,6 +55,7 @@ class DomainConfig:
     paused: bool = False
     node: int | None = None
     type: GuestType = "pv"
+    claim: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,21 @@ class Toolstack(Protocol):
     @property
     def version(self) -> str:
         """Its version, as dom0 has it; empty where that cannot be found out."""
+
+    @property
+    def claims(self) -> Collection[bool]:
+        """What `DomainConfig.claim` may say, beside None."""
+
+    @property
+    def places(self) -> bool:
+        """Whether a domain's memory can come from `DomainConfig.node`."""
+
+    @property
+    def builder(self) -> Callable[[DomainConfig], list[str]] | None:
+        """Makes the command that builds a domain in a process of its own in dom0.
+
+        None where a daemon builds domains.
+        """
 
     def install(self, kernel: Path) -> None:
         """Make a guest kernel available to the domains to come."""

@@ -14,6 +14,8 @@ from pytest_xenscrub.toolstack.xl_console import XlConsole
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, TimedResult, Until
 
@@ -39,15 +41,11 @@ mount --bind "$0" $conf && shift && exec "$@"
 
 
 class Xl(TaggedDomains):
-    """Drives xl in dom0; implements `Toolstack`.
-
-    Attributes:
-        claims: whether a guest's memory is claimed before it is built; None leaves it to dom0.
-    """
-
-    claims: bool | None = None
+    """Drives xl in dom0; implements `Toolstack`."""
 
     name = "xl"
+    claims = (True, False)
+    places = True
     logs = "/var/log/xen/xl-"
     by_hand = "xl destroy"
 
@@ -59,6 +57,11 @@ class Xl(TaggedDomains):
 
     def _run(self, argv: list[str], deadline: Deadline) -> TimedResult:
         return self.dom0.run(argv, deadline=deadline).check()
+
+    @property
+    def builder(self) -> Callable[[DomainConfig], list[str]]:
+        """See `create_command`."""
+        return self.create_command
 
     def create_command(self, config: DomainConfig) -> list[str]:
         """The `xl create` of a domain; writes the file that it reads."""
@@ -79,10 +82,10 @@ class Xl(TaggedDomains):
         # xl's configuration syntax takes JSON's strings and numbers as they are.
         self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
         command = ["xl", "create", *(["-p"] if config.paused else []), path]
-        if self.claims is None:
+        if config.claim is None:
             return command
         own = f"{self.folder}/xl.conf"
-        return ["unshare", "-m", "sh", "-c", _WITH_CLAIMS, own, str(int(self.claims)), *command]
+        return ["unshare", "-m", "sh", "-c", _WITH_CLAIMS, own, str(int(config.claim)), *command]
 
     def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
         """`xl create`."""

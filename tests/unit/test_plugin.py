@@ -38,7 +38,7 @@ from pytest_xenscrub.dom0.answers import Reclaim, XenInfo
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import HostStalledError
 from pytest_xenscrub.guest.guest import Ended
-from pytest_xenscrub.run.rig import Rig
+from pytest_xenscrub.run.rig import Rig, Up
 
 
 preflight.check = lambda *_: None  # in a process of its own, where `_no_real_host` does not reach
@@ -89,10 +89,10 @@ class FakeRig(Rig):
     def _start(self):
         with Path("started").open("a") as file:
             file.write(self.xen.name + chr(10))
-        self._host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
-        self._host.starved_seconds = lambda: STARVED["seconds"]
-        self._dom0 = Dom0(self._host)
-        self._info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
+        host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
+        host.outside = SimpleNamespace(starved_seconds=lambda: STARVED["seconds"])
+        info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
+        return Up(self.xen, host, Dom0(host), info, None)
 
 
 @pytest.fixture(scope="session")
@@ -436,9 +436,9 @@ def test_what_a_worker_says_is_printed(project: pytest.Pytester) -> None:
 
 
 STALLS = """
-    def test_stalls(xen_host, xen_rig): xen_rig.dom0.stall = 7.5
-    def test_after(xen_host, xen_rig): assert xen_rig.dom0.stall == 0
-    def test_short(xen_host, xen_rig): xen_rig.dom0.stall = 4.5
+    def test_stalls(xen_host, xen_rig): xen_rig.up.dom0.stall = 7.5
+    def test_after(xen_host, xen_rig): assert xen_rig.up.dom0.stall == 0
+    def test_short(xen_host, xen_rig): xen_rig.up.dom0.stall = 4.5
 """
 
 
@@ -458,7 +458,7 @@ def test_what_xen_finds_wrong_with_itself_fails_the_test_that_did_it(
 ) -> None:
     test = """
         WARN = "(XEN) Xen WARN at page_alloc.c:7" + chr(10) + "(XEN) Xen call trace:"
-        def test_warns(xen_host, xen_rig): xen_rig.dom0.said = WARN
+        def test_warns(xen_host, xen_rig): xen_rig.up.dom0.said = WARN
         def test_after(xen_host): pass
     """
     result = run(project, test)
@@ -474,7 +474,7 @@ def test_a_dom0_that_does_not_answer_after_a_failure_is_made_anew(
 ) -> None:
     test = """
         def test_hangs(xen_host, xen_rig):
-            xen_rig.dom0.answers = False
+            xen_rig.up.dom0.answers = False
             assert False
         def test_after(xen_host): pass
     """
@@ -486,7 +486,7 @@ def test_a_host_that_breaks_now_and_then_is_not_given_up(project: pytest.Pyteste
     test = """
         import pytest
         @pytest.mark.parametrize("stall", [7.5, 0, 7.5, 0, 7.5, 0])
-        def test_stalls(xen_host, xen_rig, stall): xen_rig.dom0.stall = stall
+        def test_stalls(xen_host, xen_rig, stall): xen_rig.up.dom0.stall = stall
     """
     run(project, test).assert_outcomes(failed=3, passed=3)
     assert len(starts(project)) == 4
@@ -495,7 +495,7 @@ def test_a_host_that_breaks_now_and_then_is_not_given_up(project: pytest.Pyteste
 def test_a_stall_of_a_starved_host_is_undecided(project: pytest.Pytester) -> None:
     test = """
         def test_stalls(xen_host, xen_rig):
-            xen_rig.dom0.worst_stall = lambda: (7.5, 6.0)
+            xen_rig.up.dom0.worst_stall = lambda: (7.5, 6.0)
         def test_after(xen_host): pass
     """
     result = run(project, test)
@@ -507,7 +507,7 @@ def test_a_host_that_keeps_breaking_is_given_up(project: pytest.Pytester) -> Non
     test = """
         import pytest
         @pytest.mark.parametrize("n", range(5))
-        def test_stalls(xen_host, xen_rig, n): xen_rig.dom0.stall = 7.5
+        def test_stalls(xen_host, xen_rig, n): xen_rig.up.dom0.stall = 7.5
     """
     result = run(project, test)
     result.assert_outcomes(failed=2, errors=3)
@@ -845,7 +845,7 @@ def test_logs_are_named_in_junit(project: pytest.Pytester) -> None:
     test = """
         def test_failed(xen_host, xen_rig, _xen_session, request):
             xen_host.serial_tail = lambda lines: "(XEN) serial"
-            xen_rig.dom0.xen_log = lambda lines: "(XEN) log"
+            xen_rig.up.dom0.xen_log = lambda lines: "(XEN) log"
             _xen_session.logs.console(request.node.nodeid, "victim-1", b"one ")
             _xen_session.logs.console(request.node.nodeid, "victim-1", b"two")
             assert False

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pytest_xenscrub.cache_folder import cache_root
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 from pytest_xenscrub.limits import available_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _GIB = 1 << 30
 _STEP = 256 << 20
@@ -79,13 +87,21 @@ def best_accel(path: str) -> Accel:
     return KVM if done.returncode == 0 else TCG
 
 
-def choose_accel(path: str, wanted: str) -> Accel:
+def choose_accel(path: str, wanted: str, say: Callable[[str], None]) -> Accel:
     """The accelerator that the user wants: "kvm", "tcg", or "auto" for the best.
+
+    Args:
+        path: QEMU.
+        wanted: one of these.
+        say: told where KVM is left out because no Xen booted with it.
 
     Raises:
         InfrastructureError: KVM is wanted, and does not come up here.
     """
-    if wanted == "tcg" or (wanted == "auto" and _refused):
+    if wanted == "tcg":
+        return TCG
+    if wanted == "auto" and _was_refused(path):
+        say("no Xen booted with KVM on this machine, so TCG is used (--xen-accel=kvm tries again)")
         return TCG
     best = best_accel(path)
     if wanted == "kvm" and best is not KVM:
@@ -97,13 +113,32 @@ def choose_accel(path: str, wanted: str) -> Accel:
     return best
 
 
-_refused: list[str] = []
-"""Why KVM is not used any more in this process: no Xen booted with it."""
+def refuse_kvm(path: str) -> None:
+    """Have "auto" be TCG until this machine is started anew: only a real boot tells of KVM.
+
+    A cache that cannot be written is no error: the next run tries again.
+    """
+    with contextlib.suppress(InfrastructureError, OSError):
+        refusal = _refusal()
+        refusal.parent.mkdir(parents=True, exist_ok=True)
+        refusal.write_text(_this_machine(path))
 
 
-def refuse_kvm(why: str) -> None:
-    """Have "auto" be TCG from now on: only a real boot tells that KVM works."""
-    _refused.append(why)
+def _was_refused(path: str) -> bool:
+    try:
+        return _refusal().read_text() == _this_machine(path)
+    except (InfrastructureError, OSError, ValueError):
+        return False
+
+
+def _refusal() -> Path:
+    return cache_root() / "kvm-refused"
+
+
+def _this_machine(path: str) -> str:
+    """What KVM depends on: the kernel, since it was started, and QEMU."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    return f"{platform.release()}\n{boot.strip()}\n{qemu_version(path)}\n"
 
 
 def default_memory_bytes(share_with: int = 1) -> int:

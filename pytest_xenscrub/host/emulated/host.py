@@ -19,11 +19,9 @@ from pytest_xenscrub.host.emulated.accel import (
     qemu_version,
     refuse_kvm,
 )
-from pytest_xenscrub.host.emulated.cpus import describe as describe_cpus
-from pytest_xenscrub.host.emulated.cpus import states as cpu_states
 from pytest_xenscrub.host.emulated.image import Image, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
-from pytest_xenscrub.host.emulated.sampler import CpuSampler
+from pytest_xenscrub.host.emulated.outside import EmulatedOutside
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
 from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
 from pytest_xenscrub.host.ssh import SshHost
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.host.emulated.step import Progress
-    from pytest_xenscrub.host.memory import HostMemory
     from pytest_xenscrub.host.protocol import CommandResult
 
 _ALIAS = "xenscrub-emulated"
@@ -51,6 +48,9 @@ while xl debug-keys H && xl dmesg | tail -n 3 | grep -q unscrubbed; do sleep 0.5
 sync
 """
 _WARM_SECONDS = 30.0
+_KVM_SILENT_SECONDS = 20.0
+"""Xen speaks a second after QEMU's start where KVM works. Where nothing is heard, KVM is given up:
+it can be had, and run nothing."""
 _SYMBOLS_SECONDS = 30.0
 _LISTING = "/proc/xen/xensyms"
 
@@ -67,6 +67,7 @@ class EmulatedHost:
         boot_seconds: from the start of QEMU to the first answered command, s.
         started: "cold" if it booted, "warm" if it went on from a saved machine.
         image: dom0's image.
+        outside: what QEMU shows of it.
     """
 
     def __init__(
@@ -83,12 +84,11 @@ class EmulatedHost:
         self._progress = progress
         self._qemu = qemu_path()
         self._may_fall_back = accel == "auto"
-        self._use(choose_accel(self._qemu, accel))
+        self._use(choose_accel(self._qemu, accel, progress))
         self._store = SnapshotStore()
         self._machine: Machine | None = None
         self._ssh: SshHost | None = None
-        self._symbols: Symbols | None = None
-        self._sampler: CpuSampler | None = None
+        self.outside = EmulatedOutside(lambda: self._machine, spec.symbols, self._listed_symbols)
         self.boot_seconds = 0.0
         # Fixtures close it; this is for the ways out of Python that skip them.
         atexit.register(self.close)
@@ -139,11 +139,6 @@ class EmulatedHost:
         return f"emulated ({self._accel.name})"
 
     @property
-    def memory(self) -> HostMemory:
-        """Its RAM, to be read from outside while it runs."""
-        return self._running.memory()
-
-    @property
     def _running(self) -> Machine:
         if self._machine is None:
             raise InfrastructureError("the emulated host has been closed")
@@ -170,7 +165,7 @@ class EmulatedHost:
             self._power_off()
             first = str(error).splitlines()[0]
             self._progress(f"it did not boot with KVM, so TCG is used from now on: {first}")
-            refuse_kvm(first)
+            refuse_kvm(self._qemu)
             self._use(TCG)
             self._power_on_as_is(deadline)
         self._may_fall_back = False
@@ -215,6 +210,8 @@ class EmulatedHost:
                 self.image, self._spec, self._qemu, self._accel,
                 snapshot=snapshot, deadline=deadline,
             )  # fmt: skip
+            if snapshot is None and self._accel is KVM and self._may_fall_back:
+                self._machine.wait_first_word(_KVM_SILENT_SECONDS)
             self._machine.wait_banner(deadline, hang_seconds=self._hang_seconds)
             config = write_ssh_config(self._machine.folder, _ALIAS, self._machine.port, self.image)
             self._ssh = SshHost(
@@ -267,40 +264,6 @@ class EmulatedHost:
     def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
         """Copy a file into dom0. Atomic: never seen half-written."""
         self._session.put(local, remote, deadline=deadline)
-
-    def settle(self, deadline: Deadline) -> None:
-        """Wait until all of its RAM is there: before that, whoever touches it first pays for it."""
-        ram = self._running.ram
-        if ram is not None and not ram.wait_populated(deadline.remaining):
-            raise deadline.error()
-
-    def starved_seconds(self) -> float:
-        """How long its CPUs have waited so far for those of this machine, s."""
-        return 0.0 if self._machine is None else self._machine.starved_seconds()
-
-    def where_cpus_are(self) -> str:
-        """A line for each CPU, from outside: what a machine that hangs can still tell."""
-        try:
-            registers = self._running.qmp(
-                "human-monitor-command", {"command-line": "info registers -a"}, seconds=5
-            )
-        except InfrastructureError as error:
-            return str(error)
-        return describe_cpus(cpu_states(registers), self._symbols or self._built_symbols())
-
-    def start_sampling(self) -> CpuSampler | None:
-        """Look at the CPUs again and again from now on; None if somebody does already."""
-        if self._sampler is not None and self._sampler.running:
-            return None
-        if self._symbols is None:
-            self._symbols = self._built_symbols() or self._listed_symbols()
-        self._sampler = CpuSampler(self._running, self._symbols)
-        return self._sampler
-
-    def _built_symbols(self) -> Symbols:
-        """Those that its Xen was built with; none if it is the image's own."""
-        path = self._spec.symbols
-        return Symbols() if path is None else Symbols.from_elf(path)
 
     def _listed_symbols(self) -> Symbols:
         """Those that Xen itself has in memory, as dom0's kernel lists them."""

@@ -281,6 +281,22 @@ class Machine:
         stats = [device["stats"] for device in self.qmp("query-blockstats", seconds=10)]
         return sum(stat["rd_bytes"] + stat["wr_bytes"] for stat in stats)
 
+    def wait_first_word(self, seconds: float) -> None:
+        """Wait until anything is on the serial line.
+
+        Raises:
+            InfrastructureError: QEMU ended, or nothing was heard for so long.
+        """
+        end = time.monotonic() + seconds
+        while not self._serial():
+            self.check_alive()
+            if time.monotonic() > end:
+                raise InfrastructureError(
+                    f"nothing on the serial line {seconds:.0f} s after QEMU was started",
+                    evidence={"qemu": self.qemu_log()},
+                )
+            time.sleep(0.05)
+
     def wait_banner(self, deadline: Deadline, *, hang_seconds: float = HANG_SECONDS) -> None:
         """Wait until dom0's sshd says its name.
 

@@ -22,11 +22,17 @@ def domain_xml(config: DomainConfig, kernel: str) -> str:
         kernel: path of its kernel in dom0.
 
     Raises:
-        ConfigurationError: its memory is to come from one NUMA node: libvirt has no way to say so.
+        ConfigurationError: its memory is to come from one NUMA node, or to be claimed: libvirt has
+            no way to say so.
     """
     if config.node is not None:
         raise ConfigurationError(
             f"{config.name}: libvirt cannot give a PV guest memory of a NUMA node of its choice",
+            todo="use --xen-toolstack=xl",
+        )
+    if config.claim:
+        raise ConfigurationError(
+            f"{config.name}: libvirt cannot claim a guest's memory before it builds the guest",
             todo="use --xen-toolstack=xl",
         )
     domain = ElementTree.Element("domain", type="xen")

@@ -51,7 +51,7 @@ class FolderHost:
 
     name = "lab7"
     kind = "real"
-    memory = None
+    outside = None
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -157,18 +157,6 @@ class FolderHost:
 
     def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         raise NotImplementedError
-
-    def starved_seconds(self) -> float:
-        return 0.0
-
-    def settle(self, deadline: Deadline) -> None:
-        pass
-
-    def where_cpus_are(self) -> str:
-        return ""
-
-    def start_sampling(self) -> None:
-        return None
 
     def serial_tail(self, lines: int = 20) -> str:
         return self.serial

@@ -72,6 +72,18 @@ FREEZE, DIE, REFUSE, THERE = 1, 2, 3, 4
 """Domains that dom0 does not survive, one that there is not, and one that there is for a while."""
 
 
+class FakeOutside:
+    """What is seen of a host from outside."""
+
+    starved = 0.0
+
+    def starved_seconds(self) -> float:
+        return self.starved
+
+    def where_cpus_are(self) -> str:
+        return "CPU 0: free_heap_pages"
+
+
 class FakeHost:
     """A host whose dom0 is this machine, its Python with bindings from a folder."""
 
@@ -92,7 +104,7 @@ class FakeHost:
         self._first = (
             "import xen.lowlevel.xc" if bindings else "import sys; sys.modules['xen'] = None"
         )
-        self.starved = 0.0
+        self.outside = FakeOutside()
         self.log: str | None = ""
         self.qemu_runs = True
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -113,12 +125,6 @@ class FakeHost:
 
     def signal(self, number: int) -> None:
         self.processes[-1].send_signal(number)
-
-    def starved_seconds(self) -> float:
-        return self.starved
-
-    def where_cpus_are(self) -> str:
-        return "CPU 0: free_heap_pages"
 
     def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
         if not self.qemu_runs:

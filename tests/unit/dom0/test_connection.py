@@ -54,14 +54,14 @@ def test_what_this_machine_kept_a_host_waiting_is_no_stall_of_its_own(connect: C
     assert connect.host is not None
     dom0.watch_stalls()
     dom0._latest_beat -= 7
-    connect.host.starved = 4.0
+    connect.host.outside.starved = 4.0
     dom0._beat(0.0)
     assert 2 < dom0.worst_stall().seconds < 4
     # It is counted once.
     dom0._latest_beat -= 9
     assert 8 < dom0.worst_stall().seconds < 10
     # An emulated host that has ended has no account any more.
-    connect.host.starved = 0.0
+    connect.host.outside.starved = 0.0
     assert 8 < dom0.worst_stall().seconds < 10
 
 
@@ -176,7 +176,7 @@ def test_silence_of_a_starved_host_is_not_xens(
     connect.host.signal(signal.SIGSTOP)
     time.sleep(0.6)
     dom0._latest_beat -= 2
-    connect.host.starved = 1.5
+    connect.host.outside.starved = 1.5
     with pytest.raises(HostSilentError, match="other work kept the host from running"):
         dom0.check_alive("a step")
 

@@ -25,6 +25,7 @@ from pytest_xenscrub.errors import (
 )
 from pytest_xenscrub.guest.events import Filled, Hello, Progress, Ready, Resumed, Scanned
 from pytest_xenscrub.guest.guest import Guest
+from pytest_xenscrub.guest.listeners import Listeners
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig
 from pytest_xenscrub.units import MIB
 
@@ -152,7 +153,7 @@ class Started:
         fake: Any = self.host
         self.guest = Guest(
             fake, fake, config, Created(5, 1.0, 2.0),
-            live=self.shown.append, heard=lambda _, data: self.heard.append(data),
+            listeners=Listeners(self.shown.append, lambda _, data: self.heard.append(data)),
             given_back=self.given_back,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenFaultError
 from pytest_xenscrub.host.emulated import accel
-from pytest_xenscrub.host.emulated.accel import KVM, TCG, choose_accel
+from pytest_xenscrub.host.emulated.accel import KVM, TCG, Accel, choose_accel, refuse_kvm
 from pytest_xenscrub.host.emulated.host import EmulatedHost
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.machine import MachineSpec
@@ -22,19 +22,24 @@ HOST = "pytest_xenscrub.host.emulated.host"
 
 
 @pytest.fixture(autouse=True)
-def _kvm_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accel, "_refused", [])
+def _kvm_comes_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(accel, "best_accel", lambda _: KVM)
+    monkeypatch.setattr(accel, "qemu_version", lambda _: "1")
+
+
+def choose(wanted: str) -> Accel:
+    return choose_accel("qemu", wanted, lambda _: None)
 
 
 def test_each_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_accel("qemu", "auto") is KVM
-    assert choose_accel("qemu", "kvm") is KVM
-    assert choose_accel("qemu", "tcg") is TCG
+    assert choose("auto") is KVM
+    assert choose("kvm") is KVM
+    assert choose("tcg") is TCG
     monkeypatch.setattr(accel, "best_accel", lambda _: TCG)
-    assert choose_accel("qemu", "auto") is TCG
+    assert choose("auto") is TCG
     with pytest.raises(InfrastructureError, match="--xen-accel=kvm asks for it"):
-        choose_accel("qemu", "kvm")
+        choose("kvm")
 
 
 @pytest.fixture
@@ -70,6 +75,24 @@ def test_auto_falls_back_once_and_says_so(tmp_path: Path, tried: list[str]) -> N
     assert "did not boot with KVM, so TCG is used" in said[0]
     start(tmp_path, "auto", said)
     assert tried == ["KVM", "TCG", "TCG"]
+    assert "no Xen booted with KVM on this machine" in said[1]
+
+
+def test_a_refusal_holds_for_this_start_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_kvm("qemu")
+    assert choose("auto") is TCG
+    assert choose("kvm") is KVM
+    monkeypatch.setattr(accel, "qemu_version", lambda _: "another")
+    assert choose("auto") is KVM
+
+
+def test_a_cache_that_cannot_be_written_refuses_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    refuse_kvm("qemu")
+    assert choose("auto") is KVM
 
 
 def test_kvm_that_was_asked_for_does_not_fall_back(tmp_path: Path, tried: list[str]) -> None:

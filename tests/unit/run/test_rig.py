@@ -61,7 +61,7 @@ class Deployment:
 def outcome(error: Exception, log: str | None, *, built: bool = True) -> XenScrubError:
     xen = ChosenXen(STOCK, ARTEFACT) if built else ChosenXen()
     with pytest.raises(XenScrubError) as caught:
-        Rig("lab7", xen, Deployment(error, log), lambda _: None).dom0  # noqa: B018
+        Rig("lab7", xen, Deployment(error, log), lambda _: None).bring_up()
     return caught.value
 
 

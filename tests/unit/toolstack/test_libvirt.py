@@ -146,6 +146,13 @@ def test_a_domain_of_one_numa_node_is_refused() -> None:
         domain_xml(dataclasses.replace(CONFIG, node=1), "/run/x/kernel.elf")
 
 
+def test_a_domain_whose_memory_is_to_be_claimed_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot claim"):
+        domain_xml(dataclasses.replace(CONFIG, claim=True), "/run/x/kernel.elf")
+    unclaimed = dataclasses.replace(CONFIG, claim=False)
+    assert domain_xml(unclaimed, "/kernel") == domain_xml(CONFIG, "/kernel")
+
+
 def test_xml_of_a_domain() -> None:
     domain = ElementTree.fromstring(domain_xml(CONFIG, "/run/x/kernel.elf"))  # noqa: S314
     assert domain.attrib == {"type": "xen"}

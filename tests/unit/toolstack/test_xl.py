@@ -260,12 +260,13 @@ def test_a_domain_that_never_runs(xl: Xl, dom0: FakeDom0, config: DomainConfig) 
 
 def test_claims_are_chosen_for_one_create_and_for_nobody_else(xl: Xl, config: DomainConfig) -> None:
     plain = xl.create_command(config)
-    xl.claims = False
-    *wrapped, script, own, claim_mode = xl.create_command(config)[: -len(plain)]
+    unclaimed = dataclasses.replace(config, claim=False)
+    *wrapped, script, own, claim_mode = xl.create_command(unclaimed)[: -len(plain)]
     assert wrapped == ["unshare", "-m", "sh", "-c"]
     assert "mount --bind" in script
     assert (own, claim_mode) == ("/run/xenscrub-12ab34/xl.conf", "0")
-    assert xl.create_command(config)[-len(plain) :] == plain
+    assert xl.create_command(unclaimed)[-len(plain) :] == plain
+    assert xl.create_command(config) == plain
 
 
 def test_a_create_that_is_refused(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
