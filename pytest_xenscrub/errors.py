@@ -18,6 +18,13 @@ class Fault(StrEnum):
     """Either, and the evidence does not tell which: reported as ERROR, exit status 75."""
 
 
+class ResidueError(AssertionError):
+    """A dead guest's bytes were seen in RAM, by a test that looks for them itself.
+
+    Where a probe's verdict says so, that is known without it.
+    """
+
+
 class XenScrubError(Exception):
     """Root of the project's errors.
 

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_xenscrub.errors import Fault, NotApplicableError, XenScrubError
+from pytest_xenscrub.errors import Fault, NotApplicableError, ResidueError, XenScrubError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ def settle(
         on_host: whether the test has to do with a host.
         control: whether it must fail.
     """
-    residue = not control and _saw_residue(item)
+    residue = not control and saw_residue(item)
     if isinstance(error, NotApplicableError) and not residue:
         _skip(item, error, report)
     if not report.failed or not (on_host or isinstance(error, XenScrubError)):
@@ -127,9 +127,14 @@ def settle(
     _note(report.user_properties, fault)
 
 
-def _saw_residue(item: pytest.Item) -> bool:
-    """Whether a probe of this test saw a dead guest's bytes: no later error takes that back."""
-    return any(
+def saw_residue(item: pytest.Item, error: BaseException | None = None) -> bool:
+    """Whether a test saw a dead guest's bytes: no later error takes that back.
+
+    Args:
+        item: the test: a probe's verdict is among its properties.
+        error: what it ended with, which may say so too.
+    """
+    return isinstance(error, ResidueError) or any(
         value == "residue" and _VERDICT.fullmatch(name) for name, value in item.user_properties
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.errors import ResidueError
 from pytest_xenscrub.scrub.elsewhere import describe, find_copies
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE
 from pytest_xenscrub.scrub.victim import in_background
@@ -30,7 +31,8 @@ SMALL_BYTES = 64 * MIB
 def check_nothing_elsewhere(oracle: Oracle, guests: GuestFactory, guest: Guest) -> None:
     """No byte of a guest that is gone, and drained, may be anywhere in RAM but in Xen's heap."""
     copies = [copy for copy in find_copies(oracle, guests, guest) if not copy.kept]
-    assert not copies, f"RESIDUE of {guest.name}: {describe(copies)}"
+    if copies:
+        raise ResidueError(f"RESIDUE of {guest.name}: {describe(copies)}")
 
 
 def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float) -> None:
@@ -39,8 +41,8 @@ def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float
     heap = oracle.frame_table.xen_heap
     left = guest.frames
     while left := oracle.holding(left, guests.run, [guest.number]) - heap(left):
-        late = time.monotonic() > end
-        assert not late, f"RESIDUE of {guest.name} in {len(left)} frames after {seconds:.1f} s"
+        if time.monotonic() > end:
+            raise ResidueError(f"RESIDUE of {guest.name} in {len(left)} frames after {seconds} s")
         time.sleep(0.05)
 
 
@@ -56,10 +58,12 @@ def test_bytes_leave_ram_soon(
     assert ended.recorder is not None
     most = max_exposure * victim.memory_bytes / GIB
     exposure = ended.recorder.finish(most)
-    assert exposure.last_byte is not None, f"RESIDUE: {exposure}"
+    if exposure.last_byte is None:
+        raise ResidueError(f"RESIDUE: {exposure}")
     assert exposure.last_byte <= most, f"{exposure}, and {most:.2f} s are allowed"
     clean = len(oracle.clean(victim.frames)) / len(victim.frames)
-    assert clean >= MIN_COVERAGE, f"RESIDUE: only {clean:.2%} of its frames have been scrubbed"
+    if clean < MIN_COVERAGE:
+        raise ResidueError(f"RESIDUE: only {clean:.2%} of its frames have been scrubbed")
     check_nothing_elsewhere(oracle, guests, victim.guest)
 
 
@@ -112,8 +116,8 @@ def test_bytes_of_many_small_guests(
         timings.record(each)
         assert each.recorder is not None
         exposure = each.recorder.finish(max(0.0, end - time.monotonic()))
-        gone = exposure.last_byte is not None
-        assert gone or busy, f"RESIDUE of {each.guest.name}: {exposure}"
+        if exposure.last_byte is None and not busy:
+            raise ResidueError(f"RESIDUE of {each.guest.name}: {exposure}")
     if spinner is not None:
         spinner.destroy(until="clean")
     for guest in small:

@@ -991,8 +991,10 @@ def test_types_of_guest_are_parameters_where_there_are_several(project: pytest.P
 
 # -- the control -------------------------------------------------------------------------------
 
+RESIDUE = "raise ResidueError('7 frames')"
 CONTROLLED = """
     import pytest
+    from pytest_xenscrub.errors import ResidueError
 
     @pytest.mark.control
     def test_leaves_nothing(xen_host, xen_rig):
@@ -1006,12 +1008,20 @@ CONTROLLED = """
 
 
 def test_a_control_that_fails_with_residue_is_as_expected(project: pytest.Pytester) -> None:
-    test = CONTROLLED.format(on_control="assert False, 'RESIDUE: 7 frames'")
+    test = CONTROLLED.format(on_control=RESIDUE)
     result = run(project, test, "--xen-control", "-v")
     result.assert_outcomes(xfailed=1, passed=2)
     result.stdout.fnmatch_lines(["*::test_leaves_nothing?control? XFAIL*"])
     assert result.ret == 0
     assert starts(project)[0] == "noscrub"
+
+
+def test_a_control_whose_probe_saw_residue_may_fail_over_anything(project: pytest.Pytester) -> None:
+    on_control = "request.node.user_properties.append(('xen.verdict[0].state', 'residue'));"
+    test = CONTROLLED.replace("xen_host, xen_rig", "xen_host, xen_rig, request")
+    result = run(project, test.format(on_control=on_control + " assert 1 == 2"), "--xen-control")
+    result.assert_outcomes(xfailed=1, passed=2)
+    assert result.ret == 0
 
 
 def test_a_control_that_passes_stops_the_session(project: pytest.Pytester) -> None:
@@ -1030,7 +1040,7 @@ def test_a_control_that_passes_stops_all_workers(project: pytest.Pytester) -> No
 
 
 def test_a_control_that_fails_without_residue_is_an_error(project: pytest.Pytester) -> None:
-    test = CONTROLLED.format(on_control="assert False, 'UNPROVEN'")
+    test = CONTROLLED.format(on_control="assert False, 'no RESIDUE: UNPROVEN'")
     result = run(project, test, "--xen-control")
     result.assert_outcomes(errors=1, passed=2)
     result.stdout.fnmatch_lines(["*it failed on the control, but saw no residue*"])
@@ -1069,7 +1079,7 @@ def test_witnesses_that_disagree_are_an_error_and_the_session_goes_on(
 
 
 def test_noscrub_as_any_other_variant_is_no_control(project: pytest.Pytester) -> None:
-    test = CONTROLLED.format(on_control="assert False, 'RESIDUE'")
+    test = CONTROLLED.format(on_control=RESIDUE)
     result = run(project, test, "--xen-variant=noscrub", "-k", "leaves")
     result.assert_outcomes(failed=1)
 
