@@ -5,4 +5,16 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from pytest_xenscrub.units import MIB
+
 GuestType: TypeAlias = Literal["pv", "pvh"]
+
+_PAGING_SHARE = 127
+
+
+def paging_bytes(guest_type: GuestType, memory_bytes: int, vcpus: int) -> int:
+    """What Xen sets aside for the page tables of a guest (its paging pool), bytes; none for PV.
+
+    As libxl has it: 1 MiB for each vCPU, and 8 KiB, a little more to be sure, for each MiB.
+    """
+    return 0 if guest_type == "pv" else vcpus * MIB + memory_bytes // _PAGING_SHARE

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.guest.guest import Guest
+from pytest_xenscrub.guest_type import paging_bytes
 from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig, OnCrash
 from pytest_xenscrub.units import MIB, gib
@@ -27,9 +28,6 @@ RESERVE_BYTES = 4 * MIB
 """Left free beside a guest that gets the rest: what Xen needs to keep that guest."""
 _RESERVE_SHARE = 1024
 """And one part in so many of its memory."""
-_PAGING_SHARE = 127
-"""What libxl sets aside for the page tables of a guest that is no PV guest: one part in so many of
-its memory, and 1 MiB for each vCPU."""
 LEAST_BYTES = 8 * MIB
 """The smallest guest worth creating."""
 _MORE_EMULATED = "or give the emulated host more memory (--xen-host-memory)"
@@ -190,8 +188,7 @@ class GuestFactory:
         """
         free = self.dom0.free_bytes() if node is None else self.dom0.free_bytes_of_nodes()[node]
         most = free - RESERVE_BYTES - free // _RESERVE_SHARE
-        if (guest_type or self.victim_type) != "pv":
-            most -= self._common.cpus * MIB + free // _PAGING_SHARE
+        most -= paging_bytes(guest_type or self.victim_type, free, self._common.cpus)
         most = most // MIB * MIB
         return most if most >= LEAST_BYTES else 0
 

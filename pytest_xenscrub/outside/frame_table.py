@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.outside.ram import RamView
 
+    Mfns = NDArray[np.uint64]
+
 # As x86's config.h and mm.h have them, from Xen 4.9 on.
 _START: Final = 0xFFFF_82E0_0000_0000
 """FRAMETABLE_VIRT_START."""
@@ -39,6 +41,8 @@ _DOMID: Final = np.uint64(0xFFFF)
 """The first field of `struct domain`."""
 _BLOCK: Final = 512
 """Pages of a table that mostly follow each other in RAM too: Xen maps it by 2 MiB or more."""
+_NOT_THERE: Final = np.uint64(0)
+_SHOWN: Final = 8
 _NOT_ASKED: Final = -2
 _NOWHERE: Final = -1
 _KNOWN: Final = 64
@@ -75,14 +79,16 @@ class _XenTable:
         machine = self._translate(self._start + page * PAGE)
         return _NOWHERE if machine is None else int(self._ram.rows([machine // PAGE])[0])
 
-    def word(self, mfns: NDArray[np.uint64], word: int) -> NDArray[np.uint64]:
-        """A word of the entries of some frames; 0 of those that the table does not have."""
+    def word(
+        self, mfns: NDArray[np.uint64], word: int, missing: np.uint64 = _NOT_THERE
+    ) -> NDArray[np.uint64]:
+        """A word of the entries of some frames; `missing` of those that the table does not have."""
         at = mfns.astype(np.int64) * self._words + word
         pages = at // WORDS
         self.locate(np.unique(pages // _BLOCK).tolist())
         rows = self._rows[pages]
         there = rows != _NOWHERE
-        found = np.zeros(len(mfns), np.uint64)
+        found = np.full(len(mfns), missing)
         found[there] = self._ram.pages[rows[there], at[there] % WORDS]
         return found
 
@@ -124,6 +130,18 @@ class FrameTable:
         said = self._count_info(mfns) & (_ALLOCATED | _XEN_HEAP) == _XEN_HEAP
         return BitMap64(mfns[said].tolist())
 
+    def tables(self, frames: BitMap64) -> BitMap64:
+        """Those of `frames` (MFNs) that Xen has for its tables, or sets aside for them.
+
+        They are in use, and neither a domain's nor Xen's heap: `count_info` is 0, or 1 where a page
+        table of a guest's is in it by now. None, where the table is not proven.
+        """
+        if not (self.proven and frames):
+            return BitMap64()
+        mfns = to_array(frames)
+        said = self._frames.word(mfns, _COUNT_INFO, missing=_FRAME)
+        return BitMap64(mfns[said <= np.uint64(1)].tolist())
+
     def _count_info(self, mfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
         return self._frames.word(mfns, _COUNT_INFO)
 
@@ -154,9 +172,26 @@ class FrameTable:
         # A frame that is no page of its owner's is all ones.
         in_order = in_order[gfns[in_order] < np.uint64(1 << 40)]
         gfns, mfns = gfns[in_order], mfns[in_order]
-        if (np.diff(gfns) == 0).any():
-            raise InfrastructureError(f"Xen's M2P has two frames for one page of domain {domid}")
+        twice = np.flatnonzero(np.diff(gfns) == 0)
+        if len(twice):
+            raise self._two_frames(domid, gfns[twice], mfns[twice], mfns[twice + 1])
         return gfns, mfns
+
+    def _two_frames(self, domid: int, gfns: Mfns, some: Mfns, others: Mfns) -> InfrastructureError:
+        def told(mfns: Mfns) -> str:
+            infos = self._count_info(mfns[:_SHOWN])
+            return ", ".join(
+                f"{mfn:#x} ({info:#x})" for mfn, info in zip(mfns, infos, strict=False)
+            )
+
+        return InfrastructureError(
+            f"Xen's M2P has two frames for each of {len(gfns)} pages of domain {domid}",
+            evidence={
+                "GFNs": ", ".join(hex(gfn) for gfn in gfns[:_SHOWN]),
+                "MFNs (count_info)": told(some),
+                "and": told(others),
+            },
+        )
 
     def _struct_domain(self, candidates: NDArray[np.uint64], domid: int) -> np.uint64:
         for frame in candidates[candidates > 0]:

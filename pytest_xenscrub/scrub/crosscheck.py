@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pyroaring import BitMap64
 
 from pytest_xenscrub.guest.events import DirtyPage, Filled, Scanned
+from pytest_xenscrub.guest_type import paging_bytes
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
@@ -139,10 +140,21 @@ class CrossCheck:
             kept = self._oracle.frame_table.xen_heap(held)
             if held == kept or time.monotonic() > end:
                 return dataclasses.replace(
-                    verdict, outside_clean=rest - held, outside_residue=held - kept, kept=kept
-                )
+                    verdict, outside_clean=rest - held, outside_residue=held - kept, kept=kept,
+                    tables=self._tables(rest - held),
+                )  # fmt: skip
             time.sleep(_POLL_SECONDS)
         return verdict
+
+    def _tables(self, frames: BitMap64) -> BitMap64:
+        """Those that Xen has for page tables of guests that live.
+
+        None, if it has more than it needs: then some are lost, which nobody may excuse.
+        """
+        found = self._oracle.frame_table.tables(frames)
+        live = [guest.config for guest in self._guests.guests.values() if not guest.ended]
+        needed = sum(paging_bytes(each.type, each.memory_bytes, each.vcpus) for each in live)
+        return found if len(found) * PAGE <= needed else BitMap64()
 
     def _holding(self, frames: BitMap64) -> BitMap64:
         return self._oracle.holding(frames, self._guests.run, self._numbers())

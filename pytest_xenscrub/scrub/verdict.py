@@ -42,6 +42,8 @@ class Verdict:
         outside_residue: those that hold one.
         kept: those that hold one and are Xen's heap by now. Xen takes what it needs for itself
             unscrubbed (`MEMF_no_scrub`), and scrubs it once that is freed: no guest was given it.
+        tables: those that Xen has for page tables of guests that live, seen from outside: no guest
+            can be given them, so none can have read them.
         min_coverage: share of the victim's frames that must have been read.
         seconds: what reading took, on the probes' own clocks, s.
         differences: what probes said that is not so, seen from outside, a sentence for each. Frames
@@ -61,6 +63,7 @@ class Verdict:
     outside_clean: BitMap64 = field(default_factory=BitMap64)
     outside_residue: BitMap64 = field(default_factory=BitMap64)
     kept: BitMap64 = field(default_factory=BitMap64)
+    tables: BitMap64 = field(default_factory=BitMap64)
     min_coverage: float = MIN_COVERAGE
     seconds: float = 0.0
     differences: tuple[str, ...] = ()
@@ -72,8 +75,9 @@ class Verdict:
 
     @property
     def coverage(self) -> float:
-        """Freed frames that a probe read ÷ freed frames."""
-        return len(self.victim & self.read_frames) / len(self.victim) if self.victim else 0.0
+        """Freed frames that a probe read ÷ freed frames that a guest can be given."""
+        free = self.victim - (self.tables - self.read_frames)
+        return len(free & self.read_frames) / len(free) if free else 0.0
 
     @property
     def judged(self) -> float:
@@ -148,6 +152,11 @@ class Verdict:
             lines.append(
                 f"  Xen's heap: {len(self.kept)} frames hold a guest's pattern; Xen took them for"
                 " itself before they were scrubbed, and scrubs them when it frees them"
+            )
+        if self.tables:
+            lines.append(
+                f"  Xen's tables: {len(self.tables)} frames are set aside for page tables of guests"
+                " that live: no guest can be given them, and coverage is of the others"
             )
         lines += [f"  witnesses differ: {difference}" for difference in self.differences]
         excused = len(self.dirty_by_contract)

@@ -58,6 +58,14 @@ def test_a_table_that_does_not_know_a_guests_frames_says_nothing(
     assert frames.xen_heap(BitMap64([2])) == BitMap64()
 
 
+def test_what_is_in_use_and_nobodys_is_for_tables(ram: FakeHostRam) -> None:
+    frames = table(ram, {1: GUESTS, 2: HEAP, 3: SHARED, 4: FREE, 5: 0, 6: 1, 7: 2})
+    assert frames.tables(BitMap64([5])) == BitMap64(), "a table that is not proven says nothing"
+    frames.prove(proof(1))
+    assert frames.tables(BitMap64([1, 2, 3, 4, 5, 6, 7, 128])) == BitMap64([5, 6])
+    assert frames.tables(BitMap64()) == BitMap64()
+
+
 DOMAIN, OTHER = 2, 3
 """Frames of the two domains' own structures."""
 
@@ -101,7 +109,7 @@ def test_a_domain_that_is_not_there(ram: FakeHostRam) -> None:
 
 def test_two_frames_for_one_page(ram: FakeHostRam) -> None:
     frames = domains(ram, {1: DOMAIN, 4: DOMAIN}, {1: 9, 4: 9})
-    with pytest.raises(InfrastructureError, match="two frames for one page"):
+    with pytest.raises(InfrastructureError, match="two frames for each of 1 pages"):
         frames.frames_of(7)
 
 

@@ -27,11 +27,18 @@ class FakeOracle:
     """RAM in which some frames are dirty, and some of those hold a pattern."""
 
     def __init__(
-        self, dirty: Any = (), patterns: dict[int, int] | None = None, heap: Any = ()
+        self,
+        dirty: Any = (),
+        patterns: dict[int, int] | None = None,
+        heap: Any = (),
+        tables: Any = (),
     ) -> None:
         self.patterns = patterns or {}
         self.dirty = BitMap64([*dirty, *self.patterns])
-        self.frame_table = SimpleNamespace(xen_heap=lambda frames: frames & BitMap64(heap))
+        self.frame_table = SimpleNamespace(
+            xen_heap=lambda frames: frames & BitMap64(heap),
+            tables=lambda frames: frames & BitMap64(tables),
+        )
 
     def clean(self, frames: BitMap64) -> BitMap64:
         return frames - self.dirty
@@ -70,12 +77,15 @@ class KnownGuest(SimpleNamespace):
     """What is known of a guest that is not compared."""
 
     sets: dict[str, BitMap64]
+    config = SimpleNamespace(type="pv", memory_bytes=1 << 20, vcpus=2)
 
     def frames_of(self, kind: str) -> BitMap64:
         return self.sets.get(kind, BitMap64())
 
 
-def check_of(oracle: FakeOracle, *, backlog: int = 0, dying: bool = False) -> CrossCheck:
+def check_of(
+    oracle: FakeOracle, *, backlog: int = 0, dying: bool = False, live_type: str = "pv"
+) -> CrossCheck:
     """Guest 1 is dead; guest 2 lives, and has two frames of its own; guest 3 has read a pattern."""
     fake: Any = oracle
     guests: Any = SimpleNamespace(
@@ -83,7 +93,12 @@ def check_of(oracle: FakeOracle, *, backlog: int = 0, dying: bool = False) -> Cr
         names={1: "victim-1", 2: "live-2", 3: "probe-3"},
         guests={
             1: KnownGuest(ended=True, frames=BitMap64([996]), sets={}),
-            2: KnownGuest(ended=False, frames=BitMap64([997, 2000]), sets={}),
+            2: KnownGuest(
+                ended=False,
+                frames=BitMap64([997, 2000]),
+                sets={},
+                config=SimpleNamespace(type=live_type, memory_bytes=1 << 20, vcpus=0),
+            ),
             3: KnownGuest(
                 ended=False,
                 frames=BitMap64(),
@@ -246,6 +261,27 @@ def test_what_xen_keeps_for_itself_is_told_and_condemns_nobody(
     both = complete(FakeOracle(patterns={995: 1, 996: 1}, heap=[996]))
     assert (both.kept, both.outside_residue) == (BitMap64([996]), BitMap64([995]))
     assert not both.clean
+
+
+def test_page_tables_of_live_guests_are_memory_that_no_probe_can_be_given() -> None:
+    """A guest of 1 MiB needs two pages of tables, and no more are excused."""
+    half_read = Verdict(VICTIM, READ - BitMap64(range(5)), BitMap64())
+    assert complete(FakeOracle(), half_read).coverage == 0.99
+    tables = FakeOracle(tables=[0, 1, 995])
+    assert not complete(tables, half_read, live_type="pvh").tables
+    tables = FakeOracle(tables=[0, 995, 994])
+    verdict = complete(tables, half_read, live_type="pvh")
+    assert verdict.tables == BitMap64([0, 995])
+    assert verdict.coverage == 990 / 998
+    assert "Xen's tables: 2 frames" in str(verdict)
+    assert not complete(tables, half_read).tables, "PV guests have no paging pool"
+
+
+def test_a_pattern_in_what_xen_has_for_tables_is_residue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crosscheck, "_SETTLE_SECONDS", 0.0)
+    verdict = complete(FakeOracle(patterns={996: 1}, tables=[996]), live_type="pvh")
+    assert verdict.state == "residue"
+    assert not verdict.tables
 
 
 def test_what_goes_while_we_wait_is_no_residue(monkeypatch: pytest.MonkeyPatch) -> None:
