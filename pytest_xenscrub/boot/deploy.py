@@ -245,7 +245,7 @@ class SshDeployment:
         artefact = self._xen.artefact
         if artefact is not None:
             from pytest_xenscrub.boot.grub import OneShotBoot  # noqa: PLC0415
-            from pytest_xenscrub.hypervisor.interface import ask_tools  # noqa: PLC0415
+            from pytest_xenscrub.boot.interface_probe import ask_tools  # noqa: PLC0415
 
             spoken = ask_tools(host, deadline=Deadline.after(ASK_SECONDS, "dom0's interfaces"))
             self._tools = self._tools_for(self._xen, spoken, "")

@@ -7,6 +7,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.dom0.program import run_program
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 
 if TYPE_CHECKING:
@@ -19,98 +20,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import CommandResult, Host
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
 
-# Renamed when it is complete, and removed when it cannot run: a library of dom0 that is missing or
-# too old shows here and not in the middle of a test. Python does it: processes are slow there.
-_UNPACK = """
-import ctypes, glob, os, shutil, sys, tarfile
-prefix, tarball = sys.argv[1:]
-new = "{}.{}".format(prefix, os.getpid())
-try:
-    with tarfile.open(tarball) as tar:
-        tar.extractall(new)
-    os.rename(new + prefix, prefix)
-finally:
-    shutil.rmtree(new, ignore_errors=True)
-    os.unlink(tarball)
-try:
-    for library in sorted(glob.glob(prefix + "/lib/*.so.*")):
-        ctypes.CDLL(library)
-    sys.path.insert(0, prefix + "/lib/python")
-    import xen.lowlevel.xc
-except (ImportError, OSError) as error:
-    shutil.rmtree(prefix)
-    sys.exit("{}: Python {}.{}: {}".format(type(error).__name__, *sys.version_info[:2], error))
-"""
 _CANNOT_RUN = re.compile(r"^(?:ImportError|ModuleNotFoundError|OSError): Python", re.M)
-
-# dom0's daemons were started by tools that this Xen refuses. xenstored is replaced while it runs
-# where it can be (a live update keeps the watches of dom0's kernel), and restarted where not.
-_ACTIVATE = """
-import os, signal, subprocess, sys, time
-prefix = sys.argv[1]
-
-def running(*names):
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            path = os.readlink("/proc/{}/exe".format(pid))
-        except OSError:
-            continue
-        if os.path.basename(path.replace(" (deleted)", "")) in names:
-            found.append((int(pid), path))
-    return found
-
-def ours(name):
-    return any(path == "{}/sbin/{}".format(prefix, name) for _, path in running(name))
-
-def stop(*names):
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid, _ in running(*names):
-            os.kill(pid, number)
-        wait(lambda: not running(*names), 3)
-
-def wait(condition, seconds):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
-
-def call(*argv, timeout=20):
-    try:
-        return subprocess.call(argv, timeout=timeout) == 0
-    except subprocess.TimeoutExpired:
-        return False
-
-def need(done, what):
-    if not done:
-        sys.exit(what)
-
-def start(name, path):
-    if os.path.exists(path):
-        os.unlink(path)
-    need(call("{}/sbin/{}".format(prefix, name), "--pid-file=" + path), name + " does not start")
-    print(name + ": started")
-
-if not os.path.exists("/proc/xen/privcmd"):
-    modules = ["xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xenfs"]
-    subprocess.call(["modprobe", "-a"] + modules)
-    subprocess.call(["mount", "-t", "xenfs", "xenfs", "/proc/xen"])
-for folder in ("/run/xen", "/run/xenstored", "/var/lib/xenstored", "/var/lib/xen", "/var/log/xen"):
-    os.makedirs(folder, exist_ok=True)
-if running("xenstored") and not ours("xenstored"):
-    update = ["xenstore-control", "live-update", "-F", "-t", "10", prefix + "/sbin/xenstored"]
-    if call(*update) and wait(lambda: ours("xenstored"), 5):
-        print("xenstored: live update")
-if not ours("xenstored"):
-    stop("xenstored", "oxenstored")
-    start("xenstored", "/run/xen/xenstored.pid")
-need(wait(lambda: call("xenstore-exists", "/", timeout=5), 10), "xenstored does not answer")
-need(call(prefix + "/lib/xen/bin/xen-init-dom0"), "xen-init-dom0 failed")
-if not ours("xenconsoled"):
-    stop("xenconsoled")
-    start("xenconsoled", "/run/xen/xenconsoled.pid")
-need(call("xl", "list"), "xl does not drive this Xen")
-"""
 
 
 class HostWithTools:
@@ -185,8 +95,7 @@ def install(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> None:
         return
     remote = f"/tmp/{tools.prefix.rpartition('/')[2]}.{uuid.uuid4().hex[:8]}"  # noqa: S108 - new
     host.put(tools.tarball, remote, deadline=deadline)
-    argv = ["python3", "-", tools.prefix, remote]
-    done = host.run(argv, deadline=deadline, check=False, stdin=_UNPACK.encode())
+    done = run_program(host, "unpack_tools", tools.prefix, remote, deadline=deadline)
     if done.returncode == 0:
         return
     what = f"the tools that were built from Xen {tools.version} cannot"
@@ -222,8 +131,7 @@ def activate(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> dict[st
     path = host.run(["sh", "-c", 'echo "$PATH"'], deadline=deadline).stdout.strip()
     environment = {"PATH": f"{tools.folders}:{path}", "PYTHONPATH": tools.bindings}
     ours = HostWithTools(host, environment)
-    argv = ["python3", "-", tools.prefix]
-    done = ours.run(argv, deadline=deadline, check=False, stdin=_ACTIVATE.encode())
+    done = run_program(ours, "activate_tools", tools.prefix, deadline=deadline)
     if done.returncode:
         raise InfrastructureError(
             f"{host.name}: the tools that were built from Xen {tools.version} do not run there",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Starts a program of `dom0/sent` in dom0, under dom0's own Python; installs nothing there."""
+"""Runs a program of `dom0/sent` in dom0, under dom0's own Python; installs nothing there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Sequence
 
-    from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.protocol import CommandResult, Host
 
 SENT: Final = "pytest_xenscrub.dom0.sent"
 
@@ -33,6 +34,14 @@ def source(name: str) -> bytes:
     return (files(SENT) / f"{name}.py").read_bytes()
 
 
+def _as_sent(module: str, parts: Sequence[str]) -> tuple[list[str], bytes]:
+    """The command that runs a program in dom0, and what its stdin begins with."""
+    *sources, program = [source(name) for name in (*parts, module)]
+    named = [(f"{SENT}.{name}", len(text)) for name, text in zip(parts, sources, strict=True)]
+    bootstrap = BOOTSTRAP.format(parts=named, module=module, size=len(program))
+    return ["python3", "-u", "-c", bootstrap], b"".join([*sources, program])
+
+
 def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start `dom0/sent/MODULE.py`; its stdin, stdout and stderr are pipes of this process.
 
@@ -43,12 +52,27 @@ def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subproc
         module: the program.
         parts: other modules of that folder that it imports.
     """
-    *sources, program = [source(name) for name in (*parts, module)]
-    named = [(f"{SENT}.{name}", len(text)) for name, text in zip(parts, sources, strict=True)]
-    bootstrap = BOOTSTRAP.format(parts=named, module=module, size=len(program))
-    process = host.popen(["python3", "-u", "-c", bootstrap])
+    command, text = _as_sent(module, parts)
+    process = host.popen(command)
     assert process.stdin is not None  # noqa: S101 - host.popen promises pipes
     with contextlib.suppress(OSError):
-        process.stdin.write(b"".join([*sources, program]))
+        process.stdin.write(text)
         process.stdin.flush()
     return process
+
+
+def run_program(host: Host, module: str, *arguments: str, deadline: Deadline) -> CommandResult:
+    """Run `dom0/sent/MODULE.py` to its end, whatever its exit status; its stdin is empty.
+
+    Args:
+        host: whose dom0 it runs in.
+        module: the program; it imports no other module of that folder.
+        arguments: what it gets in `sys.argv`.
+        deadline: when it must have ended.
+
+    Raises:
+        InfrastructureError: the host could not be reached, or was lost.
+        DeadlineExceededError: it took too long.
+    """
+    command, text = _as_sent(module, ())
+    return host.run([*command, *arguments], deadline=deadline, check=False, stdin=text)

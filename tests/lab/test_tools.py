@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.boot.interface_probe import ask_tools
 from pytest_xenscrub.boot.tools_dom0 import HostWithTools, activate, install, remove
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
@@ -18,7 +19,7 @@ from pytest_xenscrub.guest.build import build_kernel
 from pytest_xenscrub.host.emulated import EmulatedHost, MachineSpec
 from pytest_xenscrub.hypervisor.build import Artefact, Builder
 from pytest_xenscrub.hypervisor.cache import Cache
-from pytest_xenscrub.hypervisor.interface import ask_tools, check_interfaces, tools_of_suite
+from pytest_xenscrub.hypervisor.interface import check_interfaces, tools_of_suite
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.tools import ToolsArtefact, ToolsBuilder
 from pytest_xenscrub.hypervisor.variant import STOCK

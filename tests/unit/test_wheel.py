@@ -88,6 +88,12 @@ def test_the_kernel_in_the_wheel_is_that_of_its_sources(
 
 
 @needs_compiler
+def test_what_is_sent_to_dom0_is_in_the_wheel(content: Mapping[str, bytes]) -> None:
+    for path in (TOP / "pytest_xenscrub/dom0/sent").glob("*.py"):
+        assert content[path.relative_to(TOP).as_posix()] == path.read_bytes()
+
+
+@needs_compiler
 def test_two_wheels_have_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
     assert hatch("wheel", tmp_path, SOURCE_DATE_EPOCH="1700000000").returncode == 0
     (again,) = tmp_path.iterdir()

@@ -65,7 +65,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> type[FakeOnce]:
     FakeOnce.hangs = False
     monkeypatch.setattr(grub, "OneShotBoot", FakeOnce)
     monkeypatch.setattr(
-        "pytest_xenscrub.hypervisor.interface.ask_tools", lambda *_, **__: Interfaces(0x15, 0x15)
+        "pytest_xenscrub.boot.interface_probe.ask_tools", lambda *_, **__: Interfaces(0x15, 0x15)
     )
     monkeypatch.setattr(deploy, "wait_for_xenstore", lambda _: None)
     monkeypatch.setattr(deploy, "running", lambda *_: Running("boot-1", "own"))

@@ -6,17 +6,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import Dom0
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host.protocol import CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from pytest_xenscrub.host.protocol import Host
 
 BINDINGS = """
 import errno, os, signal, sys, time
@@ -136,6 +139,31 @@ class FakeHost:
             return ""
         words = f"(XEN) last words\n'H' pressed -> dumping heap info (now = {lines})"
         return f"{words}\n{self.log}"
+
+
+class LocalHost:
+    """A host whose dom0 is this machine, with one Python as `python3`, and little environment."""
+
+    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+        self.python = python
+        self.environment = environment
+
+    def run(
+        self, argv: Sequence[str], *, deadline: Deadline, check: bool, stdin: bytes | None
+    ) -> CommandResult:
+        assert (argv[0], check) == ("python3", False)
+        done = subprocess.run(
+            [self.python, *argv[1:]],
+            input=stdin, env=self.environment, capture_output=True, timeout=deadline.remaining,
+            check=False,
+        )  # fmt: skip
+        return CommandResult(
+            tuple(argv), done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+
+def as_host(host: LocalHost) -> Host:
+    return cast("Host", host)
 
 
 class Connected:

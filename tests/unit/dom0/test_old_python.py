@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.boot import tools_dom0
 from pytest_xenscrub.dom0.program import BOOTSTRAP
-from pytest_xenscrub.hypervisor import interface
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +22,6 @@ SENT = {
     if item.name.endswith(".py")
 } | {
     "BOOTSTRAP": BOOTSTRAP.format(parts=[], module="agent", size=1),
-    "interface.SCRIPT": interface.SCRIPT,
-    "tools_dom0._UNPACK": tools_dom0._UNPACK,
-    "tools_dom0._ACTIVATE": tools_dom0._ACTIVATE,
 }
 
 
