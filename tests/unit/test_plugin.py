@@ -1147,10 +1147,8 @@ def test_sigterm_reaches_the_workers(project: pytest.Pytester) -> None:
     )  # fmt: skip
     for worker in ("gw0", "gw1"):
         wait_for(project.path / f"hangs-{worker}", process)
-    sent = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
-    assert time.monotonic() - sent < 5  # after that execnet interrupts them, and then kills
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert {path.name for path in project.path.glob("torn-down-*")} == {
         "torn-down-gw0",
