@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.errors import InfrastructureError as InfrastructureError
     from pytest_xenscrub.errors import MissingToolError as MissingToolError
     from pytest_xenscrub.errors import NotApplicableError as NotApplicableError
+    from pytest_xenscrub.errors import ResidueError as ResidueError
     from pytest_xenscrub.errors import UndecidedError as UndecidedError
     from pytest_xenscrub.errors import XenFaultError as XenFaultError
     from pytest_xenscrub.errors import XenHungError as XenHungError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.build import Artefact as Artefact
     from pytest_xenscrub.hypervisor.choice import ChosenXen as ChosenXen
     from pytest_xenscrub.outside.oracle import Oracle as Oracle
+    from pytest_xenscrub.run.rig import RunningXen as RunningXen
     from pytest_xenscrub.scrub.probe import Probe as Probe
     from pytest_xenscrub.scrub.row import Row as Row
     from pytest_xenscrub.scrub.row import Setting as Setting
@@ -63,7 +65,7 @@ else:
         "errors": "CommandError ConfigurationError DeadlineExceededError DisagreementError Fault"
         " GuestFailedError GuestProtocolError HostBusyError HostLockedError HostSilentError"
         " HostStalledError HostUnusableError InfrastructureError MissingToolError"
-        " NotApplicableError UndecidedError XenFaultError XenHungError XenScrubError",
+        " NotApplicableError ResidueError UndecidedError XenFaultError XenHungError XenScrubError",
         "guest.factory": "GuestFactory",
         "guest.guest": "Ended Guest",
         "host.description": "HostDescription",
@@ -74,6 +76,7 @@ else:
         "hypervisor.choice": "ChosenXen",
         "boot.deploy": "Deployment",
         "outside.oracle": "Oracle",
+        "run.rig": "RunningXen",
         "scrub.probe": "Probe",
         "scrub.row": "Row Setting",
         "scrub.timing": "Timings",

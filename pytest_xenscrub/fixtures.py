@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.outside.oracle import Oracle
-    from pytest_xenscrub.run.rig import Rig, Up
+    from pytest_xenscrub.run.rig import Rig, RunningXen
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.row import Row
@@ -77,7 +77,7 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
 
 
 @pytest.fixture
-def xen_up(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) -> Up:
+def running_xen(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) -> RunningXen:
     """The host, running: made anew if it broke. Xen's log and dom0's heartbeat are watched."""
     _xen_session.hosts.check(request.node)
     up = xen_rig.bring_up()
@@ -88,19 +88,19 @@ def xen_up(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) 
 
 
 @pytest.fixture
-def xen_host(xen_up: Up) -> Host:
+def xen_host(running_xen: RunningXen) -> Host:
     """The machine of `--xen-host`, with Xen running; an emulated one is started by us.
 
     Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test. So is Xen's log:
     an assertion, a BUG or a WARN fails it.
     """
-    return xen_up.host
+    return running_xen.host
 
 
 @pytest.fixture
-def dom0(xen_up: Up) -> Dom0:
+def dom0(running_xen: RunningXen) -> Dom0:
     """The agent in the host's dom0: its clock, its memory, the backlog, Xen's log."""
-    return xen_up.dom0
+    return running_xen.dom0
 
 
 @pytest.fixture
@@ -141,22 +141,24 @@ def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> Gue
 
 
 @pytest.fixture
-def oracle(xen_up: Up) -> Oracle:
+def oracle(running_xen: RunningXen) -> Oracle:
     """The host's RAM seen from outside: what is in a frame, with no word of Xen's or a guest's."""
-    if xen_up.oracle is None:
-        pytest.skip(f"{xen_up.host.name}: only an emulated host's RAM can be read from outside")
-    return xen_up.oracle
+    if running_xen.oracle is None:
+        pytest.skip(
+            f"{running_xen.host.name}: only an emulated host's RAM can be read from outside"
+        )
+    return running_xen.oracle
 
 
 @pytest.fixture
-def _witness(xen_up: Up) -> Iterator[Witness | None]:
+def _witness(running_xen: RunningXen) -> Iterator[Witness | None]:
     """Sees from outside how dead guests' bytes go; stops when the test has ended."""
-    if xen_up.oracle is None:
+    if running_xen.oracle is None:
         yield None
         return
     from pytest_xenscrub.outside.exposure import Witness  # noqa: PLC0415 - only with a host
 
-    witness = Witness(xen_up.oracle)
+    witness = Witness(running_xen.oracle)
     yield witness
     witness.close()
 
@@ -166,7 +168,7 @@ def guests(
     request: pytest.FixtureRequest,
     _xen_session: Session,
     xen_rig: Rig,
-    xen_up: Up,
+    running_xen: RunningXen,
     toolstack: Toolstack,
     xen_guest_type: GuestType,
     _witness: Witness | None,
@@ -175,15 +177,15 @@ def guests(
     from pytest_xenscrub.guest.factory import GuestFactory, InCommon  # noqa: PLC0415 - with a host
     from pytest_xenscrub.guest.listeners import Listeners  # noqa: PLC0415 - as above
 
-    xen_up.dom0.check_runs(xen_guest_type)
-    outside, profiled = xen_up.host.outside, _xen_session.options.profile
+    running_xen.dom0.check_runs(xen_guest_type)
+    outside, profiled = running_xen.host.outside, _xen_session.options.profile
     common = InCommon(
         run=_xen_session.run,
         tag=_xen_session.tag,
         numbers=_xen_session.guest_numbers,
         given_back=xen_rig.given_back,
-        cpus=xen_up.info.cpus,
-        clean_byte=xen_up.info.clean_byte,
+        cpus=running_xen.info.cpus,
+        clean_byte=running_xen.info.clean_byte,
         reveal=_xen_session.options.show_residue,
     )
     listeners = Listeners(
@@ -192,7 +194,9 @@ def guests(
         witness=_witness,
         start_sampling=outside.start_sampling if profiled and outside is not None else None,
     )
-    factory = GuestFactory(toolstack, xen_up.dom0, common, listeners, victim_type=xen_guest_type)
+    factory = GuestFactory(
+        toolstack, running_xen.dom0, common, listeners, victim_type=xen_guest_type
+    )
     yield factory
     factory.close()
 
@@ -208,7 +212,7 @@ def timings(
     request: pytest.FixtureRequest,
     _xen_session: Session,
     xen_rig: Rig,
-    xen_up: Up,
+    running_xen: RunningXen,
     toolstack: Toolstack,
     xen_guest_type: GuestType,
     _witness: Witness | None,
@@ -228,10 +232,10 @@ def timings(
     def changed(row: Row) -> None:
         request.node.ihook.pytest_xenscrub_row(config=request.config, row=row)
 
-    setting = setting_of(request.node.nodeid, _xen_session, xen_up, toolstack, xen_guest_type)
+    setting = setting_of(request.node.nodeid, _xen_session, running_xen, toolstack, xen_guest_type)
     collected = Timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
-        starved_seconds=starvation(xen_up.host),
+        starved_seconds=starvation(running_xen.host),
         max_starvation=_xen_session.options.max_starvation,
     )  # fmt: skip
     yield collected
@@ -262,7 +266,7 @@ def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
 def probe(
     request: pytest.FixtureRequest,
     _xen_session: Session,
-    xen_up: Up,
+    running_xen: RunningXen,
     guests: GuestFactory,
     timings: Timings,
 ) -> Probe:
@@ -285,7 +289,7 @@ def probe(
         guests,
         min_coverage=_xen_session.options.min_coverage,
         judged=judged,
-        check=None if xen_up.oracle is None else CrossCheck(xen_up.oracle, guests),
+        check=None if running_xen.oracle is None else CrossCheck(running_xen.oracle, guests),
     )
 
 

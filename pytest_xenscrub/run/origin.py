@@ -13,13 +13,13 @@ from pytest_xenscrub.limits import usable_cpus
 from pytest_xenscrub.scrub.row import Setting
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.run.rig import Up
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 
 def setting_of(
-    test: str, session: Session, up: Up, toolstack: Toolstack, guest_type: str
+    test: str, session: Session, up: RunningXen, toolstack: Toolstack, guest_type: str
 ) -> Setting:
     """Where the rows of a test come from.
 

@@ -35,7 +35,7 @@ _GIVE_UP_AFTER = 2
 
 
 @dataclass(frozen=True)
-class Up:
+class RunningXen:
     """What is up: a host, with the Xen on it that was asked for.
 
     Attributes:
@@ -44,6 +44,7 @@ class Up:
         dom0: the agent in its dom0.
         info: which Xen runs.
         oracle: its RAM seen from outside; None where this machine has it not.
+        defers: whether this Xen leaves unscrubbed pages after a destroy; None where nobody knows.
     """
 
     xen: ChosenXen
@@ -51,6 +52,12 @@ class Up:
     dom0: Dom0
     info: XenInfo
     oracle: Oracle | None
+    defers: bool | None
+
+    @property
+    def name(self) -> str:
+        """How the Xen that was asked for is called: "stock", "as-is"."""
+        return self.xen.name
 
 
 class Rig:
@@ -83,14 +90,14 @@ class Rig:
         self._deployment = deployment
         self._say = say
         self._hang_seconds = hang_seconds
-        self._up: Up | None = None
+        self._up: RunningXen | None = None
         self._broken = ""
         self._breaks = 0
         self._measured = False
 
     # -- what tests use ------------------------------------------------------------------------
 
-    def bring_up(self) -> Up:
+    def bring_up(self) -> RunningXen:
         """Have the host up and trusted, whatever that takes: ten minutes if a machine must boot.
 
         At once where it is up already.
@@ -117,7 +124,7 @@ class Rig:
         return up
 
     @property
-    def up(self) -> Up | None:
+    def up(self) -> RunningXen | None:
         """What is up, trusted or not; None if nothing is. Starts nothing."""
         return self._up
 
@@ -125,11 +132,6 @@ class Rig:
     def running(self) -> Dom0 | None:
         """The agent if there is one; starts nothing."""
         return None if self._up is None else self._up.dom0
-
-    @property
-    def defers(self) -> bool | None:
-        """Whether this Xen leaves unscrubbed pages after a destroy; None where nobody knows."""
-        return self._deployment.defers
 
     def first_measurement(self) -> bool:
         """Whether this is the first call since the host was started: its caches are cold then."""
@@ -140,7 +142,7 @@ class Rig:
         """One line on what runs where."""
         return "not started" if self._up is None else self._described(self._up)
 
-    def _described(self, up: Up) -> str:
+    def _described(self, up: RunningXen) -> str:
         info = up.info
         return (
             f"{up.host.name}: {up.host.kind}, Xen {info.version} debug="
@@ -175,7 +177,7 @@ class Rig:
 
     # -- its life ------------------------------------------------------------------------------
 
-    def _start_or_latch(self) -> Up:
+    def _start_or_latch(self) -> RunningXen:
         """Start it; a host that does not come up is given up."""
         try:
             return self._start()
@@ -203,7 +205,7 @@ class Rig:
             evidence=error.evidence,
         )
 
-    def _start(self) -> Up:
+    def _start(self) -> RunningXen:
         from pytest_xenscrub.dom0.client import Dom0  # noqa: PLC0415 - only when a host is used
 
         host = self._deployment.start()
@@ -212,7 +214,9 @@ class Rig:
         try:
             info = dom0.info()
             self._check_build_id(info)
-            up = Up(self.xen, host, dom0, info, _settled(host, info))
+            up = RunningXen(
+                self.xen, host, dom0, info, _settled(host, info), self._deployment.defers
+            )
         except BaseException:
             _end(dom0, broken=True)
             raise

@@ -16,7 +16,7 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 def uses_host(item: pytest.Item) -> bool:
     """Whether a test has to do with a host."""
-    return not {"xen_up", "xen_host"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return not {"running_xen", "xen_host"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def takes_limit(item: pytest.Item) -> bool:

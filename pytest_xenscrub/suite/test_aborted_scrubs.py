@@ -13,7 +13,7 @@ from pytest_xenscrub.units import PAGE
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 ROUNDS = 6
 
 
-def check_backlogs(backlogs: list[int], rig: Rig) -> None:
+def check_backlogs(backlogs: list[int], running_xen: RunningXen) -> None:
     """Whether there was ever something left to scrub when memory was taken.
 
     Where a destroy is slow, as a debug Xen's is, or idle CPUs are many, those keep up with it.
     """
     if not any(backlogs):
-        why = "idle CPUs kept up" if rig.defers else f"Xen {rig.xen.name} leaves no backlog"
+        why = (
+            "idle CPUs kept up"
+            if running_xen.defers
+            else f"Xen {running_xen.name} leaves no backlog"
+        )
         pytest.skip(f"clean, but no scrub was ever aborted, so nothing is proven: {why}")
 
 
@@ -35,7 +39,7 @@ def check_backlogs(backlogs: list[int], rig: Rig) -> None:
 @pytest.mark.control
 def test_large_extents_that_are_being_scrubbed_are_handed_out_clean(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
-    xen_rig: Rig,
+    running_xen: RunningXen,
 ) -> None:  # fmt: skip
     """A guest follows the next, each with all memory, while idle CPUs scrub what the last one left.
 
@@ -57,14 +61,14 @@ def test_large_extents_that_are_being_scrubbed_are_handed_out_clean(
     timings.record(guest.destroy(until="clean"))
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
-    check_backlogs(backlogs, xen_rig)
+    check_backlogs(backlogs, running_xen)
 
 
 @pytest.mark.slow
 @pytest.mark.control
 def test_single_pages_that_are_being_scrubbed_are_handed_out_clean(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
-    xen_rig: Rig,
+    running_xen: RunningXen,
 ) -> None:  # fmt: skip
     """A guest takes pages singly (order 0), as a balloon driver does, while a neighbour's wait.
 
@@ -91,4 +95,4 @@ def test_single_pages_that_are_being_scrubbed_are_handed_out_clean(
     taker.destroy(until="clean")
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
-    check_backlogs(backlogs, xen_rig)
+    check_backlogs(backlogs, running_xen)

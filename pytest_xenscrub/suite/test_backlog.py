@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -28,7 +28,7 @@ SMALL_PROBE_BYTES = 128 * MIB
 @pytest.mark.quick
 @pytest.mark.control
 def test_probe_while_backlog_waits(
-    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, xen_rig: Rig
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, running_xen: RunningXen
 ) -> None:
     """Who allocates unscrubbed pages must scrub them, or get others.
 
@@ -47,10 +47,10 @@ def test_probe_while_backlog_waits(
             raise
         pytest.fail(f"memory counts as free while it waits, and no guest is given it:\n{error}")
     assert verdict.clean, str(verdict)
-    if xen_rig.defers:
+    if running_xen.defers:
         assert backlog > 0, "nothing was left to scrub when the probe was built: nothing is proven"
     elif not backlog:
-        pytest.skip(f"clean, but Xen {xen_rig.xen.name} leaves no backlog to be probed")
+        pytest.skip(f"clean, but Xen {running_xen.name} leaves no backlog to be probed")
 
 
 @pytest.mark.quick

@@ -11,7 +11,7 @@ from pytest_xenscrub.errors import ResidueError
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.run.rig import Up
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -22,7 +22,7 @@ LEAST_READ = 0.95
 
 @pytest.mark.quick
 def test_ballooned_pages_are_found(
-    victim: Victim, probe: Probe, timings: Timings, xen_up: Up
+    victim: Victim, probe: Probe, timings: Timings, running_xen: RunningXen
 ) -> None:
     """Pages that a live guest gives back keep its data: the probe finds exactly those.
 
@@ -34,7 +34,7 @@ def test_ballooned_pages_are_found(
     verdict = probe.read(given_back)
     swept = verdict.read_frames
     assert verdict.coverage >= LEAST_READ, str(verdict)
-    if xen_up.info.scrubs_all:
+    if running_xen.info.scrubs_all:
         # A verdict excuses what a live guest gave back.
         if verdict.residue_frames & given_back:
             raise ResidueError(str(verdict))

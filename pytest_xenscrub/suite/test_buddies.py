@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
-    from pytest_xenscrub.run.rig import Up
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
 
@@ -43,7 +43,7 @@ def interleave(guests: tuple[Guest, Guest], pages: int) -> int:
 @pytest.mark.parametrize("scrubbed_by", ["idle", "allocation"])
 def test_only_what_a_live_guest_gave_back_is_dirty(
     guests: GuestFactory, probe: Probe, timings: Timings, dom0: Dom0, *,
-    xen_up: Up, scrubbed_by: str,
+    running_xen: RunningXen, scrubbed_by: str,
 ) -> None:  # fmt: skip
     """Frames of a live guest and of a victim lie next to each other, and are freed in turns.
 
@@ -74,7 +74,7 @@ def test_only_what_a_live_guest_gave_back_is_dirty(
     given_back = live.ballooned
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
-    if xen_up.info.scrubs_all:
+    if running_xen.info.scrubs_all:
         assert not verdict.residue_frames & given_back, str(verdict)
     live.do("verify")
     verified = live.last(Verified)

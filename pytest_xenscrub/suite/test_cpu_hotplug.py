@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.hotplug import Hotplug
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig, Up
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
 
 
 @pytest.fixture
-def last_cpu(xen_up: Up) -> int:
+def last_cpu(running_xen: RunningXen) -> int:
     """The one that comes and goes; CPU 0 cannot."""
-    if xen_up.info.cpus == 1:
+    if running_xen.info.cpus == 1:
         pytest.skip("the host has a single CPU, which cannot go offline")
-    return xen_up.info.cpus - 1
+    return running_xen.info.cpus - 1
 
 
 @pytest.mark.slow
 @pytest.mark.control
 def test_backlog_drains_without_the_cpu_that_went_offline(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
-    xen_rig: Rig, hotplug: Hotplug, last_cpu: int,
+    running_xen: RunningXen, hotplug: Hotplug, last_cpu: int,
 ) -> None:  # fmt: skip
     """Work that waits for a CPU which goes offline must be done by another one.
 
@@ -51,7 +51,7 @@ def test_backlog_drains_without_the_cpu_that_went_offline(
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
     if not backlog:
-        pytest.skip(f"clean, but Xen {xen_rig.xen.name} had no backlog any more when the CPU went")
+        pytest.skip(f"clean, but Xen {running_xen.name} had no backlog any more when the CPU went")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pyroaring import BitMap64
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig, Up
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -20,9 +20,9 @@ LEAST_FRAMES = 1024
 
 
 @pytest.fixture
-def nodes(dom0: Dom0, xen_up: Up) -> dict[int, range]:
+def nodes(dom0: Dom0, running_xen: RunningXen) -> dict[int, range]:
     """The nodes of the host."""
-    if xen_up.info.nodes == 1:
+    if running_xen.info.nodes == 1:
         pytest.skip(
             "the host has one NUMA node; an emulated one has several with --xen-host-nodes=N"
         )
@@ -33,7 +33,7 @@ def nodes(dom0: Dom0, xen_up: Up) -> dict[int, range]:
 @pytest.mark.control
 def test_backlog_of_each_node_drains(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
-    xen_rig: Rig, nodes: dict[int, range],
+    running_xen: RunningXen, nodes: dict[int, range],
 ) -> None:  # fmt: skip
     """A node's pages are scrubbed by its own CPUs; one that has none needs those of another.
 
@@ -62,5 +62,5 @@ def test_backlog_of_each_node_drains(
     for node, found in of_node.items():
         read = len(found & verdict.read_frames) / len(found)
         assert read >= verdict.min_coverage, f"of node {node} only {read:.2%} was read: {verdict}"
-    if xen_rig.defers:
+    if running_xen.defers:
         assert {*backlog} == {*nodes}, "not every node had a backlog: nothing is proven of it"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.hotplug import Hotplug
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -46,7 +46,7 @@ def last_pages(probe: Probe, dom0: Dom0) -> list[int]:
 @pytest.mark.control
 def test_pages_come_and_go_while_backlog_waits(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
-    hotplug: Hotplug, last_pages: list[int], xen_rig: Rig,
+    hotplug: Hotplug, last_pages: list[int], running_xen: RunningXen,
 ) -> None:  # fmt: skip
     """Pages that leave the heap leave its counters too, and split the range that they were in.
 
@@ -82,7 +82,7 @@ def test_pages_come_and_go_while_backlog_waits(
     assert verdict.clean_frames.issuperset(BitMap64(last_pages)), "nobody is given them any more"
     assert still <= backlog, "the backlog grew while nothing died"
     if not still:
-        pytest.skip(f"clean, but Xen {xen_rig.xen.name} had no backlog any more when pages came")
+        pytest.skip(f"clean, but Xen {running_xen.name} had no backlog any more when pages came")
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_pages_come_and_go_while_backlog_waits(
 )
 def test_dirty_pages_that_went_offline_come_back_clean(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
-    hotplug: Hotplug, last_pages: list[int], xen_rig: Rig,
+    hotplug: Hotplug, last_pages: list[int], running_xen: RunningXen,
 ) -> None:  # fmt: skip
     """A page that goes offline before it was scrubbed is owed that when it is online again.
 
@@ -103,7 +103,7 @@ def test_dirty_pages_that_went_offline_come_back_clean(
     spinner = guests.spinners()
     timings.record(victim.destroy(until="gone"))
     if not dom0.backlog_pages():
-        pytest.skip(f"Xen {xen_rig.xen.name} leaves no page dirty that could go offline")
+        pytest.skip(f"Xen {running_xen.name} leaves no page dirty that could go offline")
     taken = BitMap64(last_pages) & frames
     hotplug.offline_pages(sorted(taken, reverse=True))
     spinner.destroy(until="gone")

@@ -38,7 +38,7 @@ from pytest_xenscrub.dom0.answers import Reclaim, XenInfo
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import HostStalledError
 from pytest_xenscrub.guest.guest import Ended
-from pytest_xenscrub.run.rig import Rig, Up
+from pytest_xenscrub.run.rig import Rig, RunningXen
 
 
 preflight.check = lambda *_: None  # in a process of its own, where `_no_real_host` does not reach
@@ -92,7 +92,7 @@ class FakeRig(Rig):
         host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
         host.outside = SimpleNamespace(starved_seconds=lambda: STARVED["seconds"])
         info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
-        return Up(self.xen, host, Dom0(host), info, None)
+        return RunningXen(self.xen, host, Dom0(host), info, None, None)
 
 
 @pytest.fixture(scope="session")
