@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -42,6 +43,9 @@ _DOMID: Final = np.uint64(0xFFFF)
 _BLOCK: Final = 512
 """Pages of a table that mostly follow each other in RAM too: Xen maps it by 2 MiB or more."""
 _NOT_THERE: Final = np.uint64(0)
+_NO_PAGE: Final = ~np.uint64(0)
+_LOOKS: Final = 4
+_LOOK_AGAIN_SECONDS: Final = 0.2
 _SHOWN: Final = 8
 _NOT_ASKED: Final = -2
 _NOWHERE: Final = -1
@@ -163,19 +167,25 @@ class FrameTable:
         Raises:
             InfrastructureError: the table has no such domain, or two frames for one page.
         """
+        for _ in range(_LOOKS):
+            gfns, mfns = self._look(domid)
+            twice = np.flatnonzero(np.diff(gfns) == 0)
+            if not len(twice):
+                return gfns, mfns
+            # Xen goes on while its tables are read, one after the other.
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        raise self._two_frames(domid, gfns[twice], mfns[twice], mfns[twice + 1])
+
+    def _look(self, domid: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         mfns = np.arange(self._ram.end_mfn, dtype=np.uint64)
         mfns = mfns[self._count_info(mfns) & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED]
         owners = self._frames.word(mfns, _OWNER) & _FRAME
         mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]
-        gfns = self._m2p.word(mfns, 0)
+        gfns = self._m2p.word(mfns, 0, missing=_NO_PAGE)
         in_order = np.argsort(gfns, kind="stable")
         # A frame that is no page of its owner's is all ones.
         in_order = in_order[gfns[in_order] < np.uint64(1 << 40)]
-        gfns, mfns = gfns[in_order], mfns[in_order]
-        twice = np.flatnonzero(np.diff(gfns) == 0)
-        if len(twice):
-            raise self._two_frames(domid, gfns[twice], mfns[twice], mfns[twice + 1])
-        return gfns, mfns
+        return gfns[in_order], mfns[in_order]
 
     def _two_frames(self, domid: int, gfns: Mfns, some: Mfns, others: Mfns) -> InfrastructureError:
         def told(mfns: Mfns) -> str:

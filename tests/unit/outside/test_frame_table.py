@@ -113,6 +113,18 @@ def test_two_frames_for_one_page(ram: FakeHostRam) -> None:
         frames.frames_of(7)
 
 
+def test_two_frames_for_one_page_at_one_look_only(
+    ram: FakeHostRam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = domains(ram, {1: DOMAIN, 4: DOMAIN}, {1: 9, 4: 9})
+
+    def xen_goes_on(_seconds: float) -> None:
+        ram.write(TABLE_MFN, struct.pack("<Q", FREE), 1 * 32 + 8)
+
+    monkeypatch.setattr("time.sleep", xen_goes_on)
+    assert frames.frames_of(7)[1].tolist() == [4]
+
+
 def test_once_located_the_table_is_not_asked_for_again(ram: FakeHostRam) -> None:
     asked: list[int] = []
 
