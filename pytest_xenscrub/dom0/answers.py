@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pytest_xenscrub.dom0.xen_options import scrubs_at_boot, scrubs_domheap
 from pytest_xenscrub.errors import CommandError
+from pytest_xenscrub.host.protocol import CommandResult
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -89,7 +90,7 @@ class Still(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class TimedResult:
+class TimedResult(CommandResult):
     """A command that was run in dom0, with dom0's monotonic clock around it, s.
 
     Attributes:
@@ -101,10 +102,6 @@ class TimedResult:
             machine's clock; None for a command.
     """
 
-    argv: tuple[str, ...]
-    returncode: int
-    stdout: str
-    stderr: str
     issued: float
     returned: float
     hung: bool = False

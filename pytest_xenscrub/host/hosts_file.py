@@ -86,9 +86,20 @@ def load_hosts(path: Path) -> tuple[HostDescription, ...]:
         ConfigurationError: it cannot be read, or something in it cannot be meant: file, line and
             key are in the message.
     """
+    text, document = _read(path)
+    file = _File(path, text)
+    file.check_keys(document, ("hosts",))
+    hosts = document.get("hosts")
+    if not isinstance(hosts, dict) or not hosts:
+        raise ConfigurationError(f"{path}: it names no host", todo="begin one with [hosts.NAME]")
+    return tuple(file.describe(name, table) for name, table in hosts.items())
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The file's text, and what TOML makes of it."""
     try:
         text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -96,45 +107,53 @@ def load_hosts(path: Path) -> tuple[HostDescription, ...]:
     except ValueError as error:  # of TOML, with its line
         raise ConfigurationError(f"{path}: {error}") from None
 
-    def wrong(why: str, *keys: str, todo: str = "") -> ConfigurationError:
-        where = f"{path}:{line_of(text, keys)}: {'.'.join(keys)}"
+
+class _File:
+    """A file of hosts, for errors that name its lines."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._text = text
+
+    def wrong(self, why: str, *keys: str, todo: str = "") -> ConfigurationError:
+        """The error that something cannot be meant."""
+        where = f"{self._path}:{line_of(self._text, keys)}: {'.'.join(keys)}"
         return ConfigurationError(f"{where}: {why}", todo=todo)
 
-    def known(table: dict[str, Any], names: Iterable[str], *above: str) -> None:
+    def check_keys(self, table: dict[str, Any], names: Iterable[str], *above: str) -> None:
+        """Raise unless all of a table's keys are known."""
         for key in table:
             if key not in names:
                 near = difflib.get_close_matches(key, names, 1)
                 todo = f"did you mean {near[0]}?" if near else f"known are: {', '.join(names)}"
-                raise wrong("there is no such key", *above, key, todo=todo)
+                raise self.wrong("there is no such key", *above, key, todo=todo)
 
-    known(document, ("hosts",))
-    hosts = document.get("hosts")
-    if not isinstance(hosts, dict) or not hosts:
-        raise ConfigurationError(f"{path}: it names no host", todo="begin one with [hosts.NAME]")
-    described = []
-    for name, table in hosts.items():
-        values: dict[str, Any] = {}
+    def describe(self, name: str, table: object) -> HostDescription:
+        """The host of a table."""
         if not isinstance(table, dict):
-            raise wrong("it is no table", "hosts", name, todo=f"begin it with [hosts.{name}]")
+            todo = f"begin it with [hosts.{name}]"
+            raise self.wrong("it is no table", "hosts", name, todo=todo)
         try:
             _name(name)
         except ValueError as error:
-            raise wrong(str(error), "hosts", name) from None
+            raise self.wrong(str(error), "hosts", name) from None
         if name == EMULATED:
-            raise wrong("that is no machine: say --xen-host=emulated", "hosts", name)
-        known(table, _KEYS, "hosts", name)
-        for key, value in table.items():
-            if key in _COMMANDS and isinstance(value, str):
-                value = command_beside(value, path.parent)  # noqa: PLW2901 - as it is meant
-            try:
-                values[key] = _KEYS[key](value)
-            except (ValueError, ConfigurationError) as error:
-                raise wrong(str(error).splitlines()[0], "hosts", name, key) from None
+            raise self.wrong("that is no machine: say --xen-host=emulated", "hosts", name)
+        self.check_keys(table, _KEYS, "hosts", name)
+        values = {key: self._value(name, key, value) for key, value in table.items()}
         where = Target(values.pop("address", name), values.pop("user", None),
                        values.pop("port", None))  # fmt: skip
         tags = frozenset(values.pop("tags", ()))
-        described.append(HostDescription(name, where, tags=tags, **values))
-    return tuple(described)
+        return HostDescription(name, where, tags=tags, **values)
+
+    def _value(self, name: str, key: str, value: object) -> Any:
+        """What a key of a host's means."""
+        if key in _COMMANDS and isinstance(value, str):
+            value = command_beside(value, self._path.parent)
+        try:
+            return _KEYS[key](value)
+        except (ValueError, ConfigurationError) as error:
+            raise self.wrong(str(error).splitlines()[0], "hosts", name, key) from None
 
 
 def line_of(text: str, keys: tuple[str, ...]) -> int:

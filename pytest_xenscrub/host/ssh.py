@@ -258,29 +258,22 @@ class SshHost:
             DeadlineExceededError: it took too long; what runs in dom0 may go on.
         """
         self.connect(deadline)
-        child = subprocess.Popen(
-            self.ssh_command(argv),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        with child:
-            try:
-                out, err = child.communicate(stdin, timeout=max(0.01, deadline.remaining))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                raise deadline.error(
-                    command=shlex.join(argv), **{"serial log": self.serial_tail()}
-                ) from None
-            except BaseException:
-                child.kill()
-                raise
-        result = CommandResult(
-            tuple(argv),
-            child.returncode,
-            out.decode(errors="replace"),
-            err.decode(errors="replace"),
-        )
+        try:
+            # Whatever ends this early kills ssh.
+            done = subprocess.run(
+                self.ssh_command(argv),
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                input=stdin,
+                capture_output=True,
+                timeout=max(0.01, deadline.remaining),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise deadline.error(
+                command=shlex.join(argv), **{"serial log": self.serial_tail()}
+            ) from None
+        out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+        result = CommandResult(tuple(argv), done.returncode, out, err)
         if result.returncode == SSH_FAILED and not self._alive():
             raise HostLostError(
                 f"the connection to {self._name} was lost",

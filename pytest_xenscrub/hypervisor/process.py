@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
@@ -88,24 +88,13 @@ def run(
     """
     lines: list[str] = []
     arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    with subprocess.Popen(
-        argv,
-        cwd=cwd,
-        env={**os.environ, "LC_ALL": "C", **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+    with _start(argv, cwd, env or {}) as process:
         reader = threading.Thread(target=_read_lines, args=(process, arrived), daemon=True)
         reader.start()
         try:
-            while (line := arrived.get(timeout=max(0.001, deadline.remaining))) is not None:
+            for line in _follow(process, arrived, deadline):
                 lines.append(line)
                 progress(line.rstrip())
-            process.wait(timeout=max(0.001, deadline.remaining))
         except (queue.Empty, subprocess.TimeoutExpired):
             raise InfrastructureError(
                 f"{deadline.step}: not done after {deadline.seconds:.0f} s",
@@ -121,6 +110,35 @@ def run(
                 with log.open("a", encoding="utf-8") as file:
                     file.write(f"$ {' '.join(argv)}\n{text}")
     return process.returncode, text
+
+
+def _start(argv: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a program in a session of its own, its output in one pipe."""
+    return subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C", **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def _follow(
+    process: subprocess.Popen[str], arrived: queue.SimpleQueue[str | None], deadline: Deadline
+) -> Iterator[str]:
+    """Each line of a program as it comes, until the program has ended.
+
+    Raises:
+        queue.Empty: the deadline passed before its output ended.
+        subprocess.TimeoutExpired: the deadline passed before it ended itself.
+    """
+    while (line := arrived.get(timeout=max(0.001, deadline.remaining))) is not None:
+        yield line
+    process.wait(timeout=max(0.001, deadline.remaining))
 
 
 def _read_lines(process: subprocess.Popen[str], arrived: queue.SimpleQueue[str | None]) -> None:

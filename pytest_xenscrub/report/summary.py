@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.report.baseline import render_baseline
@@ -44,16 +45,7 @@ def print_summary(
         profile: where the CPUs were, if that was asked for.
     """
     verbosity = reporter.config.option.verbose
-
-    def section(title: str, notes: Sequence[str], body: str) -> None:
-        if verbosity < -1 or not body:
-            return
-        if verbosity >= 0:
-            reporter.section(title)
-            for line in notes:
-                reporter.write_line(line)
-        reporter.write_line(body)
-
+    section = partial(_print_section, reporter)
     hosts = sorted({describe(row) for row in rows})
     marks = [FIRST] if any(row.first_after_boot for row in rows) else []
     marks += [STARVED] if any(row.too_starved for row in rows) else []
@@ -68,6 +60,28 @@ def print_summary(
         refused = [f"not compared: {line}" for line in comparison.mismatches]
         body = "\n".join([*refused, render_baseline(comparison)]).strip()
         section("compared with an earlier run", list(_then_and_now(comparison)), body)
+    _print_faults(reporter, faults, left_out)
+
+
+def _print_section(
+    reporter: pytest.TerminalReporter, title: str, notes: Sequence[str], body: str
+) -> None:
+    """Print a table, with its title and notes unless at -q; nothing at -qq or if it is empty."""
+    verbosity = reporter.config.option.verbose
+    if verbosity < -1 or not body:
+        return
+    if verbosity >= 0:
+        reporter.section(title)
+        for line in notes:
+            reporter.write_line(line)
+    reporter.write_line(body)
+
+
+def _print_faults(
+    reporter: pytest.TerminalReporter, faults: Sequence[str], left_out: Sequence[str]
+) -> None:
+    """Print why the run fails, and what no limit was held to."""
+    verbosity = reporter.config.option.verbose
     if left_out and not faults and verbosity >= 0:
         reporter.section("--xen-fail-if: left out")
     if faults:

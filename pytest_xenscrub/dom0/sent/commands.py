@@ -7,8 +7,9 @@ Plain Python 3.6, as the agent is.
 import os
 import signal
 import subprocess
+import threading
 import time
-from typing import Any, Callable, Dict, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 Facts = Dict[str, Any]
 
@@ -72,6 +73,29 @@ class Commands:
         """Kill those that still run."""
         for child in list(self.children):
             kill_group(child)
+
+
+class Ending:
+    """A command in a thread of its own, so that what it does can be watched."""
+
+    def __init__(
+        self, commands: Commands, argv: Sequence[str], over: Callable[[int], bool]
+    ) -> None:
+        self.result: Optional[Facts] = None
+
+        def run() -> None:
+            self.result = commands.run(argv, over)
+
+        self.thread = threading.Thread(target=run, daemon=True)
+
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.thread.is_alive()
+
+    def wait(self, seconds: float) -> Optional[Facts]:
+        """Its result; None where it takes longer, or could not be run."""
+        self.thread.join(seconds)
+        return self.result
 
 
 def kill_group(child: "subprocess.Popen[bytes]") -> None:

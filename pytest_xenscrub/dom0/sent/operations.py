@@ -7,13 +7,12 @@ Plain Python 3.6, as the agent is.
 import errno
 import os
 import re
-import threading
 import time
 import uuid
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from pytest_xenscrub.dom0.sent.bindings import Xen
-from pytest_xenscrub.dom0.sent.commands import Commands
+from pytest_xenscrub.dom0.sent.commands import Commands, Ending
 from pytest_xenscrub.dom0.sent.progress import Clock, Stillness, io_bytes
 from pytest_xenscrub.dom0.sent.reclaim_watch import SAMPLE_SECONDS, Watch
 
@@ -239,45 +238,39 @@ class Operations:
         [at, free bytes, domain state or ""], backlog samples as [at, pages]; and "still", as
         `Watch` has it: the command was killed then.
         """
-        info = self.xen.domain(domid)
-        if info is None:
-            raise LookupError("there is no domain {}".format(domid))
-        result: Facts = {"command": None}
 
         def over(_: int) -> bool:
             return watch.still is not None or self.clock.now() >= end
 
-        def command(words: Sequence[str]) -> None:
-            result["command"] = self.commands.run(words, over)
+        ending = None if argv is None else Ending(self.commands, argv, over)
+        running = None if ending is None else ending.running
+        watch = self.watch(domid, running, until=until, hang=hang, elsewhere=elsewhere)
+        end = self.clock.now() + timeout
+        begun()
+        if ending is not None:
+            ending.thread.start()
+        while self.clock.now() < end and not watch.look():
+            time.sleep(SAMPLE_SECONDS)
+        ran = None
+        if ending is not None:
+            ran = ending.wait(5 + (0.0 if watch.still else max(0.0, end - self.clock.now())))
+        return watch.seen(ran)
 
-        worker = threading.Thread(target=command, args=(argv,), daemon=True)
-        watch = Watch(
+    def watch(self, domid: int, running: Optional[Callable[[], bool]], **how: Any) -> Watch:
+        """A watch over a domain as it is now; what `how` says is the watch's own."""
+        info = self.xen.domain(domid)
+        if info is None:
+            raise LookupError("there is no domain {}".format(domid))
+        return Watch(
             lambda: self.xen.domain(domid),
             self.xen.free_bytes,
             lambda: sum(self.xen.backlog().values()),
             info=info,
-            running=None if argv is None else worker.is_alive,
-            until=until,
+            running=running,
             clock=self.clock,
-            hang=hang,
-            elsewhere=elsewhere,
             others=lambda: self.memory_of_others(domid),
-        )
-        end = self.clock.now() + timeout
-        begun()
-        if argv is not None:
-            worker.start()
-        while self.clock.now() < end and not watch.look():
-            time.sleep(SAMPLE_SECONDS)
-        if argv is not None:
-            worker.join(5 + (0.0 if watch.still else max(0.0, end - self.clock.now())))
-        ran = result["command"]
-        if ran is not None:
-            watch.moments.update(issued=ran["issued"], returned=ran["returned"])
-        return {
-            **result, **watch.moments,
-            "samples": watch.samples, "backlog": watch.backlog, "still": watch.still,
-        }  # fmt: skip
+            **how
+        )  # fmt: skip
 
 
 def cpu_model() -> str:

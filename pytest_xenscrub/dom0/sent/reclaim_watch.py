@@ -157,6 +157,15 @@ class Watch:
         self.next_backlog = at + (at - before) / share
         return pages
 
+    def seen(self, ran: Optional[Facts]) -> Facts:
+        """All that was seen; `ran` is the result of the command that ended the domain, if any."""
+        if ran is not None:
+            self.moments.update(issued=ran["issued"], returned=ran["returned"])
+        return {
+            "command": ran, **self.moments,
+            "samples": self.samples, "backlog": self.backlog, "still": self.still,
+        }  # fmt: skip
+
 
 def runs(info: Facts) -> bool:
     """Whether a domain still runs; one that crashed is not among those that were shut down."""

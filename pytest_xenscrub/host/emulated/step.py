@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host import spawn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,11 +96,7 @@ def run_step(
                         deadline.check(log=_tail(log))
             except BaseException:
                 # mmdebstrap removes its temporary root when it is asked to end, not when killed.
-                child.terminate()
-                try:
-                    child.wait(20)
-                except subprocess.TimeoutExpired:
-                    child.kill()
+                spawn.end(child, 20)
                 raise
     if code != 0:
         said = _tail(log)
