@@ -22,6 +22,7 @@ class Commands:
 
     def __init__(self) -> None:
         self.children: Set["subprocess.Popen[bytes]"] = set()
+        self._lock = threading.Lock()
 
     def run(self, argv: Sequence[str], over: Callable[[int], bool]) -> Facts:
         """Run a command to its end; the group it made is killed when it counts as hung.
@@ -31,14 +32,15 @@ class Commands:
             over: told its session, whether it hangs, or its time is over; asked again and again.
         """
         issued = time.monotonic()
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.children.add(child)
+        with self._lock:  # a command that is not known yet could not be killed
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+            self.children.add(child)
         try:
             out, err, hung = self.finish(child, over)
         finally:
@@ -71,7 +73,9 @@ class Commands:
 
     def kill(self) -> None:
         """Kill those that still run."""
-        for child in list(self.children):
+        with self._lock:
+            running = list(self.children)
+        for child in running:
             kill_group(child)
 
 
