@@ -53,6 +53,10 @@ bool is_clean(const void *page)
 {
     unsigned long clean = clean_word();
 
+    /* What is full of a pattern is known by its first word; the loops read to the end. */
+    if ( *(const unsigned long *)page != clean )
+        return false;
+
     if ( options.scan == SCAN_WORD )
         return is_filled_with_word(page, clean);
 

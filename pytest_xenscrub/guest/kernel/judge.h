@@ -6,7 +6,7 @@
 
 #include "verdict.h"
 
-/* Reads every byte of a page. */
+/* Whether every byte of a page is what this Xen scrubs with. */
 bool is_clean(const void *page);
 
 /* Reads and counts one page; describes it if it is dirty. */

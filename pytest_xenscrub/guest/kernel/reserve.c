@@ -26,7 +26,7 @@ void reserve_layout(unsigned int nr_cpus)
     r->nr_stacks = (nr_cpus - 1) * STACK_PAGES;
 
     /* The early bitmaps speak of themselves too, and begin at a whole word. */
-    rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
+    rest = r->nr_stacks + 3 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
     /* In one piece, above a hole. */
@@ -37,7 +37,7 @@ void reserve_layout(unsigned int nr_cpus)
     r->l1 = memory.end - r->nr_l1;
     r->l2 = r->l1 - r->nr_l2;
     r->l3 = r->l2 - r->nr_l3;
-    r->bitmaps = r->l3 - 2 * r->nr_bitmap;
+    r->bitmaps = r->l3 - 3 * r->nr_bitmap;
     r->stacks = r->bitmaps - r->nr_stacks;
     r->early = r->stacks - 3 * r->nr_early;
 

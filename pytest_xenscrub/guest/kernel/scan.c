@@ -12,7 +12,7 @@
 static struct verdicts verdicts;
 static struct tally tally;
 
-/* A word of both bitmaps at a time; a unit is whole words, so nobody else writes to these. */
+/* A word of each bitmap at a time; a unit is whole words, so nobody else writes to these. */
 static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
 {
     struct tally mine = { };
@@ -20,7 +20,8 @@ static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
 
     while ( pfn < end )
     {
-        unsigned long clean = 0, residue = 0, i = pfn / BITS_PER_WORD, bit = 1;
+        unsigned long clean = 0, residue = 0, pattern = 0;
+        unsigned long i = pfn / BITS_PER_WORD, bit = 1;
 
         for ( ; bit && pfn < end; bit <<= 1, pfn++ )
         {
@@ -44,7 +45,10 @@ static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
             {
                 residue |= bit;
                 if ( residue_examine(pfn, direct_map(pfn), NULL) )
+                {
+                    pattern |= bit;
                     mine.pattern++;
+                }
                 else
                     mine.other++;
             }
@@ -52,6 +56,7 @@ static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
 
         verdicts.clean[i] = clean;
         verdicts.residue[i] = residue;
+        verdicts.pattern[i] = pattern;
     }
 
     add_to(&tally.clean, mine.clean);
@@ -71,7 +76,8 @@ static void add_early_verdicts(void)
         if ( bit_is_set(early_verdicts.clean, bit) )
             verdict_set(&verdicts, pfn, VERDICT_CLEAN);
         else if ( bit_is_set(early_verdicts.residue, bit) )
-            verdict_set(&verdicts, pfn, VERDICT_OTHER);
+            verdict_set(&verdicts, pfn, bit_is_set(early_verdicts.pattern, bit) ?
+                                        VERDICT_PATTERN : VERDICT_OTHER);
     }
 
     tally.clean += early_tally.clean;
@@ -90,30 +96,6 @@ static void report_bitmap(const char *kind, const unsigned long *bitmap)
         if ( !bitmap[pfn / BITS_PER_WORD] )
             pfn |= BITS_PER_WORD - 1;
         else if ( bit_is_set(bitmap, pfn) )
-            frames_add(&list, pfn, frame(pfn));
-    }
-    frames_end(&list);
-}
-
-/* Did this dirty page hold our pattern? Data still does; an early page has been used since. */
-static bool held_pattern(unsigned long pfn)
-{
-    return is_data(pfn) ? residue_examine(pfn, direct_map(pfn), NULL)
-                        : bit_is_set(early_verdicts.pattern, pfn - early_verdicts.base);
-}
-
-static void report_pattern(void)
-{
-    struct frame_list list;
-    unsigned long pfn;
-
-    residue_show(0);
-    frames_begin(&list, "pattern", false);
-    for ( pfn = 0; pfn < memory.end; pfn++ )
-    {
-        if ( !verdicts.residue[pfn / BITS_PER_WORD] )
-            pfn |= BITS_PER_WORD - 1;
-        else if ( bit_is_set(verdicts.residue, pfn) && held_pattern(pfn) )
             frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
@@ -157,6 +139,7 @@ void scan(void)
 
     verdicts.clean = direct_map(reserved.bitmaps);
     verdicts.residue = direct_map(reserved.bitmaps + reserved.nr_bitmap);
+    verdicts.pattern = direct_map(reserved.bitmaps + 2 * reserved.nr_bitmap);
     tally = (struct tally){ };
 
     ns = work_run(scan_unit, memory.end, work_unit(), "scan");
@@ -177,7 +160,7 @@ void scan(void)
     report_bitmap("clean", verdicts.clean);
     report_bitmap("residue", verdicts.residue);
     if ( tally.pattern )
-        report_pattern();
+        report_bitmap("pattern", verdicts.pattern);
     report_unjudged();
     report_used();
     console_kick();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Verdicts, one per page. Two bitmaps and not one: a page that a bug never read is in neither,
- * and cannot pass for clean.
+ * Verdicts, one per page. Clean and residue are two bitmaps and not one: a page that a bug never
+ * read is in neither, and cannot pass for clean. Pattern is part of residue, and noted as the page
+ * is read: to find it out later would be to read all that is dirty once more, on one vCPU.
  */
 
 #ifndef VERDICT_H
@@ -14,7 +15,7 @@ enum verdict { VERDICT_CLEAN, VERDICT_PATTERN, VERDICT_OTHER };
 struct verdicts {
     unsigned long base;         /* pfn of the first bit; a multiple of 64 */
     unsigned long *clean, *residue;
-    unsigned long *pattern;     /* of residue, what holds our pattern; only of early pages */
+    unsigned long *pattern;     /* of residue, what holds our pattern */
 };
 
 struct tally {
@@ -33,7 +34,7 @@ static inline void verdict_set(const struct verdicts *v, unsigned long pfn,
     unsigned long bit = pfn - v->base;
 
     bit_set(verdict == VERDICT_CLEAN ? v->clean : v->residue, bit);
-    if ( verdict == VERDICT_PATTERN && v->pattern )
+    if ( verdict == VERDICT_PATTERN )
         bit_set(v->pattern, bit);
 }
 
