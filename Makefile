@@ -11,7 +11,7 @@ BASE     := gcc libvirt-dev libxen-dev openssh-client pkg-config python3-dev pyt
 HOST     := e2fsprogs mmdebstrap qemu-system-x86 qemu-utils uidmap util-linux
 BUILD    := bc bison ccache coccinelle dpkg-dev flex git make patch
 
-test:    PACKAGES := $(BASE)
+test:    PACKAGES := $(BASE) $(BUILD)
 quick:   PACKAGES := $(BASE) $(HOST)
 control: PACKAGES := $(BASE) $(HOST) $(BUILD)
 compare: PACKAGES := $(BASE) $(HOST) $(BUILD)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import MissingToolError
 from pytest_xenscrub.testing import ALIAS, LabMachine
 
 if TYPE_CHECKING:
@@ -74,12 +73,9 @@ def run_pytest(*arguments: str | Path, seconds: float) -> Finished:
 
 @contextlib.contextmanager
 def lab_machine(memory_bytes: int = 2 << 30) -> Iterator[LabMachine]:
-    """A lab machine, played by QEMU; the test is skipped where one cannot be made."""
+    """A lab machine, played by QEMU; what is missing for that is an error, and says so."""
     deadline = Deadline.after(400, "starting the lab machine")
-    try:
-        machine = LabMachine.start(memory_bytes=memory_bytes, progress=print, deadline=deadline)
-    except MissingToolError as error:
-        pytest.skip(str(error))
+    machine = LabMachine.start(memory_bytes=memory_bytes, progress=print, deadline=deadline)
     with contextlib.closing(machine):
         yield machine
 
