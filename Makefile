@@ -5,10 +5,13 @@
 # make compare  the ways of scrubbing side by side
 # make exposure  how long a dead guest's bytes stay in RAM: table, and chart docs/exposure.svg
 # make bench    what the measuring itself costs, each figure beside its limit
+# make lab      the project's own tests of whole runs: lab machines, broken Xens; some hours
 # Each alone does all of its set-up.
 
 BASE     := gcc libvirt-dev libxen-dev openssh-client pkg-config python3-dev python3-venv
 HOST     := e2fsprogs mmdebstrap qemu-system-x86 qemu-utils uidmap util-linux
+LAB      := acpica-tools autoconf binutils grub-common grub-pc-bin libncurses-dev libyajl-dev \
+            openssh-server perl uuid-dev zlib1g-dev
 BUILD    := bc bison ccache coccinelle dpkg-dev flex git make patch
 
 test:    PACKAGES := $(BASE) $(BUILD)
@@ -17,12 +20,13 @@ control: PACKAGES := $(BASE) $(HOST) $(BUILD)
 compare: PACKAGES := $(BASE) $(HOST) $(BUILD)
 exposure: PACKAGES := $(BASE) $(HOST) $(BUILD)
 bench:   PACKAGES := $(BASE) $(HOST)
+lab:     PACKAGES := $(BASE) $(HOST) $(BUILD) $(LAB)
 
-.PHONY: test quick control compare exposure bench packages
+.PHONY: test quick control compare exposure bench lab packages
 test: packages .venv/bin/tox
 	.venv/bin/tox
 
-quick control compare exposure bench: packages .venv/bin/tox
+quick control compare exposure bench lab: packages .venv/bin/tox
 	.venv/bin/tox -q -e $@
 
 .venv/bin/tox: | packages

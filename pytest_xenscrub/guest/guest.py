@@ -11,14 +11,25 @@ from typing import TYPE_CHECKING, TypeVar
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import (
+    DisagreementError,
     GuestFailedError,
     HostSilentError,
     HostStalledError,
     NotApplicableError,
+    XenFaultError,
+    XenScrubError,
 )
 from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
-from pytest_xenscrub.guest.events import ErrorLine, Hello, Progress, Ranges, Ready, Resumed
+from pytest_xenscrub.guest.events import (
+    ErrorLine,
+    Hello,
+    Progress,
+    Ranges,
+    Ready,
+    Resumed,
+    Verified,
+)
 from pytest_xenscrub.units import GIB, gib
 
 if TYPE_CHECKING:
@@ -231,6 +242,22 @@ class Guest(Account):
         """A deadline that suits its memory, or is so many seconds from now."""
         return self._dom0.patience(step, times * self.memory_bytes, seconds=seconds)
 
+    def who_is_right(self, error: DisagreementError) -> XenScrubError:
+        """The error to raise where RAM is not what this guest, alive, wrote into it.
+
+        It looks itself: where it misses pages too, they were changed under it, and only Xen can.
+        """
+        self.do("verify")
+        seen = self.last(Verified)
+        if seen is None or not seen.mismatched:
+            return error
+        return XenFaultError(
+            f"{self.name} lives, and {seen.mismatched} of its {seen.pages} pages no longer hold"
+            " what it wrote there",
+            todo="this Xen scrubs, or gives away, pages of a live guest: which frames are they?",
+            evidence={"seen from outside": error.what, **self.evidence()},
+        )
+
     def send(self, action: str) -> None:
         """Tell it to do something, and do not wait."""
         self._console.write(action.encode() + b"\n")
@@ -294,10 +321,13 @@ class Guest(Account):
         if self._listeners.witness is None or hello is None or not self.pattern_pages:
             return None
         ahead = self._dom0.clock_offset()
-        return self._listeners.witness.watch(
-            self.name, self.frames, run=hello.run, guest=hello.guest, filled=self.pattern_pages,
-            ahead=ahead,
-        )  # fmt: skip
+        try:
+            return self._listeners.witness.watch(
+                self.name, self.frames, run=hello.run, guest=hello.guest,
+                filled=self.pattern_pages, ahead=ahead,
+            )  # fmt: skip
+        except DisagreementError as error:
+            raise self.who_is_right(error) from None
 
     @contextlib.contextmanager
     def _sampled(self) -> Iterator[list[Samples]]:

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_xenscrub.errors import XenScrubError
+from pytest_xenscrub.errors import DisagreementError, XenScrubError
 from pytest_xenscrub.guest.events import Filled, Hello, Verified
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Victim:
 
         Raises:
             DisagreementError: from outside its frames are not seen to hold what it wrote.
+            XenFaultError: nor does it see that itself.
         """
         guests = self._guests
         dom0 = guests.dom0
@@ -97,10 +98,13 @@ class Victim:
             return
         filled, hello, pages = self.guest.last(Filled), self.guest.last(Hello), self.guest.map
         if filled and hello and pages:
-            witness.oracle.prove(
-                self.guest.name, *pages.arrays(),
-                run=hello.run, guest=hello.guest, filled=filled.pages, named=named,
-            )  # fmt: skip
+            try:
+                witness.oracle.prove(
+                    self.guest.name, *pages.arrays(),
+                    run=hello.run, guest=hello.guest, filled=filled.pages, named=named,
+                )  # fmt: skip
+            except DisagreementError as error:
+                raise self.guest.who_is_right(error) from None
 
     @property
     def frames(self) -> BitMap64:

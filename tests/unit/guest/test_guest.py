@@ -17,6 +17,8 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import DomainInfo, Reclaim
 from pytest_xenscrub.dom0.patience import Pace
 from pytest_xenscrub.errors import (
+    DisagreementError,
+    Fault,
     GuestFailedError,
     GuestProtocolError,
     HostStalledError,
@@ -199,6 +201,19 @@ def test_an_action_is_typed_and_waited_for() -> None:
     with pytest.raises(GuestFailedError, match="no such action nonsense"):
         started.guest.do("nonsense")
     assert started.console.written == [b"nonsense\n"]
+
+
+@pytest.mark.parametrize(("mismatched", "fault"), [(0, Fault.INFRASTRUCTURE), (3, Fault.XEN)])
+def test_pages_that_changed_under_a_live_guest_are_xens_fault_if_it_sees_that_too(
+    mismatched: int, fault: Fault
+) -> None:
+    said_last = f"verified pages=9 mismatched={mismatched}"
+    guest = Started(FakeConsole(said(HELLO, "ready", said_last, "ready"))).guest
+    guest.ready()
+    told = guest.who_is_right(DisagreementError("seen from outside 6 of 9 frames hold it"))
+    assert told.fault is fault
+    assert ("3 of its 9 pages no longer hold" in str(told)) == bool(mismatched)
+    assert "seen from outside 6 of 9 frames hold it" in str(told)
 
 
 def test_an_error_line_shows_what_the_console_said_before() -> None:
