@@ -57,6 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = session
     config.stash[_WORKERS] = []
     if session.hosts.pool:
+        if not __debug__:
+            raise pytest.UsageError(
+                "python -O leaves assertions out, and with them every verdict: run without -O and"
+                " PYTHONOPTIMIZE"
+            )
         choose_tests(config)
     config.pluginmanager.register(_Reports(config))
     config.pluginmanager.register(Refusals())

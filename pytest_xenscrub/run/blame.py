@@ -28,6 +28,7 @@ A run has ended, with pytest's own exit status:
     │   ├─ only ERRORs that are not Xen's ──────────────────── 75
     │   └─ a fault of Xen's, or a test without a host ──────── 1
     └─ 0 (nothing failed)
+        ├─ a test passed, or was run again, over residue ───── 1
         ├─ `--xen-fail-if` was exceeded ────────────────────── 1
         ├─ a host was asked for, and nothing was judged ────── 75
         └─ else ────────────────────────────────────────────── 0
@@ -35,7 +36,8 @@ A run has ended, with pytest's own exit status:
 `--xen-exit=bisect` says the same to `git bisect run`:
 
     ├─ Ctrl-C, SIGTERM ─────────────────────────────────────── 130: bisecting stops
-    ├─ a fault of Xen's, or a figure worse than allowed ────── 1: bad
+    ├─ a fault of Xen's, a pass over residue, or a figure
+    │  worse than allowed ──────────────────────────────────── 1: bad
     ├─ 0 ───────────────────────────────────────────────────── 0: good
     └─ else ────────────────────────────────────────────────── 125: cannot be tested
 """
@@ -106,7 +108,8 @@ def settle(
         on_host: whether the test has to do with a host.
         control: whether it must fail.
     """
-    residue = not control and saw_residue(item)
+    residue = not control and saw_residue(item, error)
+    vars(report)["xen_residue"] = residue and on_host
     if isinstance(error, NotApplicableError) and not residue:
         _skip(item, error, report)
     if not report.failed or not (on_host or isinstance(error, XenScrubError)):
@@ -169,18 +172,23 @@ class Blame:
         worse: whether a figure is worse than `--xen-fail-if` allows.
         interrupted: whether the user, or SIGTERM, ended the run.
         refused: whether the run was ended before any host, as what it asks for cannot be had.
+        passed_over: the tests that passed, or were run again, though residue had been seen.
     """
 
     def __init__(self) -> None:
         self.worse = False
         self.interrupted = False
         self.refused = False
+        self.passed_over: set[str] = set()
         self._faults: set[Fault | None] = set()
 
     def note(self, report: pytest.TestReport) -> None:
         """A phase of a test has ended."""
         if report.failed:
             self._faults.add(next(_fault(report), None))
+            self.passed_over.discard(report.nodeid)
+        elif report.when == "call" and report.outcome != "skipped" and _saw(report):
+            self.passed_over.add(report.nodeid)
 
     def status(self, status: int, *, gate_open: bool, judged_nothing: bool) -> int:
         """The run's exit status.
@@ -192,10 +200,11 @@ class Blame:
         """
         if status == pytest.ExitCode.TESTS_FAILED:
             around = self._faults and self._faults <= {Fault.INFRASTRUCTURE, Fault.UNKNOWN}
-            return INFRASTRUCTURE_STATUS if around and gate_open else status
+            leaked = self.passed_over or not gate_open
+            return INFRASTRUCTURE_STATUS if around and not leaked else status
         if status != pytest.ExitCode.OK:
             return status
-        if not gate_open:
+        if self.passed_over or not gate_open:
             return pytest.ExitCode.TESTS_FAILED
         return INFRASTRUCTURE_STATUS if judged_nothing else status
 
@@ -203,9 +212,14 @@ class Blame:
         """What `git bisect run` is told in place of an exit status."""
         if self.interrupted:
             return BISECT_STOP
-        if Fault.XEN in self._faults or self.worse:
+        if Fault.XEN in self._faults or self.passed_over or self.worse:
             return 1
         return 0 if status == 0 else BISECT_SKIP
+
+
+def _saw(report: pytest.TestReport) -> bool:
+    """Whether its test had seen residue, where that says something of the Xen in question."""
+    return bool(vars(report).get("xen_residue"))
 
 
 def _fault(report: pytest.TestReport) -> Iterator[Fault]:

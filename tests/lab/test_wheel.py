@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RUN_SECONDS = 1200.0
 LAB_BYTES = 3 << 30
-NEEDED = ("cat", "sh", "ssh")
+NEEDED = ("cat", "setpriv", "sh", "ssh")
 """All that it may run of the machine's own programs: the serial and power commands use the first
 two."""
 

@@ -1078,6 +1078,69 @@ def test_witnesses_that_disagree_are_an_error_and_the_session_goes_on(
     assert result.ret == INFRASTRUCTURE_STATUS
 
 
+SEES_RESIDUE = """
+    import pytest
+
+    def test_leaks(xen_host, measure, request):
+        measure()
+        state = ("xen.verdict[0].state", "residue")
+        if state not in request.node.user_properties:
+            request.node.user_properties.append(state)
+        {then}
+"""
+
+
+@pytest.mark.parametrize("status", [[], ["--xen-exit=bisect"]], ids=["status", "bisect"])
+def test_a_test_that_passes_over_residue_does_not_pass_the_run(
+    project: pytest.Pytester, status: list[str]
+) -> None:
+    result = run(project, SEES_RESIDUE.format(then="pass"), *status)
+    result.assert_outcomes(passed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*residue was seen, and the test did not fail: *::test_leaks"])
+
+
+def test_residue_that_a_test_saw_before_it_was_run_again_is_not_forgotten(
+    project: pytest.Pytester,
+) -> None:
+    """As plugins do that run a test again after it failed."""
+    project.makeconftest(
+        CONFTEST
+        + """
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call" and report.failed:
+        report.outcome = "rerun"
+    return report
+"""
+    )
+    project.makepyfile(test_it=SEES_RESIDUE.format(then="assert False, 'RESIDUE'"))
+    result = project.runpytest_subprocess(HOST)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*residue was seen, and the test did not fail: *::test_leaks"])
+
+
+def test_an_xfail_of_the_suites_own_is_as_expected(project: pytest.Pytester) -> None:
+    then = "pytest.xfail('seen in 4.17')"
+    result = run(project, SEES_RESIDUE.format(then=then))
+    result.assert_outcomes(xfailed=1)
+    assert result.ret == 0
+
+
+@pytest.mark.parametrize("how", ["-O", "PYTHONOPTIMIZE"])
+def test_python_without_assertions_judges_nothing(project: pytest.Pytester, how: str) -> None:
+    project.makepyfile(test_it="def test_it(xen_host): assert False")
+    environment = {**os.environ, **({} if how == "-O" else {how: "1"})}
+    done = subprocess.run(
+        [sys.executable, *(["-O"] if how == "-O" else []), "-m", "pytest", HOST,
+         "-Wdefault"],
+        cwd=project.path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "python -O leaves assertions out" in done.stderr
+
+
 def test_noscrub_as_any_other_variant_is_no_control(project: pytest.Pytester) -> None:
     test = CONTROLLED.format(on_control=RESIDUE)
     result = run(project, test, "--xen-variant=noscrub", "-k", "leaves")
