@@ -26,20 +26,20 @@ void reserve_layout(unsigned int nr_cpus)
     r->nr_stacks = (nr_cpus - 1) * STACK_PAGES;
 
     /* The early bitmaps speak of themselves too, and begin at a whole word. */
-    rest = r->nr_stacks + 3 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
+    rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
     /* In one piece, above a hole. */
     lowest = max(max(memory.image_end, memory.p2m_end), memory.hole_end);
-    if ( memory.end < lowest + rest + 3 * r->nr_early + 1 )
+    if ( memory.end < lowest + rest + 2 * r->nr_early + 1 )
         fail("not enough memory");
 
     r->l1 = memory.end - r->nr_l1;
     r->l2 = r->l1 - r->nr_l2;
     r->l3 = r->l2 - r->nr_l3;
-    r->bitmaps = r->l3 - 3 * r->nr_bitmap;
+    r->bitmaps = r->l3 - 2 * r->nr_bitmap;
     r->stacks = r->bitmaps - r->nr_stacks;
-    r->early = r->stacks - 3 * r->nr_early;
+    r->early = r->stacks - 2 * r->nr_early;
 
     memory.reserved = memory.data_end = r->early;
 }
@@ -47,7 +47,7 @@ void reserve_layout(unsigned int nr_cpus)
 /* Where the verdicts on the early bitmaps' own pages wait until there is a bitmap. */
 void reserve_early(void)
 {
-    unsigned long *bitmap = NULL, i, nr = 3 * reserved.nr_early;
+    unsigned long *bitmap = NULL, i, nr = 2 * reserved.nr_early;
     unsigned char verdict[KEPT_PAGES];  /* enum verdict; the stack is small */
 
     if ( nr > KEPT_PAGES )
@@ -63,9 +63,8 @@ void reserve_early(void)
     }
 
     early_verdicts.base = memory.reserved & -(unsigned long)BITS_PER_WORD;
-    early_verdicts.clean = bitmap;
+    early_verdicts.clean_or_pattern = bitmap;
     early_verdicts.residue = bitmap + reserved.nr_early * WORDS_PER_PAGE;
-    early_verdicts.pattern = bitmap + 2 * reserved.nr_early * WORDS_PER_PAGE;
 
     for ( i = 0; i < nr; i++ )
         verdict_set(&early_verdicts, reserved.early + i, verdict[i]);

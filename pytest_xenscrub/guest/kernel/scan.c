@@ -54,9 +54,8 @@ static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
             }
         }
 
-        verdicts.clean[i] = clean;
+        verdicts.clean_or_pattern[i] = clean | pattern;
         verdicts.residue[i] = residue;
-        verdicts.pattern[i] = pattern;
     }
 
     add_to(&tally.clean, mine.clean);
@@ -71,13 +70,14 @@ static void add_early_verdicts(void)
 
     for ( pfn = memory.reserved; pfn < memory.end; pfn++ )
     {
-        unsigned long bit = pfn - early_verdicts.base;
+        unsigned long bit = pfn - early_verdicts.base, i = bit / BITS_PER_WORD;
 
-        if ( bit_is_set(early_verdicts.clean, bit) )
+        if ( bit_is_set(clean_in(&early_verdicts, i), bit) )
             verdict_set(&verdicts, pfn, VERDICT_CLEAN);
-        else if ( bit_is_set(early_verdicts.residue, bit) )
-            verdict_set(&verdicts, pfn, bit_is_set(early_verdicts.pattern, bit) ?
-                                        VERDICT_PATTERN : VERDICT_OTHER);
+        else if ( bit_is_set(pattern_in(&early_verdicts, i), bit) )
+            verdict_set(&verdicts, pfn, VERDICT_PATTERN);
+        else if ( bit_is_set(residue_in(&early_verdicts, i), bit) )
+            verdict_set(&verdicts, pfn, VERDICT_OTHER);
     }
 
     tally.clean += early_tally.clean;
@@ -85,7 +85,10 @@ static void add_early_verdicts(void)
     tally.other += early_tally.other;
 }
 
-static void report_bitmap(const char *kind, const unsigned long *bitmap)
+/* Those of the pages of a word that have some verdict. */
+typedef unsigned long pages_fn(const struct verdicts *v, unsigned long i);
+
+static void report_verdict(const char *kind, pages_fn *pages_in)
 {
     struct frame_list list;
     unsigned long pfn;
@@ -93,9 +96,11 @@ static void report_bitmap(const char *kind, const unsigned long *bitmap)
     frames_begin(&list, kind, false);
     for ( pfn = 0; pfn < memory.end; pfn++ )
     {
-        if ( !bitmap[pfn / BITS_PER_WORD] )
+        unsigned long pages = pages_in(&verdicts, pfn / BITS_PER_WORD);
+
+        if ( !pages )
             pfn |= BITS_PER_WORD - 1;
-        else if ( bit_is_set(bitmap, pfn) )
+        else if ( bit_is_set(pages, pfn) )
             frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
@@ -111,11 +116,11 @@ static void report_unjudged(void)
     for ( pfn = 0; pfn < memory.end; pfn++ )
     {
         unsigned long i = pfn / BITS_PER_WORD;
+        unsigned long judged = verdicts.clean_or_pattern[i] | verdicts.residue[i];
 
-        if ( !~(verdicts.clean[i] | verdicts.residue[i]) )
+        if ( !~judged )
             pfn |= BITS_PER_WORD - 1;
-        else if ( !bit_is_set(verdicts.clean, pfn) && !bit_is_set(verdicts.residue, pfn) &&
-                  is_owned(pfn) )
+        else if ( !bit_is_set(judged, pfn) && is_owned(pfn) )
             frames_add(&list, pfn, frame(pfn));
     }
     frames_end(&list);
@@ -137,9 +142,8 @@ void scan(void)
 {
     unsigned long ns;
 
-    verdicts.clean = direct_map(reserved.bitmaps);
+    verdicts.clean_or_pattern = direct_map(reserved.bitmaps);
     verdicts.residue = direct_map(reserved.bitmaps + reserved.nr_bitmap);
-    verdicts.pattern = direct_map(reserved.bitmaps + 2 * reserved.nr_bitmap);
     tally = (struct tally){ };
 
     ns = work_run(scan_unit, memory.end, work_unit(), "scan");
@@ -157,10 +161,10 @@ void scan(void)
     line_dec("vcpus", nr_cpus);
     line_end();
 
-    report_bitmap("clean", verdicts.clean);
-    report_bitmap("residue", verdicts.residue);
+    report_verdict("clean", clean_in);
+    report_verdict("residue", residue_in);
     if ( tally.pattern )
-        report_bitmap("pattern", verdicts.pattern);
+        report_verdict("pattern", pattern_in);
     report_unjudged();
     report_used();
     console_kick();

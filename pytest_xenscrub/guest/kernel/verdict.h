@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Verdicts, one per page. Clean and residue are two bitmaps and not one: a page that a bug never
- * read is in neither, and cannot pass for clean. Pattern is part of residue, and noted as the page
- * is read: to find it out later would be to read all that is dirty once more, on one vCPU.
+ * Verdicts, one per page, two bits each, in a bitmap for each bit:
+ *
+ *   clean_or_pattern    residue
+ *          0               0       not read: a page that a bug missed cannot pass for clean
+ *          1               0       clean
+ *          0               1       residue that is not our pattern
+ *          1               1       residue that is our pattern
+ *
+ * What is pattern is noted as the page is read: to find it out later would be to read all that is
+ * dirty once more, on one vCPU. A bitmap of its own would take pages that a victim then cannot
+ * fill.
  */
 
 #ifndef VERDICT_H
@@ -14,8 +22,7 @@ enum verdict { VERDICT_CLEAN, VERDICT_PATTERN, VERDICT_OTHER };
 
 struct verdicts {
     unsigned long base;         /* pfn of the first bit; a multiple of 64 */
-    unsigned long *clean, *residue;
-    unsigned long *pattern;     /* of residue, what holds our pattern */
+    unsigned long *clean_or_pattern, *residue;
 };
 
 struct tally {
@@ -33,14 +40,31 @@ static inline void verdict_set(const struct verdicts *v, unsigned long pfn,
 {
     unsigned long bit = pfn - v->base;
 
-    bit_set(verdict == VERDICT_CLEAN ? v->clean : v->residue, bit);
-    if ( verdict == VERDICT_PATTERN )
-        bit_set(v->pattern, bit);
+    if ( verdict != VERDICT_OTHER )
+        bit_set(v->clean_or_pattern, bit);
+    if ( verdict != VERDICT_CLEAN )
+        bit_set(v->residue, bit);
 }
 
-static inline bool bit_is_set(const unsigned long *bitmap, unsigned long bit)
+/* By word `i` of the bitmaps: those of its pages that are clean, residue, or our pattern. */
+static inline unsigned long clean_in(const struct verdicts *v, unsigned long i)
 {
-    return bitmap[bit / BITS_PER_WORD] >> (bit % BITS_PER_WORD) & 1;
+    return v->clean_or_pattern[i] & ~v->residue[i];
+}
+
+static inline unsigned long residue_in(const struct verdicts *v, unsigned long i)
+{
+    return v->residue[i];
+}
+
+static inline unsigned long pattern_in(const struct verdicts *v, unsigned long i)
+{
+    return v->clean_or_pattern[i] & v->residue[i];
+}
+
+static inline bool bit_is_set(unsigned long word, unsigned long bit)
+{
+    return word >> (bit % BITS_PER_WORD) & 1;
 }
 
 #endif
