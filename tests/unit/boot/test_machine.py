@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakehost.machine import NAME, OWN, write_xen
+from pytest_xenscrub.boot import deploy
 from pytest_xenscrub.hypervisor.build import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
@@ -27,6 +28,17 @@ def test_it(xen_host, dom0, victim):
     print("booted", dom0.info().build_id)
     victim.fill()
 """
+REFUSED = """
+echo "I: automatically chosen mode: unshare" >&2
+echo "E: newuidmap: write to uid_map failed: Operation not permitted" >&2
+exit 1
+"""
+SHORT_SECONDS = 4.0
+
+
+def write_program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 class Run:
@@ -43,8 +55,14 @@ class Run:
         self.build_id = BUILT
         self._pytester = pytester
         pytester.makepyfile(test_it=TEST)
+
+        def get(xens: Xens, name: str) -> ChosenXen:
+            return self._built(xens, name)
+
         pytester.makeini("[pytest]\naddopts = --strict-markers\nfilterwarnings = error")
-        monkeypatch.setattr(Xens, "get", self._built)
+        monkeypatch.setattr(Xens, "get", get)
+        monkeypatch.setattr(deploy, "REBOOT_SECONDS", SHORT_SECONDS)
+        monkeypatch.setattr(deploy, "_GIVE_BACK_BROKEN_SECONDS", SHORT_SECONDS)
         monkeypatch.setattr(Xens, "missing", lambda *_: {})
         self._before = machine.run("cd /boot; find | sort; cat grub/*")
 
@@ -111,3 +129,117 @@ def test_a_built_xen_is_booted_once_and_the_run_goes_on_to_its_first_guest(run: 
     assert boots(run.machine) == [OWN, BUILT, OWN]
     assert "lab: booting its own Xen again" in said
     run.left_nothing()
+
+
+def test_a_build_id_that_the_kernel_cuts_at_a_zero_byte_is_still_known(run: Run) -> None:
+    run.build_id = "c0ff00ee" * 5
+    run.is_an_error("booted " + run.build_id, "this machine has no Xen")
+    assert boots(run.machine) == [OWN, run.build_id, OWN]
+
+
+def test_a_reboot_goes_back_to_a_xen_whose_build_id_is_cut(run: Run) -> None:
+    own = "00c0ffee" * 5
+    run.machine.tell("own", own)
+    run.machine.run(f"echo {own} > /boot/xen-4.17-amd64.gz; boot-xen {own}")
+    run.is_an_error("booted " + BUILT, "this machine has no Xen")
+    assert boots(run.machine) == [OWN, own, BUILT, own]
+    run.left_nothing()
+
+
+# -- the login -------------------------------------------------------------------------------------
+
+
+def test_a_login_shell_that_prints(run: Run) -> None:
+    (run.machine.folder / "home/root/.bashrc").write_text("echo Welcome to lab\n")
+    run.is_an_error("its login shell, /bin/bash, prints lines", "[ -t 1 ] || return")
+
+
+def test_a_user_who_is_not_root(run: Run) -> None:
+    run.is_an_error("ssh logs in as alice", "--xen-host=root@HOST", host="alice@lab")
+
+
+def test_a_python_that_is_too_old(run: Run) -> None:
+    run.machine.tool("python3", "echo 3 5")
+    run.is_an_error("python3 in dom0 is Python 3.5", "install Python 3.6 or later in dom0")
+
+
+# -- before the Xen is booted ----------------------------------------------------------------------
+
+
+def test_no_bindings(run: Run) -> None:
+    run.machine.run("rm -r /run/lab/python/xen")
+    run.is_an_error("its tools did not show which interface versions", "xen-utils")
+    assert boots(run.machine) == [OWN]
+
+
+def test_a_full_boot_folder(run: Run) -> None:
+    run.machine.run("mount -o remount,size=64k /boot")
+    run.is_an_error("No space left on device", "/boot")
+    assert boots(run.machine) == [OWN]
+    run.left_nothing()
+
+
+def test_a_kernel_that_is_not_in_grubs_menu(run: Run) -> None:
+    run.machine.tell("kernel", "6.1.0-99-amd64")
+    run.is_an_error("6.1.0-99-amd64", "update-grub")
+    assert boots(run.machine) == [OWN]
+
+
+# -- the reboot ------------------------------------------------------------------------------------
+
+
+def test_molly_guard(run: Run) -> None:
+    run.machine.tool("reboot", "echo 'Please type in hostname: '; exit 1")
+    run.is_an_error("lab does not reboot", "molly-guard")
+    run.left_nothing()
+
+
+def test_a_reboot_that_does_nothing(run: Run) -> None:
+    run.machine.tool("reboot", "exit 0")
+    run.is_an_error("still in the same boot", "molly-guard")
+    run.left_nothing()
+
+
+def test_a_machine_that_does_not_come_back(run: Run) -> None:
+    run.machine.tell("dead")
+    run.is_an_error("did not come back", "--xen-serial", "no power command")
+
+
+def test_a_machine_that_is_back_with_its_own_xen(run: Run) -> None:
+    run.machine.tell("built-fails")
+    run.is_an_error("went back to its own Xen", "nothing tells why", "--xen-serial")
+    assert boots(run.machine) == [OWN, OWN]
+    run.left_nothing()
+
+
+# -- once the Xen runs -----------------------------------------------------------------------------
+
+
+def test_too_little_memory_for_a_guest(run: Run) -> None:
+    run.machine.tell("free", str(1 << 20))
+    run.is_an_error(
+        "a victim of 2.00 GiB is not possible: 1.00 GiB are free", "another --xen-guest-memory",
+        arguments=("--xen-guest-memory=2G",),
+    )  # fmt: skip
+    run.left_nothing()
+
+
+def test_a_dom0_that_has_all_memory(run: Run) -> None:
+    run.machine.tell("free", str(12 << 10))
+    run.is_an_error("a victim of", "is not possible", "dom0_mem=4G,max:4G")
+    run.left_nothing()
+
+
+# -- on this machine -------------------------------------------------------------------------------
+
+
+def test_an_emulated_host_whose_image_the_container_refuses(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("qemu-system-x86_64", "qemu-img", "mke2fs", "newuidmap"):
+        write_program(programs / name, "exit 1")
+    write_program(programs / "mmdebstrap", REFUSED)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    run.is_an_error("Operation not permitted", "user namespaces", host="emulated")
