@@ -12,6 +12,7 @@
               xen_options    of the Xen that it boots by default
               log            what was done there: xl's command lines, reboots
               built-fails    if it is there, a Xen of ours goes down and its own is booted
+              serial-log     what its Xens say; a command has to show it to a run
               dead           if it is there, the machine does not come back from a reboot
 
 Its Xen is a file of /boot whose first line is its build id; see `write_xen`.
@@ -70,7 +71,7 @@ class Machine:
         (folder / "state").mkdir()
         for name, text in {
             "own": OWN, "runs": OWN, "free": str(FREE_KIB), "kernel": "6.1.0-56-amd64",
-            "xen_options": xen_options, "log": "",
+            "xen_options": xen_options, "log": "", "serial-log": "",
         }.items():  # fmt: skip
             self.tell(name, text)
         (folder / "grub.cfg").write_text(grub)

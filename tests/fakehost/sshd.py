@@ -59,7 +59,7 @@ class Server:
             "UsePAM no", "PasswordAuthentication yes", *_penalties(sshd), *lines,
         ]  # fmt: skip
         (folder / "sshd_config").write_text("\n".join(config) + "\n")
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and not within:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         command = [*within, sshd, "-D", "-e", "-f", str(seen / "sshd_config")]
         with (folder / "log").open("wb") as log:
