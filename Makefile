@@ -8,7 +8,7 @@
 # make lab      the project's own tests of whole runs: lab machines, broken Xens; some hours
 # Each alone does all of its set-up.
 
-BASE     := gcc libvirt-dev libxen-dev openssh-client pkg-config python3-dev python3-venv
+BASE     := gcc libvirt-dev libxen-dev openssh-client openssh-server pkg-config python3-dev python3-venv
 HOST     := e2fsprogs mmdebstrap qemu-system-x86 qemu-utils uidmap util-linux
 LAB      := acpica-tools autoconf binutils grub-common grub-pc-bin libncurses-dev libyajl-dev \
             openssh-server perl uuid-dev zlib1g-dev
@@ -36,12 +36,20 @@ quick control compare exposure bench lab: packages .venv/bin/tox
 	.venv/bin/pip install --quiet 'tox>=4'
 
 # Only what is missing is installed; without root or sudo one line says what to do.
+# openssh-server is there for the tests, which start an sshd of their own on loopback. Debian's own
+# service listens to everybody, so where this is what brings it, it is masked: nothing starts then,
+# nor at the next boot (systemctl unmask ssh.service ssh.socket).
 packages:
 	@missing=$$(for p in $(PACKAGES); do \
 		test "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed || echo $$p; \
 	done); \
 	test -z "$$missing" && exit 0; \
 	sudo=; test $$(id -u) -eq 0 || sudo="sudo -n"; \
-	{ $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq \
+	{ case " $$missing " in *" openssh-server "*) \
+		$$sudo mkdir -p /etc/systemd/system && for unit in ssh.service ssh.socket; do \
+			test -e /etc/systemd/system/$$unit || $$sudo ln -s /dev/null /etc/systemd/system/$$unit; \
+		done;; \
+	esac && \
+	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq \
 		--no-install-recommends $$missing >/dev/null; } \
 	|| { echo "Debian packages are missing; install them with: apt-get install" $$missing >&2; exit 1; }

@@ -290,7 +290,8 @@ class SshDeployment:
             self._recover(host)
         if self._once is None:
             return
-        self._say(f"{host.name}: booting its own Xen again")
+        back = "booting its own Xen again" if self._once.booted else "removing what was put there"
+        self._say(f"{host.name}: {back}")
         try:
             self._put_back(host, self._once)
         except (InfrastructureError, DeadlineExceededError):

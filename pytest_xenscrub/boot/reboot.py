@@ -113,7 +113,9 @@ def wait_for_boot(host: Host, since: str | None, deadline: Deadline) -> Running:
         except HostUnusableError:
             raise
         except (InfrastructureError, DeadlineExceededError) as error:
-            last = str(error)
+            # What the end of all time cuts off is no answer: the one before it counts.
+            if not last or not deadline.passed:
+                last = str(error)
             if isinstance(host, _Reconnects):
                 host.disconnect()
         else:

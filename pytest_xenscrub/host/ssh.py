@@ -78,6 +78,18 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 
 _UNKNOWN_CAUSE = ("ssh could not connect to {name}", "try it by hand: ssh -v {there} exit")
 _REMOVE = re.compile(r"^\s*(ssh-keygen -f .+ -R .+?)\s*$", re.MULTILINE)
+_REFUSED = (
+    ("No space left on device", "make room there (df -h shows where): the machine's disk is full"),
+    ("Disk quota exceeded", "make room there: the quota on the machine's disk is used up"),
+    ("Read-only file system", "mount it to be written to; dom0's log (dmesg) tells if it broke"),
+)
+"""What dom0's system says to a command, and what to do about it."""
+
+
+def _why(result: CommandResult) -> str:
+    """A command's return code, and its last word."""
+    words = result.stderr.strip().splitlines()[-1:]
+    return ": ".join([str(result.returncode), *words])
 
 
 def classify(stderr: str, target: Target, config: Path | None = None) -> InfrastructureError:
@@ -282,8 +294,9 @@ class SshHost:
             )
         if check and result.returncode != 0:
             raise CommandError(
-                f"a command on {self._name} returned {result.returncode}",
+                f"a command on {self._name} returned {_why(result)}",
                 tried=shlex.join(argv),
+                todo=next((todo for why, todo in _REFUSED if why in result.stderr), ""),
                 evidence={"stdout": result.stdout[-2000:], "stderr": result.stderr[-2000:]},
             )
         return result

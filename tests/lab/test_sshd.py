@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fakehost.sshd import Server, keygen
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import lock
 from pytest_xenscrub.dom0.lock import Holder, HostLock
@@ -25,74 +23,16 @@ from pytest_xenscrub.host.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        SSHD is None, reason="sshd is not installed: apt-get install openssh-server"
-    ),
-]
-
-
-def keygen(path: Path) -> str:
-    """A new key; gives its public half."""
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
-    subprocess.run(command, check=True)
-    return " ".join(path.with_suffix(".pub").read_text().split()[:2])
-
-
-class Server:
-    """An sshd of our own, with a host key, that lets one key in."""
-
-    def __init__(self, folder: Path) -> None:
-        assert SSHD is not None
-        self.folder = folder
-        folder.mkdir(mode=0o700)
-        self.host_key = keygen(folder / "host")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        (folder / "authorized").write_text(keygen(folder / "key") + "\n")
-        (folder / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
-            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nPidFile none\nUsePAM no\n"
-            "PasswordAuthentication yes\n"
-        )
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
-        with (folder / "log").open("wb") as log:
-            self.process = spawn.spawn_tied(command, stderr=log)
-        end = time.monotonic() + 10
-        while "Server listening" not in (folder / "log").read_text():
-            assert time.monotonic() < end, (folder / "log").read_text()
-            time.sleep(0.02)
-
-    def config(self, name: str, *lines: str, known: str) -> str:
-        """A part of an ssh configuration in which `name` is this server."""
-        (self.folder / "known").write_text(known)
-        options = [
-            "HostName 127.0.0.1", f"Port {self.port}", "IdentitiesOnly yes", "IdentityAgent none",
-            f"UserKnownHostsFile {self.folder}/known", "GlobalKnownHostsFile /dev/null", *lines,
-        ]  # fmt: skip
-        return f"Host {name}\n" + "".join(f"  {option}\n" for option in options)
-
-    @property
-    def known(self) -> str:
-        return f"[127.0.0.1]:{self.port} {self.host_key}\n"
-
-    @property
-    def identity(self) -> str:
-        return f"IdentityFile {self.folder}/key"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "server")
     yield server
-    spawn.end(server.process)
+    server.close()
 
 
 def reach(tmp_path: Path, *configs: str) -> str:
@@ -215,4 +155,4 @@ def test_a_host_behind_a_jump_host(server: Server, tmp_path: Path) -> None:
         with pytest.raises(InfrastructureError, match="host key"):
             reach(tmp_path, *configs)
     finally:
-        spawn.end(jump.process)
+        jump.close()

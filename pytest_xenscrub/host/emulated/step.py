@@ -28,6 +28,7 @@ _NAMESPACES = (
 )
 _CAUSES = (
     (r"No space left|Disk quota", "make room on the cache's disk, or set XDG_CACHE_HOME"),
+    (r"[ug]id_map\b.*not permitted", _NAMESPACES),
     (
         r"canmount|mount\b.*(denied|not permitted)|unshare.*(denied|not permitted)",
         "this container may not mount: run it with --cap-add=SYS_ADMIN and"

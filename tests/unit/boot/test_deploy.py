@@ -39,6 +39,7 @@ class FakeOnce:
     """Stands for GRUB's one-shot boot; tells what was asked of it."""
 
     said: list[str]
+    booted = True
     fails = 0
     hangs = False
 

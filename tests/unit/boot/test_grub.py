@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -364,6 +365,26 @@ def test_a_reboot_that_fails_is_an_error(host: FolderHost, hypervisor: Hyperviso
     assert "not allowed" in str(caught.value)
     one_shot.restore(soon())
     assert host.files() == before
+
+
+def test_a_last_question_that_is_cut_off_tells_nothing_of_the_machine(
+    host: FolderHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was in the same boot a moment before, and so it did not fail to come back."""
+    host.tool("reboot", ":")
+    before = reboot.running(host, soon())
+    deadline = soon(2)
+    answers = [before]
+
+    def running(_host: FolderHost, step: Deadline) -> reboot.Running:
+        if answers:
+            return answers.pop()
+        time.sleep(deadline.remaining)
+        raise step.error()
+
+    monkeypatch.setattr(reboot, "running", running)
+    with pytest.raises(InfrastructureError, match="still in the same boot"):
+        reboot.reboot(host, before, deadline)
 
 
 def test_the_last_words_are_those_of_our_boot() -> None:

@@ -76,6 +76,15 @@ def test_one_run_at_a_time_and_the_other_is_told_whose_it_is(make: Make, path: P
     assert json.loads(path.read_text())["tag"] == "xenscrub-000002"
 
 
+def test_a_lock_that_is_released_ends_well(make: Make) -> None:
+    lock = make("xenscrub-000001")
+    lock.acquire(0)
+    process = lock._process
+    assert process is not None
+    lock.release()
+    assert process.returncode == 0
+
+
 def test_who_waits_gets_it_when_it_is_released(make: Make, said: list[str]) -> None:
     first, second = make("xenscrub-000001"), make("xenscrub-000002")
     first.acquire(0)

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""Runs of pytest that boot a Xen on a machine: over real ssh, and no Xen is there.
+
+Whatever is wrong with the machine is never said of the Xen.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakehost.machine import NAME, OWN, write_xen
+from pytest_xenscrub.boot import deploy
+from pytest_xenscrub.hypervisor.build import Artefact
+from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
+from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fakehost.machine import Machine
+
+BUILT = "c0ffee" * 6 + "c0ff"
+TEST = """
+def test_it(xen_host, dom0, victim):
+    print("booted", dom0.info().build_id)
+    victim.fill()
+"""
+SHORT_SECONDS = 6.0
+
+
+class Run:
+    """Runs of pytest on the machine, with a Xen that was built just now.
+
+    Attributes:
+        build_id: that Xen's.
+    """
+
+    def __init__(
+        self, machine: Machine, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.machine = machine
+        self.build_id = BUILT
+        self._pytester = pytester
+        pytester.makepyfile(test_it=TEST)
+
+        def get(xens: Xens, name: str) -> ChosenXen:
+            return self._built(xens, name)
+
+        pytester.makeini("[pytest]\naddopts = --strict-markers\nfilterwarnings = error")
+        monkeypatch.setattr(Xens, "get", get)
+        monkeypatch.setattr(Xens, "missing", lambda *_: {})
+        self._before = machine.run("cd /boot; find | sort; cat grub/*")
+
+    def _built(self, xens: Xens, name: str) -> ChosenXen:
+        gz = write_xen(self._pytester.path / "xen.gz", self.build_id)
+        artefact = Artefact(
+            elf=gz, gz=gz, build_id=self.build_id, config=gz, symbols=gz, log=gz,
+            version="4.17.5", debug=False, variant=name, domctl=0x15, sysctl=0x15,
+        )  # fmt: skip
+        return ChosenXen(xens.variants[name], artefact)
+
+    def __call__(self, *arguments: str, host: str = NAME) -> pytest.RunResult:
+        return self._pytester.runpytest_inprocess(
+            "-p", "no:cacheprovider", "-rA", f"--xen-host={host}", "--xen-variant=stock",
+            f"--xen-ssh-config={self.machine.ssh_config}", *arguments,
+        )  # fmt: skip
+
+    def is_an_error(self, *words: str, host: str = NAME, arguments: tuple[str, ...] = ()) -> str:
+        """See that a run ends with an error that has all of these words, and blames no Xen."""
+        result = self(*arguments, host=host)
+        said = result.stdout.str() + result.stderr.str()
+        assert result.ret == INFRASTRUCTURE_STATUS
+        for word in words:
+            assert word in said
+        result.assert_outcomes(errors=1)
+        assert "FAILED" not in said
+        assert "does not come up" not in said
+        return said
+
+    def left_nothing(self) -> None:
+        """See that the machine is as it was."""
+        assert self.machine.read("runs") == self.machine.read("own")
+        assert self.machine.run("cd /boot; find | sort; cat grub/*") == self._before
+        assert self.machine.run("ls /run /var/lib | grep xenscrub || :") == ""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds the guest's kernel, which is built once for all tests here."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PYTEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.fixture
+def run(machine: Machine, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(machine, pytester, monkeypatch)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine is not waited for as long as a real one takes."""
+    monkeypatch.setattr(deploy, "REBOOT_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr(deploy, "_GIVE_BACK_BROKEN_SECONDS", 1.0)
+
+
+def boots(machine: Machine) -> list[str]:
+    """Build ids of what the machine has booted."""
+    words = [line.split() for line in machine.read("log").splitlines()]
+    return [rest[0] for word, *rest in words if word == "boots"]
+
+
+def test_a_built_xen_is_booted_once_and_the_run_goes_on_to_its_first_guest(run: Run) -> None:
+    said = run.is_an_error("booted " + BUILT, "xl create", "this machine has no Xen")
+    assert boots(run.machine) == [OWN, BUILT, OWN]
+    assert "lab: booting its own Xen again" in said
+    run.left_nothing()
+
+
+def test_a_build_id_that_the_kernel_cuts_at_a_zero_byte_is_still_known(run: Run) -> None:
+    run.build_id = "c0ff00ee" * 5
+    run.is_an_error("booted " + run.build_id, "this machine has no Xen")
+    assert boots(run.machine) == [OWN, run.build_id, OWN]
+
+
+def test_a_reboot_goes_back_to_a_xen_whose_build_id_is_cut(run: Run) -> None:
+    own = "00c0ffee" * 5
+    run.machine.tell("own", own)
+    run.machine.run(f"echo {own} > /boot/xen-4.17-amd64.gz; boot-xen {own}")
+    run.is_an_error("booted " + BUILT, "this machine has no Xen")
+    assert boots(run.machine) == [OWN, own, BUILT, own]
+    run.left_nothing()
+
+
+# -- the login -------------------------------------------------------------------------------------
+
+
+def test_a_login_shell_that_prints(run: Run) -> None:
+    (run.machine.folder / "home/root/.bashrc").write_text("echo Welcome to lab\n")
+    run.is_an_error("its login shell, /bin/bash, prints lines", "[ -t 1 ] || return")
+
+
+def test_a_user_who_is_not_root(run: Run) -> None:
+    run.is_an_error("ssh logs in as alice", "--xen-host=root@HOST", host="alice@lab")
+
+
+def test_a_python_that_is_too_old(run: Run) -> None:
+    run.machine.tool("python3", "echo 3 5")
+    run.is_an_error("python3 in dom0 is Python 3.5", "install Python 3.6 or later in dom0")
+
+
+# -- before the Xen is booted ----------------------------------------------------------------------
+
+
+def test_no_bindings(run: Run) -> None:
+    run.machine.run("rm -r /run/lab/python/xen")
+    run.is_an_error("its tools did not show which interface versions", "xen-utils")
+    assert boots(run.machine) == [OWN]
+
+
+def test_a_full_boot_folder(run: Run) -> None:
+    run.machine.run("mount -o remount,size=64k /boot")
+    said = run.is_an_error("cat: write error: No space left on device", "/boot", "make room there")
+    assert "booting its own Xen again" not in said
+    assert boots(run.machine) == [OWN]
+    run.left_nothing()
+
+
+def test_a_kernel_that_is_not_in_grubs_menu(run: Run) -> None:
+    run.machine.tell("kernel", "6.1.0-99-amd64")
+    run.is_an_error("6.1.0-99-amd64", "update-grub")
+    assert boots(run.machine) == [OWN]
+
+
+# -- the reboot ------------------------------------------------------------------------------------
+
+
+def test_molly_guard(run: Run) -> None:
+    run.machine.tool("reboot", "echo 'Please type in hostname: '; exit 1")
+    run.is_an_error("lab does not reboot", "molly-guard")
+    run.left_nothing()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_reboot_that_does_nothing(run: Run) -> None:
+    run.machine.tool("reboot", "exit 0")
+    run.is_an_error("still in the same boot", "molly-guard")
+    run.left_nothing()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_machine_that_does_not_come_back(run: Run) -> None:
+    run.machine.tell("dead")
+    run.is_an_error("did not come back", "--xen-serial", "no power command")
+
+
+def test_a_machine_that_is_back_with_its_own_xen(run: Run) -> None:
+    run.machine.tell("built-fails")
+    run.is_an_error("went back to its own Xen", "nothing tells why", "--xen-serial")
+    assert boots(run.machine) == [OWN, OWN]
+    run.left_nothing()
+
+
+def test_only_a_xen_that_said_so_itself_is_to_blame(run: Run) -> None:
+    run.machine.tell("built-fails")
+    serial = f"cat {run.machine.folder}/state/serial-log"
+    result = run(f"--xen-serial={serial}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*Xen stock does not come up*", "*Panic on CPU 0*", "FAILED *"])
+    run.left_nothing()
+
+
+# -- once the Xen runs -----------------------------------------------------------------------------
+
+
+def test_too_little_memory_for_a_guest(run: Run) -> None:
+    run.machine.tell("free", str(1 << 20))
+    run.is_an_error(
+        "a victim of 2.00 GiB is not possible: 1.00 GiB are free", "another --xen-guest-memory",
+        arguments=("--xen-guest-memory=2G",),
+    )  # fmt: skip
+    run.left_nothing()
+
+
+def test_a_dom0_that_has_all_memory(run: Run) -> None:
+    run.machine.tell("free", str(12 << 10))
+    run.is_an_error("a victim of", "is not possible", "dom0_mem=4G,max:4G")
+    run.left_nothing()
+
+
+# -- on this machine -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (
+            "newuidmap: write to uid_map failed: Operation not permitted",
+            "let users have namespaces",
+        ),
+        ("E: unshare: Operation not permitted", "--cap-add=SYS_ADMIN"),
+        ("mount: /tmp/mmdebstrap.x/proc: permission denied.", "--cap-add=SYS_ADMIN"),
+    ],
+)
+def test_an_emulated_host_whose_image_the_container_refuses(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, hint: str
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("qemu-system-x86_64", "qemu-img", "mke2fs", "mmdebstrap"):
+        path = programs / name
+        path.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    run.is_an_error("mmdebstrap returned 1", said, hint, host="emulated")
