@@ -274,7 +274,10 @@ def probe(
 
     Where the host's RAM can be seen from outside, probes are compared with it, frame by frame.
     """
-    from pytest_xenscrub.report.judged import verdict_properties  # noqa: PLC0415
+    from pytest_xenscrub.report.judged import (  # noqa: PLC0415 - only with a host
+        state_property,
+        verdict_properties,
+    )
     from pytest_xenscrub.scrub.crosscheck import CrossCheck  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - as above
 
@@ -285,10 +288,14 @@ def probe(
         request.node.user_properties += verdict_properties(next(numbers), verdict)
         _xen_session.records.judged(timings.rows[-1] if timings.rows else None, verdict)
 
+    def noted(verdict: Verdict) -> None:
+        request.node.user_properties.append(state_property(next(numbers), verdict))
+
     return Probe(
         guests,
         min_coverage=_xen_session.options.min_coverage,
         judged=judged,
+        noted=noted,
         check=None if running_xen.oracle is None else CrossCheck(running_xen.oracle, guests),
     )
 

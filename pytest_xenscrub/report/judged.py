@@ -46,6 +46,11 @@ def verdict_properties(number: int, verdict: Verdict) -> list[tuple[str, object]
     ]
 
 
+def state_property(number: int, verdict: Verdict) -> tuple[str, object]:
+    """What a verdict comes to, and no more: its frames are read again, and must not count twice."""
+    return (f"xen.verdict[{number}].state", verdict.state)
+
+
 @dataclass(frozen=True)
 class Proof:
     """What a run comes to.

@@ -30,7 +30,8 @@ class Probe:
     Args:
         guests: creates the probes' guests.
         min_coverage: share of a victim's frames that must have been read.
-        judged: told of each verdict.
+        judged: told of each verdict on all that is free.
+        noted: told of each verdict on what some probes have read.
         check: compares what probes say with RAM itself; None where that cannot be seen.
     """
 
@@ -40,11 +41,13 @@ class Probe:
         *,
         min_coverage: float = MIN_COVERAGE,
         judged: Callable[[Verdict], None] = lambda _: None,
+        noted: Callable[[Verdict], None] = lambda _: None,
         check: CrossCheck | None = None,
     ) -> None:
         self._guests = guests
         self._min_coverage = min_coverage
         self._judged = judged
+        self._noted = noted
         self._check = check
 
     def read(self, frames: BitMap64, *, beside: Sequence[Guest] = ()) -> Verdict:
@@ -110,6 +113,7 @@ class Probe:
         """
         probes = list(probes)
         verdict = self._see(frames, probes, [self._compare(guest) for guest in probes])
+        self._noted(verdict)
         _check(verdict)
         return verdict
 

@@ -171,6 +171,14 @@ def test_a_verdict_is_told_before_anything_else_can_fail() -> None:
     assert [verdict.state for verdict in told] == ["clean"]
 
 
+def test_a_verdict_on_what_was_read_so_far_is_told_too() -> None:
+    """A control that fails over it has seen the leak."""
+    told: list[Verdict] = []
+    fake: Any = FakeGuest(range(500), range(500, 510))
+    probe_of(FakeFactory(), noted=told.append).verdict(VICTIM, [fake])
+    assert [verdict.state for verdict in told] == ["residue"]
+
+
 def test_where_the_victims_frames_are_unknown_nothing_is_clean() -> None:
     factory = FakeFactory(*(FakeGuest(range(2000)) for _ in range(3)))
     factory.knows_frames = False
