@@ -69,6 +69,7 @@ class Server:
             assert time.monotonic() < end, said
             assert self.process.poll() is None, said
             time.sleep(0.02)
+        assert said.count(" listening on ") == said.count(" listening on 127.0.0.1 "), said
 
     def config(self, name: str, *lines: str, known: str) -> str:
         """A part of an ssh configuration in which `name` is this server."""

@@ -55,22 +55,33 @@ class Run:
         self._before = machine.run("cd /boot; find | sort; cat grub/*")
 
     def _built(self, xens: Xens, name: str) -> ChosenXen:
+        variant = xens.variants[name]
+        if not variant.builds:
+            return ChosenXen(variant)
         gz = write_xen(self._pytester.path / "xen.gz", self.build_id)
         artefact = Artefact(
             elf=gz, gz=gz, build_id=self.build_id, config=gz, symbols=gz, log=gz,
             version="4.17.5", debug=False, variant=name, domctl=0x15, sysctl=0x15,
         )  # fmt: skip
-        return ChosenXen(xens.variants[name], artefact)
+        return ChosenXen(variant, artefact)
 
-    def __call__(self, *arguments: str, host: str = NAME) -> pytest.RunResult:
+    def __call__(
+        self, *arguments: str, host: str = NAME, variant: str = "stock"
+    ) -> pytest.RunResult:
         return self._pytester.runpytest_inprocess(
-            "-p", "no:cacheprovider", "-rA", f"--xen-host={host}", "--xen-variant=stock",
+            "-p", "no:cacheprovider", "-rA", f"--xen-host={host}", f"--xen-variant={variant}",
             f"--xen-ssh-config={self.machine.ssh_config}", *arguments,
         )  # fmt: skip
 
-    def is_an_error(self, *words: str, host: str = NAME, arguments: tuple[str, ...] = ()) -> str:
+    def is_an_error(
+        self,
+        *words: str,
+        host: str = NAME,
+        variant: str = "stock",
+        arguments: tuple[str, ...] = (),
+    ) -> str:
         """See that a run ends with an error that has all of these words, and blames no Xen."""
-        result = self(*arguments, host=host)
+        result = self(*arguments, host=host, variant=variant)
         said = result.stdout.str() + result.stderr.str()
         assert result.ret == INFRASTRUCTURE_STATUS
         for word in words:
@@ -164,6 +175,12 @@ def test_a_python_that_is_too_old(run: Run) -> None:
 def test_no_bindings(run: Run) -> None:
     run.machine.run("rm -r /run/lab/python/xen")
     run.is_an_error("its tools did not show which interface versions", "xen-utils")
+    assert boots(run.machine) == [OWN]
+
+
+def test_no_bindings_for_the_machines_own_xen(run: Run) -> None:
+    run.machine.run("rm -r /run/lab/python/xen")
+    run.is_an_error("dom0's Python has no Xen bindings", "xen-utils", variant="as-is")
     assert boots(run.machine) == [OWN]
 
 
