@@ -23,7 +23,7 @@ LIMITS = {"cold": Limit(0, 30.0), "warm": Limit(0, 5.0)}
 def test_start(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     spec = MachineSpec(memory_bytes=emulated_memory(request.config))
     deadline = Deadline.after(600, "starting hosts")
-    image = ensure_image(spec.suite, progress=print, deadline=deadline)
+    image = ensure_image(spec.suite, say=print, deadline=deadline)
     for how in ("cold", "warm"):
         host = EmulatedHost(spec, image, lambda _: None, HANG_SECONDS)
         # A store of its own: the user's saved machines are neither used nor pushed out.

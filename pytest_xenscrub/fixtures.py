@@ -189,7 +189,7 @@ def guests(
         reveal=_xen_session.options.show_residue,
     )
     listeners = Listeners(
-        live=_xen_session.update,
+        update=_xen_session.update,
         heard=functools.partial(_xen_session.logs.console, request.node.nodeid),
         witness=_witness,
         start_sampling=outside.start_sampling if profiled and outside is not None else None,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.interface import Interfaces
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
+    from pytest_xenscrub.telling import Say
 
     ToolsFor = Callable[[ChosenXen, Interfaces, str], ToolsArtefact | None]
 
@@ -109,7 +110,7 @@ class EmulatedDeployment:
         choice: EmulatedChoice,
         *,
         tools_for: ToolsFor,
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self._xen = xen
         self._choice = choice
@@ -148,7 +149,7 @@ class EmulatedDeployment:
         deadline = Deadline.after(EMULATED_BOOT_SECONDS, f"emulated: booting Xen {self._xen.name}")
         host = EmulatedHost.start(
             spec,
-            progress=self._say,
+            say=self._say,
             deadline=deadline,
             hang_seconds=self._choice.hang_seconds,
             accel=self._choice.accel,
@@ -194,7 +195,7 @@ class SshDeployment:
         tag: str,
         lock: Callable[[], None],
         tools_for: ToolsFor,
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         if xen.artefact is None and xen.cmdline:
             raise ConfigurationError(

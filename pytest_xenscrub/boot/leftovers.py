@@ -16,10 +16,9 @@ from pytest_xenscrub.identity import is_guest
 from pytest_xenscrub.toolstack.xl import parse_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.telling import Say
 
 _TAG = re.compile(r"\bxenscrub-[0-9a-f]{6}\b")
 _ALL = "xenscrub-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
@@ -36,7 +35,7 @@ done; :
 """
 
 
-def remove_leftovers(host: Host, deadline: Deadline, say: Callable[[str], None]) -> None:
+def remove_leftovers(host: Host, deadline: Deadline, say: Say) -> None:
     """Remove what dead runs left, a line for each: boot entries first, as they need a reboot.
 
     To be called with the machine's lock, before anything of this run's is there.

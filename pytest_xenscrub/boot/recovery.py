@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.power import PowerSwitch
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.telling import Say
 
 ANSWER_SECONDS = 20.0
 """For a machine that is well to answer some short questions, s."""
@@ -36,7 +37,7 @@ def recover(
     *,
     since: Running | None,
     patience: float,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Have a machine answer again, with whatever Xen.
 

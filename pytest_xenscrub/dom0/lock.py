@@ -15,9 +15,10 @@ from pytest_xenscrub.errors import HostLockedError, InfrastructureError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.telling import Say
 
 PATH = "/var/lib/pytest-xenscrub.lock"
 """In dom0, where a reboot does not remove it; gone when its run has ended in order."""
@@ -71,7 +72,7 @@ class HostLock:
         say: prints a line for the user.
     """
 
-    def __init__(self, host: Host, holder: Holder, say: Callable[[str], None]) -> None:
+    def __init__(self, host: Host, holder: Holder, say: Say) -> None:
         self._host = host
         self._holder = holder
         self._say = say

@@ -172,7 +172,7 @@ class GuestFactory:
 
     def _started(self, config: DomainConfig) -> Guest:
         name, size = config.name, config.memory_bytes
-        self.listeners.live(f"{name}: creating {gib(size)}")
+        self.listeners.update(f"{name}: creating {gib(size)}")
         deadline = self.dom0.patience(f"{self.toolstack.name} create {name}", size)
         created = self.toolstack.create(config, deadline=deadline)
         self.dom0.pace.saw(size, created.seconds)

@@ -182,7 +182,7 @@ class Guest(Account):
                 if self._machine_frames is not None:
                     event = self._machine_frames.translate(event, self.domid)
                 if isinstance(event, Progress):
-                    self._listeners.live(self._progress_line(event))
+                    self._listeners.update(self._progress_line(event))
                     continue
                 self.events.append(event)
                 if isinstance(event, Ranges):
@@ -282,7 +282,7 @@ class Guest(Account):
     def destroy(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
         """Destroy it through the toolstack, watched in dom0 until its memory is clean."""
         deadline = self._patience(f"{self._toolstack.name} destroy {self.name}", seconds)
-        self._listeners.live(f"{self.name}: destroying {gib(self.memory_bytes)}")
+        self._listeners.update(f"{self.name}: destroying {gib(self.memory_bytes)}")
         recorder = self._record_bytes()
         with self._sampled() as seen:
             reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)

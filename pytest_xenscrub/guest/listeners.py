@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.host.sampling import Sampling
     from pytest_xenscrub.outside.exposure import Witness
+    from pytest_xenscrub.telling import Update
 
 
 def _unheard(_guest: str, _data: bytes) -> None:
@@ -22,13 +23,13 @@ class Listeners:
     """Who is told of what guests say and do.
 
     Attributes:
-        live: shows the user a line on what a guest is doing.
+        update: shows the user a line on what a guest is doing.
         heard: gets a guest's name, and bytes of its console as they come.
         witness: sees from outside how a dead guest's bytes go; None where RAM cannot be seen.
         start_sampling: looks at the CPUs while a guest ends; None where nobody is to look.
     """
 
-    live: Callable[[str], None]
+    update: Update
     heard: Callable[[str, bytes], None] = _unheard
     witness: Witness | None = None
     start_sampling: Callable[[], Sampling | None] | None = None

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
+from pytest_xenscrub.hypervisor.process import need, run
+from pytest_xenscrub.telling import Update, quiet
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
@@ -91,7 +92,7 @@ class PrivateApt:
             "-oAPT::Sandbox::User=",
         ]
 
-    def update(self, *, deadline: Deadline, progress: Progress = quiet) -> None:
+    def update(self, *, deadline: Deadline, update: Update = quiet) -> None:
         """Fetch the indices of source packages.
 
         Raises:
@@ -110,7 +111,7 @@ class PrivateApt:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "xenscrub.sources").write_text(text, encoding="utf-8")
         argv = ["apt-get", *self._options(), "-q", "update"]
-        status, output = run(argv, deadline=deadline, progress=progress)
+        status, output = run(argv, deadline=deadline, update=update)
         if status:
             raise InfrastructureError(
                 "the indices of Debian's source packages could not be fetched",

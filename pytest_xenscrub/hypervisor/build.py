@@ -23,10 +23,11 @@ from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
 from pytest_xenscrub.hypervisor.elf import build_id
 from pytest_xenscrub.hypervisor.patch.in_use import not_compiled
 from pytest_xenscrub.hypervisor.patch.placing import NOT_BUILT
-from pytest_xenscrub.hypervisor.process import Progress, missing, need, quiet, run
+from pytest_xenscrub.hypervisor.process import missing, need, run
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
 from pytest_xenscrub.limits import usable_cpus
+from pytest_xenscrub.telling import Update, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ class Builder:
         source: the tree; only read.
         cache: where builds are kept.
         options: for Kconfig, as `--xen-config` has them.
-        progress: told what is being done.
+        update: told what is being done.
 
     Raises:
         ConfigurationError: an option is not KEY=VALUE.
@@ -99,12 +100,12 @@ class Builder:
         *,
         cache: Cache,
         options: Sequence[str] = (),
-        progress: Progress = quiet,
+        update: Update = quiet,
     ) -> None:
         self.source = source
         self.cache = cache
         self.options = tuple(sorted(kconfig.parse_option(text) for text in options))
-        self.progress = progress
+        self.update = update
 
     def build(self, variant: Variant, *, deadline: Deadline) -> Artefact:
         """The variant's hypervisor, from the cache if it was built before.
@@ -177,7 +178,7 @@ class Builder:
 
     def _copy(self, origin: Path, tree: Path, deadline: Deadline) -> None:
         """Copy with times, which make decides by; blocks are shared where the file system can."""
-        self.progress("copying the tree")
+        self.update("copying the tree")
         tree.mkdir()
         entries = [str(path) for path in sorted(origin.iterdir()) if path.name not in NOT_BUILT]
         argv = ["cp", "-a", "--reflink=auto", *entries, f"{tree}/"]
@@ -229,7 +230,7 @@ class Builder:
             deadline=deadline,
             env=self._environment(tree),
             log=log,
-            progress=lambda line: self._report(variant, line),
+            update=lambda line: self._report(variant, line),
         )
         if status == 0:
             return
@@ -251,7 +252,7 @@ class Builder:
     def _report(self, variant: Variant, line: str) -> None:
         """Pass on what is compiled, whichever way this release's make tells it."""
         if match := re.search(r"(?:^\s*CC\s+|\s-c\s)(\S+\.[co])\b", line):
-            self.progress(f"building {variant.name}: {match[1]}")
+            self.update(f"building {variant.name}: {match[1]}")
 
     def _environment(self, tree: Path) -> dict[str, str]:
         """Puts ccache in front of the compiler where there is one."""

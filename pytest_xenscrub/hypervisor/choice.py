@@ -12,13 +12,14 @@ from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
 from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_xenscrub.hypervisor.build import Artefact
     from pytest_xenscrub.hypervisor.cache import Cache
     from pytest_xenscrub.hypervisor.interface import Interfaces
     from pytest_xenscrub.hypervisor.tools import ToolsArtefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
+    from pytest_xenscrub.telling import Say, Update
 
 BUILD_SECONDS = 900.0
 
@@ -95,8 +96,8 @@ class Xens:
         config: Sequence[str],
         cmdline: str,
         build_tools: bool,
-        say: Callable[[str], None],
-        update: Callable[[str], None],
+        say: Say,
+        update: Update,
     ) -> None:
         from pytest_xenscrub.hypervisor.kconfig import parse_option  # noqa: PLC0415 - as below
 
@@ -214,7 +215,7 @@ class Xens:
         from pytest_xenscrub.hypervisor.tools import ToolsBuilder  # noqa: PLC0415
 
         deadline = Deadline.after(BUILD_SECONDS, f"building the tools of Xen {xen.name}")
-        builder = ToolsBuilder(self._resolved(deadline), cache=Cache(), progress=self._update)
+        builder = ToolsBuilder(self._resolved(deadline), cache=Cache(), update=self._update)
         tools = builder.build(xen.variant, deadline=deadline)
         self._say(f"built the tools of Xen {tools.version} for {xen.name}")
         return tools
@@ -226,7 +227,7 @@ class Xens:
             from pytest_xenscrub.hypervisor.source import resolve_source  # noqa: PLC0415
 
             self._tree = resolve_source(
-                self._source, cache=Cache(), deadline=deadline, progress=self._update
+                self._source, cache=Cache(), deadline=deadline, update=self._update
             )
             for note in self._tree.notes:
                 self._say(note)
@@ -238,7 +239,7 @@ class Xens:
 
         deadline = Deadline.after(BUILD_SECONDS, f"building Xen {variant.name}")
         tree, cache = self._resolved(deadline), Cache()
-        builder = Builder(tree, cache=cache, options=self._config, progress=self._update)
+        builder = Builder(tree, cache=cache, options=self._config, update=self._update)
         artefact = builder.build(variant, deadline=deadline)
         self._say(
             f"built {variant.name}: Xen {artefact.version} debug="

@@ -9,20 +9,17 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
+from pytest_xenscrub.telling import Update, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
-
-Progress = Callable[[str], None]
-"""Told, in a few words, what is being done; called often, so it must be quick."""
 
 PACKAGES = {
     "apt-get": "apt",
@@ -38,10 +35,6 @@ PACKAGES = {
     "spatch": "coccinelle",
 }
 """Debian's package of each program that may be missing."""
-
-
-def quiet(_message: str) -> None:
-    """A `Progress` that says nothing."""
 
 
 def missing(*programs: str) -> dict[str, str]:
@@ -73,9 +66,9 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
-    progress: Progress = quiet,
+    update: Update = quiet,
 ) -> tuple[int, str]:
-    """Run a program to its end; its output goes to `log`, and line by line to `progress`.
+    """Run a program to its end; its output goes to `log`, and line by line to `update`.
 
     The program gets a process group of its own, all of which is killed when the deadline passes
     or this process is interrupted: a `make -j` leaves no compiler behind.
@@ -94,7 +87,7 @@ def run(
         try:
             for line in _follow(process, arrived, deadline):
                 lines.append(line)
-                progress(line.rstrip())
+                update(line.rstrip())
         except (queue.Empty, subprocess.TimeoutExpired):
             raise InfrastructureError(
                 f"{deadline.step}: not done after {deadline.seconds:.0f} s",

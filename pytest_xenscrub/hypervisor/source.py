@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apt import PrivateApt
 from pytest_xenscrub.hypervisor.git import git_or_raise, is_sha, resolve
-from pytest_xenscrub.hypervisor.process import Progress, need, quiet, run
+from pytest_xenscrub.hypervisor.process import need, run
 from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
 from pytest_xenscrub.option_paths import is_no_path, path_of
+from pytest_xenscrub.telling import Update, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +50,11 @@ class _Job:
     spec: str
     cache: Cache
     deadline: Deadline
-    progress: Progress
+    update: Update
 
 
 def resolve_source(
-    spec: str, *, cache: Cache, deadline: Deadline, progress: Progress = quiet
+    spec: str, *, cache: Cache, deadline: Deadline, update: Update = quiet
 ) -> SourceTree:
     """The tree that SPEC means, from the cache where it is there already.
 
@@ -62,14 +63,14 @@ def resolve_source(
             a tarball.
         cache: where trees are kept.
         deadline: until when it must be there.
-        progress: told what is being done.
+        update: told what is being done.
 
     Raises:
         ConfigurationError: SPEC means nothing, or not a Xen tree.
         InfrastructureError: the tree could not be had.
         MissingToolError: a program that is needed to get it is missing.
     """
-    job = _Job(spec, cache, deadline, progress)
+    job = _Job(spec, cache, deadline, update)
     if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
         return _debian(job)
     if _names_git(spec):
@@ -124,7 +125,7 @@ def _debian(job: _Job) -> SourceTree:
             return _described_debian(job.spec, kept[newest], ())
         with job.cache.scratch("debian") as scratch:
             apt = PrivateApt(scratch / "apt")
-            job.progress("asking apt for Xen's source package")
+            job.update("asking apt for Xen's source package")
             apt.update(deadline=job.deadline)
             versions = [v for v in apt.versions("xen", deadline=job.deadline) if wanted in ("", v)]
             versions = newest_first(versions, deadline=job.deadline)
@@ -133,7 +134,7 @@ def _debian(job: _Job) -> SourceTree:
                 files = scratch / "files"
                 shutil.rmtree(files, ignore_errors=True)
                 files.mkdir()
-                job.progress(f"fetching Xen {version}")
+                job.update(f"fetching Xen {version}")
                 dsc, said = apt.download("xen", version, files, deadline=job.deadline)
                 if dsc is None:
                     notes.append(f"Debian's xen {version}: in the index, not on the mirror\n{said}")
@@ -196,12 +197,12 @@ def _git(job: _Job, repository: str, revision: str) -> SourceTree:
     with job.cache.lock("git", name, deadline=job.deadline) as clone:
         if not clone.is_dir():
             with job.cache.scratch("clone") as scratch:
-                job.progress(f"cloning {repository}")
+                job.update(f"cloning {repository}")
                 argv = ["git", "clone", "-q", "--bare", "--", repository, str(scratch / "clone")]
                 git_or_raise(argv, f"{repository} could not be cloned", job.deadline)
                 (scratch / "clone").rename(clone)
         elif resolve(clone, revision, job.deadline) is None or not is_sha(revision):
-            job.progress(f"fetching {repository}")
+            job.update(f"fetching {repository}")
             argv = ["git", "-C", str(clone), "fetch", "-q", "--tags", "origin", "+refs/*:refs/*"]
             git_or_raise(argv, f"{repository} could not be fetched", job.deadline)
         return _commit(job, clone, revision)
@@ -219,7 +220,7 @@ def _commit(job: _Job, repository: Path, revision: str) -> SourceTree:
     with job.cache.lock("source", f"git-{commit}", deadline=job.deadline) as target:
         if not target.is_dir():
             with job.cache.scratch("git") as scratch:
-                job.progress(f"unpacking {commit[:12]}")
+                job.update(f"unpacking {commit[:12]}")
                 archive = scratch / "tree.tar"
                 argv = ["git", "-C", str(repository), "archive", f"--output={archive}", commit]
                 git_or_raise(argv, f"{commit} could not be unpacked", job.deadline)
@@ -234,7 +235,7 @@ def _folder(job: _Job, path: Path) -> SourceTree:
     """A copy of a folder as it is now, what builds have left in it apart."""
     if not (path / "xen" / "Makefile").is_file():
         describe_tree(path, spec=job.spec, origin="", digest="")
-    job.progress(f"reading {path}")
+    job.update(f"reading {path}")
     try:
         files = list(_source_files(path))
         digest = _digest_of(path, files)
@@ -307,7 +308,7 @@ def _tarball(job: _Job, path: Path) -> SourceTree:
     with job.cache.lock("source", f"tar-{digest}", deadline=job.deadline) as target:
         if not target.is_dir():
             with job.cache.scratch("tar") as scratch:
-                job.progress(f"unpacking {path.name}")
+                job.update(f"unpacking {path.name}")
                 tree = _unpack(job.spec, path, scratch / "tree")
                 # Checked before it is kept: what is no Xen tree must not be found here later.
                 describe_tree(tree, spec=job.spec, origin="", digest=digest)

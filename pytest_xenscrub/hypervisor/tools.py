@@ -20,7 +20,7 @@ from pytest_xenscrub.hypervisor.apply import apply_variant
 from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
 from pytest_xenscrub.hypervisor.patch.in_use import TOOLS_FOLDERS, used_by_tools
 from pytest_xenscrub.hypervisor.patch.placing import place
-from pytest_xenscrub.hypervisor.process import Progress, quiet, run
+from pytest_xenscrub.hypervisor.process import run
 from pytest_xenscrub.hypervisor.tools_needs import (
     FOUND_BY_AUTOTOOLS,
     PATH,
@@ -30,6 +30,7 @@ from pytest_xenscrub.hypervisor.tools_needs import (
 from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
 from pytest_xenscrub.limits import usable_cpus
+from pytest_xenscrub.telling import Update, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,13 +108,13 @@ class ToolsBuilder:
     Args:
         source: the tree; only read.
         cache: where builds are kept.
-        progress: told what is being done.
+        update: told what is being done.
     """
 
-    def __init__(self, source: SourceTree, *, cache: Cache, progress: Progress = quiet) -> None:
+    def __init__(self, source: SourceTree, *, cache: Cache, update: Update = quiet) -> None:
         self.source = source
         self.cache = cache
-        self.progress = progress
+        self.update = update
 
     def build(self, variant: Variant = STOCK, *, deadline: Deadline) -> ToolsArtefact:
         """The tree's tools, from the cache if they were built before.
@@ -163,7 +164,7 @@ class ToolsBuilder:
             log.touch()
             tree = scratch / "tree"
             try:
-                self.progress("copying the tree for its tools")
+                self.update("copying the tree for its tools")
                 left_out = shutil.ignore_patterns(".git", "debian", "automation")
                 shutil.copytree(self.source.path, tree, symlinks=True, ignore=left_out)
                 if variant is not STOCK:
@@ -211,14 +212,14 @@ class _Step:
     def configure(self, prefix: str) -> None:
         """Run configure, made first where the tree has none."""
         if not (self.tree / "configure").is_file():
-            self.builder.progress("making configure")
+            self.builder.update("making configure")
             for name in ("config.guess", "config.sub"):
                 if not (self.tree / name).is_file():
                     shutil.copy2(f"{FOUND_BY_AUTOTOOLS}/{name}", self.tree / name)
             self._run(["autoconf", "-f"], "autoconf failed", cwd=self.tree)
             self._run(["autoconf", "-f"], "autoconf failed", cwd=self.tree / "tools")
             self._run(["autoheader"], "autoheader failed", cwd=self.tree / "tools")
-        self.builder.progress("configuring the tools")
+        self.builder.update("configuring the tools")
         options = [*_CONFIGURE, f"--prefix={prefix}", f"--libdir={prefix}/lib"]
         self._run(
             ["./configure", *options], "the tools cannot be configured", cwd=self.tree,
@@ -237,7 +238,7 @@ class _Step:
         for folder in TOOLS_FOLDERS:
             if not (self.tree / "tools" / folder / "Makefile").is_file():
                 continue
-            self.builder.progress(f"building tools: {folder}")
+            self.builder.update(f"building tools: {folder}")
             make = ["make", "-C", str(self.tree / "tools" / folder), *arguments]
             if folder == "python":
                 # configure's rpath does not get there, and a RUNPATH is not handed on. Nowhere

@@ -20,12 +20,12 @@ from _pytest.junitxml import xml_key
 from pytest_xenscrub.errors import XenScrubError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
 
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.telling import Say
 
 _LINES = 20000
 _LONGEST_NAME = 150
@@ -39,7 +39,7 @@ class Logs:
         say: prints a line for the user.
     """
 
-    def __init__(self, folder: Path | None, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, folder: Path | None, say: Say = lambda _: None) -> None:
         self._folder = folder
         self._say = say
 

@@ -10,12 +10,13 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import HostLockedError, HostUnusableError, InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_xenscrub.dom0.lock import Holder, HostLock
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.telling import Say
 
 _TURN_SECONDS = 5.0
 """How long one of several busy hosts is waited for before the next one has its turn, s."""
@@ -44,7 +45,7 @@ class Claim:
         config: Path | None,
         wait_seconds: float,
         allow_busy: bool,
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self._candidates = candidates
         self._holder = holder

@@ -22,11 +22,11 @@ from pytest_xenscrub.run.stash import parameter, uses_host
 from pytest_xenscrub.run.workers import Allotment, HostScheduling, Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.options import Options
+    from pytest_xenscrub.telling import Say
 
 MARKER = "xen_host_tags"
 _WORKER_HOST = "xenscrub_host"
@@ -48,9 +48,7 @@ class Hosts:
         ConfigurationError: they cannot be meant together.
     """
 
-    def __init__(
-        self, config: pytest.Config, options: Options, tag: str, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, config: pytest.Config, options: Options, tag: str, say: Say) -> None:
         self._config = config
         self._options = options
         self._tag = tag

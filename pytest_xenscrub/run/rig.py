@@ -19,14 +19,13 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.units import gib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_xenscrub.boot.deploy import Deployment
     from pytest_xenscrub.dom0.answers import XenInfo
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.oracle import Oracle
+    from pytest_xenscrub.telling import Say
 
 _HEALTH_SECONDS = 10.0
 _SETTLE_SECONDS = 60.0
@@ -80,7 +79,7 @@ class Rig:
         name: str,
         xen: ChosenXen,
         deployment: Deployment,
-        say: Callable[[str], None],
+        say: Say,
         *,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:

@@ -8,7 +8,7 @@ Public are `LabMachine`, a machine that QEMU plays, with its own disk, GRUB, ssh
     from pytest_xenscrub.testing import ALIAS, LabMachine
 
     deadline = Deadline.after(3600, "a lab machine")
-    with closing(LabMachine.start(progress=print, deadline=deadline)) as machine:
+    with closing(LabMachine.start(say=print, deadline=deadline)) as machine:
         subprocess.run(["ssh", "-F", machine.ssh_config, ALIAS, "xl", "info"], check=True)
 
 No other room imports this one. A name is loaded when it is first asked for: the BMC is a program

@@ -22,7 +22,7 @@ from pytest_xenscrub.testing.lab_disk import ensure_lab_disk
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
-    from pytest_xenscrub.host.emulated.step import Progress
+    from pytest_xenscrub.telling import Say
 
 ALIAS = "xenscrub-lab"
 """What the machine is called in its ssh configuration."""
@@ -62,7 +62,7 @@ class LabMachine:
         *,
         suite: str = "bookworm",
         memory_bytes: int = 2 << 30,
-        progress: Progress,
+        say: Say,
         deadline: Deadline,
     ) -> LabMachine:
         """Switch a lab machine on, with a fresh disk, and wait until its own Xen's sshd answers.
@@ -70,7 +70,7 @@ class LabMachine:
         Args:
             suite: Debian release of dom0.
             memory_bytes: the machine's memory, bytes.
-            progress: called with a line for the user where something takes long.
+            say: called with a line for the user where something takes long.
             deadline: for all of it, a build of image and disk included.
 
         Raises:
@@ -79,8 +79,8 @@ class LabMachine:
             DeadlineExceededError: it did not come up in time.
         """
         qemu = qemu_path()
-        image = ensure_image(suite, progress=progress, deadline=deadline)
-        disk = ensure_lab_disk(image, progress=progress, deadline=deadline)
+        image = ensure_image(suite, say=say, deadline=deadline)
+        disk = ensure_lab_disk(image, say=say, deadline=deadline)
         spec = MachineSpec(suite=suite, memory_bytes=memory_bytes)
         # All that a machine takes of an image, once it boots by itself, is the disk.
         machine = _DiskMachine(

@@ -25,10 +25,11 @@ from pytest_xenscrub.host.emulated.image import (
     build_once,
 )
 from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS
-from pytest_xenscrub.host.emulated.step import Progress, run_step, search_path
+from pytest_xenscrub.host.emulated.step import run_step, search_path
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.telling import Say
 
 RECIPE = Path(__file__).parent / "lab_recipe"
 MODULES = Path("/usr/lib/grub/i386-pc")
@@ -48,7 +49,7 @@ _TOOLS = {
 }
 
 
-def ensure_lab_disk(image: Image, *, progress: Progress, deadline: Deadline) -> Path:
+def ensure_lab_disk(image: Image, *, say: Say, deadline: Deadline) -> Path:
     """The disk of a lab machine with the dom0 of `image`, made now if the cache lacks it.
 
     Returns:
@@ -64,8 +65,8 @@ def ensure_lab_disk(image: Image, *, progress: Progress, deadline: Deadline) -> 
     folder = cache_root() / "lab" / name
     build_once(
         folder,
-        lambda work: _build(image, work, progress, deadline),
-        progress=progress,
+        lambda work: _build(image, work, say, deadline),
+        say=say,
         deadline=deadline,
     )
     return folder / "disk.img"
@@ -95,7 +96,7 @@ def _recipe_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(image: Image, work: Path, progress: Progress, deadline: Deadline) -> None:
+def _build(image: Image, work: Path, say: Say, deadline: Deadline) -> None:
     disk = work / "disk.img"
     place(image.disk, disk, _START)
     deadline.check()
@@ -117,7 +118,7 @@ def _build(image: Image, work: Path, progress: Progress, deadline: Deadline) -> 
     grub = stage / "boot/grub"
     (grub / "grub.cfg").write_text(config)
     command = ["grub-editenv", str(grub / "grubenv"), "create"]
-    run_step(command, work, "GRUB environment", progress, deadline)
+    run_step(command, work, "GRUB environment", say, deadline)
     for path in MODULES.iterdir():
         if path.suffix in (".mod", ".lst"):
             shutil.copy(path, grub / "i386-pc")
@@ -136,7 +137,7 @@ def _build(image: Image, work: Path, progress: Progress, deadline: Deadline) -> 
         "grub-mkimage", "-O", "i386-pc", "-p", "(hd0,msdos1)/boot/grub",
         "-o", str(work / "core.img"), "biosdisk", "part_msdos", "ext2",
     ]  # fmt: skip
-    run_step(command, work, "GRUB core image", progress, deadline)
+    run_step(command, work, "GRUB core image", say, deadline)
     _write_boot_code(disk, (work / "core.img").read_bytes())
     shutil.rmtree(stage)
     for name in ("core.img", "log"):

@@ -87,7 +87,7 @@ def booted(xen: Artefact | None = None) -> AbstractContextManager[EmulatedHost]:
 
     try:
         deadline = Deadline.after(560, "starting the emulated host")
-        return closing(EmulatedHost.start(spec, progress=print, deadline=deadline))
+        return closing(EmulatedHost.start(spec, say=print, deadline=deadline))
     except MissingToolError as error:
         pytest.skip(str(error))
 

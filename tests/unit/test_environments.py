@@ -121,7 +121,7 @@ def test_a_machine_that_cannot_be_saved_boots_all_the_same(
     store = SnapshotStore(tmp_path / "file" / "snapshot")
     monkeypatch.setattr(host, "_store", store, raising=False)
     monkeypatch.setattr(host, "_key", "key", raising=False)
-    monkeypatch.setattr(host, "_progress", said.append, raising=False)
+    monkeypatch.setattr(host, "_say", said.append, raising=False)
     host._power_on_as_is(Deadline.after(5, "test"))
     assert launched == [None]
     assert "the cache cannot be written" in said[0]

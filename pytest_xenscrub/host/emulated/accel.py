@@ -18,7 +18,7 @@ from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 from pytest_xenscrub.limits import available_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pytest_xenscrub.telling import Say
 
 _GIB = 1 << 30
 _STEP = 256 << 20
@@ -87,7 +87,7 @@ def best_accel(path: str) -> Accel:
     return KVM if done.returncode == 0 else TCG
 
 
-def choose_accel(path: str, wanted: str, say: Callable[[str], None]) -> Accel:
+def choose_accel(path: str, wanted: str, say: Say) -> Accel:
     """The accelerator that the user wants: "kvm", "tcg", or "auto" for the best.
 
     Args:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pytest_xenscrub.host.emulated.step import Progress
     from pytest_xenscrub.host.protocol import CommandResult
+    from pytest_xenscrub.telling import Say
 
 _ALIAS = "xenscrub-emulated"
 _READY = "until [ -e /run/xenscrub-ready ]; do sleep 0.1; done"
@@ -55,9 +55,9 @@ _SYMBOLS_SECONDS = 30.0
 _LISTING = "/proc/xen/xensyms"
 
 
-def prepare_image(spec: MachineSpec, progress: Progress, deadline: Deadline) -> None:
+def prepare_image(spec: MachineSpec, say: Say, deadline: Deadline) -> None:
     """Build dom0's image now if the cache does not have it: that takes a minute, a boot ten s."""
-    ensure_image(spec.suite, progress=progress, deadline=deadline)
+    ensure_image(spec.suite, say=say, deadline=deadline)
 
 
 class EmulatedHost:
@@ -74,17 +74,17 @@ class EmulatedHost:
         self,
         spec: MachineSpec,
         image: Image,
-        progress: Progress,
+        say: Say,
         hang_seconds: float,
         accel: str = "auto",
     ) -> None:
         self._spec = spec
         self._hang_seconds = hang_seconds
         self.image = image
-        self._progress = progress
+        self._say = say
         self._qemu = qemu_path()
         self._may_fall_back = accel == "auto"
-        self._use(choose_accel(self._qemu, accel, progress))
+        self._use(choose_accel(self._qemu, accel, say))
         self._store = SnapshotStore()
         self._machine: Machine | None = None
         self._ssh: SshHost | None = None
@@ -99,7 +99,7 @@ class EmulatedHost:
         cls,
         spec: MachineSpec,
         *,
-        progress: Progress,
+        say: Say,
         deadline: Deadline,
         hang_seconds: float = HANG_SECONDS,
         accel: str = "auto",
@@ -108,7 +108,7 @@ class EmulatedHost:
 
         Args:
             spec: the machine wanted.
-            progress: called with a line for the user where something takes long.
+            say: called with a line for the user where something takes long.
             deadline: for all of it, a build of the image included.
             hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
             accel: "kvm", "tcg", or "auto": KVM, and TCG where no Xen boots with that.
@@ -119,8 +119,8 @@ class EmulatedHost:
             XenHungError: Xen was started, and hangs.
             DeadlineExceededError: it did not come up in time.
         """
-        image = ensure_image(spec.suite, progress=progress, deadline=deadline)
-        host = cls(spec, image, progress, hang_seconds, accel)
+        image = ensure_image(spec.suite, say=say, deadline=deadline)
+        host = cls(spec, image, say, hang_seconds, accel)
         try:
             host._power_on(deadline)
         except BaseException:
@@ -164,7 +164,7 @@ class EmulatedHost:
         except XenScrubError as error:
             self._power_off()
             first = str(error).splitlines()[0]
-            self._progress(f"it did not boot with KVM, so TCG is used from now on: {first}")
+            self._say(f"it did not boot with KVM, so TCG is used from now on: {first}")
             refuse_kvm(self._qemu)
             self._use(TCG)
             self._power_on_as_is(deadline)
@@ -176,15 +176,15 @@ class EmulatedHost:
         try:
             self._boot_and_save(deadline)
         except CacheUnusableError as error:
-            self._progress(f"the emulated host boots, and is not saved: {error.what}")
+            self._say(f"the emulated host boots, and is not saved: {error.what}")
             self._launch(None, deadline)
 
     def _boot_and_save(self, deadline: Deadline) -> None:
         # One run boots and saves; others of the same kind wait, as that is faster for them too.
-        with locked(self._store.lock_path(self._key), deadline, self._progress):
+        with locked(self._store.lock_path(self._key), deadline, self._say):
             if self._try_warm(deadline):
                 return
-            self._progress("booting the emulated host (once for this Xen and machine)")
+            self._say("booting the emulated host (once for this Xen and machine)")
             self._launch(None, deadline)
             self._save(deadline)
 
@@ -198,7 +198,7 @@ class EmulatedHost:
             self._power_off()
             deadline.check()
             first = str(error).splitlines()[0]
-            self._progress(f"the saved host cannot be used, so it boots anew: {first}")
+            self._say(f"the saved host cannot be used, so it boots anew: {first}")
             self._store.drop(self._key)
             return False
         return True
@@ -240,7 +240,7 @@ class EmulatedHost:
         except (XenScrubError, OSError) as error:
             machine.check_alive()
             first = str(error).splitlines()[0]
-            self._progress(f"the booted host could not be saved, so the next boots too: {first}")
+            self._say(f"the booted host could not be saved, so the next boots too: {first}")
 
     def run(
         self,

@@ -24,7 +24,6 @@ from pytest_xenscrub.cache_folder import cache_root, need_room, writing
 from pytest_xenscrub.errors import ConfigurationError, MissingToolError
 from pytest_xenscrub.host.emulated.step import (
     AS_ROOT_OF_ITS_OWN,
-    Progress,
     check_namespaces,
     run_step,
     search_path,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.telling import Say
 
 RECIPE = Path(__file__).parent / "recipe"
 KEEP = 3
@@ -156,7 +156,7 @@ def apt_sources(suite: str) -> list[str]:
 
 
 @contextmanager
-def locked(path: Path, deadline: Deadline, progress: Progress) -> Iterator[None]:
+def locked(path: Path, deadline: Deadline, say: Say) -> Iterator[None]:
     """Hold a lock file; say so where another run has it.
 
     Raises:
@@ -169,7 +169,7 @@ def locked(path: Path, deadline: Deadline, progress: Progress) -> Iterator[None]
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
     except Timeout:
-        progress(f"another run holds {path.name}: waiting")
+        say(f"another run holds {path.name}: waiting")
         try:
             lock.acquire(timeout=deadline.remaining)
         except Timeout:
@@ -196,7 +196,7 @@ def missing_for_image(suite: str) -> dict[str, str]:
     return {tool: pkg for tool, pkg in tools.items() if shutil.which(tool, path=path) is None}
 
 
-def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image:
+def ensure_image(suite: str, *, say: Say, deadline: Deadline) -> Image:
     """The image of `suite`, built now if the cache does not have it.
 
     Raises:
@@ -218,22 +218,22 @@ def ensure_image(suite: str, *, progress: Progress, deadline: Deadline) -> Image
     need_room(folder.parent, _BUILD_BYTES, f"building the image of a Debian {suite} dom0")
     build_once(
         folder,
-        lambda work: _build(suite, work, progress, deadline),
-        progress=progress,
+        lambda work: _build(suite, work, say, deadline),
+        say=say,
         deadline=deadline,
     )
     return Image(folder)
 
 
 def build_once(
-    folder: Path, build: Callable[[Path], None], *, progress: Progress, deadline: Deadline
+    folder: Path, build: Callable[[Path], None], *, say: Say, deadline: Deadline
 ) -> None:
     """Have `build` fill a folder of the cache unless it is there: whole, or not at all.
 
     Raises:
         DeadlineExceededError: another run that builds it took too long.
     """
-    with locked(folder.parent / f"{folder.name}.lock", deadline, progress):
+    with locked(folder.parent / f"{folder.name}.lock", deadline, say):
         if folder.is_dir():
             with contextlib.suppress(OSError):
                 os.utime(folder)
@@ -263,12 +263,12 @@ def _prune(parent: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> None:
+def _build(suite: str, work: Path, say: Say, deadline: Deadline) -> None:
     recipe = work / "recipe"
     shutil.copytree(RECIPE, recipe, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for name in ("key", "hostkey"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "xenscrub", "-f", name]
-        run_step(command, work, f"{name} of the image", progress, deadline)
+        run_step(command, work, f"{name} of the image", say, deadline)
     for name in ("key.pub", "hostkey", "hostkey.pub"):
         shutil.copy(work / name, recipe / name)
     (work / "out").mkdir()
@@ -290,7 +290,7 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
     command += [f"--customize-hook={hook}" for hook in hooks]
     # The archive goes through our own stdout: in a user namespace the file would not be ours.
     command += [suite, "-", *(sources or [])]
-    run_step(command, work, f"Debian {suite} dom0", progress, deadline, stdout=work / "root.tar")
+    run_step(command, work, f"Debian {suite} dom0", say, deadline, stdout=work / "root.tar")
     pack = (
         "mkdir root && tar -C root --exclude='./dev/*' -xf root.tar && "
         f"mke2fs -q -t ext4 -L xenscrub -d root disk.img {DISK_BYTES >> 10} && rm -rf root"
@@ -298,7 +298,7 @@ def _build(suite: str, work: Path, progress: Progress, deadline: Deadline) -> No
     shell = ["sh", "-c", pack]
     if os.geteuid() != 0:
         shell = [*AS_ROOT_OF_ITS_OWN, *shell]
-    run_step(shell, work, "file system of the image", progress, deadline)
+    run_step(shell, work, "file system of the image", say, deadline)
     for name in ("vmlinuz", "initrd", "xen"):
         shutil.copyfile(work / "out" / name, work / name)
     unpacked = unpack_kernel((work / "vmlinuz").read_bytes())

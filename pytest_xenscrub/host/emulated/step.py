@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.telling import Say
 
 _SHOWN_LINES = 6
 AS_ROOT_OF_ITS_OWN = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
@@ -43,8 +43,6 @@ _CAUSES = (
 """Words of a failed build, and what to do about them; the first that match count."""
 _STEP_SECONDS = 5.0
 """Time between two progress lines of a build, s."""
-
-Progress = Callable[[str], None]
 
 
 def search_path() -> str:
@@ -72,7 +70,7 @@ def run_step(
     command: list[str],
     work: Path,
     what: str,
-    progress: Progress,
+    say: Say,
     deadline: Deadline,
     *,
     stdout: Path | None = None,
@@ -93,7 +91,7 @@ def run_step(
                         code = child.wait(timeout=_STEP_SECONDS)
                         break
                     except subprocess.TimeoutExpired:
-                        progress(f"building {what}: {time.monotonic() - started:.0f} s")
+                        say(f"building {what}: {time.monotonic() - started:.0f} s")
                         deadline.check(log=_tail(log))
             except BaseException:
                 # mmdebstrap removes its temporary root when it is asked to end, not when killed.

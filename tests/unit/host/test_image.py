@@ -66,7 +66,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def build(lines: list[str] | None = None, seconds: float = 60) -> module.Image:
     say = (lines if lines is not None else []).append
-    return ensure_image("bookworm", progress=say, deadline=Deadline.after(seconds, "image"))
+    return ensure_image("bookworm", say=say, deadline=Deadline.after(seconds, "image"))
 
 
 def test_an_image_is_built_once_and_whole(machine: Machine) -> None:
