@@ -25,8 +25,8 @@ def render(rows: Sequence[Row]) -> str:
     Times in seconds: one figure, or `median (least-most)` of several. Empty where nothing was
     measured.
     """
-    several = len({row.setting.guest_type for row in rows}) > 1
-    return grid([_line(group, several_types=several) for group in grouped(rows)], left=_LEFT)
+    told = {row.setting.guest_type for row in rows} - {"pv"}
+    return grid([_line(group, tell_type=bool(told)) for group in grouped(rows)], left=_LEFT)
 
 
 def grid(
@@ -145,12 +145,12 @@ def worst_verdict(rows: Iterable[Row]) -> str:
     return "clean"
 
 
-def _line(group: list[Row], *, several_types: bool) -> dict[str, str]:
+def _line(group: list[Row], *, tell_type: bool) -> dict[str, str]:
     row = group[0]
     setting = row.setting
     return {
         "test": test_name(row),
-        "guest": setting.guest_type if several_types else "",
+        "guest": setting.guest_type if tell_type else "",
         "toolstack": setting.toolstack,
         "variant": setting.variant,
         "Xen": setting.xen + (" debug" if setting.debug else ""),

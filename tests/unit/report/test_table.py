@@ -63,11 +63,13 @@ def test_columns_that_nothing_was_measured_for_are_left_out(a_row: MakeRow) -> N
     assert list(line) == ["test", "toolstack", "variant", "Xen", "MiB", "destroy", "verdict"]
 
 
-def test_the_type_of_guest_is_a_column_where_there_are_several(a_row: MakeRow) -> None:
+def test_the_type_of_guest_is_a_column_where_it_is_not_pv_alone(a_row: MakeRow) -> None:
     rows = [a_row(2.0), a_row(2.0, guest_type="pvh", test="a.py::test_x[pvh]")]
     assert [line["guest"] for line in cells(render(rows))] == ["pv", "pvh"]
     assert [line["test"] for line in cells(render(rows))][1] == "x"
     (line,) = cells(render(rows[1:]))
+    assert line["guest"] == "pvh"
+    (line,) = cells(render(rows[:1]))
     assert "guest" not in line
 
 
