@@ -8,10 +8,20 @@ a reset button is left of the emulator.
 from __future__ import annotations
 
 import atexit
+import functools
 import shlex
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.host.emulated.accel import Accel, best_accel, qemu_path
+from pytest_xenscrub.errors import XenScrubError
+from pytest_xenscrub.host.emulated.accel import (
+    KVM,
+    KVM_SILENT_SECONDS,
+    TCG,
+    Accel,
+    choose_accel,
+    qemu_path,
+    refuse_kvm,
+)
 from pytest_xenscrub.host.emulated.image import Image, ensure_image
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
 from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
@@ -41,6 +51,23 @@ class _DiskMachine(Machine):
         command.remove("-no-reboot")
         folder = str(self.folder).replace(",", ",,")
         return [*command, "-qmp", f"unix:{folder}/{bmc.SOCKET},server=on,wait=off"]
+
+
+def _switch_on(
+    image: Image, spec: MachineSpec, qemu: str, accel: Accel, deadline: Deadline
+) -> _DiskMachine:
+    """A machine whose sshd answers."""
+    if accel is KVM:
+        deadline = deadline.within(deadline.remaining / 2, f"{deadline.step} (KVM)")
+    machine = _DiskMachine(image, spec, qemu, accel, snapshot=None, deadline=deadline)
+    try:
+        if accel is KVM:
+            machine.wait_first_word(KVM_SILENT_SECONDS)
+        machine.wait_banner(deadline)
+    except BaseException:
+        machine.close()
+        raise
+    return machine
 
 
 class LabMachine:
@@ -83,15 +110,17 @@ class LabMachine:
         disk = ensure_lab_disk(image, say=say, deadline=deadline)
         spec = MachineSpec(suite=suite, memory_bytes=memory_bytes)
         # All that a machine takes of an image, once it boots by itself, is the disk.
-        machine = _DiskMachine(
-            Image(disk.parent), spec, qemu, best_accel(qemu), snapshot=None, deadline=deadline
-        )
+        switch_on = functools.partial(_switch_on, Image(disk.parent), spec, qemu)
+        accel = choose_accel(qemu, "auto", say)
         try:
-            machine.wait_banner(deadline)
-            return cls(image, machine)
-        except BaseException:
-            machine.close()
-            raise
+            machine = switch_on(accel, deadline)
+        except XenScrubError as error:
+            if accel is not KVM:
+                raise
+            say(f"it did not boot with KVM, so TCG is used from now on: {error.what}")
+            refuse_kvm(qemu)
+            machine = switch_on(TCG, deadline)
+        return cls(image, machine)
 
     @property
     def port(self) -> int:

@@ -74,7 +74,7 @@ def run_pytest(*arguments: str | Path, seconds: float) -> Finished:
 @contextlib.contextmanager
 def lab_machine(memory_bytes: int = 2 << 30) -> Iterator[LabMachine]:
     """A lab machine, played by QEMU; what is missing for that is an error, and says so."""
-    deadline = Deadline.after(400, "starting the lab machine")
+    deadline = Deadline.after(900, "starting the lab machine")
     machine = LabMachine.start(memory_bytes=memory_bytes, say=print, deadline=deadline)
     with contextlib.closing(machine):
         yield machine

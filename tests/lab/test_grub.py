@@ -115,7 +115,7 @@ def with_file(artefact: Artefact, content: bytes, folder: Path) -> Artefact:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     try:
-        machine = LabMachine.start(say=print, deadline=Deadline.after(400, "lab machine"))
+        machine = LabMachine.start(say=print, deadline=Deadline.after(900, "lab machine"))
     except MissingToolError as error:
         pytest.skip(str(error))
     host = machine.connect()

@@ -40,6 +40,10 @@ KVM = Accel("KVM", "kvm", "host")
 # paging, and Debian's Xen has no other kind.
 TCG = Accel("TCG", "tcg,thread=multi", "qemu64,+svm,+npt,+pdpe1gb")
 
+KVM_SILENT_SECONDS = 20.0
+"""Xen, or GRUB, speaks a second after QEMU's start where KVM works. Where nothing is heard, KVM is
+given up: it can be had, and run nothing."""
+
 
 def missing_qemu() -> dict[str, str]:
     """The programs of QEMU's that are not there, and Debian's package of each."""

@@ -12,6 +12,7 @@ from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import (
     KVM,
+    KVM_SILENT_SECONDS,
     TCG,
     Accel,
     choose_accel,
@@ -48,9 +49,6 @@ while xl debug-keys H && xl dmesg | tail -n 3 | grep -q unscrubbed; do sleep 0.5
 sync
 """
 _WARM_SECONDS = 30.0
-_KVM_SILENT_SECONDS = 20.0
-"""Xen speaks a second after QEMU's start where KVM works. Where nothing is heard, KVM is given up:
-it can be had, and run nothing."""
 _SYMBOLS_SECONDS = 30.0
 _LISTING = "/proc/xen/xensyms"
 
@@ -211,7 +209,7 @@ class EmulatedHost:
                 snapshot=snapshot, deadline=deadline,
             )  # fmt: skip
             if snapshot is None and self._accel is KVM and self._may_fall_back:
-                self._machine.wait_first_word(_KVM_SILENT_SECONDS)
+                self._machine.wait_first_word(KVM_SILENT_SECONDS)
             self._machine.wait_banner(deadline, hang_seconds=self._hang_seconds)
             config = write_ssh_config(self._machine.folder, _ALIAS, self._machine.port, self.image)
             self._ssh = SshHost(
