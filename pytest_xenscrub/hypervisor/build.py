@@ -21,6 +21,7 @@ from pytest_xenscrub.hypervisor import kconfig
 from pytest_xenscrub.hypervisor.apply import Applied, apply_variant
 from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
 from pytest_xenscrub.hypervisor.elf import build_id
+from pytest_xenscrub.hypervisor.old_release import compiler_for, python_for
 from pytest_xenscrub.hypervisor.patch.in_use import not_compiled
 from pytest_xenscrub.hypervisor.patch.placing import NOT_BUILT
 from pytest_xenscrub.hypervisor.process import missing, need, run
@@ -224,11 +225,12 @@ class Builder:
     def _make_target(
         self, target: list[str], tree: Path, log: Path, deadline: Deadline, variant: Variant = STOCK
     ) -> None:
-        argv = ["make", "-C", str(tree / "xen"), *target]
+        compiler = compiler_for(self.source.release, deadline)
+        argv = ["make", "-C", str(tree / "xen"), *compiler, *target]
         status, output = run(
             argv,
             deadline=deadline,
-            env=self._environment(tree),
+            env=self._environment(tree) | python_for(tree, deadline),
             log=log,
             update=lambda line: self._report(variant, line),
         )
