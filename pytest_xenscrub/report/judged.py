@@ -56,6 +56,7 @@ class Proof:
         frames: of dead guests, read by probes.
         coverage: the least of all verdicts; None where there is none.
         not_judged: how many say nothing, by their outcome and its reason.
+        residue: in how many of them a probe saw residue.
     """
 
     scenarios: int
@@ -63,6 +64,7 @@ class Proof:
     frames: int
     coverage: float | None
     not_judged: dict[str, int]
+    residue: int = 0
 
     def __str__(self) -> str:
         said = f"judged {self.judged} of {self.scenarios} scenarios"
@@ -70,6 +72,8 @@ class Proof:
         if self.coverage is not None:
             # Rounded down: what is said here must hold.
             said += f", coverage ≥ {math.floor(self.coverage * 10000) / 100:.2f} %"
+        if self.residue:
+            said += f"; RESIDUE in {self.residue}"
         return f"{said}; not judged: {self._reasons()}" if self.not_judged else said
 
     def _reasons(self) -> str:
@@ -82,6 +86,7 @@ class Proof:
         """For the results' file."""
         return {
             "judged": self.judged,
+            "residue": self.residue,
             "scenarios": self.scenarios,
             "frames_read": self.frames,
             "bytes_read": self.frames * PAGE,
@@ -101,6 +106,7 @@ class _Scenario:
 
     passed: bool = False
     by_xen: bool = False
+    residue: bool = False
     why_not: str = "not run"
     properties: Sequence[tuple[str, object]] = field(default_factory=tuple)
 
@@ -132,6 +138,7 @@ class Tally:
         scenario = self._scenarios.setdefault(report.nodeid, _Scenario())
         scenario.properties = report.user_properties
         fault = vars(report).get("xen_fault")
+        scenario.residue |= vars(report).get("xen_residue", False)
         if fault == Fault.XEN:
             scenario.by_xen = True
         elif report.when == "call" and (report.passed or hasattr(report, "wasxfail")):
@@ -150,6 +157,7 @@ class Tally:
             int(sum(_values(judged, _FRAMES))),
             min(coverage) if coverage else None,
             dict(Counter(each.reason for each in scenarios if not each.judged)),
+            sum(scenario.residue for scenario in scenarios),
         )
 
 
