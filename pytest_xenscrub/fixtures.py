@@ -274,10 +274,6 @@ def probe(
 
     Where the host's RAM can be seen from outside, probes are compared with it, frame by frame.
     """
-    from pytest_xenscrub.report.judged import (  # noqa: PLC0415 - only with a host
-        state_property,
-        verdict_properties,
-    )
     from pytest_xenscrub.scrub.crosscheck import CrossCheck  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - as above
 
@@ -285,11 +281,11 @@ def probe(
 
     def judged(verdict: Verdict) -> None:
         timings.judge(verdict)
-        request.node.user_properties += verdict_properties(next(numbers), verdict)
+        _xen_session.judged(request.node, next(numbers), verdict)
         _xen_session.records.judged(timings.rows[-1] if timings.rows else None, verdict)
 
     def noted(verdict: Verdict) -> None:
-        request.node.user_properties.append(state_property(next(numbers), verdict))
+        _xen_session.judged(request.node, next(numbers), verdict, counted=False)
 
     return Probe(
         guests,

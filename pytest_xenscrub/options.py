@@ -240,6 +240,10 @@ def read_options(config: pytest.Config) -> Options:
     options = Options(**{each.key: each.read(config) for each in ALL_OPTIONS})
     if options.fail_if and options.compare is None:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
+    if options.control and config.getoption("runxfail", default=False):
+        raise pytest.UsageError(
+            "--xen-control has tests that must fail, and --runxfail calls them failed: leave one out"
+        )
     return options
 
 

@@ -31,24 +31,25 @@ _GROUPS = 3
 _REASON_LENGTH = 70
 
 
-def verdict_properties(number: int, verdict: Verdict) -> list[tuple[str, object]]:
+def verdict_properties(
+    number: int, verdict: Verdict, *, counted: bool = True
+) -> list[tuple[str, object]]:
     """A probe's verdict as `user_properties`, which travel with a test's reports.
 
     Args:
         number: of this verdict in its test, from 0.
         verdict: what the probe saw.
+        counted: whether its frames are told; where they are read again they must not count twice.
     """
     name = f"xen.verdict[{number}]"
+    state: tuple[str, object] = (f"{name}.state", verdict.state)
+    if not counted:
+        return [state]
     return [
-        (f"{name}.state", verdict.state),
+        state,
         (f"{name}.frames_read", len(verdict.victim & verdict.read_frames)),
         (f"{name}.coverage", verdict.coverage),
     ]
-
-
-def state_property(number: int, verdict: Verdict) -> tuple[str, object]:
-    """What a verdict comes to, and no more: its frames are read again, and must not count twice."""
-    return (f"xen.verdict[{number}].state", verdict.state)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Proof:
         frames: of dead guests, read by probes.
         coverage: the least of all verdicts; None where there is none.
         not_judged: how many say nothing, by their outcome and its reason.
+        residue: in how many of them a probe saw residue.
     """
 
     scenarios: int
@@ -68,6 +70,7 @@ class Proof:
     frames: int
     coverage: float | None
     not_judged: dict[str, int]
+    residue: int = 0
 
     def __str__(self) -> str:
         said = f"judged {self.judged} of {self.scenarios} scenarios"
@@ -75,6 +78,8 @@ class Proof:
         if self.coverage is not None:
             # Rounded down: what is said here must hold.
             said += f", coverage ≥ {math.floor(self.coverage * 10000) / 100:.2f} %"
+        if self.residue:
+            said += f"; RESIDUE in {self.residue}"
         return f"{said}; not judged: {self._reasons()}" if self.not_judged else said
 
     def _reasons(self) -> str:
@@ -87,6 +92,7 @@ class Proof:
         """For the results' file."""
         return {
             "judged": self.judged,
+            "residue": self.residue,
             "scenarios": self.scenarios,
             "frames_read": self.frames,
             "bytes_read": self.frames * PAGE,
@@ -106,6 +112,7 @@ class _Scenario:
 
     passed: bool = False
     by_xen: bool = False
+    residue: bool = False
     why_not: str = "not run"
     properties: Sequence[tuple[str, object]] = field(default_factory=tuple)
 
@@ -137,6 +144,7 @@ class Tally:
         scenario = self._scenarios.setdefault(report.nodeid, _Scenario())
         scenario.properties = report.user_properties
         fault = vars(report).get("xen_fault")
+        scenario.residue |= vars(report).get("xen_residue", False)
         if fault == Fault.XEN:
             scenario.by_xen = True
         elif report.when == "call" and (report.passed or hasattr(report, "wasxfail")):
@@ -155,6 +163,7 @@ class Tally:
             int(sum(_values(judged, _FRAMES))),
             min(coverage) if coverage else None,
             dict(Counter(each.reason for each in scenarios if not each.judged)),
+            sum(scenario.residue for scenario in scenarios),
         )
 
 

@@ -3,7 +3,8 @@
 
 A phase of a test has ended:
 
-    ├─ it did not pass, and a probe had seen residue before ── FAILED, xen; but for a control
+    ├─ a probe of its test saw residue, however it ended ───── FAILED, xen; but for a control, and
+    │                                                          for what the suite itself xfails
     ├─ it passed, or pytest skipped or xfailed it ──────────── pytest's own outcome
     ├─ NotApplicableError ──────────────────────────────────── skip, with its reason
     ├─ another XenScrubError, wherever it was raised
@@ -23,12 +24,12 @@ A phase of a test has ended:
 A run has ended, with pytest's own exit status:
 
     ├─ what was asked for cannot be had here (preflight) ───── 75, before any host is started
+    ├─ residue was seen, even if the run was cut short then ── 1
     ├─ 2, 3, 4, 5 (interrupted, internal, usage, no tests) ─── as it is
     ├─ 1 (something failed)
     │   ├─ only ERRORs that are not Xen's ──────────────────── 75
     │   └─ a fault of Xen's, or a test without a host ──────── 1
     └─ 0 (nothing failed)
-        ├─ a test passed, or was run again, over residue ───── 1
         ├─ `--xen-fail-if` was exceeded ────────────────────── 1
         ├─ a host was asked for, and nothing was judged ────── 75
         └─ else ────────────────────────────────────────────── 0
@@ -36,8 +37,7 @@ A run has ended, with pytest's own exit status:
 `--xen-exit=bisect` says the same to `git bisect run`:
 
     ├─ Ctrl-C, SIGTERM ─────────────────────────────────────── 130: bisecting stops
-    ├─ a fault of Xen's, a pass over residue, or a figure
-    │  worse than allowed ──────────────────────────────────── 1: bad
+    ├─ a fault of Xen's, or a figure worse than allowed ────── 1: bad
     ├─ 0 ───────────────────────────────────────────────────── 0: good
     └─ else ────────────────────────────────────────────────── 125: cannot be tested
 """
@@ -45,6 +45,7 @@ A run has ended, with pytest's own exit status:
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -65,6 +66,14 @@ WOULD_TELL: Final = (
     " when the limit passed; a slow machine passes with a longer --timeout, a hang does not"
 )
 RESIDUE_BEFORE: Final = "a probe of this test had seen residue before this error"
+RESIDUE_ONLY = "a probe of this test saw residue, and the test did not fail over that"
+_SUITE = Path(__file__).parents[1] / "suite"
+_SEEN: pytest.StashKey[bool] = pytest.StashKey()
+"""Of a test: residue was seen, in this attempt or, where a plugin repeats tests, an earlier one."""
+_KNOWN: pytest.StashKey[bool] = pytest.StashKey()
+"""Of a test: it has failed as the suite says that it does."""
+_FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""Of a test: a phase of this attempt has failed."""
 _VERDICT = re.compile(r"xen\.verdict\[\d+\]\.state")
 _WORST_FIRST = (Fault.XEN, Fault.UNKNOWN, Fault.INFRASTRUCTURE)
 _PHASES = ("setup", "call", "teardown")
@@ -108,9 +117,11 @@ def settle(
         on_host: whether the test has to do with a host.
         control: whether it must fail.
     """
-    residue = not control and saw_residue(item, error)
-    vars(report)["xen_residue"] = residue and on_host
-    if isinstance(error, NotApplicableError) and not residue:
+    residue = on_host and not control and not _known(item, report) and saw_residue(item, error)
+    if residue:
+        vars(report)["xen_residue"] = True
+        _condemn(item, report)
+    elif isinstance(error, NotApplicableError):
         _skip(item, error, report)
     if not report.failed or not (on_host or isinstance(error, XenScrubError)):
         return
@@ -130,6 +141,51 @@ def settle(
     _note(report.user_properties, fault)
 
 
+def tell_residue(item: pytest.Item) -> None:
+    """Tell at once that a test saw residue: whatever cuts it short, the run knows.
+
+    A report of a phase that passed is silent, and pytest-xdist's workers send it as any other.
+    """
+    report = pytest.TestReport(
+        item.nodeid, item.location, {}, "passed", None, "setup",
+        user_properties=list(item.user_properties),
+    )  # fmt: skip
+    vars(report).update(xen_scenario=True, xen_fault=Fault.XEN.value, xen_residue=True)
+    item.ihook.pytest_runtest_logreport(report=report)
+
+
+def known_to_suite(item: pytest.Item) -> bool:
+    """Whether the suite itself says that Xen is known to fail this test; no user's marker does."""
+    function = getattr(item, "function", None)
+    marks = getattr(function, "pytestmark", ())
+    if item.config.option.runxfail or not any(mark.name == "xfail" for mark in marks):
+        return False
+    return item.path.resolve().is_relative_to(_SUITE.resolve())
+
+
+def _known(item: pytest.Item, report: pytest.TestReport) -> bool:
+    """Whether a test failed as the suite says that it does, in this phase or before it."""
+    xfailed = report.skipped and hasattr(report, "wasxfail") and known_to_suite(item)
+    if report.when != "teardown":
+        item.stash[_KNOWN] = xfailed
+    return item.stash.get(_KNOWN, False)
+
+
+def _condemn(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Fail a test that saw residue: it may have passed, been skipped, or had an xfail marker."""
+    if report.when == "setup":
+        item.stash[_FAILED] = False
+    if report.passed and (report.when == "setup" or item.stash.get(_FAILED, False)):
+        return  # it is told at the call, or was
+    item.stash[_FAILED] = True
+    if report.failed:
+        return
+    if not report.longrepr or isinstance(report.longrepr, tuple):
+        report.longrepr = RESIDUE_ONLY
+    report.outcome = "failed"
+    vars(report).pop("wasxfail", None)
+
+
 def saw_residue(item: pytest.Item, error: BaseException | None = None) -> bool:
     """Whether a test saw a dead guest's bytes: no later error takes that back.
 
@@ -137,9 +193,12 @@ def saw_residue(item: pytest.Item, error: BaseException | None = None) -> bool:
         item: the test: a probe's verdict is among its properties.
         error: what it ended with, which may say so too.
     """
-    return isinstance(error, ResidueError) or any(
+    seen = item.stash.get(_SEEN, False) or isinstance(error, ResidueError)
+    seen = seen or any(
         value == "residue" and _VERDICT.fullmatch(name) for name, value in item.user_properties
     )
+    item.stash[_SEEN] = seen
+    return seen
 
 
 def _is_unproven(item: pytest.Item, error: AssertionError) -> bool:
@@ -172,23 +231,21 @@ class Blame:
         worse: whether a figure is worse than `--xen-fail-if` allows.
         interrupted: whether the user, or SIGTERM, ended the run.
         refused: whether the run was ended before any host, as what it asks for cannot be had.
-        passed_over: the tests that passed, or were run again, though residue had been seen.
     """
 
     def __init__(self) -> None:
         self.worse = False
         self.interrupted = False
         self.refused = False
-        self.passed_over: set[str] = set()
         self._faults: set[Fault | None] = set()
+        self._residue = False
 
     def note(self, report: pytest.TestReport) -> None:
         """A phase of a test has ended."""
         if report.failed:
             self._faults.add(next(_fault(report), None))
-            self.passed_over.discard(report.nodeid)
-        elif report.when == "call" and report.outcome != "skipped" and _saw(report):
-            self.passed_over.add(report.nodeid)
+        if vars(report).get("xen_residue"):  # failed or not: other plugins may repeat the test
+            self._residue = True
 
     def status(self, status: int, *, gate_open: bool, judged_nothing: bool) -> int:
         """The run's exit status.
@@ -198,13 +255,14 @@ class Blame:
             gate_open: whether `--xen-fail-if` lets the run pass.
             judged_nothing: whether a host was asked for, and nothing was judged.
         """
+        if self._residue:
+            return pytest.ExitCode.TESTS_FAILED
         if status == pytest.ExitCode.TESTS_FAILED:
             around = self._faults and self._faults <= {Fault.INFRASTRUCTURE, Fault.UNKNOWN}
-            leaked = self.passed_over or not gate_open
-            return INFRASTRUCTURE_STATUS if around and not leaked else status
+            return INFRASTRUCTURE_STATUS if around and gate_open else status
         if status != pytest.ExitCode.OK:
             return status
-        if self.passed_over or not gate_open:
+        if not gate_open:
             return pytest.ExitCode.TESTS_FAILED
         return INFRASTRUCTURE_STATUS if judged_nothing else status
 
@@ -212,14 +270,9 @@ class Blame:
         """What `git bisect run` is told in place of an exit status."""
         if self.interrupted:
             return BISECT_STOP
-        if Fault.XEN in self._faults or self.passed_over or self.worse:
+        if Fault.XEN in self._faults or self._residue or self.worse:
             return 1
         return 0 if status == 0 else BISECT_SKIP
-
-
-def _saw(report: pytest.TestReport) -> bool:
-    """Whether its test had seen residue, where that says something of the Xen in question."""
-    return bool(vars(report).get("xen_residue"))
 
 
 def _fault(report: pytest.TestReport) -> Iterator[Fault]:

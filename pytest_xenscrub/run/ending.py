@@ -69,9 +69,6 @@ class Ending:
         if status == blame.INFRASTRUCTURE_STATUS and not proof.judged:
             why = NOTHING_JUDGED if proof.scenarios else NO_SCENARIO
             reporter.write_line(f"exit status {status}: {why}", red=True)
-        if over := sorted(self._session.blame.passed_over):
-            told = f"residue was seen, and the test did not fail: {', '.join(over)}"
-            reporter.write_line(f"exit status {status}: {told}", red=True)
         if self._session.config.option.verbose >= -1:
             reporter.write_line(str(proof))
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import HostSilentError, HostStalledError, XenScrubError
-from pytest_xenscrub.report.judged import Tally
+from pytest_xenscrub.report.judged import Tally, verdict_properties
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
 from pytest_xenscrub.report.records import Records
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
     from pytest_xenscrub.options import Options
     from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.scrub.verdict import Verdict
 
 
 class Session:
@@ -214,6 +215,22 @@ class Session:
         report.sections.append(("xen host", rig.describe()))
         if not isinstance(error, XenScrubError) and rig.running is not None:
             report.sections += list(rig.running.evidence().items())
+
+    def judged(
+        self, item: pytest.Item, number: int, verdict: Verdict, *, counted: bool = True
+    ) -> None:
+        """Keep a probe's verdict with its test, and tell of residue at once.
+
+        Args:
+            item: the test.
+            number: of this verdict in its test, from 0.
+            verdict: what the probe saw.
+            counted: see `verdict_properties`.
+        """
+        item.user_properties += verdict_properties(number, verdict, counted=counted)
+        excused = _is_control(item) or blame.known_to_suite(item)
+        if verdict.state == "residue" and not excused:
+            blame.tell_residue(item)
 
     def _judge_control(
         self, item: pytest.Item, error: BaseException | None, report: pytest.TestReport

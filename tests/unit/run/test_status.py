@@ -43,17 +43,16 @@ BISECT = "--xen-exit=bisect"
 JUDGES = """
 import pytest
 from types import SimpleNamespace
-from pytest_xenscrub.report.judged import verdict_properties
 
 @pytest.fixture
-def judge(request, measure):
+def judge(request, measure, _xen_session):
     def judge(frames=1000, read=1000, state="clean"):
         measure()
         verdict = SimpleNamespace(
             state=state, victim=set(range(frames)), read_frames=set(range(read)),
             coverage=read / frames,
         )
-        request.node.user_properties += verdict_properties(0, verdict)
+        _xen_session.judged(request.node, 0, verdict)
     return judge
 """
 
@@ -154,6 +153,123 @@ def test_no_later_error_takes_residue_back(project: pytest.Pytester, error: str)
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*a probe of this test had seen residue before this error*"])
     assert result.outlines[-1].startswith("judged 1 of 1 scenarios")
+
+
+ENDS_GREEN = """
+    import pytest
+    from pytest_xenscrub.errors import InfrastructureError
+
+    def test_no_assertion(judge): judge(state="residue")
+
+    @pytest.mark.xfail(strict=True)
+    def test_xfail(judge):
+        judge(state="residue")
+        assert False, "RESIDUE"
+
+    def test_calls_xfail(judge):
+        judge(state="residue")
+        pytest.xfail("known")
+
+    def test_skip(judge):
+        judge(state="residue")
+        pytest.skip("no more memory")
+
+    @pytest.fixture
+    def looks(judge):
+        judge(state="residue")
+        pytest.skip("no more memory")
+
+    def test_fixture(looks): pass
+
+    @pytest.fixture
+    def looks_late(judge):
+        yield
+        judge(state="residue")
+
+    def test_teardown(looks_late): pass
+"""
+
+
+@pytest.mark.parametrize(
+    "chosen", ["no_assertion", "test_xfail", "calls_xfail", "skip", "fixture", "teardown"]
+)
+def test_no_test_that_saw_residue_ends_green(project: pytest.Pytester, chosen: str) -> None:
+    project.makeconftest(CONFTEST + JUDGES)
+    result = run(project, ENDS_GREEN, "-k", chosen)
+    if chosen == "teardown":
+        result.assert_outcomes(passed=1, errors=1)
+    else:
+        result.assert_outcomes(failed=1)
+    assert result.ret == 1
+    assert result.outlines[-1].endswith("; RESIDUE in 1")
+    assert run(project, ENDS_GREEN, "-k", chosen, BISECT).ret == 1
+
+
+def test_residue_is_told_however_the_run_is_cut_short(project: pytest.Pytester) -> None:
+    project.makeconftest(CONFTEST + JUDGES)
+    cut = [
+        "pytest.exit('enough', returncode=0)",
+        "pytest.exit('enough')",
+        "raise KeyboardInterrupt",
+    ]
+    for end in cut:
+        test = f"import pytest\ndef test_it(judge):\n    judge(state='residue')\n    {end}"
+        project.makepyfile(test_it=test)
+        result = project.runpytest_subprocess(HOST, "-p", "no:cacheprovider")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["judged 1 of 1 scenarios*; RESIDUE in 1"])
+        assert project.runpytest_subprocess(HOST, BISECT).ret == blame.BISECT_STOP
+
+
+def test_residue_outlives_the_worker_that_saw_it(project: pytest.Pytester) -> None:
+    project.makeconftest(CONFTEST + JUDGES + NOTHING_IS_BUILT)
+    project.makepyfile(
+        test_it="import os\ndef test_it(judge):\n    judge(state='residue')\n    os._exit(3)"
+    )
+    result = project.runpytest_subprocess(HOST, "-n1", "--max-worker-restart=0")
+    assert result.ret == 1
+    assert result.outlines[-1].endswith("; RESIDUE in 1")
+
+
+def test_residue_stays_where_another_plugin_repeats_the_test(project: pytest.Pytester) -> None:
+    repeats = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):  # as pytest-rerunfailures does
+    for attempt in range(2):
+        for report in runtestprotocol(item, nextitem=nextitem, log=False):
+            if report.failed and not attempt:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+def pytest_report_teststatus(report):
+    return ("rerun", "R", "RERUN") if report.outcome == "rerun" else None
+"""
+    project.makeconftest(CONFTEST + JUDGES + repeats)
+    test = """
+        STATES = ["clean", "residue"]
+
+        def test_it(judge):
+            state = STATES.pop()
+            judge(state=state)
+            assert state == "clean", "RESIDUE"
+    """
+    result = run(project, test)
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+
+
+def test_only_the_suites_own_xfail_excuses_residue(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makeconftest(CONFTEST + JUDGES)
+    monkeypatch.setattr(blame, "_SUITE", project.path)
+    result = run(project, ENDS_GREEN, "-k", "test_xfail or calls_xfail")
+    result.assert_outcomes(xfailed=1, failed=1)
+    result = run(project, ENDS_GREEN, "-k", "test_xfail", "--runxfail")
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
 
 
 # -- a run that judged nothing -----------------------------------------------------------------
