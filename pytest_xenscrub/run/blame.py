@@ -27,10 +27,11 @@ A run has ended, with pytest's own exit status:
     ├─ residue was seen, even if the run was cut short then ── 1
     ├─ 2, 3, 4, 5 (interrupted, internal, usage, no tests) ─── as it is
     ├─ 1 (something failed)
-    │   ├─ only ERRORs that are not Xen's ──────────────────── 75
+    │   ├─ only ERRORs that are not Xen's, and no figure worse
+    │   │  than `--xen-fail-if` allows ─────────────────────── 75
     │   └─ a fault of Xen's, or a test without a host ──────── 1
     └─ 0 (nothing failed)
-        ├─ `--xen-fail-if` was exceeded ────────────────────── 1
+        ├─ `--xen-fail-if` was exceeded, or not compared ───── 1
         ├─ a host was asked for, and nothing was judged ────── 75
         └─ else ────────────────────────────────────────────── 0
 
@@ -259,7 +260,7 @@ class Blame:
             return pytest.ExitCode.TESTS_FAILED
         if status == pytest.ExitCode.TESTS_FAILED:
             around = self._faults and self._faults <= {Fault.INFRASTRUCTURE, Fault.UNKNOWN}
-            return INFRASTRUCTURE_STATUS if around and gate_open else status
+            return INFRASTRUCTURE_STATUS if around and not self.worse else status
         if status != pytest.ExitCode.OK:
             return status
         if not gate_open:

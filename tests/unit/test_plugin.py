@@ -580,6 +580,23 @@ def test_a_regression_is_seen_with_workers(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["worse: measured *", "*1 passed*"])
 
 
+def test_a_gate_that_compared_nothing_because_the_host_was_lost_blames_nobody(
+    project: pytest.Pytester,
+) -> None:
+    test = """
+        from pytest_xenscrub.errors import HostLostError
+
+        def test_measured(measure): raise HostLostError("no connection")
+    """
+    result = run(project, test, earlier(project), "--xen-fail-if=destroy:median:10%")
+    result.assert_outcomes(errors=1)
+    assert result.ret == INFRASTRUCTURE_STATUS
+    slower = MEASURES.replace("1.25", "9.25") + "    raise OSError('later')"
+    result = run(project, slower, "--xen-compare=earlier.jsonl", "--xen-fail-if=destroy:max:10%")
+    result.assert_outcomes(errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.mark.parametrize(
     "test",
     [
