@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import re
 import stat
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
-from pytest_xenscrub.scrub.row import Row, row_from
+from pytest_xenscrub.scrub.row import METRICS, Row, row_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,7 +140,7 @@ def read_results(path: Path) -> list[Row]:
                 )
             if "fit" in flat or "run" in flat:
                 continue  # it follows from the rows
-            row = row_from(flat)
+            row = _checked(row_from(flat))
         except (TypeError, ValueError, AttributeError):
             raise ConfigurationError(
                 f"{path}:{number}: no result",
@@ -149,6 +150,19 @@ def read_results(path: Path) -> list[Row]:
     if not rows:
         raise ConfigurationError(f"{path}: there is no result in it")
     return list(rows.values())
+
+
+def _checked(row: Row) -> Row:
+    """A row whose figures are numbers: nothing is less or more than one that is none.
+
+    Raises:
+        ValueError: one is not.
+    """
+    figures = [getattr(row, metric.name) for metric in METRICS]
+    for figure in (row.memory_bytes, *(each for each in figures if each is not None)):
+        if type(figure) not in (int, float) or not math.isfinite(figure):
+            raise ValueError(figure)
+    return row
 
 
 def as_properties(rows: Iterable[Row]) -> list[tuple[str, object]]:

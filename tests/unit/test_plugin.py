@@ -622,6 +622,17 @@ def test_collecting_is_no_run_that_could_get_worse(project: pytest.Pytester) -> 
     assert run(project, MEASURES, compare, limit, "--collect-only").ret == 0
 
 
+@pytest.mark.parametrize("figure", ["NaN", "Infinity", '"1.25"', "true"])
+def test_a_figure_that_is_no_number_opens_no_gate(project: pytest.Pytester, figure: str) -> None:
+    run(project, MEASURES, "--xen-results=earlier.jsonl")
+    file = project.path / "earlier.jsonl"
+    file.write_text(file.read_text().replace('"destroy": 1.25', f'"destroy": {figure}'))
+    limit = ("--xen-compare=earlier.jsonl", "--xen-fail-if=destroy:median:10%")
+    result = run(project, MEASURES.replace("1.25", "9"), *limit)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*earlier.jsonl:1: no result*"])
+
+
 def test_other_machines_are_not_compared(project: pytest.Pytester) -> None:
     compare = earlier(project)
     project.makeconftest(CONFTEST.replace('"a CPU"', '"another CPU"'))
