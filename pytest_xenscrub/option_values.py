@@ -29,6 +29,7 @@ _MOST_REPEATS = 1000
 _LEAST_HOST = 1536 * MIB
 """dom0 has 1 GiB of it, and Xen needs some for itself."""
 _MOST_HOST = 1024 * GIB
+_LEAST_COVERAGE = 0.5
 _LEAST_GUEST = 8 * MIB
 _LONGEST_SECONDS = 30 * 86400.0
 
@@ -220,6 +221,17 @@ def share(text: str) -> float:
         value = -1.0
     if not 0 < value <= 1:
         raise ConfigurationError(f"{text!r} is no share", todo="write it as 0.99 or 99%")
+    return value
+
+
+def coverage(text: str) -> float:
+    """A share below which nothing is called clean: half at least, or `0.99%` would be taken."""
+    value = share(text)
+    if value < _LEAST_COVERAGE:
+        raise ConfigurationError(
+            f"{text!r} is too little to call memory clean",
+            todo=f"give a share from {_LEAST_COVERAGE:.0%} on, as 0.99 or 99%",
+        )
     return value
 
 

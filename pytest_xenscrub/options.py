@@ -110,8 +110,9 @@ class Options:
         "SIZE",
     )
     min_coverage: float = option(
-        value.share,
-        "share of the freed frames that must have been read for a verdict of clean (default 99%%)",
+        value.coverage,
+        "share of the freed frames that must have been read for a verdict of clean, 50%% or more"
+        " (default 99%%)",
         "SHARE", default=0.99,
     )
     max_exposure: float = option(

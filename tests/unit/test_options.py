@@ -40,6 +40,8 @@ BAD = [
     ("guest_memory", "0", "'0' is no size"),
     ("min_coverage", "101%", "'101%' is no share"),
     ("min_coverage", "nan", "'nan' is no share"),
+    ("min_coverage", "0.99%", "'0.99%' is too little to call memory clean"),
+    ("min_coverage", "1e-9", "'1e-9' is too little to call memory clean"),
     ("max_exposure", "0", "'0' is no number above 0"),
     ("max_exposure", "inf", "'inf' is no number above 0"),
     ("max_exposure", "soon", "'soon' is no number above 0"),
