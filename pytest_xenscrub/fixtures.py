@@ -239,8 +239,10 @@ def timings(
         max_starvation=_xen_session.options.max_starvation,
     )  # fmt: skip
     yield collected
-    collected.close()
-    request.node.user_properties += results.as_properties(collected.rows)
+    try:
+        collected.close()
+    finally:  # the table has what the file of results could not take
+        request.node.user_properties += results.as_properties(collected.rows)
     found = fits(collected.rows)
     for fit in found:
         _xen_session.records.record_fit(setting, fit)
@@ -280,8 +282,9 @@ def probe(
     numbers = itertools.count()
 
     def judged(verdict: Verdict) -> None:
-        timings.judge(verdict)
+        # First, so that a disk that is full, or a hook of the user's, does not lose it.
         _xen_session.judged(request.node, next(numbers), verdict)
+        timings.judge(verdict)
         _xen_session.records.judged(timings.rows[-1] if timings.rows else None, verdict)
 
     def noted(verdict: Verdict) -> None:

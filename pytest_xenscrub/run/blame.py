@@ -78,8 +78,8 @@ _FAILED: pytest.StashKey[bool] = pytest.StashKey()
 _VERDICT = re.compile(r"xen\.verdict\[\d+\]\.state")
 _WORST_FIRST = (Fault.XEN, Fault.UNKNOWN, Fault.INFRASTRUCTURE)
 _PHASES = ("setup", "call", "teardown")
-_UNPROVEN = "UNPROVEN: "
-"""Begins what such a verdict says."""
+_UNPROVEN = re.compile(r"\A(\Z|UNPROVEN: )|<Verdict unproven: ")
+"""An assertion over such a verdict: with no message, with the verdict's own, or pytest's of it."""
 _TIMEOUT = "Timeout (>"
 """Begins what pytest-timeout says."""
 
@@ -205,7 +205,7 @@ def saw_residue(item: pytest.Item, error: BaseException | None = None) -> bool:
 def _is_unproven(item: pytest.Item, error: AssertionError) -> bool:
     """Whether a test fails over its last verdict, and that one is neither clean nor residue."""
     states = [value for name, value in item.user_properties if _VERDICT.fullmatch(name)]
-    return states[-1:] == ["unproven"] and str(error).startswith(_UNPROVEN)
+    return states[-1:] == ["unproven"] and _UNPROVEN.search(str(error)) is not None
 
 
 def _skip(item: pytest.Item, error: NotApplicableError, report: pytest.TestReport) -> None:

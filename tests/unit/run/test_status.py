@@ -630,3 +630,77 @@ def test_git_bisect_finds_the_commit_that_breaks_the_scrubber(
     found = git("bisect", "run", sys.executable, "-m", "pytest", *command)
     assert "is the first bad commit" in found
     assert "commit 5" in found.partition("is the first bad commit")[2]
+
+
+READS = """
+from pyroaring import BitMap64
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.scrub.verdict import Verdict
+
+FRAMES = BitMap64(range(100))
+
+@pytest.fixture
+def guests():
+    return SimpleNamespace(
+        most_bytes=lambda guest_type: 0, names={}, run=1, knows_frames=True, guests={},
+    )
+
+@pytest.fixture
+def read(probe, monkeypatch):
+    def read(clean, dirty):
+        verdict = Verdict(FRAMES, BitMap64(range(clean)), BitMap64(range(clean, clean + dirty)))
+        monkeypatch.setattr(probe, "_see", lambda *_: verdict)
+        return probe.read(FRAMES)
+    return read
+
+class Full:
+    yes = False
+
+def pytest_xenscrub_row(row):
+    if Full.yes:
+        raise InfrastructureError("a result could not be written")
+"""
+
+
+@pytest.mark.parametrize(("dirty", "status"), [(1, 1), (0, 75)])
+def test_a_disk_that_is_full_takes_no_residue_back(
+    project: pytest.Pytester, dirty: int, status: int
+) -> None:
+    project.makeconftest(CONFTEST + READS)
+    test = f"""
+        from conftest import Full
+
+        def test_it(measure, read):
+            row = measure()
+            row.verdict = None
+            Full.yes = True
+            read(99, {dirty})
+    """
+    result = run(project, test)
+    assert result.ret == status
+    said = result.outlines[-1]
+    assert said.startswith(f"judged {int(status == 1)} of 1 scenarios")
+    # Its row is in the table all the same.
+    result.stdout.fnmatch_lines(["it *xl *1.00 *"])
+
+
+@pytest.mark.parametrize("asserts", ["assert verdict.clean", "assert verdict.clean, verdict"])
+@pytest.mark.parametrize("plain", [(), ("--assert=plain",)])
+def test_an_assertion_over_such_a_verdict_needs_no_message(
+    project: pytest.Pytester, asserts: str, plain: tuple[str, ...]
+) -> None:
+    project.makeconftest(CONFTEST + JUDGES)
+    project.makepyfile(
+        test_it=f"""
+        from pyroaring import BitMap64
+        from pytest_xenscrub.scrub.verdict import Verdict
+
+        def test_it(judge):
+            judge(100, 50, "unproven")
+            verdict = Verdict(BitMap64(range(100)), BitMap64(range(50)), BitMap64())
+            {asserts}
+    """
+    )
+    result = project.runpytest_subprocess(HOST, *plain)
+    result.assert_outcomes(errors=1)
+    assert result.ret == blame.INFRASTRUCTURE_STATUS
