@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
 
-NEWER_WARNINGS = ("address-of-packed-member", "array-bounds")
+NEWER_WARNINGS = ("address", "address-of-packed-member", "array-bounds", "array-parameter")
 """Warnings that later compilers brought, or give for more than they did, and old Xen has."""
 _STRICT_SINCE = (4, 17)
 """The first release that came after gcc 12: from here on, all of Xen's own -Werror counts."""
@@ -34,7 +34,7 @@ def compiler_for(release: tuple[int, int], deadline: Deadline) -> list[str]:
         return []
     # A compiler refuses the name of a warning that it does not have.
     _, known = run(["gcc", "--help=warnings"], deadline=deadline)
-    names = [name for name in NEWER_WARNINGS if re.search(rf"^\s*-W{name}\b", known, re.M)]
+    names = [name for name in NEWER_WARNINGS if re.search(rf"^\s*-W{name}(?![\w-])", known, re.M)]
     flags = " ".join(f"-Wno-error={name}" for name in names)
     return [f"CC=gcc {flags}"] if flags else []
 
