@@ -17,7 +17,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
 from pytest_xenscrub.guest.build import build_kernel
 from pytest_xenscrub.host.emulated import EmulatedHost, MachineSpec
-from pytest_xenscrub.hypervisor.build import Artefact, Builder
+from pytest_xenscrub.hypervisor.build import Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.interface import check_interfaces, tools_of_suite
 from pytest_xenscrub.hypervisor.source import resolve_source
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pytest_xenscrub.hypervisor.artefact import Artefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -12,7 +12,7 @@ from pytest_xenscrub.boot.reboot import Running
 from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError, HostUnusableError
 from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.host.emulated import EmulatedHost
-from pytest_xenscrub.hypervisor.build import Artefact
+from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
 from pytest_xenscrub.hypervisor.interface import Interfaces
 from pytest_xenscrub.hypervisor.variant import STOCK
