@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.interface import Interfaces
-    from pytest_xenscrub.hypervisor.tools import ToolsArtefact
+    from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
 
     ToolsFor = Callable[[ChosenXen, Interfaces, str], ToolsArtefact | None]
 

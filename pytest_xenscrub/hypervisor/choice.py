@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.artefact import Artefact
     from pytest_xenscrub.hypervisor.cache import Cache
     from pytest_xenscrub.hypervisor.interface import Interfaces
-    from pytest_xenscrub.hypervisor.tools import ToolsArtefact
+    from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 BUILD_SECONDS = 900.0

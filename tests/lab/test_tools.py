@@ -21,7 +21,7 @@ from pytest_xenscrub.hypervisor.build import Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.interface import check_interfaces, tools_of_suite
 from pytest_xenscrub.hypervisor.source import resolve_source
-from pytest_xenscrub.hypervisor.tools import ToolsArtefact, ToolsBuilder
+from pytest_xenscrub.hypervisor.tools import ToolsBuilder
 from pytest_xenscrub.hypervisor.variant import STOCK
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.hypervisor.artefact import Artefact
+    from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
