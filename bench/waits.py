@@ -55,7 +55,7 @@ WAITS = Waits()
 
 
 def pytest_sessionstart() -> None:
-    from pytest_xenscrub.boot.deploy import EmulatedDeployment
+    from pytest_xenscrub.boot.deploy_emulated import EmulatedDeployment
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.guest import Guest
     from pytest_xenscrub.host.emulated.host import EmulatedHost

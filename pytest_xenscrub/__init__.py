@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host as Host
     from pytest_xenscrub.host.ssh import SshHost as SshHost
     from pytest_xenscrub.host.target import Target as Target
-    from pytest_xenscrub.hypervisor.build import Artefact as Artefact
+    from pytest_xenscrub.hypervisor.artefact import Artefact as Artefact
     from pytest_xenscrub.hypervisor.choice import ChosenXen as ChosenXen
     from pytest_xenscrub.outside.oracle import Oracle as Oracle
     from pytest_xenscrub.run.rig import RunningXen as RunningXen
@@ -72,7 +72,7 @@ else:
         "host.protocol": "CommandResult Host",
         "host.ssh": "SshHost",
         "host.target": "Target",
-        "hypervisor.build": "Artefact",
+        "hypervisor.artefact": "Artefact",
         "hypervisor.choice": "ChosenXen",
         "boot.deploy": "Deployment",
         "outside.oracle": "Oracle",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.outside import Outside
     from pytest_xenscrub.host.protocol import CommandResult, Host
-    from pytest_xenscrub.hypervisor.tools import ToolsArtefact
+    from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
 
 _CANNOT_RUN = re.compile(r"^(?:ImportError|ModuleNotFoundError|OSError): Python", re.M)
 

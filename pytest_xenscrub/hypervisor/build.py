@@ -8,24 +8,20 @@ so only what the variant changes is compiled.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor import kconfig
 from pytest_xenscrub.hypervisor.apply import Applied, apply_variant
+from pytest_xenscrub.hypervisor.artefact import collect_artefact, is_complete, load_artefact
 from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
-from pytest_xenscrub.hypervisor.elf import build_id
 from pytest_xenscrub.hypervisor.old_release import compiler_for, python_for
-from pytest_xenscrub.hypervisor.patch.in_use import not_compiled
 from pytest_xenscrub.hypervisor.patch.placing import NOT_BUILT
 from pytest_xenscrub.hypervisor.process import missing, need, run
-from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
 from pytest_xenscrub.limits import usable_cpus
 from pytest_xenscrub.telling import Update, quiet
@@ -35,51 +31,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.hypervisor.artefact import Artefact
     from pytest_xenscrub.hypervisor.cache import Cache
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 PROGRAMS = ("make", "gcc", "flex", "bison", "python3")
 """What builds any Xen."""
-_RECORD = "artefact.json"
 _LAYOUT = "1"
 """Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A hypervisor that was built.
-
-    Attributes:
-        elf: uncompressed, for a multiboot loader such as QEMU's.
-        gz: compressed, for a boot folder.
-        build_id: the note in the ELF: what `xl info` must show when it runs.
-        config: the `.config` it was built with.
-        symbols: `xen-syms`, for `addr2line` and gdb.
-        log: what the build printed.
-        version: "4.17.5".
-        debug: whether assertions are on, and pages are scrubbed with 0xC2 instead of 0.
-        variant: the variant's name.
-        domctl: interface version its toolstack must speak.
-        sysctl: interface version its toolstack must speak.
-        touched: files that the variant changes and that something is built from.
-        not_compiled: those of them that this configuration does not compile.
-        notes: what was left out of the variant, or applied elsewhere, a line each.
-    """
-
-    elf: Path
-    gz: Path
-    build_id: str
-    config: Path
-    symbols: Path
-    log: Path
-    version: str
-    debug: bool
-    variant: str
-    domctl: int
-    sysctl: int
-    touched: tuple[str, ...] = ()
-    not_compiled: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 class Builder:
@@ -126,9 +85,9 @@ class Builder:
         kept = self.cache.path(key)
         base = None if variant.kind is Kind.STOCK else self._base(deadline)
         with self.cache.lock(key, deadline=deadline):
-            if not (kept / _RECORD).is_file():
+            if not is_complete(kept):
                 self._make(variant, kept, base, deadline)
-        return self._load(kept)
+        return load_artefact(kept)
 
     def cached(self, variant: Variant, deadline: Deadline) -> Artefact | None:
         """What was built of this before; where there is no gcc, by whichever compiler it was."""
@@ -136,7 +95,7 @@ class Builder:
             kept = [self.cache.path(self._key(variant, deadline))]
         else:
             kept = sorted(self.cache.root.glob(f"{self._inputs(variant)}-*"))
-        return next((self._load(path) for path in kept if (path / _RECORD).is_file()), None)
+        return next((load_artefact(path) for path in kept if is_complete(path)), None)
 
     def _base(self, deadline: Deadline) -> Path:
         """The tree as it is with its objects, which variants are copied from."""
@@ -167,13 +126,17 @@ class Builder:
                     variant, tree, log, rejects, is_copy=base is not None, deadline=deadline
                 )
                 self._compile(variant, tree, log, deadline)
-                ready = self._collect(variant, applied, tree, log, scratch)
+                ready = scratch / "ready"
+                collect_artefact(
+                    tree, ready, log,
+                    source=self.source, variant=variant, applied=applied, options=self.options,
+                )  # fmt: skip
             except (ConfigurationError, InfrastructureError) as error:
                 self._keep_evidence(variant, scratch, error)
                 raise
             if variant.kind is Kind.STOCK:
                 tree.rename(ready / "tree")
-            # Left by a run that was killed between two renames: never complete, see `_RECORD`.
+            # Left by a run that was killed between two renames: never complete, see `is_complete`.
             shutil.rmtree(kept, ignore_errors=True)
             ready.rename(kept)
 
@@ -274,60 +237,6 @@ class Builder:
             # The same file in another copy of the tree is the same file.
             "CCACHE_BASEDIR": str(tree),
         }
-
-    def _collect(
-        self, variant: Variant, applied: Applied, tree: Path, log: Path, scratch: Path
-    ) -> Path:
-        """Bring together what is kept of a build."""
-        ready = scratch / "ready"
-        ready.mkdir()
-        xen = tree / "xen"
-        # A tree that builds in folders of its own only links what it made here.
-        for origin, name in (("xen", "xen"), ("xen.gz", "xen.gz"), ("xen-syms", "xen-syms")):
-            shutil.copy2(xen / origin, ready / name)
-        shutil.copy2(xen / ".config", ready / "config")
-        shutil.copy2(log, ready / "build.log")
-        # A patch may have changed the interface: what was built is asked, not where it came from.
-        built = describe_tree(
-            tree, spec=self.source.spec, origin=self.source.origin, digest=self.source.digest
-        )
-        config = (ready / "config").read_text(encoding="utf-8")
-        record = {
-            "build_id": build_id(ready / "xen-syms"),
-            "version": self.source.version,
-            "debug": "CONFIG_DEBUG=y\n" in config,
-            "variant": variant.name,
-            "domctl": built.domctl,
-            "sysctl": built.sysctl,
-            "origin": self.source.origin,
-            "options": [asdict(option) for option in self.options],
-            "touched": applied.paths,
-            "not_compiled": not_compiled(applied.paths, tree),
-            "notes": applied.notes,
-        }
-        (ready / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        return ready
-
-    def _load(self, kept: Path) -> Artefact:
-        """An artefact as its record describes it."""
-        record: dict[str, Any] = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
-        return Artefact(
-            elf=kept / "xen",
-            gz=kept / "xen.gz",
-            build_id=record["build_id"],
-            config=kept / "config",
-            symbols=kept / "xen-syms",
-            log=kept / "build.log",
-            version=record["version"],
-            debug=record["debug"],
-            variant=record["variant"],
-            domctl=record["domctl"],
-            sysctl=record["sysctl"],
-            # What was built before these were kept has none.
-            touched=tuple(record.get("touched", ())),
-            not_compiled=tuple(record.get("not_compiled", ())),
-            notes=tuple(record.get("notes", ())),
-        )
 
     def _keep_evidence(
         self, variant: Variant, scratch: Path, error: ConfigurationError | InfrastructureError

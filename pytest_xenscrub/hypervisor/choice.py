@@ -14,10 +14,10 @@ from pytest_xenscrub.system_errors import told_as
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_xenscrub.hypervisor.build import Artefact
+    from pytest_xenscrub.hypervisor.artefact import Artefact
     from pytest_xenscrub.hypervisor.cache import Cache
     from pytest_xenscrub.hypervisor.interface import Interfaces
-    from pytest_xenscrub.hypervisor.tools import ToolsArtefact
+    from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
     from pytest_xenscrub.telling import Say, Update
 

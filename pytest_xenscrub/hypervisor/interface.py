@@ -14,7 +14,7 @@ from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.host.emulated.image import XEN_OF_SUITE
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.hypervisor.build import Artefact
+    from pytest_xenscrub.hypervisor.artefact import Artefact
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ Python bindings. They live below a prefix of our own in dom0, so dom0's own stay
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-import tarfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.apply import apply_variant
@@ -21,13 +19,19 @@ from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
 from pytest_xenscrub.hypervisor.patch.in_use import TOOLS_FOLDERS, used_by_tools
 from pytest_xenscrub.hypervisor.patch.placing import place
 from pytest_xenscrub.hypervisor.process import run
+from pytest_xenscrub.hypervisor.tools_artefact import (
+    ToolsArtefact,
+    is_complete,
+    load_tools,
+    pack_tools,
+    write_record,
+)
 from pytest_xenscrub.hypervisor.tools_needs import (
     FOUND_BY_AUTOTOOLS,
     PATH,
     PYTHON,
     need_packages,
 )
-from pytest_xenscrub.hypervisor.tree import describe_tree
 from pytest_xenscrub.hypervisor.variant import STOCK, Kind, Variant
 from pytest_xenscrub.limits import usable_cpus
 from pytest_xenscrub.telling import Update, quiet
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.cache import Cache
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
-_RECORD = "tools.json"
 _LAYOUT = "1"
 """Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
 
@@ -60,46 +63,8 @@ _GIVEN = {
     "ac_cv_header_lzma_h": "no",
     "ac_cv_header_lzo_lzo1x_h": "no",
 }
-_KEPT = (
-    "sbin/xl", "sbin/xenstored", "sbin/xenconsoled", "bin/xenstore*", "lib/*.so.*",
-    "lib/xen/bin/xenconsole", "lib/xen/bin/libxl-save-helper", "lib/xen/bin/xen-init-dom0",
-)  # fmt: skip
-_BINDINGS = "lib/python"
 _OLDEST = (4, 13)
 """The first release whose tools are built with Python 3."""
-
-
-@dataclass(frozen=True)
-class ToolsArtefact:
-    """Tools that were built.
-
-    Attributes:
-        tarball: what is to be unpacked in dom0's root; all of it is below `prefix`.
-        prefix: the folder in dom0 that they were built for, named by what they were built from.
-        python: the Python that can load the bindings: "3.11".
-        log: what the build printed.
-        version: "4.20.4".
-        domctl: interface version they speak.
-        sysctl: interface version they speak.
-    """
-
-    tarball: Path
-    prefix: str
-    python: str
-    log: Path
-    version: str
-    domctl: int
-    sysctl: int
-
-    @property
-    def folders(self) -> str:
-        """What goes in front of dom0's PATH."""
-        return f"{self.prefix}/sbin:{self.prefix}/bin"
-
-    @property
-    def bindings(self) -> str:
-        """The folder of Xen's Python bindings, for PYTHONPATH."""
-        return f"{self.prefix}/{_BINDINGS}"
 
 
 class ToolsBuilder:
@@ -144,10 +109,10 @@ class ToolsBuilder:
         key = self._key(variant, python, deadline)
         kept = self.cache.path(f"tools-{key}")
         with self.cache.lock(f"tools-{key}", deadline=deadline):
-            if not (kept / _RECORD).is_file():
+            if not is_complete(kept):
                 prefix = f"/opt/xenscrub-tools-{key[:12]}"
                 self._make(variant, kept, prefix, python, deadline)
-        return _load(kept)
+        return load_tools(kept)
 
     def _key(self, variant: Variant, python: str, deadline: Deadline) -> str:
         """Names everything that the tools depend on."""
@@ -175,26 +140,18 @@ class ToolsBuilder:
                 step.compile_into(scratch / "root", prefix)
                 ready = scratch / "ready"
                 ready.mkdir()
-                _collect(scratch / "root" / prefix[1:], prefix, ready / "tools.tar.gz", deadline)
+                pack_tools(scratch / "root" / prefix[1:], prefix, ready / "tools.tar.gz", deadline)
             except (ConfigurationError, InfrastructureError) as error:
                 folder = self.cache.keep("tools")
                 shutil.copy2(log, folder)
                 error.evidence["log"] = str(folder / log.name)
                 raise
             shutil.copy2(log, ready / "build.log")
-            # Of the tree that was built: a patch may have changed them.
-            built = describe_tree(tree, spec=self.source.spec, origin="", digest="")
-            record = {
-                "prefix": prefix,
-                "python": python,
-                "version": self.source.version,
-                "domctl": built.domctl,
-                "sysctl": built.sysctl,
-                "origin": self.source.origin,
-                "variant": variant.name,
-            }
-            (ready / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-            # Left by a run that was killed between two renames: never complete, see `_RECORD`.
+            write_record(
+                ready, tree,
+                source=self.source, variant=variant, prefix=prefix, python=python,
+            )  # fmt: skip
+            # Left by a run that was killed between two renames: never complete, see `is_complete`.
             shutil.rmtree(kept, ignore_errors=True)
             ready.rename(kept)
 
@@ -281,56 +238,3 @@ def touches_tools(variant: Variant, tree: Path) -> bool:
         return False
     files = [file for patch in place(variant.changes, tree) for file in patch.files]
     return bool(used_by_tools(path for file in files for path in (file.old, file.new)))
-
-
-def _load(kept: Path) -> ToolsArtefact:
-    """Tools as their record describes them."""
-    record: dict[str, Any] = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
-    return ToolsArtefact(
-        tarball=kept / "tools.tar.gz",
-        prefix=record["prefix"],
-        python=record["python"],
-        log=kept / "build.log",
-        version=record["version"],
-        domctl=record["domctl"],
-        sysctl=record["sysctl"],
-    )
-
-
-def _collect(built: Path, prefix: str, tarball: Path, deadline: Deadline) -> None:
-    """Pack what is needed at run time, stripped, as it is to be unpacked in dom0's root."""
-    bindings = next(built.rglob("xen/lowlevel"), None)
-    if bindings is None or not list(bindings.glob("xc*.so")):
-        raise InfrastructureError("the tools were built without Xen's Python bindings")
-    files: dict[str, Path] = {}
-    for pattern in _KEPT:
-        found = sorted(built.glob(pattern))
-        if not found:
-            raise InfrastructureError(f"the tools were built without {pattern}", tried=str(built))
-        files |= {str(path.relative_to(built)): path for path in found}
-    top = bindings.parent.parent
-    for path in (top / "xen" / "__init__.py", bindings / "__init__.py", *bindings.glob("xc*.so")):
-        if path.exists():
-            files[f"{_BINDINGS}/{path.relative_to(top)}"] = path
-    programs = [str(path) for path in files.values() if _is_elf(path)]
-    if programs:
-        argv = ["strip", "--strip-unneeded", *programs]
-        status, output = run(argv, deadline=deadline, env={"PATH": PATH})
-        if status:
-            raise InfrastructureError("the tools could not be stripped", evidence={"strip": output})
-    with tarfile.open(tarball, "w:gz") as tar:
-        for name, path in files.items():
-            tar.add(path, arcname=f"{prefix[1:]}/{name}", recursive=False, filter=_as_root)
-
-
-def _is_elf(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"\x7fELF"
-
-
-def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = "root"
-    return member

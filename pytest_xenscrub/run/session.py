@@ -146,7 +146,7 @@ class Session:
         Raises:
             InfrastructureError: none can be had.
         """
-        from pytest_xenscrub.boot import deploy  # noqa: PLC0415 - only with a host
+        from pytest_xenscrub.boot import deploy_emulated, deploy_ssh  # noqa: PLC0415 - with a host
 
         options = self.options
         described = self.hosts.claim.get()
@@ -156,17 +156,17 @@ class Session:
         if own is not None:
             return own
         if described.emulated:
-            wanted = deploy.EmulatedChoice(
+            wanted = deploy_emulated.EmulatedChoice(
                 options.suite,
                 options.host_memory,
                 options.host_nodes,
                 options.hang_seconds,
                 options.accel,
             )
-            return deploy.EmulatedDeployment(
+            return deploy_emulated.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
             )
-        return deploy.SshDeployment(
+        return deploy_ssh.SshDeployment(
             xen,
             described,
             config=options.ssh_config,

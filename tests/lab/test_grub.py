@@ -19,7 +19,7 @@ from pytest_xenscrub.errors import (
     MissingToolError,
     XenFaultError,
 )
-from pytest_xenscrub.hypervisor.build import Artefact, Builder
+from pytest_xenscrub.hypervisor.build import Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import Change, Kind, Variant, load_variant
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.hypervisor.artefact import Artefact
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -15,7 +15,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.lock import PATH, Holder, HostLock
 from pytest_xenscrub.errors import HostLockedError, MissingToolError
 from pytest_xenscrub.guest.build import build_kernel
-from pytest_xenscrub.hypervisor.build import Artefact, Builder
+from pytest_xenscrub.hypervisor.build import Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import load_variant
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.hypervisor.artefact import Artefact
     from pytest_xenscrub.testing import LabMachine
 
 RUN_SECONDS = 400

@@ -17,11 +17,11 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError, MissingToolError
 from pytest_xenscrub.guest.build import build_kernel
 from pytest_xenscrub.host.emulated import EmulatedHost, MachineSpec
-from pytest_xenscrub.hypervisor.build import Artefact, Builder
+from pytest_xenscrub.hypervisor.build import Builder
 from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.interface import check_interfaces, tools_of_suite
 from pytest_xenscrub.hypervisor.source import resolve_source
-from pytest_xenscrub.hypervisor.tools import ToolsArtefact, ToolsBuilder
+from pytest_xenscrub.hypervisor.tools import ToolsBuilder
 from pytest_xenscrub.hypervisor.variant import STOCK
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pytest_xenscrub.hypervisor.artefact import Artefact
+    from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

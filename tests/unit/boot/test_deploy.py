@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.boot import deploy, grub, recovery
+from pytest_xenscrub.boot import deploy_emulated, deploy_ssh, grub, recovery
 from pytest_xenscrub.boot.reboot import Running
 from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError, HostUnusableError
 from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.host.emulated import EmulatedHost
-from pytest_xenscrub.hypervisor.build import Artefact
+from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
 from pytest_xenscrub.hypervisor.interface import Interfaces
 from pytest_xenscrub.hypervisor.variant import STOCK
@@ -68,17 +68,19 @@ def once(monkeypatch: pytest.MonkeyPatch) -> type[FakeOnce]:
     monkeypatch.setattr(
         "pytest_xenscrub.boot.interface_probe.ask_tools", lambda *_, **__: Interfaces(0x15, 0x15)
     )
-    monkeypatch.setattr(deploy, "wait_for_xenstore", lambda _: None)
-    monkeypatch.setattr(deploy, "running", lambda *_: Running("boot-1", "own"))
+    monkeypatch.setattr(deploy_ssh, "wait_for_xenstore", lambda _: None)
+    monkeypatch.setattr(deploy_ssh, "running", lambda *_: Running("boot-1", "own"))
     monkeypatch.setattr(
-        deploy, "recover", lambda *_, patience, **__: FakeOnce.said.append(f"wait {patience:.0f} s")
+        deploy_ssh,
+        "recover",
+        lambda *_, patience, **__: FakeOnce.said.append(f"wait {patience:.0f} s"),
     )
-    monkeypatch.setattr(deploy, "destroy_run_guests", lambda *_: ["xenscrub-000001-victim-1"])
+    monkeypatch.setattr(deploy_ssh, "destroy_run_guests", lambda *_: ["xenscrub-000001-victim-1"])
     return FakeOnce
 
 
-def over_ssh(xen: ChosenXen, said: list[str], *power: str) -> deploy.SshDeployment:
-    return deploy.SshDeployment(
+def over_ssh(xen: ChosenXen, said: list[str], *power: str) -> deploy_ssh.SshDeployment:
+    return deploy_ssh.SshDeployment(
         xen,
         dataclasses.replace(parse_host("lab7"), power=power),
         config=None,
@@ -164,9 +166,9 @@ def test_tools_that_do_not_match_stop_before_anything_boots(
         raise ConfigurationError(f"{suite} speaks {spoken}")
 
     monkeypatch.setattr(EmulatedHost, "start", never)
-    deployment = deploy.EmulatedDeployment(
+    deployment = deploy_emulated.EmulatedDeployment(
         ChosenXen(STOCK, ARTEFACT),
-        deploy.EmulatedChoice("trixie", 4 << 30),
+        deploy_emulated.EmulatedChoice("trixie", 4 << 30),
         tools_for=refuse,
         say=lambda _: None,
     )

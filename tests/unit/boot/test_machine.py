@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakehost.machine import NAME, OWN, write_xen
-from pytest_xenscrub.boot import deploy
-from pytest_xenscrub.hypervisor.build import Artefact
+from pytest_xenscrub.boot import deploy_ssh
+from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
@@ -120,8 +120,8 @@ def run(machine: Machine, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine is not waited for as long as a real one takes."""
-    monkeypatch.setattr(deploy, "REBOOT_SECONDS", SHORT_SECONDS)
-    monkeypatch.setattr(deploy, "_GIVE_BACK_BROKEN_SECONDS", 1.0)
+    monkeypatch.setattr(deploy_ssh, "REBOOT_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr(deploy_ssh, "_GIVE_BACK_BROKEN_SECONDS", 1.0)
 
 
 def boots(machine: Machine) -> list[str]:

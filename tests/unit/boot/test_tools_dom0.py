@@ -10,7 +10,7 @@ from pytest_xenscrub.boot.tools_dom0 import HostWithTools, activate, install, re
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.host.protocol import CommandResult
-from pytest_xenscrub.hypervisor.tools import ToolsArtefact
+from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
-from pytest_xenscrub.hypervisor.source import newest_first, resolve_source
+from pytest_xenscrub.hypervisor.source import resolve_source
+from pytest_xenscrub.hypervisor.source_debian import newest_first
 
 from .conftest import write_tree
 

@@ -19,7 +19,7 @@ from pytest_xenscrub.errors import (
     XenScrubError,
 )
 from pytest_xenscrub.host.boot_log import blamed
-from pytest_xenscrub.hypervisor.build import Artefact
+from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
 from pytest_xenscrub.hypervisor.variant import STOCK
 from pytest_xenscrub.run.rig import Rig

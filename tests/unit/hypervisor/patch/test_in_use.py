@@ -13,6 +13,7 @@ from pytest_xenscrub.hypervisor import tools
 from pytest_xenscrub.hypervisor.choice import Xens
 from pytest_xenscrub.hypervisor.interface import Interfaces
 from pytest_xenscrub.hypervisor.patch import in_use
+from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
 
 from ..conftest import COMMENT, diff_of
 
@@ -107,9 +108,9 @@ def test_tools_are_built_where_the_patch_touches_them(
 ) -> None:
     built = []
 
-    def build(_builder: object, variant: Variant, **_: object) -> tools.ToolsArtefact:
+    def build(_builder: object, variant: Variant, **_: object) -> ToolsArtefact:
         built.append(variant.name)
-        return tools.ToolsArtefact(source, "/opt/x", "3.11", source, "4.17.5", 0x15, 0x14)
+        return ToolsArtefact(source, "/opt/x", "3.11", source, "4.17.5", 0x15, 0x14)
 
     monkeypatch.setattr(tools.ToolsBuilder, "build", build)
     run = Run(source, one_line(path), build_tools=True)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""A hypervisor that was built: the files that are kept of it, and the record beside them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.hypervisor.elf import build_id
+from pytest_xenscrub.hypervisor.patch.in_use import not_compiled
+from pytest_xenscrub.hypervisor.tree import describe_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_xenscrub.hypervisor.apply import Applied
+    from pytest_xenscrub.hypervisor.kconfig import KconfigOption
+    from pytest_xenscrub.hypervisor.tree import SourceTree
+    from pytest_xenscrub.hypervisor.variant import Variant
+
+_RECORD = "artefact.json"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A hypervisor that was built.
+
+    Attributes:
+        elf: uncompressed, for a multiboot loader such as QEMU's.
+        gz: compressed, for a boot folder.
+        build_id: the note in the ELF: what `xl info` must show when it runs.
+        config: the `.config` it was built with.
+        symbols: `xen-syms`, for `addr2line` and gdb.
+        log: what the build printed.
+        version: "4.17.5".
+        debug: whether assertions are on, and pages are scrubbed with 0xC2 instead of 0.
+        variant: the variant's name.
+        domctl: interface version its toolstack must speak.
+        sysctl: interface version its toolstack must speak.
+        touched: files that the variant changes and that something is built from.
+        not_compiled: those of them that this configuration does not compile.
+        notes: what was left out of the variant, or applied elsewhere, a line each.
+    """
+
+    elf: Path
+    gz: Path
+    build_id: str
+    config: Path
+    symbols: Path
+    log: Path
+    version: str
+    debug: bool
+    variant: str
+    domctl: int
+    sysctl: int
+    touched: tuple[str, ...] = ()
+    not_compiled: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def is_complete(kept: Path) -> bool:
+    """Whether a folder has all of an artefact: the record is written last."""
+    return (kept / _RECORD).is_file()
+
+
+def load_artefact(kept: Path) -> Artefact:
+    """An artefact as its record describes it."""
+    record: dict[str, Any] = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
+    return Artefact(
+        elf=kept / "xen",
+        gz=kept / "xen.gz",
+        build_id=record["build_id"],
+        config=kept / "config",
+        symbols=kept / "xen-syms",
+        log=kept / "build.log",
+        version=record["version"],
+        debug=record["debug"],
+        variant=record["variant"],
+        domctl=record["domctl"],
+        sysctl=record["sysctl"],
+        # What was built before these were kept has none.
+        touched=tuple(record.get("touched", ())),
+        not_compiled=tuple(record.get("not_compiled", ())),
+        notes=tuple(record.get("notes", ())),
+    )
+
+
+def collect_artefact(
+    tree: Path,
+    ready: Path,
+    log: Path,
+    *,
+    source: SourceTree,
+    variant: Variant,
+    applied: Applied,
+    options: Sequence[KconfigOption],
+) -> None:
+    """Bring together what is kept of a build.
+
+    Args:
+        tree: where it was built.
+        ready: the folder that is made for it.
+        log: what the build printed.
+        source: the tree as it was before the variant.
+        variant: what was built.
+        applied: what became of the variant.
+        options: those of Kconfig that were asked for.
+    """
+    ready.mkdir()
+    xen = tree / "xen"
+    # A tree that builds in folders of its own only links what it made here.
+    for name in ("xen", "xen.gz", "xen-syms"):
+        shutil.copy2(xen / name, ready / name)
+    shutil.copy2(xen / ".config", ready / "config")
+    shutil.copy2(log, ready / "build.log")
+    # A patch may have changed the interface: what was built is asked, not where it came from.
+    built = describe_tree(tree, spec=source.spec, origin=source.origin, digest=source.digest)
+    config = (ready / "config").read_text(encoding="utf-8")
+    record = {
+        "build_id": build_id(ready / "xen-syms"),
+        "version": source.version,
+        "debug": "CONFIG_DEBUG=y\n" in config,
+        "variant": variant.name,
+        "domctl": built.domctl,
+        "sysctl": built.sysctl,
+        "origin": source.origin,
+        "options": [asdict(option) for option in options],
+        "touched": applied.paths,
+        "not_compiled": not_compiled(applied.paths, tree),
+        "notes": applied.notes,
+    }
+    (ready / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""`--xen-source=FOLDER`: a copy of a folder as it is now, without what builds left in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.source_job import DIGEST_LENGTH, Job
+from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What a build leaves behind in a folder that is used for development; none of it is source.
+_LEFTOVERS = re.compile(
+    r"^(\.git|.*\.o|.*\.o\.(cmd|d2?)|\..*\.(cmd|d2?)|\.config(\.old)?|xen-syms.*|xen\.(gz|efi.*)"
+    r"|\.xen.*|autoconf\.h|auto\.conf.*|compile\.h|asm-offsets\.[hs]|.*\.(rej|orig))$"
+)
+
+
+def folder_tree(job: Job, path: Path) -> SourceTree:
+    """A copy of a folder as it is now, what builds have left in it apart."""
+    if not (path / "xen" / "Makefile").is_file():
+        describe_tree(path, spec=job.spec, origin="", digest="")
+    job.update(f"reading {path}")
+    try:
+        files = list(_source_files(path))
+        digest = _digest_of(path, files)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--xen-source={job.spec} cannot be read: {error.strerror}",
+            tried=str(error.filename),
+            todo="check who owns it and its mode, or give a copy",
+        ) from None
+    with job.cache.lock("source", f"folder-{digest}", deadline=job.deadline) as target:
+        if not target.is_dir():
+            with job.cache.scratch("folder") as scratch:
+                for name in files:
+                    copy = scratch / "tree" / name
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path / name, copy, follow_symlinks=False)
+                (scratch / "tree").rename(target)
+    notes = tuple(_folder_notes(path))
+    origin = str(path.absolute())
+    return describe_tree(target, spec=job.spec, origin=origin, digest=digest, notes=notes)
+
+
+def _folder_notes(path: Path) -> Iterator[str]:
+    """What a user may take for part of a tree, and what looks like half of a patch."""
+    if (path / "xen" / ".config").is_file():
+        yield f"{path}: its xen/.config is not used; --xen-config=KEY=VALUE sets options"
+    rejects = sorted(str(file.relative_to(path)) for file in path.rglob("*.rej"))
+    if rejects:
+        yield f"{path}: rejected hunks of a patch lie in it: {', '.join(rejects[:4])}"
+
+
+def _source_files(top: Path) -> list[str]:
+    """Paths, relative to `top` and sorted, of everything that is not a build's leftover."""
+    found = []
+    for folder, folders, files in os.walk(top, onerror=_raise):
+        folders[:] = [name for name in folders if not _LEFTOVERS.match(name)]
+        here = Path(folder)
+        # A link to a folder is content of its own, and os.walk() lists it among the folders.
+        links = [name for name in folders if (here / name).is_symlink()]
+        found += [
+            str((here / name).relative_to(top))
+            for name in [*files, *links]
+            if not _LEFTOVERS.match(name)
+        ]
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    """For `os.walk`, which passes over folders that it may not read."""
+    raise error
+
+
+def _digest_of(top: Path, files: list[str]) -> str:
+    """Names the content of some files: paths, modes, bytes and link targets."""
+    digest = hashlib.sha256()
+    for name in files:
+        path = top / name
+        digest.update(f"{name}\0{path.lstat().st_mode}\0".encode())
+        if path.is_symlink():
+            digest.update(str(path.readlink()).encode())
+        elif path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:DIGEST_LENGTH]
