@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakehost.machine import NAME, OWN, write_xen
-from pytest_xenscrub.boot import deploy_ssh
+from pytest_xenscrub.boot import deploy_emulated, deploy_ssh
 from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
@@ -29,6 +29,10 @@ def test_it(xen_host, dom0, victim):
     victim.fill()
 """
 SHORT_SECONDS = 6.0
+
+
+LOADED = deploy_emulated, deploy_ssh
+"""Each run in this process would load them anew, beside what is loaded already."""
 
 
 class Run:
