@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MEASURED = re.compile(r"xen(\.verdict)?\[\d+\]\.|xen\.measured$")
 _FRAMES = re.compile(r"xen\.verdict\[\d+\]\.frames_read")
 _COVERAGE = re.compile(r"xen\.verdict\[\d+\]\.coverage")
+_STATE = re.compile(r"xen\.verdict\[\d+\]\.state")
 _GROUPS = 3
 _REASON_LENGTH = 70
 
@@ -147,8 +148,8 @@ class Tally:
         scenario.residue |= vars(report).get("xen_residue", False)
         if fault == Fault.XEN:
             scenario.by_xen = True
-        elif report.when == "call" and (report.passed or hasattr(report, "wasxfail")):
-            scenario.passed = True  # an xfailed one did what it should
+        elif report.when == "call" and (report.passed or _showed_fault(report)):
+            scenario.passed = True
         elif report.skipped or report.failed:
             scenario.why_not = _why_not(report)
 
@@ -172,6 +173,13 @@ def _values(scenarios: Iterable[_Scenario], name: re.Pattern[str]) -> Iterator[f
         for key, value in scenario.properties:
             if name.fullmatch(key) and isinstance(value, int | float):
                 yield value
+
+
+def _showed_fault(report: pytest.TestReport) -> bool:
+    """Whether a test was xfailed over residue, as the suite may: any other error proves nothing."""
+    return hasattr(report, "wasxfail") and any(
+        value == "residue" and _STATE.fullmatch(name) for name, value in report.user_properties
+    )
 
 
 def _why_not(report: pytest.TestReport) -> str:

@@ -281,6 +281,11 @@ def test_only_the_suites_own_xfail_excuses_residue(
         ("def test_it(xen_host): pass", "1 passed (nothing measured)"),
         ("import pytest\ndef test_it(xen_host): pytest.skip('no NUMA')", "1 skipped (no NUMA)"),
         (
+            "import pytest\n@pytest.mark.xfail(reason='flaky')\n"
+            "def test_it(measure):\n    measure()\n    assert False, 'UNPROVEN'",
+            "1 xfailed (flaky)",
+        ),
+        (
             "import pytest\n@pytest.mark.xen_host_tags('numa')\ndef test_it(xen_host): pass",
             "1 skipped (emulated has no numa)",
         ),
