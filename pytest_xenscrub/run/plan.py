@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONTROL = "noscrub"
 CONTROL_ID = "control"
+MUST_FAIL = "must fail: this Xen does not scrub"
 
 
 class Plan:
@@ -59,9 +60,7 @@ class Plan:
         """
         xens = [pytest.param(name, id=name) for name in self._session.xens.names]
         if self._session.options.control and definition.get_closest_marker("control") is not None:
-            must_fail = pytest.mark.xfail(
-                reason="must fail: this Xen does not scrub", raises=AssertionError, strict=True
-            )
+            must_fail = pytest.mark.xfail(reason=MUST_FAIL, raises=AssertionError, strict=True)
             xens.insert(0, pytest.param(CONTROL, id=CONTROL_ID, marks=must_fail))
         return xens
 

@@ -18,7 +18,7 @@ from pytest_xenscrub.report.shown import Shown
 from pytest_xenscrub.run import blame
 from pytest_xenscrub.run.ending import Ending
 from pytest_xenscrub.run.hosts import Hosts
-from pytest_xenscrub.run.plan import CONTROL, Plan
+from pytest_xenscrub.run.plan import CONTROL, MUST_FAIL, Plan
 from pytest_xenscrub.run.stash import parameter, uses_host
 from pytest_xenscrub.run.watch import Watch
 
@@ -270,5 +270,5 @@ def _is_control(item: pytest.Item) -> bool:
 
     On `--xen-variant=noscrub` it is a test as on any other variant.
     """
-    must_fail = item.get_closest_marker("xfail") is not None
-    return must_fail and parameter(item, "xen_variant") == CONTROL
+    ours = any(mark.kwargs.get("reason") == MUST_FAIL for mark in item.iter_markers("xfail"))
+    return ours and parameter(item, "xen_variant") == CONTROL

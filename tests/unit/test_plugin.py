@@ -1174,6 +1174,13 @@ def test_noscrub_as_any_other_variant_is_no_control(project: pytest.Pytester) ->
     result.assert_outcomes(failed=1)
 
 
+def test_a_users_xfail_makes_no_control_of_a_test(project: pytest.Pytester) -> None:
+    test = CONTROLLED.format(on_control=RESIDUE).replace("mark.control", "mark.xfail")
+    result = run(project, test, "--xen-variant=noscrub", "-k", "leaves")
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+
+
 # -- its end -----------------------------------------------------------------------------------
 
 
