@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
 
-from pytest_xenscrub.errors import DisagreementError, NotApplicableError, UndecidedError
+from pytest_xenscrub.errors import (
+    DisagreementError,
+    NotApplicableError,
+    UndecidedError,
+    XenScrubError,
+)
 from pytest_xenscrub.guest.events import DirtyPage, Scanned
 from pytest_xenscrub.scrub.crosscheck import Compared
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE, Verdict
@@ -124,7 +129,15 @@ class Probe:
                 f"{guest.name} cannot be a probe here: a {guest.config.type} guest does not"
                 " know which machine frames it reads, and nobody sees them from outside"
             )
-        return Compared() if self._check is None else self._check.compare(guest)
+        if self._check is None:
+            return Compared()
+        try:
+            return self._check.compare(guest)
+        except XenScrubError:
+            # Residue that was read is proof, also where the host was lost before we could look.
+            if guest.frames_of("pattern") - guest.given_back_before:
+                return Compared()
+            raise
 
     def _see(
         self, frames: BitMap64, probes: Sequence[Guest], compared: Sequence[Compared]
@@ -166,7 +179,14 @@ class Probe:
             seconds=seconds,
             differences=tuple(differences),
         )
-        return verdict if self._check is None else self._check.complete(verdict)
+        if self._check is None:
+            return verdict
+        try:
+            return self._check.complete(verdict)
+        except XenScrubError:
+            if verdict.has_residue:
+                return verdict
+            raise
 
 
 def _given_back_before_all(probes: Sequence[Guest]) -> BitMap64:

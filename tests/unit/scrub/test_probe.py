@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 from pyroaring import BitMap64
@@ -13,6 +13,7 @@ from pytest_xenscrub.errors import (
     CommandError,
     DisagreementError,
     GuestFailedError,
+    HostLostError,
     NotApplicableError,
     UndecidedError,
 )
@@ -320,3 +321,22 @@ def test_a_pattern_of_an_earlier_scan_is_not_this_ones() -> None:
     guest.sets["pattern"] = BitMap64([1500])
     fakes: Any = [guest]
     assert probe_of(FakeFactory()).verdict(VICTIM, fakes).clean
+
+
+@pytest.mark.parametrize("lost_in", ["compare", "complete"])
+def test_a_host_that_is_lost_after_residue_was_read_takes_no_verdict_back(lost_in: str) -> None:
+    class Lost(FakeCheck):
+        def lose(self, *_: object) -> NoReturn:
+            raise HostLostError("the machine is gone")
+
+    check: Any = Lost(Compared())
+    setattr(check, lost_in, check.lose)
+    assert (
+        probe_of(FakeFactory(FakeGuest(range(999), range(999, 1000))), check=check)
+        .read(VICTIM)
+        .has_residue
+    )
+    excused = FakeGuest(range(999), range(999, 1000), given_back=range(999, 1000))
+    for guest in (FakeGuest(range(1000)), excused):
+        with pytest.raises(HostLostError):
+            probe_of(FakeFactory(guest), check=check).read(VICTIM)
