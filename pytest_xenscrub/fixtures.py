@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.errors import Fault
+from pytest_xenscrub.run.blame import FAULT
 from pytest_xenscrub.run.stash import SESSION
 
 if TYPE_CHECKING:
@@ -77,14 +79,21 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
 
 
 @pytest.fixture
-def running_xen(request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig) -> RunningXen:
-    """The host, running: made anew if it broke. Xen's log and dom0's heartbeat are watched."""
+def running_xen(
+    request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig
+) -> Iterator[RunningXen]:
+    """The host, running: made anew if it broke. Xen's log and dom0's heartbeat are watched.
+
+    The log also after the test, while its guests are destroyed.
+    """
     _xen_session.hosts.check(request.node)
     up = xen_rig.bring_up()
     up.dom0.watch_log()
     request.node.user_properties.append(("xen.host", up.host.name))
     up.dom0.watch_stalls()
-    return up
+    yield up
+    if (FAULT, Fault.XEN) not in request.node.user_properties and xen_rig.healthy():
+        _xen_session.watch.check_xen_log()
 
 
 @pytest.fixture
@@ -237,6 +246,7 @@ def timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
         starved_seconds=starvation(running_xen.host),
         max_starvation=_xen_session.options.max_starvation,
+        first=results.next_number(request.node.user_properties),
     )  # fmt: skip
     yield collected
     try:

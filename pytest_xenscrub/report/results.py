@@ -185,6 +185,12 @@ def fits_as_properties(fits: Iterable[Fit]) -> list[tuple[str, object]]:
     ]
 
 
+def next_number(properties: Iterable[tuple[str, object]]) -> int:
+    """Of the next row of a test, which has these already where it is run again."""
+    found = (_PROPERTY.fullmatch(name) for name, _ in properties)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
 def rows_of(test: str, properties: Iterable[tuple[str, Any]]) -> list[Row]:
     """The rows of which `as_properties` made these properties."""
     flat: dict[int, dict[str, object]] = {}

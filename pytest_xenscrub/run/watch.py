@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
-from pytest_xenscrub.errors import HostSilentError, HostStalledError, XenFaultError
+from pytest_xenscrub.errors import (
+    HostSilentError,
+    HostStalledError,
+    XenFaultError,
+    XenScrubError,
+)
 from pytest_xenscrub.run.stash import takes_limit
 
 if TYPE_CHECKING:
@@ -75,6 +81,8 @@ class Watch:
         """Raise `XenFaultError` if Xen found a fault in itself since the test began."""
         dom0 = self._dom0()
         if dom0 is not None and (said := dom0.faults()):
+            with contextlib.suppress(XenScrubError):
+                dom0.watch_log()  # it is told once
             raise XenFaultError(
                 f"{dom0.host.name}: {said.splitlines()[0]}",
                 todo="an assertion, a BUG or a WARN of Xen's own: look at its call trace",

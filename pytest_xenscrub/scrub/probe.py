@@ -77,13 +77,15 @@ class Probe:
         """
         probes: list[Guest] = []
         compared = [self._compare(guest) for guest in beside]
-        while True:
+        verdict = self._see(frames, beside, compared)
+        # What they found must not be lost if no probe can be created.
+        while not verdict.has_residue:
             size = self._guests.most_bytes(guest_type="pv")
             if size:
                 probes.append(self.create(size))
                 compared.append(self._compare(probes[-1]))
             verdict = self._see(frames, [*beside, *probes], compared)
-            if not size or verdict.has_residue or verdict.coverage >= self._min_coverage:
+            if not size or verdict.coverage >= self._min_coverage:
                 break
             if len(probes) == _PROBES:
                 break

@@ -32,6 +32,7 @@ class Timings:
         first_after_boot: whether nothing was measured since the host booted; asked once a row.
         starved_seconds: how long the host has been kept from running so far, s.
         max_starvation: share of the test's time above which its rows are marked for that.
+        first: number of the first row; above 0 where the test is run again.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Timings:
         first_after_boot: Callable[[], bool] = lambda: False,
         starved_seconds: Callable[[], float] = lambda: 0.0,
         max_starvation: float = STARVED_SHARE,
+        first: int = 0,
     ) -> None:
         self.setting = setting
+        self._first = first
         self._first_after_boot = first_after_boot
         self.rows: list[Row] = []
         self._changed = changed
@@ -64,7 +67,7 @@ class Timings:
         destroy, seen = since_issued(reclaim.returned), ended.samples
         row = Row(
             setting=self.setting,
-            number=len(self.rows),
+            number=self._first + len(self.rows),
             how=ended.how,
             memory_bytes=guest.memory_bytes,
             vcpus=guest.config.vcpus,

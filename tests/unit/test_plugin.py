@@ -1158,7 +1158,8 @@ def pytest_runtest_makereport(item, call):
 @pytest.mark.parametrize("how", ["-O", "PYTHONOPTIMIZE"])
 def test_python_without_assertions_judges_nothing(project: pytest.Pytester, how: str) -> None:
     project.makepyfile(test_it="def test_it(xen_host): assert False")
-    environment = {**os.environ, **({} if how == "-O" else {how: "1"})}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {} if how == "-O" else {how: "1"}
     done = subprocess.run(
         [sys.executable, *(["-O"] if how == "-O" else []), "-m", "pytest", HOST,
          "-Wdefault"],
@@ -1259,3 +1260,49 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcomes"),
+    [
+        ("raise NotApplicableError('one node only')", {"skipped": 1, "errors": 1}),
+        ("raise CommandError('xl create')", {"errors": 2}),
+        ("assert False, 'RESIDUE'", {"failed": 1}),
+        ("pytest.xfail('known')", {"xfailed": 1, "errors": 1}),
+        ("pass", {"failed": 1}),
+    ],
+)
+def test_no_other_end_of_a_test_hides_what_xen_finds_wrong_with_itself(
+    project: pytest.Pytester, ends: str, outcomes: dict[str, int]
+) -> None:
+    test = f"""
+        import pytest
+        from pytest_xenscrub.errors import *
+
+        def test_warns(measure, xen_rig):
+            measure()
+            xen_rig.up.dom0.said = "(XEN) Assertion 'x' failed at page_alloc.c:7"
+            {ends}
+
+        def test_after(measure): measure()
+    """
+    result = run(project, test)
+    result.assert_outcomes(passed=1, **outcomes)
+    assert result.ret == 1
+
+
+def test_what_xen_finds_wrong_while_guests_are_cleaned_up_is_told(project: pytest.Pytester) -> None:
+    test = """
+        import pytest
+
+        @pytest.fixture
+        def cleaned_up(xen_rig, xen_host):
+            yield
+            xen_rig.up.dom0.said = "(XEN) Assertion 'x' failed at page_alloc.c:7"
+
+        def test_it(measure, cleaned_up): measure()
+    """
+    result = run(project, test)
+    result.assert_outcomes(passed=1, errors=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*emulated: (XEN) Assertion*"])

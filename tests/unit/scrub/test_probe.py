@@ -340,3 +340,16 @@ def test_a_host_that_is_lost_after_residue_was_read_takes_no_verdict_back(lost_i
     for guest in (FakeGuest(range(1000)), excused):
         with pytest.raises(HostLostError):
             probe_of(FakeFactory(guest), check=check).read(VICTIM)
+
+
+def test_residue_that_a_guest_beside_saw_needs_no_probe() -> None:
+    class NoProbe(FakeFactory):
+        def create(self, *_: Any, **__: Any) -> FakeGuest:
+            raise CommandError("no memory for a probe")
+
+    judged: list[Verdict] = []
+    beside: Any = FakeGuest(range(500), range(500, 507))
+    factory = NoProbe(sizes=[64 << 20])
+    verdict = probe_of(factory, judged=judged.append).read(VICTIM, beside=[beside])
+    assert verdict.has_residue
+    assert judged == [verdict]
