@@ -77,9 +77,9 @@ class Probe:
         """
         probes: list[Guest] = []
         compared = [self._compare(guest) for guest in beside]
-        verdict = self._see(frames, beside, compared)
-        # What they found must not be lost if no probe can be created.
-        while not verdict.has_residue:
+        # What those found must not be lost if no probe can be created.
+        verdict = self._see(frames, beside, compared) if beside else None
+        while verdict is None or not verdict.has_residue:
             size = self._guests.most_bytes(guest_type="pv")
             if size:
                 probes.append(self.create(size))
