@@ -10,7 +10,7 @@
 
 BASE     := gcc libvirt-dev libxen-dev openssh-client openssh-server pkg-config python3-dev python3-venv
 HOST     := e2fsprogs mmdebstrap qemu-system-x86 qemu-utils uidmap util-linux
-LAB      := acpica-tools autoconf binutils grub-common grub-pc-bin libncurses-dev libyajl-dev \
+LAB      := acpica-tools autoconf autotools-dev binutils grub-common grub-pc-bin libncurses-dev libyajl-dev \
             perl uuid-dev zlib1g-dev
 BUILD    := bc bison ccache coccinelle dpkg-dev flex git make patch
 
