@@ -9,7 +9,11 @@ import pytest
 
 from pytest_xenscrub.errors import MissingToolError
 from pytest_xenscrub.hypervisor.build import Builder
-from pytest_xenscrub.hypervisor.old_release import compiler_for, python_for
+from pytest_xenscrub.hypervisor.old_release import (
+    NEWER_WARNINGS,
+    compiler_for,
+    python_for,
+)
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.variant import STOCK
 
@@ -51,6 +55,14 @@ def as_python_2(tree: Path) -> Path:
 def test_old_release_gets_the_warnings_that_this_compiler_knows(deadline: Deadline) -> None:
     assert compiler_for((4, 10), deadline) == ["CC=gcc -Wno-error=array-bounds"]
     assert compiler_for((4, 16), deadline) == ["CC=gcc -Wno-error=array-bounds"]
+
+
+def test_each_warning_is_named_and_none_is_hidden(gcc: Path, deadline: Deadline) -> None:
+    program(gcc / "gcc", "".join(f"echo '  -W{name}  Warn.'\n" for name in NEWER_WARNINGS))
+    (given,) = compiler_for((4, 10), deadline)
+    assert given.removeprefix("CC=gcc ").split() == [
+        f"-Wno-error={name}" for name in NEWER_WARNINGS
+    ]
 
 
 def test_newer_release_is_as_strict_as_its_authors_made_it(deadline: Deadline) -> None:
