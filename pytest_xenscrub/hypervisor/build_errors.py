@@ -14,7 +14,7 @@ _TELLING = (
     ),
     re.compile(
         r"undefined reference|multiple definition|relocation truncated|cannot find -l|\bld: "
-        r"(?!warning)|: not found$|command not found|No such file or directory|Fatal error|"
+        r"(?!warning|NOTE)|: not found$|command not found|No such file or directory|Fatal error|"
         r"No rule to make target|will not fit|overlaps section"
     ),
     re.compile(r"\*\*\* "),
