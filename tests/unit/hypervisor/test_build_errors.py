@@ -5,7 +5,7 @@ import pytest
 
 from pytest_xenscrub.hypervisor.build_errors import machine_fault, telling_lines
 
-NOISE = "".join(f"  CC      common/{n}.o\nld: NOTE: This behaviour is deprecated\n" for n in range(50))
+NOISE = "".join(f"  CC      common/{n}.o\nld: NOTE: This behaviour is old\n" for n in range(50))
 
 
 def test_errors_of_a_parallel_build_come_first() -> None:
