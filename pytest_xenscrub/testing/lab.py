@@ -12,15 +12,13 @@ import functools
 import shlex
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.errors import XenScrubError
 from pytest_xenscrub.host.emulated.accel import (
     KVM,
     KVM_SILENT_SECONDS,
-    TCG,
     Accel,
     choose_accel,
     qemu_path,
-    refuse_kvm,
+    start_or_fall_back,
 )
 from pytest_xenscrub.host.emulated.image import Image, ensure_image
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
@@ -57,8 +55,6 @@ def _switch_on(
     image: Image, spec: MachineSpec, qemu: str, accel: Accel, deadline: Deadline
 ) -> _DiskMachine:
     """A machine whose sshd answers."""
-    if accel is KVM:
-        deadline = deadline.within(deadline.remaining / 2, f"{deadline.step} (KVM)")
     machine = _DiskMachine(image, spec, qemu, accel, snapshot=None, deadline=deadline)
     try:
         if accel is KVM:
@@ -112,15 +108,9 @@ class LabMachine:
         # All that a machine takes of an image, once it boots by itself, is the disk.
         switch_on = functools.partial(_switch_on, Image(disk.parent), spec, qemu)
         accel = choose_accel(qemu, "auto", say)
-        try:
-            machine = switch_on(accel, deadline)
-        except XenScrubError as error:
-            if accel is not KVM:
-                raise
-            say(f"it did not boot with KVM, so TCG is used from now on: {error.what}")
-            refuse_kvm(qemu)
-            machine = switch_on(TCG, deadline)
-        return cls(image, machine)
+        return cls(
+            image, start_or_fall_back(accel, switch_on, path=qemu, say=say, deadline=deadline)
+        )
 
     @property
     def port(self) -> int:

@@ -11,14 +11,19 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_xenscrub.cache_folder import cache_root
-from pytest_xenscrub.errors import InfrastructureError, MissingToolError
+from pytest_xenscrub.errors import InfrastructureError, MissingToolError, XenScrubError
 from pytest_xenscrub.limits import available_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.telling import Say
+
+T = TypeVar("T")
 
 _GIB = 1 << 30
 _STEP = 256 << 20
@@ -115,6 +120,33 @@ def choose_accel(path: str, wanted: str, say: Say) -> Accel:
             todo="give this user /dev/kvm (group kvm), or say --xen-accel=tcg",
         )
     return best
+
+
+def start_or_fall_back(
+    accel: Accel, start: Callable[[Accel, Deadline], T], *, path: str, say: Say, deadline: Deadline
+) -> T:
+    """Start a machine, and with TCG where it does not start with KVM.
+
+    KVM is refused only once the same machine has started with TCG: one that starts with neither,
+    as a Xen that is broken, says nothing of KVM.
+
+    Args:
+        accel: what to start with.
+        start: starts the machine by a deadline; what did not start is gone when it raises.
+        path: QEMU.
+        say: told where KVM is given up.
+        deadline: for all of it; KVM gets half of what is left.
+    """
+    if accel is not KVM:
+        return start(accel, deadline)
+    try:
+        return start(KVM, deadline.within(deadline.remaining / 2, f"{deadline.step} (KVM)"))
+    except XenScrubError as error:
+        first = str(error).splitlines()[0]
+        say(f"it did not boot with KVM, so TCG is used from now on: {first}")
+    started = start(TCG, deadline)
+    refuse_kvm(path)
+    return started
 
 
 def refuse_kvm(path: str) -> None:

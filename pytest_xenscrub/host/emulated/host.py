@@ -13,12 +13,11 @@ from pytest_xenscrub.errors import InfrastructureError, XenScrubError
 from pytest_xenscrub.host.emulated.accel import (
     KVM,
     KVM_SILENT_SECONDS,
-    TCG,
     Accel,
     choose_accel,
     qemu_path,
     qemu_version,
-    refuse_kvm,
+    start_or_fall_back,
 )
 from pytest_xenscrub.host.emulated.image import Image, ensure_image, locked
 from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
@@ -154,19 +153,22 @@ class EmulatedHost:
         self._key = snapshot_key(self.image, self._spec, accel, qemu_version(self._qemu))
 
     def _power_on(self, deadline: Deadline) -> None:
-        if self._accel is not KVM or not self._may_fall_back:
+        if not self._may_fall_back:
             self._power_on_as_is(deadline)
             return
-        try:
-            self._power_on_as_is(deadline.within(deadline.remaining / 2, f"{deadline.step} (KVM)"))
-        except XenScrubError as error:
-            self._power_off()
-            first = str(error).splitlines()[0]
-            self._say(f"it did not boot with KVM, so TCG is used from now on: {first}")
-            refuse_kvm(self._qemu)
-            self._use(TCG)
-            self._power_on_as_is(deadline)
+        start_or_fall_back(
+            self._accel, self._power_on_with, path=self._qemu, say=self._say, deadline=deadline
+        )
         self._may_fall_back = False
+
+    def _power_on_with(self, accel: Accel, deadline: Deadline) -> None:
+        if accel is not self._accel:
+            self._use(accel)
+        try:
+            self._power_on_as_is(deadline)
+        except XenScrubError:
+            self._power_off()
+            raise
 
     def _power_on_as_is(self, deadline: Deadline) -> None:
         if self._try_warm(deadline):

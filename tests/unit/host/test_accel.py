@@ -78,6 +78,20 @@ def test_auto_falls_back_once_and_says_so(tmp_path: Path, tried: list[str]) -> N
     assert "no Xen booted with KVM on this machine" in said[1]
 
 
+def test_a_xen_that_boots_with_neither_says_nothing_of_kvm(
+    tmp_path: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_on(self: EmulatedHost, _deadline: Deadline) -> None:
+        tried.append(self._accel.name)
+        raise XenFaultError("Xen or its dom0 crashed while it booted")
+
+    monkeypatch.setattr(EmulatedHost, "_power_on_as_is", power_on)
+    with pytest.raises(XenFaultError):
+        start(tmp_path, "auto", [])
+    assert tried == ["KVM", "TCG"]
+    assert choose("auto") is KVM
+
+
 def test_a_refusal_holds_for_this_start_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_kvm("qemu")
     assert choose("auto") is TCG
