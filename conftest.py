@@ -17,10 +17,9 @@ from pytest_xenscrub.run.stash import SESSION
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-OWN = tuple(Path(__file__).parent / "tests" / folder for folder in ("unit", "lab"))
+OWN = frozenset(Path(__file__).parent / "tests" / folder for folder in ("unit", "lab"))
 OPTIONAL = ("no tree of another release", "Debian's tree is not in the cache")
-"""Begins the reasons of tests that need what no machine has by itself; the second is tested by each
-run that builds a variant."""
+"""Begins the reasons of tests that need what no machine has by itself: trees of Xen's source."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -37,7 +36,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A developer may lack a compiler; CI that lacks one tests nothing, and is green."""
     report = yield
-    asked = os.environ.get("CI") and not {*OWN}.isdisjoint(item.path.parents)
+    asked = os.environ.get("CI") and not OWN.isdisjoint(item.path.parents)
     if asked and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else ""
         reason = str(reason).removeprefix("Skipped: ")

@@ -143,7 +143,7 @@ class FrameTable:
         if not (self.proven and frames):
             return BitMap64()
         mfns = to_array(frames)
-        said = self._frames.word(mfns, _COUNT_INFO, missing=_FRAME)
+        said = self._frames.word(mfns, _COUNT_INFO, missing=_NO_PAGE)
         return BitMap64(mfns[said <= np.uint64(1)].tolist())
 
     def _count_info(self, mfns: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -67,7 +67,7 @@ WOULD_TELL: Final = (
     " when the limit passed; a slow machine passes with a longer --timeout, a hang does not"
 )
 RESIDUE_BEFORE: Final = "a probe of this test had seen residue before this error"
-RESIDUE_ONLY = "a probe of this test saw residue, and the test did not fail over that"
+RESIDUE_ONLY: Final = "a probe of this test saw residue, and the test did not fail over that"
 _SUITE = Path(__file__).parents[1] / "suite"
 _SEEN: pytest.StashKey[bool] = pytest.StashKey()
 """Of a test: residue was seen, in this attempt or, where a plugin repeats tests, an earlier one."""
@@ -188,7 +188,7 @@ def _condemn(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def saw_residue(item: pytest.Item, error: BaseException | None = None) -> bool:
-    """Whether a test saw a dead guest's bytes: no later error takes that back.
+    """Whether a test saw a dead guest's bytes: no later error, nor attempt, takes that back.
 
     Args:
         item: the test: a probe's verdict is among its properties.
