@@ -33,14 +33,14 @@ class HostMemory(NamedTuple):
         fd: descriptor of the file that it is; owned by the host.
         size: of the file, bytes.
         extents: what of it the machine has where, by address.
-        translate: where a virtual address is, a machine address, by the page tables that a CPU
-            uses now; None where nowhere.
+        page_tables: asks for CR3 of each CPU now. While a CPU runs a PVH or HVM guest it is the
+            guest's, and no machine address.
     """
 
     fd: int
     size: int
     extents: tuple[Extent, ...]
-    translate: Callable[[int], int | None]
+    page_tables: Callable[[], list[int]]
 
 
 def parse_map(text: str, name: str) -> tuple[Extent, ...]:

@@ -10,12 +10,12 @@ import numpy as np
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.outside.page_tables import PageTables
 from pytest_xenscrub.outside.pattern import WORDS
-from pytest_xenscrub.outside.ram import to_array
-from pytest_xenscrub.units import PAGE
+from pytest_xenscrub.outside.ram import NOWHERE, to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -40,58 +40,49 @@ _XEN_HEAP: Final = np.uint64(1 << 62)
 _FRAME: Final = np.uint64(0xFFFF_FFFF)
 _DOMID: Final = np.uint64(0xFFFF)
 """The first field of `struct domain`."""
-_BLOCK: Final = 512
-"""Pages of a table that mostly follow each other in RAM too: Xen maps it by 2 MiB or more."""
 _NOT_THERE: Final = np.uint64(0)
 _NO_PAGE: Final = ~np.uint64(0)
+_MAPPED_SHARE: Final = 0.99
+"""Of all frames of RAM: so many have an entry in Xen's tables. The firmware has a few."""
 _LOOKS: Final = 4
 _LOOK_AGAIN_SECONDS: Final = 0.2
 _SHOWN: Final = 8
-_NOT_ASKED: Final = -2
-_NOWHERE: Final = -1
 _KNOWN: Final = 64
 """Frames that the table is asked for, to see that it is one."""
 
 
 class _XenTable:
-    """A table of Xen's with an entry for each machine frame."""
+    """A table of Xen's with an entry for each machine frame: `words` of them, from `start` on."""
 
-    def __init__(
-        self, ram: RamView, translate: Callable[[int], int | None], start: int, words: int
-    ) -> None:
+    def __init__(self, ram: RamView, start: int, words: int) -> None:
         self._ram = ram
-        self._translate = translate
         self._start = start
         self._words = words
-        blocks = -(-ram.end_mfn * words // (_BLOCK * WORDS))
-        # Where its pages are in RAM is asked for once, as Xen moves none.
-        self._rows = np.full(blocks * _BLOCK, _NOT_ASKED, np.int64)
+        self._rows = np.empty(0, np.intp)
 
-    def locate(self, blocks: Iterable[int] | None = None) -> None:
-        """Ask where some blocks are, or all of them."""
-        for block in range(len(self._rows) // _BLOCK) if blocks is None else blocks:
-            rows = self._rows[block * _BLOCK : (block + 1) * _BLOCK]
-            if rows[0] != _NOT_ASKED:
-                continue
-            first, last = (self._row(block * _BLOCK + at) for at in (0, _BLOCK - 1))
-            if first != _NOWHERE and last - first == _BLOCK - 1:
-                rows[:] = np.arange(first, last + 1)
-            else:
-                rows[:] = [self._row(block * _BLOCK + at) for at in range(_BLOCK)]
+    def find(self, page_tables: PageTables) -> bool:
+        """Take it from where these page tables have it, if they have it for all of RAM."""
+        pages = -(-self._ram.end * self._words // WORDS)
+        rows = page_tables.rows(self._start, pages)
+        of_ram = np.concatenate(
+            [
+                rows[first * self._words // WORDS : -(-(first + count) * self._words // WORDS)]
+                for first, count in self._ram.extents
+            ]
+        )
+        if np.count_nonzero(of_ram != NOWHERE) < _MAPPED_SHARE * len(of_ram):
+            return False
+        self._rows = rows
+        return True
 
-    def _row(self, page: int) -> int:
-        machine = self._translate(self._start + page * PAGE)
-        return _NOWHERE if machine is None else int(self._ram.rows([machine // PAGE])[0])
-
-    def word(
-        self, mfns: NDArray[np.uint64], word: int, missing: np.uint64 = _NOT_THERE
-    ) -> NDArray[np.uint64]:
+    def word(self, mfns: Mfns, word: int, missing: np.uint64 = _NOT_THERE) -> Mfns:
         """A word of the entries of some frames; `missing` of those that the table does not have."""
         at = mfns.astype(np.int64) * self._words + word
         pages = at // WORDS
-        self.locate(np.unique(pages // _BLOCK).tolist())
-        rows = self._rows[pages]
-        there = rows != _NOWHERE
+        rows = np.full(len(mfns), NOWHERE)
+        known = pages < len(self._rows)
+        rows[known] = self._rows[pages[known]]
+        there = rows != NOWHERE
         found = np.full(len(mfns), missing)
         found[there] = self._ram.pages[rows[there], at[there] % WORDS]
         return found
@@ -102,17 +93,39 @@ class FrameTable:
 
     Args:
         ram: the host's RAM.
-        translate: where a virtual address of Xen is, a machine address; None where nowhere.
+        page_tables: see `HostMemory`.
 
     Attributes:
         proven: whether it was once seen to say what is the case.
     """
 
-    def __init__(self, ram: RamView, translate: Callable[[int], int | None]) -> None:
+    def __init__(self, ram: RamView, page_tables: Callable[[], list[int]]) -> None:
         self._ram = ram
-        self._frames = _XenTable(ram, translate, _START, _ENTRY_WORDS)
-        self._m2p = _XenTable(ram, translate, _M2P_START, 1)
+        self._page_tables = page_tables
+        self._frames = _XenTable(ram, _START, _ENTRY_WORDS)
+        self._m2p = _XenTable(ram, _M2P_START, 1)
+        self._located = False
         self.proven = False
+
+    def locate(self) -> bool:
+        """Find the tables, once: Xen moves none.
+
+        Each address space of Xen and of a PV guest has them, for all of RAM. One that has less is
+        a guest's own: a CPU that runs such a guest is looked at again.
+
+        Returns:
+            Whether they are found.
+        """
+        for _ in range(_LOOKS):
+            if self._located or any(self._find_by(root) for root in self._page_tables()):
+                self._located = True
+                break
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        return self._located
+
+    def _find_by(self, root: int) -> bool:
+        page_tables = PageTables(self._ram, root)
+        return self._m2p.find(page_tables) and self._frames.find(page_tables)
 
     def prove(self, frames: NDArray[np.uint64]) -> None:
         """See whether the table is where we look for it: of a live guest's frames it must say so.
@@ -120,8 +133,9 @@ class FrameTable:
         Args:
             frames: MFNs.
         """
+        located = self.locate()
         said = self._count_info(frames[:: max(1, len(frames) // _KNOWN)])
-        self.proven = bool((said & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED).all())
+        self.proven = located and bool((said & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED).all())
 
     def xen_heap(self, frames: BitMap64) -> BitMap64:
         """Those of `frames` (MFNs) that are Xen's heap: it has them, and no domain does.
@@ -149,14 +163,6 @@ class FrameTable:
     def _count_info(self, mfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
         return self._frames.word(mfns, _COUNT_INFO)
 
-    def locate(self) -> None:
-        """Find all of the table now: before the first guest that has page tables of its own.
-
-        While a CPU runs such a guest, an address is translated by the guest's tables.
-        """
-        self._frames.locate()
-        self._m2p.locate()
-
     def frames_of(self, domid: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """The pages of a domain (GFNs, ascending), and their machine frames.
 
@@ -165,8 +171,14 @@ class FrameTable:
         the frames are those pages.
 
         Raises:
-            InfrastructureError: the table has no such domain, or two frames for one page.
+            InfrastructureError: the tables are not found, have no such domain, or two frames for
+                one page.
         """
+        if not self.locate():
+            raise InfrastructureError(
+                "Xen's frame_table and M2P, seen from outside, are nowhere",
+                todo="this is an error of ours: in where we look for the tables",
+            )
         for _ in range(_LOOKS):
             gfns, mfns = self._look(domid)
             twice = np.flatnonzero(np.diff(gfns) == 0)
@@ -177,7 +189,7 @@ class FrameTable:
         raise self._two_frames(domid, gfns[twice], mfns[twice], mfns[twice + 1])
 
     def _look(self, domid: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        mfns = np.arange(self._ram.end_mfn, dtype=np.uint64)
+        mfns = np.arange(self._ram.end, dtype=np.uint64)
         mfns = mfns[self._count_info(mfns) & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED]
         owners = self._frames.word(mfns, _OWNER) & _FRAME
         mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]

@@ -55,7 +55,7 @@ class Oracle:
 
     def __init__(self, memory: HostMemory, clean_byte: int) -> None:
         self.ram = RamView(memory)
-        self.frame_table = FrameTable(self.ram, memory.translate)
+        self.frame_table = FrameTable(self.ram, memory.page_tables)
         self.proven = False
         self._clean = np.uint64(int.from_bytes(bytes([clean_byte]) * 8, "little"))
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.intp]
 
+NOWHERE: Final = -1
+"""The row of a frame that is no RAM."""
 _CHUNK: Final = 128
 """Pages that are looked at together: what is copied of them stays in a CPU's cache."""
 
@@ -52,11 +54,6 @@ class RamView:
         self._first, self._row, self._count = table.T
         self.end = int((self._first + self._count).max())
 
-    @property
-    def end_mfn(self) -> int:
-        """One past the last machine frame that is RAM."""
-        return int((self._first + self._count).max())
-
     def close(self) -> None:
         """Let go of the mapping, whoever still has this view: a failed test's traceback may."""
         self.pages = self.pages[:0].copy()
@@ -68,17 +65,28 @@ class RamView:
             InfrastructureError: one of them is no RAM.
         """
         mfns = np.asarray(frames if isinstance(frames, np.ndarray) else [*frames], dtype=np.int64)
-        which = np.searchsorted(self._first, mfns, side="right") - 1
-        within = mfns - self._first[which]
-        wrong = (which < 0) | (within >= self._count[which])
+        rows = self.find(mfns)
+        wrong = rows == NOWHERE
         if wrong.any():
             raise InfrastructureError(
                 f"{wrong.sum()} frames that a guest says it has are no RAM of the machine,"
                 f" the first one is MFN {mfns[wrong][0]:#x}",
                 tried=f"RAM from MFN {self._first} on, {self._count} frames",
             )
-        rows: Rows = (self._row[which] + within).astype(np.intp)
         return rows
+
+    def find(self, mfns: NDArray[np.int64]) -> Rows:
+        """The rows of some frames, in their order; `NOWHERE` for one that is no RAM."""
+        which = np.searchsorted(self._first, mfns, side="right") - 1
+        within = mfns - self._first[which]
+        there = (which >= 0) & (within < self._count[which])
+        rows: Rows = np.where(there, self._row[which] + within, NOWHERE).astype(np.intp)
+        return rows
+
+    @property
+    def extents(self) -> list[tuple[int, int]]:
+        """All of RAM: the first frame of each extent (MFN), and how many it has."""
+        return list(zip(self._first.tolist(), self._count.tolist(), strict=True))
 
     def mfns(self, rows: Rows) -> NDArray[np.int64]:
         """The machine frames of some rows; -1 of those that the machine cannot reach."""

@@ -263,12 +263,11 @@ class Machine:
         if self.ram is None:
             raise InfrastructureError("the emulated host has been closed")
         told = self.qmp("human-monitor-command", {"command-line": "info mtree -f"})
-        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, _RAM), self._translate)
+        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, _RAM), self._page_tables)
 
-    def _translate(self, address: int) -> int | None:
-        told = self.qmp("human-monitor-command", {"command-line": f"gva2gpa {address:#x}"})
-        found = re.search(r"gpa: (0x[0-9a-f]+)", told)
-        return None if found is None else int(found.group(1), 16)
+    def _page_tables(self) -> list[int]:
+        told = self.qmp("human-monitor-command", {"command-line": "info registers -a"})
+        return [int(cr3, 16) for cr3 in re.findall(r"CR3=([0-9a-f]+)", told)]
 
     def _ssh_port(self) -> int:
         text = self.qmp("human-monitor-command", {"command-line": "info usernet"})

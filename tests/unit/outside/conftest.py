@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,12 +45,28 @@ class FakeHostRam:
                 Extent(0, 0, BELOW * PAGE),
                 Extent(4 * GIB, BELOW * PAGE, (FRAMES - BELOW) * PAGE),
             ),
-            lambda _: None,
+            lambda: [self.root * PAGE],
         )
+        self.root = ABOVE + FRAMES - BELOW - 1
+        """The L4; the tables below it are in the frames before."""
+        self.tables: dict[tuple[int, ...], int] = {(): self.root}
 
     def write(self, mfn: int, data: bytes, at: int = 0) -> None:
         row = mfn if mfn < BELOW else mfn - ABOVE + BELOW
         os.pwrite(self.fd, data, row * PAGE + at)
+
+    def map(self, address: int, mfn: int) -> None:
+        """Put a page into the page tables that the one CPU uses."""
+        path: tuple[int, ...] = ()
+        for shift in (39, 30, 21, 12):
+            index = address >> shift & 511
+            below = (*path, index)
+            if shift > 12:
+                target = self.tables.setdefault(below, self.root - len(self.tables))
+            else:
+                target = mfn
+            self.write(self.tables[path], struct.pack("<Q", target * PAGE | 1), index * 8)
+            path = below
 
     def fill(self, mfns: Iterable[int], *, guest: int = GUEST, run: int = RUN) -> PfnMap:
         """What a filler does; its pages are in the order of these frames."""

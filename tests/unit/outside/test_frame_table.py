@@ -19,21 +19,29 @@ if TYPE_CHECKING:
     from .conftest import FakeHostRam
 
 TABLE_MFN = 4 * GIB // PAGE + 8
+"""A page of the frame table, of the frames 0 to 127, and behind it one of the frames from 4 GiB on;
+then the two pages of M2P."""
+FRAME_TABLE, M2P = 0xFFFF_82E0_0000_0000, 0xFFFF_8000_0000_0000
 GUESTS = 1 << 63 | 1
 HEAP = 1 << 62 | 1
 SHARED = GUESTS | HEAP
 FREE = 3 << 57
 
 
+def map_tables(ram: FakeHostRam) -> FrameTable:
+    """Both tables where Xen has them, for all of RAM."""
+    above = 4 * GIB // PAGE
+    ram.map(FRAME_TABLE, TABLE_MFN)
+    ram.map(FRAME_TABLE + above * 32, TABLE_MFN + 1)
+    ram.map(M2P, TABLE_MFN + 2)
+    ram.map(M2P + above * 8, TABLE_MFN + 3)
+    return FrameTable(RamView(ram.memory), ram.memory.page_tables)
+
+
 def table(ram: FakeHostRam, count_infos: dict[int, int]) -> FrameTable:
-    """One page of it, of the frames 0 to 127; the others are mapped nowhere."""
     for mfn, count_info in count_infos.items():
         ram.write(TABLE_MFN, struct.pack("<Q", count_info), mfn * 32 + 8)
-
-    def translate(address: int) -> int | None:
-        return TABLE_MFN * PAGE if address == 0xFFFF_82E0_0000_0000 else None
-
-    return FrameTable(RamView(ram.memory), translate)
+    return map_tables(ram)
 
 
 def proof(*mfns: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
@@ -77,13 +85,8 @@ def domains(ram: FakeHostRam, owners: dict[int, int], gfns: dict[int, int]) -> F
     for mfn, owner in owners.items():
         ram.write(TABLE_MFN, struct.pack("<QQI", GUESTS, 0, owner), mfn * 32 + 8)
     for mfn, gfn in gfns.items():
-        ram.write(TABLE_MFN + 1, struct.pack("<Q", gfn), mfn * 8)
-    where = {0xFFFF_82E0_0000_0000: TABLE_MFN, 0xFFFF_8000_0000_0000: TABLE_MFN + 1}
-
-    def translate(address: int) -> int | None:
-        return where[address] * PAGE if address in where else None
-
-    return FrameTable(RamView(ram.memory), translate)
+        ram.write(TABLE_MFN + 2, struct.pack("<Q", gfn), mfn * 8)
+    return map_tables(ram)
 
 
 def test_a_domains_pages_are_found_by_owner_and_m2p(ram: FakeHostRam) -> None:
@@ -125,16 +128,38 @@ def test_two_frames_for_one_page_at_one_look_only(
     assert frames.frames_of(7)[1].tolist() == [4]
 
 
-def test_once_located_the_table_is_not_asked_for_again(ram: FakeHostRam) -> None:
-    asked: list[int] = []
+GUESTS_OWN = 4 * GIB // PAGE
+"""A frame that is no page table of Xen's, whatever a guest's CR3 says."""
 
-    def translate(address: int) -> int | None:
-        asked.append(address)
-        return TABLE_MFN * PAGE
 
-    frames = FrameTable(RamView(ram.memory), translate)
-    frames.locate()
-    before = len(asked)
+def test_a_cpu_that_runs_a_guest_is_looked_at_again(
+    ram: FakeHostRam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CR3 is an address of the guest's, and no machine address."""
+    frames = domains(ram, {1: DOMAIN}, {1: 9})
+    root, ram.root = ram.root, GUESTS_OWN
+
+    def guest_exits(_seconds: float) -> None:
+        ram.root = root
+
+    monkeypatch.setattr("time.sleep", guest_exits)
+    assert frames.frames_of(7)[0].tolist() == [9]
+
+
+def test_page_tables_that_lack_one_page_of_a_table_are_not_xens(
+    ram: FakeHostRam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = domains(ram, {1: DOMAIN}, {1: 9})
+    ram.map(M2P + 4 * GIB // PAGE * 8, 3 * GIB // PAGE)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    with pytest.raises(InfrastructureError, match="are nowhere"):
+        frames.frames_of(7)
     frames.prove(proof(1))
-    assert before
-    assert len(asked) == before
+    assert not frames.proven
+
+
+def test_once_located_the_tables_are_where_they_were(ram: FakeHostRam) -> None:
+    frames = domains(ram, {1: DOMAIN}, {1: 9})
+    assert frames.locate()
+    ram.root = GUESTS_OWN
+    assert frames.frames_of(7)[0].tolist() == [9]
