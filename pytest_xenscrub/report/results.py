@@ -96,7 +96,8 @@ class ResultsFile:
             raise InfrastructureError(
                 f"a result could not be written: {error.strerror}",
                 tried=f"--xen-results={self._path}",
-                todo="make room there; the results before this one are in it",
+                todo="make room there, or name a file on another disk; the results before this"
+                " one are in it",
             ) from None
 
     def _write_whole(self, file: FileIO, line: bytes) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bad_input import EMULATED, NAMELESS, Bad, Setup
@@ -15,8 +16,6 @@ from bad_input import EMULATED, NAMELESS, Bad, Setup
 from pytest_xenscrub.limits import Memory
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 BINARY = bytes(range(256)) * 8
@@ -44,6 +43,8 @@ def test_it(request):
     row = Row(setting, 0, "destroy", 1 << 30, 2)
     request.config.stash[SESSION].records.pytest_xenscrub_row(row)
 """
+# What follows runs where files below the folder no-locks cannot be locked.
+NO_LOCKS = ("env", "LD_PRELOAD={here}/no_locks.so")
 # What follows runs with one page of disk in the folder of that name.
 SMALL_DISK = (
     "unshare", "--user", "--map-root-user", "--mount", "--", "sh", "-c",
@@ -67,6 +68,13 @@ def closed_folder(here: Path, _: pytest.MonkeyPatch) -> None:
 
 def disk(here: Path, _: pytest.MonkeyPatch) -> None:
     (here / "disk").mkdir()
+
+
+def no_locks(here: Path, _: pytest.MonkeyPatch) -> None:
+    source = Path(__file__).with_name("no_locks.c")
+    command = ["gcc", "-shared", "-fPIC", "-o", here / "no_locks.so", source]
+    subprocess.run([*map(str, command)], check=True, capture_output=True)
+    (here / "no-locks").mkdir()
 
 
 def git(here: Path, *arguments: str) -> None:
@@ -212,6 +220,9 @@ FILES = (
         files={"results": ""}, setup=closed_file("results"), prefix=NAMELESS),
     Bad("results on a full disk", (EMULATED, "--xen-results=/dev/full"), "No space left", 75,
         test=RECORDS),
+    Bad("results: no file locks", (EMULATED, "--xen-results={here}/no-locks/r.jsonl"),
+        "a result could not be written: No locks available", 75, setup=no_locks, prefix=NO_LOCKS,
+        test=RECORDS),
     argument("an earlier run that is not there", "compare=no", "there is no such file"),
     argument("an earlier run that is a folder", "compare=.", "it is no file"),
     argument("an earlier run in binary", "compare=old", "no text", files={"old": BINARY}),
@@ -308,6 +319,8 @@ ENVIRONMENTS = (
         setup=closed_file("cache")),
     Bad("cache: its disk is full", (EMULATED,), "No space left", 75, setup=disk,
         env={"XDG_CACHE_HOME": "{here}/disk"}, prefix=SMALL_DISK),
+    Bad("cache: no file locks", (EMULATED,), "the cache cannot be written: No locks available", 75,
+        setup=no_locks, env={"XDG_CACHE_HOME": "{here}/no-locks"}, prefix=NO_LOCKS),
     Bad("image: no user namespaces", (EMULATED,), "this user may have no user namespace", 75,
         prefix=NAMELESS),
     Bad("cache: no HOME, and no name", (EMULATED,), "there is no folder for caches", 75,

@@ -6,6 +6,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -134,6 +136,23 @@ def test_a_machine_needs_room_on_its_disk(tmp_path: Path, monkeypatch: pytest.Mo
             Image(tmp_path), MachineSpec(), "qemu", TCG, snapshot=None,
             deadline=Deadline.after(5, "test"),
         )  # fmt: skip
+
+
+def test_a_hosts_ram_needs_no_shared_memory_folder() -> None:
+    """Containers often have 64 MiB in /dev/shm, or none."""
+    program = (
+        "from pytest_xenscrub.host.emulated.ram import Ram\n"
+        "ram = Ram(256 << 20)\nram.populate()\n"
+        "print(ram.wait_populated(30))\nram.close()\n"
+    )
+    without = ["unshare", "--user", "--map-root-user", "--mount", "--", "sh", "-c",
+               'mount -t tmpfs -o ro,size=4k none /dev/shm && exec "$@"', "-"]  # fmt: skip
+    if subprocess.run([*without, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("users may have no namespace of their own here")
+    done = subprocess.run(
+        [*without, sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 # -- logs ------------------------------------------------------------------------------------------
