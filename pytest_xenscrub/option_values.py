@@ -193,6 +193,19 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def columns(text: str) -> tuple[str, ...]:
+    """Columns of the tables, by their headings, with a comma between them."""
+    from pytest_xenscrub.report.table import NAMES  # noqa: PLC0415 - as above
+
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise ConfigurationError(
+            f"{unknown[0]!r} is no column", todo=f"choose of: {', '.join(NAMES)}"
+        )
+    return names
+
+
 def earlier(text: str) -> tuple[Row, ...]:
     """The rows of an earlier run."""
     # Read now: the file may be the one that this run appends to.

@@ -190,6 +190,11 @@ class Options:
         " min, max)",
         "METRIC:STATISTIC:LIMIT", default=(), many=True,
     )
+    columns: tuple[str, ...] = option(
+        value.columns,
+        "columns of the tables at the end, by their headings, with commas; -v shows all",
+        "NAME,...", default=(),
+    )
     plots: Path | None = option(
         value.plots,
         "write charts to FOLDER when all is done, as PNG and SVG: exposure, courses of destroys,"

@@ -7,7 +7,15 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.report.table import COLUMNS, grid, grouped, typed_name, values
+from pytest_xenscrub.report.table import (
+    COLUMNS,
+    MAIN,
+    Chosen,
+    grid,
+    grouped,
+    typed_name,
+    values,
+)
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
@@ -109,10 +117,10 @@ def _differences(pair: Pair) -> Iterable[str]:
         yield f"{pair.name}: the guest had {then.vcpus} vCPUs then, {now.vcpus} now"
 
 
-def render_baseline(comparison: Comparison) -> str:
+def render_baseline(comparison: Comparison, chosen: Chosen = MAIN) -> str:
     """The table: medians of this run, and how many times the earlier run's each is."""
     lines = [_line(pair) for pair in comparison.pairs]
-    return grid(lines, left=("test", "toolstack", "variant"))
+    return grid(lines, chosen)
 
 
 def _line(pair: Pair) -> dict[str, str]:

@@ -7,6 +7,9 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.report.table import (
+    MAIN,
+    Chosen,
+    cell,
     count,
     grid,
     grouped,
@@ -26,17 +29,17 @@ if TYPE_CHECKING:
 _DESTROY = next(metric for metric in METRICS if metric.name == "destroy")
 _ALSO = [
     metric for metric in METRICS
-    if metric.name in ("free", "clean", "exposure", "exposure_over", "exposed_byte_seconds")
+    if metric.name in ("free", "clean", "exposure", "exposed_byte_seconds")
 ]  # fmt: skip
-_LEFT = ("test", "toolstack", "variant", "verdict")
 
 
-def render_comparison(rows: Sequence[Row], first: str) -> str:
+def render_comparison(rows: Sequence[Row], first: str, chosen: Chosen = MAIN) -> str:
     """The table; empty if no destroy was measured on more than one Xen.
 
     Args:
         rows: all rows of a run.
         first: the variant that the others are compared with.
+        chosen: the columns that are shown.
 
     Returns:
         Lines: times in s, medians with their least and most; speed-up is the first one's median
@@ -53,7 +56,7 @@ def render_comparison(rows: Sequence[Row], first: str) -> str:
         if len(variants) > 1:
             reference = variants.get(first)
             lines += [_line(group, reference) for group in variants.values()]
-    return grid(lines, left=_LEFT, droppable={metric.column for metric in _ALSO})
+    return grid(lines, chosen)
 
 
 def _line(group: list[Row], reference: list[Row] | None) -> dict[str, str]:
@@ -61,13 +64,13 @@ def _line(group: list[Row], reference: list[Row] | None) -> dict[str, str]:
     mine, theirs = _median(group), _median(reference or [])
     return {
         "test": typed_name(row),
-        "MiB": f"{row.memory_bytes // MIB}",
         "toolstack": row.setting.toolstack,
         "variant": row.setting.variant,
+        "MiB": f"{row.memory_bytes // MIB}",
         "n": count(group) if len(group) > 1 else f"1{count(group)}",
         "destroy": spread(values(group, _DESTROY)),
         "speed-up": f"{theirs / mine:.2f}x" if mine and theirs else "",
-        **{metric.column: spread(values(group, metric), metric.unit) for metric in _ALSO},
+        **{metric.column: cell(group, metric) for metric in _ALSO},
         "verdict": worst_verdict(group),
     }
 

@@ -55,6 +55,10 @@ class Wanted(Protocol):
     def repeat(self) -> int:
         """How often each test runs."""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the tables, if the user chose."""
+
 
 class Records:
     """The rows of a run, and what else they come to.
@@ -182,6 +186,7 @@ class Records:
             first=first(), repeated=self._options.repeat > 1,
             comparison=self.comparison, faults=self.faults, left_out=self.left_out,
             profile=self._profile(rows, no_profile),
+            columns=self._options.columns,
         )  # fmt: skip
         self._draw(rows, reporter)
 

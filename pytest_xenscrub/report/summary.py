@@ -10,7 +10,7 @@ from pytest_xenscrub.report.baseline import render_baseline
 from pytest_xenscrub.report.compare import render_comparison
 from pytest_xenscrub.report.fits import render_fits
 from pytest_xenscrub.report.repeats import NOTE, render_repeats
-from pytest_xenscrub.report.table import FIRST, STARVED, UNITS, legend, render
+from pytest_xenscrub.report.table import FIRST, STARVED, UNITS, Chosen, legend, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,7 @@ def print_summary(
     faults: Sequence[str],
     left_out: Sequence[str],
     profile: str,
+    columns: tuple[str, ...],
 ) -> None:
     """Print what was measured: at -q without titles, at -qq only why the run fails.
 
@@ -43,6 +44,7 @@ def print_summary(
         faults: why the run fails, a line each.
         left_out: what no limit was held to, a line each.
         profile: where the CPUs were, if that was asked for.
+        columns: of the tables, if the user chose; -v has all.
     """
     verbosity = reporter.config.option.verbose
     section = partial(_print_section, reporter)
@@ -50,15 +52,17 @@ def print_summary(
     marks = [FIRST] if any(row.first_after_boot for row in rows) else []
     marks += [STARVED] if any(row.too_starved for row in rows) else []
     units = legend() if verbosity > 0 else [UNITS]
-    section("memory of destroyed guests", [*hosts, *units, *marks], render(rows))
+    chosen = Chosen(columns, every=verbosity > 0 and not columns)
+    notes = [*hosts, _guests(rows), *units, *marks]
+    section("memory of destroyed guests", notes, render(rows, chosen))
     if repeated:
         section("repeats", [NOTE], render_repeats(rows))
     section("how it grows with memory", [], render_fits(rows))
-    section(f"compared with {first}", [], render_comparison(rows, first))
+    section(f"compared with {first}", [], render_comparison(rows, first, chosen))
     section("where destroys spend their time", [], profile)
     if comparison is not None:
         refused = [f"not compared: {line}" for line in comparison.mismatches]
-        body = "\n".join([*refused, render_baseline(comparison)]).strip()
+        body = "\n".join([*refused, render_baseline(comparison, chosen)]).strip()
         section("compared with an earlier run", list(_then_and_now(comparison)), body)
     _print_faults(reporter, faults, left_out)
 
@@ -103,6 +107,12 @@ def _then_and_now(comparison: Comparison) -> Iterator[str]:
 def _of_when(row: Row) -> str:
     s = row.setting
     return f"{describe(row)}, {s.toolstack} {s.toolstack_version}, {s.started or 'no date'}"
+
+
+def _guests(rows: Sequence[Row]) -> str:
+    types = sorted({row.setting.guest_type.upper() for row in rows})
+    toolstacks = sorted({row.setting.toolstack for row in rows})
+    return f"{' and '.join(types)} guests, by {' and '.join(toolstacks)}"
 
 
 def describe(row: Row) -> str:

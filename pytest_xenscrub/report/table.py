@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import statistics
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from tabulate import tabulate
 
@@ -12,49 +14,90 @@ from pytest_xenscrub.scrub.row import METRICS, SECONDS, SHARE
 from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_xenscrub.scrub.row import Metric, Row, Unit
 
 COLUMNS = tuple(metric for metric in METRICS if metric.column)
+WIDTH: Final = 120
+"""Characters that a table has at most: names of tests are broken for it."""
+_LEAST_NAME: Final = 24
+_GAP: Final = 2
+"""Characters that tabulate puts between columns, and beside a heading."""
+_WHERE: Final = ("host", "guest", "toolstack", "variant", "Xen")
+"""Columns that are shown where rows differ in them."""
+_ALWAYS: Final = ("test", "MiB", "n", "speed-up", "verdict")
+_LEFT: Final = ("test", *_WHERE, "verdict")
+NAMES: Final = ("test", *_WHERE, "MiB", "n", *(metric.column for metric in COLUMNS), "verdict")
+"""All columns, as they follow each other."""
+_FIRST: Final = (*_ALWAYS, *(metric.column for metric in COLUMNS if metric.main))
 
 
-def render(rows: Sequence[Row]) -> str:
+@dataclass(frozen=True)
+class Chosen:
+    """Which columns are shown; those that have nothing in them are not, unless they were named.
+
+    Attributes:
+        names: the user's choice; empty for what matters first.
+        every: all of them, as wide as that is.
+    """
+
+    names: tuple[str, ...] = ()
+    every: bool = False
+
+    def of(self, lines: Sequence[Mapping[str, str]]) -> list[str]:
+        """Of the columns of a table those that are shown, in their order."""
+        return [key for key in lines[0] if self._shows(key, {line[key] for line in lines})]
+
+    def _shows(self, key: str, cells: set[str]) -> bool:
+        if self.names and not self.every:
+            return key in self.names or key == "test" or (key in _WHERE and len(cells) > 1)
+        if cells == {""}:
+            return False
+        return self.every or key in _FIRST or (key in _WHERE and len(cells) > 1)
+
+
+MAIN: Final = Chosen()
+"""What matters first."""
+
+
+def render(rows: Sequence[Row], chosen: Chosen = MAIN) -> str:
     """The table of all rows; rows that differ in nothing but their figures are one line.
 
     Times in seconds: one figure, or `median (least-most)` of several. Empty where nothing was
     measured.
     """
-    told = {row.setting.guest_type for row in rows} - {"pv"}
-    return grid([_line(group, tell_type=bool(told)) for group in grouped(rows)], left=_LEFT)
+    return grid([_line(group) for group in grouped(rows)], chosen)
 
 
-def grid(
-    lines: Sequence[Mapping[str, str]],
-    *,
-    left: Container[str],
-    droppable: Container[str] | None = None,
-) -> str:
-    """Lines of named cells, all with the same names, as text; empty where there are none.
-
-    Args:
-        lines: the cells.
-        left: the columns that are aligned to the left.
-        droppable: the columns that are left out where all their cells are empty; None for all.
-    """
+def grid(lines: Sequence[Mapping[str, str]], chosen: Chosen) -> str:
+    """Lines of named cells, all with the same names, as text; empty where there are none."""
     if not lines:
         return ""
-    used = [
-        key
-        for key in lines[0]
-        if (droppable is not None and key not in droppable) or any(line[key] for line in lines)
-    ]
-    return tabulate(
-        [[line[key] for key in used] for line in lines],
-        headers=used,
-        disable_numparse=True,
-        colalign=["left" if key in left else "right" for key in used],
+    shown = chosen.of(lines)
+    taken = sum(
+        _GAP + max(len(key) + _GAP, *(len(line[key]) for line in lines))
+        for key in shown
+        if key != "test"
     )
+    narrow = None if chosen.every else max(WIDTH - taken, _LEAST_NAME)
+    return tabulate(
+        [[_broken(line[key], narrow) if key == "test" else line[key] for key in shown]
+         for line in lines],
+        headers=shown,
+        disable_numparse=True,
+        colalign=["left" if key in _LEFT else "right" for key in shown],
+    )  # fmt: skip
+
+
+def _broken(name: str, width: int | None) -> str:
+    """A test's name in lines of at most `width` characters, broken between its words."""
+    lines = [""]
+    for part in re.split(r"(?<=_)|(?=\[)", name):
+        if width is not None and lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def legend() -> list[str]:
@@ -70,7 +113,6 @@ STARVED = (
     "~ this machine kept the host from running for too much of the test: no comparison rests on it"
 )
 FIRST = "* with the first end after a boot, when caches are cold; left out where there are others"
-_LEFT = ("test", "guest", "toolstack", "variant", "Xen", "verdict")
 
 
 def grouped(rows: Iterable[Row]) -> list[list[Row]]:
@@ -145,22 +187,34 @@ def worst_verdict(rows: Iterable[Row]) -> str:
     return "clean"
 
 
-def _line(group: list[Row], *, tell_type: bool) -> dict[str, str]:
-    row = group[0]
+def where(row: Row) -> dict[str, str]:
+    """The cells of the columns that say where a row was measured."""
     setting = row.setting
     return {
-        "test": test_name(row),
-        "guest": setting.guest_type if tell_type else "",
+        "host": setting.host,
+        "guest": setting.guest_type,
         "toolstack": setting.toolstack,
         "variant": setting.variant,
         "Xen": setting.xen + (" debug" if setting.debug else ""),
-        "MiB": f"{row.memory_bytes // MIB}",
-        "n": count(group),
-        **{metric.column: _cell(metric, group) for metric in COLUMNS},
-        "verdict": worst_verdict(group),
     }
 
 
-def _cell(metric: Metric, group: list[Row]) -> str:
+def cell(group: Sequence[Row], metric: Metric) -> str:
+    """A metric of repeats; of an exposure that we did not see the end of, as long as we looked."""
     known = values(group, metric)
+    if metric.name == "exposure" and not known:
+        longer = spread((row.exposure_over for row in group), metric.unit)
+        return longer and f"> {longer}"
     return spread([min(known)] if known and metric.least else known, metric.unit)
+
+
+def _line(group: list[Row]) -> dict[str, str]:
+    row = group[0]
+    return {
+        "test": test_name(row),
+        **where(row),
+        "MiB": f"{row.memory_bytes // MIB}",
+        "n": count(group),
+        **{metric.column: cell(group, metric) for metric in COLUMNS},
+        "verdict": worst_verdict(group),
+    }

@@ -53,6 +53,7 @@ class Metric:
         column: its heading in the table; empty: it is not in there.
         more_is_better: whether a larger one is the better one.
         least: whether of several the least alone is shown, and no spread.
+        main: whether its column is shown where nothing else was asked for.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Metric:
     column: str
     more_is_better: bool
     least: bool
+    main: bool
 
 
 def metric(
@@ -70,6 +72,7 @@ def metric(
     column: str | None = None,
     more_is_better: bool = False,
     least: bool = False,
+    main: bool = False,
 ) -> Any:
     """A field of `Row` that is a figure; None until it is measured. Arguments: see `Metric`.
 
@@ -79,7 +82,7 @@ def metric(
         default=None,
         metadata={
             "unit": unit, "definition": definition, "column": column,
-            "more_is_better": more_is_better, "least": least,
+            "more_is_better": more_is_better, "least": least, "main": main,
         },
     )  # fmt: skip
 
@@ -164,7 +167,7 @@ class Row:
     create: float | None = metric(SECONDS, "create issued → the toolstack returns")
     fill: float | None = metric(SECONDS, "the filler starts writing → every page is written")
     destroy: float | None = metric(
-        SECONDS, "destroy issued → the toolstack returns: what `time xl destroy` shows"
+        SECONDS, "destroy issued → the toolstack returns: what `time xl destroy` shows", main=True
     )
     client: float | None = metric(
         SECONDS, "destroy as the client of a toolstack that is a library sees it, on its own clock"
@@ -173,17 +176,19 @@ class Row:
         SECONDS, "destroy issued → the domain is out of the list, dying ones included"
     )
     free: float | None = metric(SECONDS, "destroy issued → all of its memory is free again")
-    clean: float | None = metric(SECONDS, "destroy issued → the backlog is 0")
+    clean: float | None = metric(SECONDS, "destroy issued → the backlog is 0", main=True)
     exposure: float | None = metric(
-        SECONDS, "destroy issued → its last byte is gone from RAM, seen from outside"
+        SECONDS,
+        "destroy issued → its last byte is gone from RAM, seen from outside; > where we stopped"
+        " looking before",
+        main=True,
     )
     exposure_half: float | None = metric(
         SECONDS, "destroy issued → half of its frames hold none of its bytes", column=""
     )
     exposure_over: float | None = metric(
-        SECONDS, "destroy issued → we stopped looking, and its bytes were still in RAM",
-        column="exposure >",
-    )  # fmt: skip
+        SECONDS, "destroy issued → we stopped looking, and its bytes were still in RAM", column=""
+    )
     exposed_byte_seconds: float | None = metric(
         BYTE_SECONDS,
         "bytes that were still in RAM, summed over the time since destroy was issued",

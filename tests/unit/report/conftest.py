@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_xenscrub.report.table import Chosen
 from pytest_xenscrub.scrub.row import Row, Setting
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # An extra of the package: where it was not asked for, its tests cannot even be imported.
 collect_ignore = [] if importlib.util.find_spec("matplotlib") else ["test_plots.py"]
 
+EVERY = Chosen(every=True)
 SETTING = Setting(
     "tests/test_x.py::test_destroyed_guest", "emulated", "emulated (TCG)", "xl", "stock",
     "4.17.5", debug=False, build_id="c0ffee",

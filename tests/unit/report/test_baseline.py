@@ -13,6 +13,8 @@ from pytest_xenscrub.report.baseline import compare_runs, render_baseline
 from pytest_xenscrub.report.gate import left_out, parse_limit, verdicts
 from pytest_xenscrub.report.results import ResultsFile, read_results
 
+from .conftest import EVERY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -34,7 +36,8 @@ def test_the_same_is_compared(a_row: MakeRow) -> None:
     now = [a_row(4.0, free=1.0), a_row(8.0, test="x.py::test_other")]
     comparison = compare_runs(then, now)
     assert comparison.mismatches == []
-    lines = [re.split(r"\s{2,}", line) for line in render_baseline(comparison).splitlines()]
+    text = render_baseline(comparison, EVERY)
+    lines = [re.split(r"\s{2,}", line) for line in text.splitlines()]
     assert lines[0] == ["test", "toolstack", "variant", "MiB", "n", "destroy"]
     assert lines[2] == ["destroyed_guest", "xl", "stock", "1024", "2, 1", "4.00 2.00x"]
     assert lines[3] == ["other", "xl", "stock", "1024", "1, 1", "8.00 0.89x"]

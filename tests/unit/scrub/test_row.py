@@ -28,7 +28,7 @@ def test_a_metric_says_what_it_is() -> None:
     assert named("destroy") == Metric(
         "destroy", SECONDS,
         "destroy issued → the toolstack returns: what `time xl destroy` shows",
-        column="destroy", more_is_better=False, least=False,
+        column="destroy", more_is_better=False, least=False, main=True,
     )  # fmt: skip
     assert named("probe_bytes_per_second").column == "probe"
     assert named("residue_frames").column == ""
