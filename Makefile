@@ -5,6 +5,7 @@
 # make compare  the ways of scrubbing side by side
 # make exposure  how long a dead guest's bytes stay in RAM: table, and chart docs/exposure.svg
 # make bench    what the measuring itself costs, each figure beside its limit
+# make defects  Xens that are broken on purpose, each against the test that must catch it; an hour
 # make lab      the project's own tests of whole runs: lab machines, broken Xens; some hours
 # Each alone does all of its set-up.
 
@@ -20,13 +21,14 @@ control: PACKAGES := $(BASE) $(HOST) $(BUILD)
 compare: PACKAGES := $(BASE) $(HOST) $(BUILD)
 exposure: PACKAGES := $(BASE) $(HOST) $(BUILD)
 bench:   PACKAGES := $(BASE) $(HOST)
+defects: PACKAGES := $(BASE) $(HOST) $(BUILD)
 lab:     PACKAGES := $(BASE) $(HOST) $(BUILD) $(LAB)
 
-.PHONY: test quick control compare exposure bench lab packages
+.PHONY: test quick control compare exposure bench defects lab packages
 test: packages .venv/bin/tox
 	.venv/bin/tox
 
-quick control compare exposure bench lab: packages .venv/bin/tox
+quick control compare exposure bench defects lab: packages .venv/bin/tox
 	.venv/bin/tox -q -e $@
 
 .venv/bin/tox: | packages

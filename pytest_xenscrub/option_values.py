@@ -75,11 +75,13 @@ def file(text: str) -> Path:
 
 def variant(text: str) -> str:
     """A variant's name or file, which is read to see that it is one."""
+    from pytest_xenscrub.hypervisor.defect import each_of  # noqa: PLC0415 - as above
     from pytest_xenscrub.hypervisor.variant import load_variant  # noqa: PLC0415 - as above
 
     if not text.strip():
         raise ConfigurationError("a variant's name or file is missing")
-    load_variant(text)
+    for name in each_of(text):
+        load_variant(name)
     return text
 
 
@@ -126,9 +128,10 @@ def _size(text: str, least: int, most: int) -> int:
 
 def variant_beside(text: str, folder: Path) -> str:
     """As `beside`, of a variant's name or file."""
-    from pytest_xenscrub.hypervisor.variant import BUILT_IN  # noqa: PLC0415 - only if there is one
+    from pytest_xenscrub.hypervisor.defect import PREFIX  # noqa: PLC0415 - only if there is one
+    from pytest_xenscrub.hypervisor.variant import BUILT_IN  # noqa: PLC0415 - as above
 
-    return text if text in BUILT_IN else beside(text, folder)
+    return text if text in BUILT_IN or text.startswith(PREFIX) else beside(text, folder)
 
 
 def kconfig(text: str) -> str:

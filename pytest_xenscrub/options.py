@@ -136,7 +136,8 @@ class Options:
     variant: tuple[str, ...] = option(
         value.variant,
         "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
-        " the host runs, the default), or a patch, mailbox, series folder or .cocci file",
+        " the host runs, the default), a patch, mailbox, series folder or .cocci file, or"
+        " defect:NAME, one that is broken on purpose (defect:all)",
         "NAME|FILE", default=("as-is",), many=True, beside=value.variant_beside, asks_for_xen=True,
     )
     source: str = option(

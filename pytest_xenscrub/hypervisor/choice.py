@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
+from pytest_xenscrub.hypervisor.defect import each_of
 from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
 from pytest_xenscrub.system_errors import told_as
 
@@ -102,7 +103,7 @@ class Xens:
         from pytest_xenscrub.hypervisor.kconfig import parse_option  # noqa: PLC0415 - as below
 
         self.variants: dict[str, Variant] = {}
-        for spec in specs:
+        for spec in (each for some in specs for each in each_of(some)):
             variant = load_variant(spec)
             if variant.name in self.variants:
                 raise ConfigurationError(

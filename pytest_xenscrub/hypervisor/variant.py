@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.defect import PREFIX, defect_path
 
 _HOW_APPLIED = b"no fuzz, only what is built"
 """Part of a patch's digest: another way to apply it may build another Xen."""
@@ -167,9 +168,9 @@ def load_variant(spec: str) -> Variant:
     """The variant that NAME or FILE means.
 
     Args:
-        spec: `as-is`, `stock`, `sync`, `tasklet`, `noscrub`; or the path of a unified diff, a
-            mail or mailbox, a `.cocci` file, or a folder with a patch series (quilt's `series`
-            file, the files of `git format-patch`, or a maildir).
+        spec: `as-is`, `stock`, `sync`, `tasklet`, `noscrub`; `defect:NAME`; or the path of a
+            unified diff, a mail or mailbox, a `.cocci` file, or a folder with a patch series
+            (quilt's `series` file, the files of `git format-patch`, or a maildir).
 
     Raises:
         ConfigurationError: there is no such name or file, there is no patch in it, or not all of
@@ -177,6 +178,9 @@ def load_variant(spec: str) -> Variant:
     """
     if spec in BUILT_IN:
         return BUILT_IN[spec]()
+    if spec.startswith(PREFIX):
+        path = defect_path(spec)
+        return Variant(path.stem, Kind.SEMANTIC, None, (_semantic(path),))
     path = Path(spec).expanduser()
     try:
         variant = _from_path(path, spec)

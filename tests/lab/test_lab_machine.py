@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 import pytest
 
@@ -20,12 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_SECONDS + 300)]
 
 def test_a_xen_that_crashes_is_told_and_the_own_one_is_back() -> None:
     """It panics in the middle of a destroy, and the machine reboots by itself."""
-    variant = Path(__file__).parent / "variants/asserts_on_free.cocci"
     with lab_machine() as machine, contextlib.closing(machine.connect()) as host:
         before = running(host, Deadline.after(60, "which Xen runs"))
         done = run_pytest(
             "tests/scrub", "-k", "destroyed_guest_leaves_nothing or conserved", *over_ssh(machine),
-            "--xen-variant", variant, "--xen-variant=as-is", "--xen-config=DEBUG=y",
+            "--xen-variant=defect:asserts_on_free", "--xen-variant=as-is", "--xen-config=DEBUG=y",
             seconds=RUN_SECONDS,
         )  # fmt: skip
         print(done.output)

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .suite import run_suite
 
-VARIANT = Path(__file__).parent / "variants" / "scrubs_part.cocci"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PARTS = (
     "first-half",
     "last-half",
@@ -36,7 +38,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(WHOLE_SUITE_SECONDS + 30)]
 @pytest.mark.parametrize("part", PARTS)
 def test_scrub_of_a_part_is_residue_in_every_quick_test(part: str, tmp_path: Path) -> None:
     status, output = run_suite(
-        "-m", "quick", "--xen-variant", VARIANT, f"--xen-cmdline=scrub-part={part}",
+        "-m", "quick", "--xen-variant=defect:scrubs_part", f"--xen-cmdline=scrub-part={part}",
         f"--junit-xml={tmp_path / 'junit.xml'}",
         seconds=WHOLE_SUITE_SECONDS,
     )  # fmt: skip

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The collection of broken Xens, `--xen-variant=defect:NAME`: what a suite must notice."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pytest_xenscrub.errors import ConfigurationError
+
+PREFIX: Final = "defect:"
+ALL: Final = "defect:all"
+FOLDER: Final = Path(__file__).parent / "defects"
+
+
+@dataclass(frozen=True)
+class Catch:
+    """A test that a defect must fail.
+
+    Attributes:
+        test: an expression for `-k`.
+        suite: its mark: quick or slow.
+        says: words of its failure.
+        options: what the run needs besides, for the defect to show.
+    """
+
+    test: str
+    suite: str
+    says: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A Xen that is broken on purpose.
+
+    Attributes:
+        name: of its file, without `.cocci`.
+        breaks: what is wrong with it.
+        in_xen: since when and until when Xen had it; empty where it never did.
+        caught: by which tests.
+    """
+
+    name: str
+    breaks: str
+    in_xen: str
+    caught: tuple[Catch, ...]
+
+    @property
+    def path(self) -> Path:
+        """Its semantic patch."""
+        return FOLDER / f"{self.name}.cocci"
+
+
+def load_defects() -> dict[str, Defect]:
+    """All of the collection, by name."""
+    told = tomllib.loads((FOLDER / "defects.toml").read_text(encoding="utf-8"))
+    return {name: _defect(name, **table) for name, table in told.items()}
+
+
+def _defect(name: str, breaks: str, caught: list[dict[str, object]], in_xen: str = "") -> Defect:
+    catches = tuple(
+        Catch(**(each | {"options": tuple(each.get("options", ()))}))  # type: ignore[arg-type]
+        for each in caught
+    )
+    return Defect(name, breaks, in_xen, catches)
+
+
+def defect_path(spec: str) -> Path:
+    """The semantic patch that `defect:NAME` means.
+
+    Raises:
+        ConfigurationError: there is no such defect.
+    """
+    defects = load_defects()
+    name = spec.removeprefix(PREFIX)
+    if name not in defects:
+        raise ConfigurationError(
+            f"--xen-variant={spec}: there is no such defect",
+            todo=f"give {ALL}, or one of: {', '.join(defects)}",
+        )
+    return defects[name].path
+
+
+def each_of(spec: str) -> list[str]:
+    """The variants that one value of `--xen-variant` means: of `defect:all` each defect."""
+    return [PREFIX + name for name in load_defects()] if spec == ALL else [spec]
