@@ -12,13 +12,13 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import Fault
 from pytest_xenscrub.units import PAGE, gib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pytest
 
@@ -100,6 +100,23 @@ class Proof:
             "coverage": self.coverage,
             "not_judged": self.not_judged,
         }
+
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> Proof:
+        """Of which `as_dict` made `known`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it did not.
+        """
+        coverage = known["coverage"]
+        return cls(
+            int(known["scenarios"]),
+            int(known["judged"]),
+            int(known["frames_read"]),
+            None if coverage is None else float(coverage),
+            {str(why): int(count) for why, count in dict(known["not_judged"]).items()},
+            int(known.get("residue", 0)),
+        )
 
     def as_properties(self) -> list[tuple[str, object]]:
         """For JUnit, of the whole run."""

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
@@ -114,23 +114,43 @@ class ResultsFile:
             raise
 
 
+@dataclass(frozen=True)
+class Results:
+    """What is in a file of results.
+
+    Attributes:
+        rows: of several with the same `id` the last one.
+        runs: what each run came to, in the order in which they ended.
+        unfinished: whether rows follow that are of no run that ended.
+    """
+
+    rows: list[Row]
+    runs: list[dict[str, object]]
+    unfinished: bool
+
+
 def read_results(path: Path) -> list[Row]:
     """The rows of a file that `ResultsFile` has written; of several runs in it the last counts.
 
     Raises:
         ConfigurationError: it cannot be read, a line of it is no row, or it has none.
     """
+    rows = read_file(path).rows
+    if not rows:
+        raise ConfigurationError(f"{path}: there is no result in it")
+    return rows
+
+
+def read_file(path: Path) -> Results:
+    """All of a file that `ResultsFile` has written.
+
+    Raises:
+        ConfigurationError: it cannot be read, or a line of it is no result.
+    """
     rows: dict[str, Row] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(
-            f"{path}: cannot be read: it is no text",
-            todo="give a file that --xen-results has written",
-        ) from None
-    for number, line in enumerate(lines, 1):
+    runs: list[dict[str, object]] = []
+    unfinished = False
+    for number, line in enumerate(_lines(path), 1):
         try:
             flat = json.loads(line)
             if flat.get("schema", 0) > SCHEMA:
@@ -139,18 +159,30 @@ def read_results(path: Path) -> list[Row]:
                     f" (schema {flat['schema']}, and {SCHEMA} is the last one that is known here)",
                     todo="pip install --upgrade pytest-xenscrub",
                 )
-            if "fit" in flat or "run" in flat:
-                continue  # it follows from the rows
-            row = _checked(row_from(flat))
+            if "run" in flat:
+                runs.append(dict(flat["run"]))
+            elif "fit" not in flat:  # a fit follows from the rows
+                row = _checked(row_from(flat))
+                rows[row.id] = row
+            unfinished = "run" not in flat
         except (TypeError, ValueError, AttributeError):
             raise ConfigurationError(
                 f"{path}:{number}: no result",
                 todo="give a file that --xen-results has written",
             ) from None
-        rows[row.id] = row
-    if not rows:
-        raise ConfigurationError(f"{path}: there is no result in it")
-    return list(rows.values())
+    return Results(list(rows.values()), runs, unfinished)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(
+            f"{path}: cannot be read: it is no text",
+            todo="give a file that --xen-results has written",
+        ) from None
 
 
 def _checked(row: Row) -> Row:

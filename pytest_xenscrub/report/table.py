@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = tuple(metric for metric in METRICS if metric.column)
 WIDTH: Final = 120
 """Characters that a table has at most: names of tests are broken for it."""
-_LEAST_NAME: Final = 24
+_LEAST_NAME: Final = 20
 _GAP: Final = 2
 """Characters that tabulate puts between columns, and beside a heading."""
 _WHERE: Final = ("host", "guest", "toolstack", "variant", "Xen")
@@ -40,10 +40,14 @@ class Chosen:
     Attributes:
         names: the user's choice; empty for what matters first.
         every: all of them, as wide as that is.
+        width: characters that the table has at most.
+        medians: whether figures are shown without their least and most.
     """
 
     names: tuple[str, ...] = ()
     every: bool = False
+    width: int = WIDTH
+    medians: bool = False
 
     def of(self, lines: Sequence[Mapping[str, str]]) -> list[str]:
         """Of the columns of a table those that are shown, in their order."""
@@ -70,17 +74,25 @@ def render(rows: Sequence[Row], chosen: Chosen = MAIN) -> str:
     return grid([_line(group) for group in grouped(rows)], chosen)
 
 
+def lines_of(rows: Sequence[Row], chosen: Chosen) -> tuple[list[str], list[dict[str, str]]]:
+    """The table's columns that are shown, and its lines, at least one."""
+    lines = [_line(group) for group in grouped(rows)]
+    return chosen.of(lines), lines
+
+
 def grid(lines: Sequence[Mapping[str, str]], chosen: Chosen) -> str:
     """Lines of named cells, all with the same names, as text; empty where there are none."""
     if not lines:
         return ""
     shown = chosen.of(lines)
+    if chosen.medians:
+        lines = [{key: re.sub(r" \(.*\)$", "", line[key]) for key in line} for line in lines]
     taken = sum(
         _GAP + max(len(key) + _GAP, *(len(line[key]) for line in lines))
         for key in shown
         if key != "test"
     )
-    narrow = None if chosen.every else max(WIDTH - taken, _LEAST_NAME)
+    narrow = None if chosen.every else max(chosen.width - taken, _LEAST_NAME)
     return tabulate(
         [[_broken(line[key], narrow) if key == "test" else line[key] for key in shown]
          for line in lines],

@@ -30,6 +30,7 @@ ROOMS = (
     "run",
     "front door",
     "suite",
+    "command",
 )
 """From the ground up; `ground` and `front door` are made of the package's own files.
 

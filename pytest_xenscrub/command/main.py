@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""`xenscrub`: what is asked of results and of the cache, when no test runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub import __version__
+from pytest_xenscrub.command import clean, report
+from pytest_xenscrub.errors import ConfigurationError, XenScrubError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE_ERROR: Final = 4
+"""As pytest's."""
+FAILED: Final = 75
+"""As of a run that could not do what it was asked for."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the command and all that it can do."""
+    top = argparse.ArgumentParser(prog="xenscrub", description=__doc__)
+    top.add_argument("--version", action="version", version=f"pytest-xenscrub {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for module in (report, clean):
+        name = module.__name__.rpartition(".")[-1]
+        told = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        module.declare(told)
+        told.set_defaults(run=module.run)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the words of a command line say; gives the exit status."""
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as end:  # argparse has printed why
+        return USAGE_ERROR if end.code == 2 else int(end.code or 0)  # noqa: PLR2004 - its own
+    try:
+        options.run(options)
+    except ConfigurationError as error:
+        print(f"xenscrub: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except XenScrubError as error:
+        print(f"xenscrub: {error}", file=sys.stderr)
+        return FAILED
+    return 0

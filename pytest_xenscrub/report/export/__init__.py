@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Results as other programs, and people elsewhere, read them."""

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Figures for programs that keep them over time, or look at them: CSV, OpenMetrics, benchmarks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.report.export.figures import Figure, figures, labels
+from pytest_xenscrub.report.table import grouped, worst_verdict
+from pytest_xenscrub.scrub.row import BYTE_SECONDS, METRICS, PAGES, RATE, SECONDS, SHARE
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.report.results import Results
+    from pytest_xenscrub.scrub.row import Metric, Unit
+
+_BASE: Final[dict[Unit, tuple[str, str]]] = {
+    SECONDS: ("seconds", "s"),
+    RATE: ("bytes_per_second", "B/s"),
+    SHARE: ("ratio", "ratio"),
+    PAGES: ("pages", "pages"),
+    BYTE_SECONDS: ("byte_seconds", "B s"),
+}
+"""The unit that rows have a figure in: for names, and beside figures."""
+_NOT_IN_CSV: Final = ("series", "exposure_curve", "profile")
+
+
+def to_csv(results: Results) -> str:
+    """A line for each row, as in a file of results; times in s, sizes in bytes; no curves."""
+    out = io.StringIO()
+    flat = [
+        {key: value for key, value in row.as_dict().items() if key not in _NOT_IN_CSV}
+        for row in results.rows
+    ]
+    writer = csv.DictWriter(out, list(flat[0]) if flat else ["test"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return out.getvalue()
+
+
+def to_openmetrics(results: Results) -> str:
+    """Gauges for Prometheus: of repeats their median; `xenscrub_clean` is 1, or 0 over residue."""
+    found = list(figures(results.rows))
+    lines: list[str] = []
+    for metric in METRICS:
+        name = _metric_name(metric)
+        lines += [
+            f"# TYPE {name} gauge",
+            f"# UNIT {name} {_BASE[metric.unit][0]}",
+            f"# HELP {name} {_escaped(metric.definition)}",
+        ]
+        lines += [
+            f"{name}{_labelled(figure.labels)} {figure.median!r}"
+            for figure in found
+            if figure.metric is metric
+        ]
+    lines += [
+        "# TYPE xenscrub_clean gauge",
+        "# HELP xenscrub_clean whether no residue was found; left out where nothing was proven",
+    ]
+    for group in grouped(results.rows):
+        verdict = worst_verdict(group)
+        if verdict in ("clean", "RESIDUE"):
+            value = int(verdict == "clean")
+            lines.append(f"xenscrub_clean{_labelled(labels(group[0]))} {value}")
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def _metric_name(metric: Metric) -> str:
+    unit = _BASE[metric.unit][0]
+    base = metric.name.removesuffix(f"_{unit}")
+    return f"xenscrub_{base}_{unit}"
+
+
+def _labelled(told: dict[str, str]) -> str:
+    inside = ",".join(f'{key.lower()}="{_escaped(value)}"' for key, value in told.items())
+    return f"{{{inside}}}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def to_bmf(results: Results) -> str:
+    """Bencher Metric Format: by measurement and metric the median, with the least and the most."""
+    told: dict[str, dict[str, dict[str, float]]] = {}
+    for figure in figures(results.rows):
+        told.setdefault(figure.name, {})[_metric_name(figure.metric)] = {
+            "value": figure.median,
+            "lower_value": min(figure.values),
+            "upper_value": max(figure.values),
+        }
+    return json.dumps(told, indent=1) + "\n"
+
+
+def to_github_action_benchmark(results: Results) -> str:
+    """For benchmark-action/github-action-benchmark, its tool `customSmallerIsBetter`."""
+    told = [
+        {
+            "name": f"{figure.name}: {figure.metric.name}",
+            "unit": _BASE[figure.metric.unit][1],
+            "value": figure.median,
+            **_range(figure),
+        }
+        for figure in figures(results.rows)
+        if not figure.metric.more_is_better
+    ]
+    return json.dumps(told, indent=1) + "\n"
+
+
+def _range(figure: Figure) -> dict[str, str]:
+    if len(figure.values) == 1:
+        return {}
+    return {"range": f"{min(figure.values):.4g}-{max(figure.values):.4g}"}

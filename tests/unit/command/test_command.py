@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""The command beside pytest: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.command.main import FAILED, USAGE_ERROR, main
+from pytest_xenscrub.command.report import FORMATS
+from pytest_xenscrub.report.results import ResultsFile
+from pytest_xenscrub.scrub.row import Row, Setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTING = Setting(
+    "tests/test_x.py::test_destroyed_guest", "emulated", "emulated (TCG)", "xl", "stock",
+    "4.17.5", debug=False, build_id="c0ffee",
+)  # fmt: skip
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "pytest-xenscrub"
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "results.jsonl"
+    file = ResultsFile(path)
+    file.append(Row(SETTING, 0, "destroy", 1 << 30, 2, destroy=1.25, verdict="clean"))
+    proof = {"scenarios": 1, "judged": 1, "frames_read": 9, "coverage": 1.0, "not_judged": {}}
+    file.append_run("run", {"status": 0, "started": "today", **proof})
+    return path
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_results_in_each_format(
+    name: str, written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", f"--format={name}", str(written)]) == 0
+    assert "destroyed_guest" in capsys.readouterr().out.replace("\\", "")
+
+
+def test_a_file_that_is_cut_short_is_no_clean_run(
+    written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written.write_text("".join(written.read_text().splitlines(keepends=True)[:1]))
+    assert main(["report", str(written)]) == 0
+    assert capsys.readouterr().out.startswith("UNFINISHED: ")
+
+
+def test_into_a_file(written: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report.md"
+    assert main(["report", "--format=markdown", f"--output={output}", str(written)]) == 0
+    assert output.read_text().startswith("**clean: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], USAGE_ERROR, "COMMAND"),
+        (["report"], USAGE_ERROR, "RESULTS"),
+        (["report", "--format=pdf", "x"], USAGE_ERROR, "invalid choice"),
+        (["report", "not-there"], USAGE_ERROR, "cannot be read: No such file"),
+        (["report", "{here}"], USAGE_ERROR, "cannot be read"),
+        (["report", "/dev/null"], USAGE_ERROR, "there is no result in it"),
+        (["report", "{written}", "--output={here}"], FAILED, "cannot be written"),
+        (["clean", "sofa"], USAGE_ERROR, "'sofa' is not in the cache"),
+    ],
+)
+@pytest.mark.usefixtures("own_cache")
+def test_one_message(
+    arguments: list[str], status: int, said: str, written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.format(here=written.parent, written=written) for word in arguments]
+    assert main(words) == status
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) <= 8
+
+
+def test_the_cache_is_shown_and_parts_of_it_removed(
+    own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = own_cache
+    assert main(["clean"]) == 0
+    assert "nothing is in" in capsys.readouterr().out
+    for name in ("image", "guest"):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_bytes(bytes(3 << 20))
+    assert main(["clean"]) == 0
+    assert "3 MiB" in capsys.readouterr().out
+    assert main(["clean", "guest"]) == 0
+    assert [path.name for path in root.iterdir()] == ["image"]
+    assert main(["clean", "all"]) == 0
+    assert list(root.iterdir()) == []

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""Results for others, each read back by what reads that format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from pytest_xenscrub.report.export import prose, series
+from pytest_xenscrub.report.results import Results
+from pytest_xenscrub.scrub.row import METRICS
+from pytest_xenscrub.units import GIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prometheus_client import Metric
+
+    from pytest_xenscrub.scrub.row import Row
+
+    MakeRow = Callable[..., Row]
+
+CLEAN = {
+    "started": "2026-11-27T16:05:29+00:00", "status": 0, "judged": 2, "scenarios": 2,
+    "frames_read": 512, "bytes_read": 2 << 20, "coverage": 0.999, "residue": 0, "not_judged": {},
+}  # fmt: skip
+HOSTILE = 'x.py::test_x[<script>|`"\\\n]'
+
+
+def results(*rows: Row, **run: object) -> Results:
+    return Results(list(rows), [CLEAN | run], unfinished=False)
+
+
+@pytest.fixture
+def two(a_row: MakeRow) -> Results:
+    return results(
+        a_row(1.0, clean=2.0, coverage=0.99, probe_bytes_per_second=2.0 * GIB),
+        a_row(3.0, variant="sync"),
+        a_row(5.0, variant="sync", verdict="residue"),
+        residue=1,
+        status=1,
+    )
+
+
+# -- what is said first ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({}, "clean: judged 2 of 2 scenarios, 512 frames (2 MiB) read, coverage ≥ 99.90 %"),
+        ({"residue": 1, "status": 1}, "RESIDUE: judged 2 of 2"),
+        ({"status": 75}, "NOT CLEAN: "),
+        ({"status": 1}, "NOT CLEAN: "),
+        ({"judged": 0}, "NOTHING JUDGED: "),
+        ({"judged": 0, "status": 75}, "NOTHING JUDGED: "),
+        ({"judged": "many"}, "UNKNOWN: "),
+        ({"status": None}, "UNKNOWN: "),
+    ],
+)
+def test_a_run_is_clean_only_if_it_ended_well_and_judged(run: dict[str, object], said: str) -> None:
+    (line,) = prose.headline(results(**run))
+    assert line.startswith(said)
+
+
+def test_a_run_that_was_cut_short_is_told(a_row: MakeRow) -> None:
+    cut = Results([a_row()], [], unfinished=True)
+    for render in (prose.to_text, prose.to_mail, prose.to_markdown):
+        first = render(cut).splitlines()[0]
+        assert "UNFINISHED" in first
+        assert "clean" not in first
+
+
+# -- for people --------------------------------------------------------------------------------
+
+
+def test_text_has_tables_and_the_comparison(two: Results) -> None:
+    text = prose.to_text(two)
+    assert text.startswith("RESIDUE: ")
+    assert "compared with stock:" in text
+    assert "emulated: emulated (TCG), Xen 4.17.5 debug=n (stock)" in text
+
+
+def test_the_control_is_not_what_others_are_compared_with(a_row: MakeRow) -> None:
+    control = a_row(9.0, variant="noscrub", test="x.py::test_destroyed_guest[control]")
+    text = prose.to_text(results(control, a_row(1.0), a_row(2.0, variant="sync")))
+    assert "compared with stock:" in text
+
+
+def test_a_mail_has_80_columns(two: Results, a_row: MakeRow) -> None:
+    long = a_row(1.0, test="x.py::test_guest_that_is_destroyed_while_it_talks_leaves_nothing")
+    slow = a_row(100.5, test=long.setting.test, variant="sync", exposure_over=1000.25)
+    text = prose.to_mail(results(*two.rows, long, slow))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "> 1000.25" in text
+
+
+def test_nothing_that_is_told_is_markup(a_row: MakeRow) -> None:
+    text = prose.to_markdown(results(a_row(test=HOSTILE, host="<b>", build_id="**x**")))
+    assert "<script>" not in text.replace("\\<script\\>", "")
+    assert "<b>" not in text.replace("\\<b\\>", "")
+    lines = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_markdown_table_has_as_many_cells_in_each_line(two: Results) -> None:
+    lines = [line for line in prose.to_markdown(two).splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert "**RESIDUE**" in lines[-1]
+
+
+def parsed(text: str) -> dict[str, Metric]:
+    """By the parser of Prometheus's own library."""
+    found = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    return {family.name: family for family in found}
+
+
+# -- for programs ------------------------------------------------------------------------------
+
+
+def test_openmetrics(two: Results, a_row: MakeRow) -> None:
+    hostile = a_row(4.0, test=HOSTILE)
+    text = series.to_openmetrics(results(*two.rows, hostile))
+    families = parsed(text)
+    destroy = families["xenscrub_destroy_seconds"]
+    assert destroy.unit == "seconds"
+    told = {(s.labels["test"], s.labels["variant"]): s.value for s in destroy.samples}
+    assert told["destroyed_guest", "stock"] == 1.0
+    assert told["destroyed_guest", "sync"] == 4.0
+    assert 4.0 in told.values()
+    clean = {s.labels["variant"]: s.value for s in families["xenscrub_clean"].samples[:2]}
+    assert clean == {"stock": 1, "sync": 0}
+    assert len(families) == len(METRICS) + 1
+    assert families["xenscrub_coverage_ratio"].samples[0].value == 0.99
+
+
+def test_nothing_proven_is_not_clean_in_openmetrics(a_row: MakeRow) -> None:
+    text = series.to_openmetrics(results(a_row(verdict=None), a_row(verdict="unproven")))
+    families = parsed(text)
+    assert families["xenscrub_clean"].samples == []
+
+
+def test_csv(two: Results) -> None:
+    rows = list(csv.DictReader(io.StringIO(series.to_csv(two))))
+    assert [row["destroy"] for row in rows] == ["1.0", "3.0", "5.0"]
+    assert rows[0]["memory_bytes"] == str(1 << 30)
+    assert series.to_csv(results()) == "test\n"
+
+
+def test_bmf(two: Results) -> None:
+    told = json.loads(series.to_bmf(two))
+    assert told["destroyed_guest (sync, xl, 1024 MiB)"]["xenscrub_destroy_seconds"] == {
+        "value": 4.0, "lower_value": 3.0, "upper_value": 5.0,
+    }  # fmt: skip
+
+
+def test_github_action_benchmark(two: Results) -> None:
+    told = {each["name"]: each for each in json.loads(series.to_github_action_benchmark(two))}
+    sync = told["destroyed_guest (sync, xl, 1024 MiB): destroy"]
+    assert sync == {
+        "name": "destroyed_guest (sync, xl, 1024 MiB): destroy", "unit": "s", "value": 4.0,
+        "range": "3-5",
+    }  # fmt: skip
+    assert not [name for name in told if name.endswith(("coverage", "probe_bytes_per_second"))]
