@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
     files = [read_file(path) for path in options.results]
     results = Results(
         [row for file in files for row in file.rows],
+        [test for file in files for test in file.tests],
         [run for file in files for run in file.runs],
         any(file.unfinished for file in files),
     )

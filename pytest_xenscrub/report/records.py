@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.report.outcome import Outcomes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -67,6 +70,7 @@ class Records:
         comparison: with an earlier run, at the end, if one was asked for.
         faults: why the run fails though its tests may have passed (`--xen-fail-if`).
         left_out: what `--xen-fail-if` was not held to, and why.
+        lost: what could not be written to the results' file, if anything.
 
     Args:
         options: what the user asked for.
@@ -76,7 +80,9 @@ class Records:
         self.comparison: Comparison | None = None
         self.faults: list[str] = []
         self.left_out: list[str] = []
+        self.lost = ""
         self._options = options
+        self._outcomes = Outcomes()
         self._rows: dict[str, Row] = {}
         self._maps: dict[str, FrameMap] = {}
 
@@ -102,6 +108,21 @@ class Records:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
             ResultsFile(self._options.results).append_fit(setting, fit)
+
+    def note(self, report: pytest.TestReport) -> None:
+        """A phase of a test has ended: keep how the test ended, as soon as it has.
+
+        A disk that is full ends no run here: `lost` says so at its end.
+        """
+        outcome = self._outcomes.note(report)
+        if outcome is None or self._options.results is None:
+            return
+        from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
+
+        try:
+            ResultsFile(self._options.results).append_test(outcome)
+        except InfrastructureError as error:
+            self.lost = str(error)
 
     def judged(self, row: Row | None, verdict: Verdict) -> None:
         """Keep a map of the machine's memory for the charts: of each Xen the first, or worst."""

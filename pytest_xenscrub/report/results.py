@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.report.outcome import Outcome
 from pytest_xenscrub.scrub.row import METRICS, Row, row_from
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class ResultsFile:
             {"id": f"{setting.test}#fit-{metric}", "fit": metric, **asdict(setting), **line}
         )
 
+    def append_test(self, outcome: Outcome) -> None:
+        """Write how a test ended; such a line has it as `tested`, and `fit` as a run's has."""
+        self._write({"id": f"{outcome.test}#test", "fit": None, "tested": asdict(outcome)})
+
     def append_run(self, run: str, known: dict[str, object]) -> None:
         """Write what a whole run comes to; such a line has it as `run`.
 
@@ -120,11 +125,13 @@ class Results:
 
     Attributes:
         rows: of several with the same `id` the last one.
+        tests: how each test ended, the last time that it ran.
         runs: what each run came to, in the order in which they ended.
         unfinished: whether rows follow that are of no run that ended.
     """
 
     rows: list[Row]
+    tests: list[Outcome]
     runs: list[dict[str, object]]
     unfinished: bool
 
@@ -148,6 +155,7 @@ def read_file(path: Path) -> Results:
         ConfigurationError: it cannot be read, or a line of it is no result.
     """
     rows: dict[str, Row] = {}
+    tests: dict[str, Outcome] = {}
     runs: list[dict[str, object]] = []
     unfinished = False
     for number, line in enumerate(_lines(path), 1):
@@ -161,6 +169,9 @@ def read_file(path: Path) -> Results:
                 )
             if "run" in flat:
                 runs.append(dict(flat["run"]))
+            elif "tested" in flat:
+                outcome = Outcome(**flat["tested"])
+                tests[outcome.test] = outcome
             elif "fit" not in flat:  # a fit follows from the rows
                 row = _checked(row_from(flat))
                 rows[row.id] = row
@@ -170,7 +181,7 @@ def read_file(path: Path) -> Results:
                 f"{path}:{number}: no result",
                 todo="give a file that --xen-results has written",
             ) from None
-    return Results(list(rows.values()), runs, unfinished)
+    return Results(list(rows.values()), list(tests.values()), runs, unfinished)
 
 
 def _lines(path: Path) -> list[str]:

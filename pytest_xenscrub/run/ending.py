@@ -34,7 +34,6 @@ class Ending:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._lost = ""
 
     def status(self, status: int, reporter: pytest.TerminalReporter | None) -> int:
         """Compare, keep what was proven, and give the run's exit status.
@@ -53,7 +52,8 @@ class Ending:
         try:
             session.records.proven(proof, session.tag, session.started, status)
         except InfrastructureError as error:
-            self._lost = str(error)
+            session.records.lost = str(error)
+        if session.records.lost:
             status = status or blame.INFRASTRUCTURE_STATUS
         for name, value in proof.as_properties():
             add_suite_property(session.config, name, value)
@@ -64,8 +64,8 @@ class Ending:
         proof = self._session.tally.proof()
         if reporter is None or status not in _TOLD or not self._asked(proof):
             return
-        if self._lost:
-            reporter.write_line(self._lost, red=True)
+        if self._session.records.lost:
+            reporter.write_line(self._session.records.lost, red=True)
         if status == blame.INFRASTRUCTURE_STATUS and not proof.judged:
             why = NOTHING_JUDGED if proof.scenarios else NO_SCENARIO
             reporter.write_line(f"exit status {status}: {why}", red=True)

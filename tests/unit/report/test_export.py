@@ -33,7 +33,7 @@ HOSTILE = 'x.py::test_x[<script>|`"\\\n]'
 
 
 def results(*rows: Row, **run: object) -> Results:
-    return Results(list(rows), [CLEAN | run], unfinished=False)
+    return Results(list(rows), [], [CLEAN | run], unfinished=False)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_run_is_clean_only_if_it_ended_well_and_judged(run: dict[str, object],
 
 
 def test_a_run_that_was_cut_short_is_told(a_row: MakeRow) -> None:
-    cut = Results([a_row()], [], unfinished=True)
+    cut = Results([a_row()], [], [], unfinished=True)
     for render in (prose.to_text, prose.to_mail, prose.to_markdown):
         first = render(cut).splitlines()[0]
         assert "UNFINISHED" in first
