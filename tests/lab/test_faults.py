@@ -203,11 +203,11 @@ FAULTS = {
     "ctrl-c": Fault(signals(signal.SIGINT), 2, "KeyboardInterrupt"),
     "sigterm": Fault(signals(signal.SIGTERM), 2, "SIGTERM"),
     "timeout": Fault(
-        nothing, 1, "Timeout", "1 failed, 2 passed", mark="@pytest.mark.timeout(8, func_only=True)"
+        nothing, 75, "Timeout", "2 passed, 1 error", mark="@pytest.mark.timeout(8, func_only=True)"
     ),
     "killed": Fault(signals(signal.SIGKILL), -9, next_run=True),
     "worker-killed": Fault(
-        signals(signal.SIGKILL, WORKER), 1, "crashed while running", "1 failed, 2 passed",
+        signals(signal.SIGKILL, WORKER), 75, "crashed while running", "1 failed, 2 passed",
         options=("-n1",), next_run=True,
     ),
     "master-killed": Fault(signals(signal.SIGKILL, MASTER), 75, "", "2 passed, 1 error"),
