@@ -214,7 +214,7 @@ class _Reports:
         session.tally.note(report)
         session.logs.attach(self._config, report)
         if not hasattr(self._config, "workerinput"):
-            session.records.note(report)
+            session.records.note(report, session.started)
             for line in getattr(report, "xen_said", ()):
                 session.say(f"[{report.node.gateway.id}] {line}")
 

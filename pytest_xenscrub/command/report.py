@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.report.export import prose, series
-from pytest_xenscrub.report.results import Results, read_file
+from pytest_xenscrub.report.results import read_runs
 from pytest_xenscrub.system_errors import explained
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from pytest_xenscrub.report.results import RunResults
 
 HELP: Final = "show results, as text or as another program reads them"
-FORMATS: Final[dict[str, Callable[[Results], str]]] = {
+FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
     "text": prose.to_text,
     "markdown": prose.to_markdown,
     "mail": prose.to_mail,
@@ -37,6 +40,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--format", choices=list(FORMATS), default="text", help="of what is shown (default: text)"
     )
     parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write one page of all of it to this file"
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write to this file (default: print)"
     )
 
@@ -48,20 +54,31 @@ def run(options: argparse.Namespace) -> None:
         ConfigurationError: a file is no results.
         InfrastructureError: the output cannot be written.
     """
-    files = [read_file(path) for path in options.results]
-    results = Results(
-        [row for file in files for row in file.rows],
-        [test for file in files for test in file.tests],
-        [run for file in files for run in file.runs],
-        any(file.unfinished for file in files),
-    )
-    if not (results.rows or results.runs):
+    runs = [run for path in options.results for run in read_runs(path)]
+    if not runs:
         raise ConfigurationError(f"{options.results[0]}: there is no result in it")
-    text = FORMATS[options.format](results)
-    if options.output is None:
-        sys.stdout.write(text)
-        return
+    runs.sort(key=lambda run: run.started)
+    if options.html is not None:
+        _write(options.html, _page(runs))
+    if options.output is not None:
+        _write(options.output, FORMATS[options.format](runs))
+    elif options.html is None:
+        sys.stdout.write(FORMATS[options.format](runs))
+
+
+def _page(runs: Sequence[RunResults]) -> str:
+    if importlib.util.find_spec("jinja2") is None:
+        raise ConfigurationError(
+            "jinja2, which makes the page, is not installed",
+            todo="pip install 'pytest-xenscrub[html]'",
+        )
+    from pytest_xenscrub.report.page import to_html  # noqa: PLC0415 - an extra
+
+    return to_html(runs)
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        options.output.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise explained(error, f"{options.output} cannot be written") from None
+        raise explained(error, f"{path} cannot be written") from None

@@ -45,6 +45,11 @@ def render_comparison(rows: Sequence[Row], first: str, chosen: Chosen = MAIN) ->
         Lines: times in s, medians with their least and most; speed-up is the first one's median
         destroy ÷ this one's.
     """
+    return grid(comparison_lines(rows, first), chosen)
+
+
+def comparison_lines(rows: Sequence[Row], first: str) -> list[dict[str, str]]:
+    """The lines of that table, by column."""
     sets: dict[tuple[object, ...], dict[str, list[Row]]] = {}
     for group in grouped(rows):
         row = group[0]
@@ -56,7 +61,7 @@ def render_comparison(rows: Sequence[Row], first: str, chosen: Chosen = MAIN) ->
         if len(variants) > 1:
             reference = variants.get(first)
             lines += [_line(group, reference) for group in variants.values()]
-    return grid(lines, chosen)
+    return lines
 
 
 def _line(group: list[Row], reference: list[Row] | None) -> dict[str, str]:

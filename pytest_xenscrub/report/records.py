@@ -109,7 +109,7 @@ class Records:
 
             ResultsFile(self._options.results).append_fit(setting, fit)
 
-    def note(self, report: pytest.TestReport) -> None:
+    def note(self, report: pytest.TestReport, started: str) -> None:
         """A phase of a test has ended: keep how the test ended, as soon as it has.
 
         A disk that is full ends no run here: `lost` says so at its end.
@@ -120,7 +120,7 @@ class Records:
         from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
         try:
-            ResultsFile(self._options.results).append_test(outcome)
+            ResultsFile(self._options.results).append_test(outcome, started)
         except InfrastructureError as error:
             self.lost = str(error)
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
@@ -75,9 +75,10 @@ class ResultsFile:
             {"id": f"{setting.test}#fit-{metric}", "fit": metric, **asdict(setting), **line}
         )
 
-    def append_test(self, outcome: Outcome) -> None:
+    def append_test(self, outcome: Outcome, started: str) -> None:
         """Write how a test ended; such a line has it as `tested`, and `fit` as a run's has."""
-        self._write({"id": f"{outcome.test}#test", "fit": None, "tested": asdict(outcome)})
+        line = {"id": f"{outcome.test}#test", "fit": None, "started": started}
+        self._write({**line, "tested": asdict(outcome)})
 
     def append_run(self, run: str, known: dict[str, object]) -> None:
         """Write what a whole run comes to; such a line has it as `run`.
@@ -119,21 +120,21 @@ class ResultsFile:
             raise
 
 
-@dataclass(frozen=True)
-class Results:
-    """What is in a file of results.
+@dataclass
+class RunResults:
+    """What a file has of one run.
 
     Attributes:
-        rows: of several with the same `id` the last one.
-        tests: how each test ended, the last time that it ran.
-        runs: what each run came to, in the order in which they ended.
-        unfinished: whether rows follow that are of no run that ended.
+        started: when it began, UTC, as ISO 8601 has it; empty where nobody said so.
+        rows: by their `id`; a later line of the same one has replaced the earlier.
+        tests: how each test ended, by its id.
+        known: what the run came to; None for one that was cut short, or goes on.
     """
 
-    rows: list[Row]
-    tests: list[Outcome]
-    runs: list[dict[str, object]]
-    unfinished: bool
+    started: str
+    rows: dict[str, Row] = field(default_factory=dict)
+    tests: dict[str, Outcome] = field(default_factory=dict)
+    known: dict[str, object] | None = None
 
 
 def read_results(path: Path) -> list[Row]:
@@ -142,22 +143,27 @@ def read_results(path: Path) -> list[Row]:
     Raises:
         ConfigurationError: it cannot be read, a line of it is no row, or it has none.
     """
-    rows = read_file(path).rows
+    rows = last_rows(read_runs(path))
     if not rows:
         raise ConfigurationError(f"{path}: there is no result in it")
     return rows
 
 
-def read_file(path: Path) -> Results:
-    """All of a file that `ResultsFile` has written.
+def last_rows(runs: Iterable[RunResults]) -> list[Row]:
+    """Of each measurement the last row."""
+    rows: dict[str, Row] = {}
+    for run in runs:
+        rows |= run.rows
+    return list(rows.values())
+
+
+def read_runs(path: Path) -> list[RunResults]:
+    """All runs of a file that `ResultsFile` has written, in the order of their first lines.
 
     Raises:
         ConfigurationError: it cannot be read, or a line of it is no result.
     """
-    rows: dict[str, Row] = {}
-    tests: dict[str, Outcome] = {}
-    runs: list[dict[str, object]] = []
-    unfinished = False
+    runs: dict[str, RunResults] = {}
     for number, line in enumerate(_lines(path), 1):
         try:
             flat = json.loads(line)
@@ -167,21 +173,34 @@ def read_file(path: Path) -> Results:
                     f" (schema {flat['schema']}, and {SCHEMA} is the last one that is known here)",
                     todo="pip install --upgrade pytest-xenscrub",
                 )
-            if "run" in flat:
-                runs.append(dict(flat["run"]))
-            elif "tested" in flat:
-                outcome = Outcome(**flat["tested"])
-                tests[outcome.test] = outcome
-            elif "fit" not in flat:  # a fit follows from the rows
-                row = _checked(row_from(flat))
-                rows[row.id] = row
-            unfinished = "run" not in flat
+            _take(flat, runs)
         except (TypeError, ValueError, AttributeError):
             raise ConfigurationError(
                 f"{path}:{number}: no result",
                 todo="give a file that --xen-results has written",
             ) from None
-    return Results(list(rows.values()), list(tests.values()), runs, unfinished)
+    return list(runs.values())
+
+
+def _take(flat: dict[str, Any], runs: dict[str, RunResults]) -> None:
+    """Put a line where it belongs.
+
+    Raises:
+        TypeError, ValueError, AttributeError: it is no result.
+    """
+    if "fit" in flat and not {"run", "tested"} & flat.keys():
+        return  # it follows from the rows
+    known = dict(flat["run"]) if "run" in flat else flat
+    started = str(known.get("started", ""))
+    run = runs.setdefault(started, RunResults(started))
+    if "run" in flat:
+        run.known = known
+    elif "tested" in flat:
+        outcome = Outcome(**flat["tested"])
+        run.tests[outcome.test] = outcome
+    else:
+        row = _checked(row_from(flat))
+        run.rows[row.id] = row
 
 
 def _lines(path: Path) -> list[str]:

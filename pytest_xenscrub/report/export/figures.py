@@ -26,11 +26,13 @@ class Figure:
         labels: what tells the measurement from others: test, host, guest, toolstack, variant, Xen,
             MiB and how it ended.
         values: of each repeat, in the metric's base unit: s, bytes/s, pages, byte s, or a share.
+        starved: whether other work kept the host from running in one of them.
     """
 
     metric: Metric
     labels: dict[str, str]
     values: tuple[float, ...]
+    starved: bool
 
     @property
     def median(self) -> float:
@@ -58,4 +60,5 @@ def figures(rows: Iterable[Row]) -> Iterator[Figure]:
     for group in grouped(rows):
         for metric in METRICS:
             if known := values(group, metric):
-                yield Figure(metric, labels(group[0]), tuple(known))
+                starved = any(row.too_starved for row in group)
+                yield Figure(metric, labels(group[0]), tuple(known), starved)

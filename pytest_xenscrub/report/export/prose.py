@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.report.compare import render_comparison
 from pytest_xenscrub.report.judged import Proof
+from pytest_xenscrub.report.results import last_rows
 from pytest_xenscrub.report.summary import describe
 from pytest_xenscrub.report.table import MAIN, UNITS, Chosen, lines_of, render
 from pytest_xenscrub.scrub.row import METRICS
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.report.results import Results
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.report.results import RunResults
+    from pytest_xenscrub.scrub.row import Row
 
 _MAIL: Final = 80
 _MAIL_COLUMNS: Final = Chosen(
@@ -22,59 +26,64 @@ _MAIL_COLUMNS: Final = Chosen(
 )
 
 
-def headline(results: Results) -> list[str]:
-    """What a reader asks first, a line for each run: was anything leaked, what was judged."""
-    lines = [_told(run) for run in results.runs]
-    if results.unfinished:
-        lines.append("UNFINISHED: a run was cut short after these results")
-    return lines
+def headline(runs: Sequence[RunResults]) -> list[str]:
+    """What a reader asks first, a line for each run: was anything leaked, what was judged.
+
+    Of earlier runs only those that something is shown of.
+    """
+    shown = {row.setting.started for row in last_rows(runs)} | {runs[-1].started}
+    return [_told(run) for run in runs if run.started in shown]
 
 
-def _told(run: dict[str, object]) -> str:
+def _told(run: RunResults) -> str:
+    if run.known is None:
+        return f"UNFINISHED: this run was cut short, or goes on ({run.started or 'no date'})"
     try:
-        proof = Proof.of(run)
-        status = int(str(run["status"]))
+        proof = Proof.of(run.known)
+        status = int(str(run.known["status"]))
     except (KeyError, TypeError, ValueError):
         return "UNKNOWN: what this run came to cannot be read"
     state = "RESIDUE" if proof.residue else "clean" if not status and proof.judged else "NOT CLEAN"
     if state == "NOT CLEAN" and not proof.judged:
         state = "NOTHING JUDGED"
-    return f"{state}: {proof} (exit status {status}, {run.get('started', 'no date')})"
+    return f"{state}: {proof} (exit status {status}, {run.started or 'no date'})"
 
 
-def _hosts(results: Results) -> list[str]:
-    return sorted({describe(row) for row in results.rows})
+def _hosts(rows: Sequence[Row]) -> list[str]:
+    return sorted({describe(row) for row in rows})
 
 
-def _first(results: Results) -> str:
+def first_variant(rows: Sequence[Row]) -> str:
     """The variant that the others are compared with: the first that is no control."""
-    variants = [row.setting.variant for row in results.rows if "control" not in row.setting.test]
+    variants = [row.setting.variant for row in rows if "control" not in row.setting.test]
     return next(iter(variants), "")
 
 
-def to_text(results: Results) -> str:
+def to_text(runs: Sequence[RunResults]) -> str:
     """As at the end of a run."""
-    parts = ["\n".join(headline(results))]
-    if results.rows:
-        first = _first(results)
-        parts += ["\n".join([*_hosts(results), UNITS]), render(results.rows)]
-        comparison = render_comparison(results.rows, first)
+    rows = last_rows(runs)
+    parts = ["\n".join(headline(runs))]
+    if rows:
+        first = first_variant(rows)
+        parts += ["\n".join([*_hosts(rows), UNITS]), render(rows)]
+        comparison = render_comparison(rows, first)
         parts += [f"compared with {first}:\n{comparison}"] if comparison else []
     return "\n\n".join(parts) + "\n"
 
 
-def to_markdown(results: Results) -> str:
+def to_markdown(runs: Sequence[RunResults]) -> str:
     """For a merge request, or `$GITHUB_STEP_SUMMARY`."""
-    parts = ["\n".join(f"**{_escaped(line)}**  " for line in headline(results))]
-    if results.rows:
-        shown, lines = lines_of(results.rows, MAIN)
+    rows = last_rows(runs)
+    parts = ["\n".join(f"**{_escaped(line)}**  " for line in headline(runs))]
+    if rows:
+        shown, lines = lines_of(rows, MAIN)
         figures = {metric.column for metric in METRICS} | {"MiB", "n"}
         table = [
             "| " + " | ".join(shown) + " |",
             "| " + " | ".join("---:" if key in figures else "---" for key in shown) + " |",
             *("| " + " | ".join(_cell(line[key]) for key in shown) + " |" for line in lines),
         ]
-        hosts = [f"- {_escaped(line)}" for line in _hosts(results)]
+        hosts = [f"- {_escaped(line)}" for line in _hosts(rows)]
         parts += ["\n".join(hosts), "\n".join(table), UNITS]
     return "\n\n".join(parts) + "\n"
 
@@ -89,14 +98,16 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
 
 
-def to_mail(results: Results) -> str:
+def to_mail(runs: Sequence[RunResults]) -> str:
     """Plain text of 80 columns, to be quoted on a mailing list."""
-    rows = results.rows
-    notes = [*headline(results), "", *_hosts(results), "medians, times in s"]
+    rows = last_rows(runs)
+    notes = [*headline(runs), "", *_hosts(rows), "medians, times in s"]
     wrapped = [
         each
         for note in notes
         for each in textwrap.wrap(note, _MAIL, subsequent_indent="  ") or [""]
     ]
-    body = render_comparison(rows, _first(results), _MAIL_COLUMNS) or render(rows, _MAIL_COLUMNS)
+    body = render_comparison(rows, first_variant(rows), _MAIL_COLUMNS) or render(
+        rows, _MAIL_COLUMNS
+    )
     return "\n".join([*wrapped, "", body, ""])

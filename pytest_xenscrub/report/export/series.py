@@ -9,11 +9,14 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.report.export.figures import Figure, figures, labels
+from pytest_xenscrub.report.results import last_rows
 from pytest_xenscrub.report.table import grouped, worst_verdict
 from pytest_xenscrub.scrub.row import BYTE_SECONDS, METRICS, PAGES, RATE, SECONDS, SHARE
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.report.results import Results
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.report.results import RunResults
     from pytest_xenscrub.scrub.row import Metric, Unit
 
 _BASE: Final[dict[Unit, tuple[str, str]]] = {
@@ -27,12 +30,13 @@ _BASE: Final[dict[Unit, tuple[str, str]]] = {
 _NOT_IN_CSV: Final = ("series", "exposure_curve", "profile")
 
 
-def to_csv(results: Results) -> str:
-    """A line for each row, as in a file of results; times in s, sizes in bytes; no curves."""
+def to_csv(runs: Sequence[RunResults]) -> str:
+    """A line for each row of all runs, in the units of a file of results; no curves."""
     out = io.StringIO()
     flat = [
         {key: value for key, value in row.as_dict().items() if key not in _NOT_IN_CSV}
-        for row in results.rows
+        for run in runs
+        for row in run.rows.values()
     ]
     writer = csv.DictWriter(out, list(flat[0]) if flat else ["test"], lineterminator="\n")
     writer.writeheader()
@@ -40,9 +44,9 @@ def to_csv(results: Results) -> str:
     return out.getvalue()
 
 
-def to_openmetrics(results: Results) -> str:
+def to_openmetrics(runs: Sequence[RunResults]) -> str:
     """Gauges for Prometheus: of repeats their median; `xenscrub_clean` is 1, or 0 over residue."""
-    found = list(figures(results.rows))
+    found = list(figures(last_rows(runs)))
     lines: list[str] = []
     for metric in METRICS:
         name = _metric_name(metric)
@@ -60,7 +64,7 @@ def to_openmetrics(results: Results) -> str:
         "# TYPE xenscrub_clean gauge",
         "# HELP xenscrub_clean whether no residue was found; left out where nothing was proven",
     ]
-    for group in grouped(results.rows):
+    for group in grouped(last_rows(runs)):
         verdict = worst_verdict(group)
         if verdict in ("clean", "RESIDUE"):
             value = int(verdict == "clean")
@@ -83,10 +87,10 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def to_bmf(results: Results) -> str:
+def to_bmf(runs: Sequence[RunResults]) -> str:
     """Bencher Metric Format: by measurement and metric the median, with the least and the most."""
     told: dict[str, dict[str, dict[str, float]]] = {}
-    for figure in figures(results.rows):
+    for figure in figures(last_rows(runs)):
         told.setdefault(figure.name, {})[_metric_name(figure.metric)] = {
             "value": figure.median,
             "lower_value": min(figure.values),
@@ -95,7 +99,7 @@ def to_bmf(results: Results) -> str:
     return json.dumps(told, indent=1) + "\n"
 
 
-def to_github_action_benchmark(results: Results) -> str:
+def to_github_action_benchmark(runs: Sequence[RunResults]) -> str:
     """For benchmark-action/github-action-benchmark, its tool `customSmallerIsBetter`."""
     told = [
         {
@@ -104,7 +108,7 @@ def to_github_action_benchmark(results: Results) -> str:
             "value": figure.median,
             **_range(figure),
         }
-        for figure in figures(results.rows)
+        for figure in figures(last_rows(runs))
         if not figure.metric.more_is_better
     ]
     return json.dumps(told, indent=1) + "\n"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SETTING = Setting(
     "tests/test_x.py::test_destroyed_guest", "emulated", "emulated (TCG)", "xl", "stock",
     "4.17.5", debug=False, build_id="c0ffee",
+    started="today",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pytest_xenscrub.report.export import prose, series
-from pytest_xenscrub.report.results import Results
+from pytest_xenscrub.report.results import RunResults
 from pytest_xenscrub.scrub.row import METRICS
 from pytest_xenscrub.units import GIB
 
@@ -32,12 +32,13 @@ CLEAN = {
 HOSTILE = 'x.py::test_x[<script>|`"\\\n]'
 
 
-def results(*rows: Row, **run: object) -> Results:
-    return Results(list(rows), [], [CLEAN | run], unfinished=False)
+def results(*rows: Row, **run: object) -> list[RunResults]:
+    numbered = {f"{number}": row for number, row in enumerate(rows)}
+    return [RunResults("", numbered, known=CLEAN | run)]
 
 
 @pytest.fixture
-def two(a_row: MakeRow) -> Results:
+def two(a_row: MakeRow) -> list[RunResults]:
     return results(
         a_row(1.0, clean=2.0, coverage=0.99, probe_bytes_per_second=2.0 * GIB),
         a_row(3.0, variant="sync"),
@@ -69,7 +70,7 @@ def test_a_run_is_clean_only_if_it_ended_well_and_judged(run: dict[str, object],
 
 
 def test_a_run_that_was_cut_short_is_told(a_row: MakeRow) -> None:
-    cut = Results([a_row()], [], [], unfinished=True)
+    cut = [RunResults("", {"0": a_row()})]
     for render in (prose.to_text, prose.to_mail, prose.to_markdown):
         first = render(cut).splitlines()[0]
         assert "UNFINISHED" in first
@@ -79,7 +80,7 @@ def test_a_run_that_was_cut_short_is_told(a_row: MakeRow) -> None:
 # -- for people --------------------------------------------------------------------------------
 
 
-def test_text_has_tables_and_the_comparison(two: Results) -> None:
+def test_text_has_tables_and_the_comparison(two: list[RunResults]) -> None:
     text = prose.to_text(two)
     assert text.startswith("RESIDUE: ")
     assert "compared with stock:" in text
@@ -92,10 +93,10 @@ def test_the_control_is_not_what_others_are_compared_with(a_row: MakeRow) -> Non
     assert "compared with stock:" in text
 
 
-def test_a_mail_has_80_columns(two: Results, a_row: MakeRow) -> None:
+def test_a_mail_has_80_columns(two: list[RunResults], a_row: MakeRow) -> None:
     long = a_row(1.0, test="x.py::test_guest_that_is_destroyed_while_it_talks_leaves_nothing")
     slow = a_row(100.5, test=long.setting.test, variant="sync", exposure_over=1000.25)
-    text = prose.to_mail(results(*two.rows, long, slow))
+    text = prose.to_mail(results(*two[0].rows.values(), long, slow))
     assert max(map(len, text.splitlines())) <= 80
     assert "> 1000.25" in text
 
@@ -108,7 +109,7 @@ def test_nothing_that_is_told_is_markup(a_row: MakeRow) -> None:
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_a_markdown_table_has_as_many_cells_in_each_line(two: Results) -> None:
+def test_a_markdown_table_has_as_many_cells_in_each_line(two: list[RunResults]) -> None:
     lines = [line for line in prose.to_markdown(two).splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
     assert "**RESIDUE**" in lines[-1]
@@ -123,9 +124,9 @@ def parsed(text: str) -> dict[str, Metric]:
 # -- for programs ------------------------------------------------------------------------------
 
 
-def test_openmetrics(two: Results, a_row: MakeRow) -> None:
+def test_openmetrics(two: list[RunResults], a_row: MakeRow) -> None:
     hostile = a_row(4.0, test=HOSTILE)
-    text = series.to_openmetrics(results(*two.rows, hostile))
+    text = series.to_openmetrics(results(*two[0].rows.values(), hostile))
     families = parsed(text)
     destroy = families["xenscrub_destroy_seconds"]
     assert destroy.unit == "seconds"
@@ -145,21 +146,21 @@ def test_nothing_proven_is_not_clean_in_openmetrics(a_row: MakeRow) -> None:
     assert families["xenscrub_clean"].samples == []
 
 
-def test_csv(two: Results) -> None:
+def test_csv(two: list[RunResults]) -> None:
     rows = list(csv.DictReader(io.StringIO(series.to_csv(two))))
     assert [row["destroy"] for row in rows] == ["1.0", "3.0", "5.0"]
     assert rows[0]["memory_bytes"] == str(1 << 30)
     assert series.to_csv(results()) == "test\n"
 
 
-def test_bmf(two: Results) -> None:
+def test_bmf(two: list[RunResults]) -> None:
     told = json.loads(series.to_bmf(two))
     assert told["destroyed_guest (sync, xl, 1024 MiB)"]["xenscrub_destroy_seconds"] == {
         "value": 4.0, "lower_value": 3.0, "upper_value": 5.0,
     }  # fmt: skip
 
 
-def test_github_action_benchmark(two: Results) -> None:
+def test_github_action_benchmark(two: list[RunResults]) -> None:
     told = {each["name"]: each for each in json.loads(series.to_github_action_benchmark(two))}
     sync = told["destroyed_guest (sync, xl, 1024 MiB): destroy"]
     assert sync == {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.report.outcome import Outcome, Outcomes
-from pytest_xenscrub.report.results import ResultsFile, read_file
+from pytest_xenscrub.report.results import ResultsFile, read_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,9 +104,11 @@ def test_a_test_without_a_host_is_none_of_ours() -> None:
 
 def test_the_results_file_has_them(tmp_path: Path) -> None:
     file = ResultsFile(tmp_path / "results")
-    file.append_test(Outcome("a::b", "error", "infrastructure", why="no network"))
-    file.append_test(Outcome("a::b", "failed", "xen", residue=True, why="RESIDUE", seconds=2.5))
-    (outcome,) = read_file(tmp_path / "results").tests
-    assert outcome == Outcome("a::b", "failed", "xen", residue=True, why="RESIDUE", seconds=2.5)
+    file.append_test(Outcome("a::b", "error", "infrastructure", why="no network"), "today")
+    last = Outcome("a::b", "failed", "xen", residue=True, why="RESIDUE", seconds=2.5)
+    file.append_test(last, "today")
+    (run,) = read_runs(tmp_path / "results")
+    (outcome,) = run.tests.values()
+    assert outcome == last
     line = json.loads((tmp_path / "results").read_text().splitlines()[0])
     assert line["fit"] is None, "readers of earlier versions pass over it"

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Each figure over many runs: where it changed, and what must not be compared."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.report.export.figures import figures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.report.results import RunResults
+    from pytest_xenscrub.scrub.row import Metric, Setting
+
+_SIGNIFICANT: Final = 0.01
+"""With this probability a series that does not change is said to have changed, once at most."""
+_LEAST: Final = 3
+"""Runs on either side of a change."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A figure of one run.
+
+    Attributes:
+        started: when the run began.
+        value: the median of its repeats, in the metric's base unit.
+        xen: which Xen: version and build id.
+        machine: host, machine and configuration: across another one nothing is compared.
+        starved: whether other work kept the host from running: the point is shown, never compared.
+    """
+
+    started: str
+    value: float
+    xen: str
+    machine: str
+    starved: bool
+
+
+@dataclass(frozen=True)
+class Series:
+    """A figure over time.
+
+    Attributes:
+        name: the measurement's.
+        metric: which figure of it.
+        points: by the time of their runs.
+        gaps: before which points the machine or its configuration changed.
+        changes: before which points the figure changed, and that is more than noise.
+    """
+
+    name: str
+    metric: Metric
+    points: tuple[Point, ...]
+    gaps: tuple[int, ...]
+    changes: tuple[int, ...]
+
+    @property
+    def ratio(self) -> float | None:
+        """The last point ÷ the median of those before it, back to the last gap."""
+        start = self.gaps[-1] if self.gaps else 0
+        before = [point.value for point in self.points[start:-1] if not point.starved]
+        if not before or self.points[-1].starved or not statistics.median(before):
+            return None
+        return self.points[-1].value / statistics.median(before)
+
+
+def history(runs: Sequence[RunResults]) -> list[Series]:
+    """All figures that more than one run has; what changed most in the last run comes first."""
+    found: dict[tuple[str, str], list[Point]] = {}
+    metrics: dict[str, Metric] = {}
+    for run in sorted(runs, key=lambda run: run.started):
+        settings = {row.setting.variant: row for row in run.rows.values()}
+        for figure in figures(run.rows.values()):
+            row = settings[figure.labels["variant"]]
+            metrics[figure.metric.name] = figure.metric
+            found.setdefault((figure.name, figure.metric.name), []).append(
+                Point(
+                    run.started, figure.median, f"{row.setting.xen} {row.setting.build_id[:12]}",
+                    _machine(row.setting), figure.starved,
+                )
+            )  # fmt: skip
+    series = [
+        _series(name, metrics[metric], points)
+        for (name, metric), points in found.items()
+        if len(points) > 1
+    ]
+    return sorted(series, key=_changed_most)
+
+
+def _series(name: str, metric: Metric, points: list[Point]) -> Series:
+    gaps = [n for n in range(1, len(points)) if points[n].machine != points[n - 1].machine]
+    changes: list[int] = []
+    for start, end in zip([0, *gaps], [*gaps, len(points)], strict=True):
+        known = [n for n in range(start, end) if not points[n].starved]
+        changes += [known[at] for at in change_points([points[n].value for n in known])]
+    return Series(name, metric, tuple(points), tuple(gaps), tuple(changes))
+
+
+def _changed_most(series: Series) -> float:
+    ratio = series.ratio
+    return -abs(math.log(ratio)) if ratio else 0.0
+
+
+def _machine(setting: Setting) -> str:
+    return " ".join(
+        str(value)
+        for value in (
+            setting.host, setting.kind, setting.emulated_on, setting.total_bytes, setting.cpus,
+            setting.cpu_model, setting.debug, setting.config, setting.command_line,
+        )
+    )  # fmt: skip
+
+
+# -- where a series changes ----------------------------------------------------------------------
+
+
+def change_points(values: Sequence[float]) -> list[int]:
+    """The indices from which on values are others than before, ascending.
+
+    The series is cut where the values of both sides are nearest to the side's median. It is a
+    change if so much in their ranks is no chance (Mann and Whitney's test, its exact distribution,
+    Bonferroni's correction for the number of cuts); then each side is looked at.
+    """
+    cuts = range(_LEAST, len(values) - _LEAST + 1)
+    if not cuts:
+        return []
+    best = min(cuts, key=lambda cut: _spread(values[:cut]) + _spread(values[cut:]))
+    if _chance(values[:best], values[best:]) * len(cuts) > _SIGNIFICANT:
+        return []
+    after = [best + at for at in change_points(values[best:])]
+    return [*change_points(values[:best]), best, *after]
+
+
+def _spread(values: Sequence[float]) -> float:
+    middle = statistics.median(values)
+    return sum(abs(value - middle) for value in values)
+
+
+def _chance(left: Sequence[float], right: Sequence[float]) -> float:
+    """How likely two samples of one distribution are to differ so much in rank; ties count half."""
+    won = sum((a > b) + (a == b) / 2 for a in left for b in right)
+    all_pairs = len(left) * len(right)
+    fewer = math.floor(min(won, all_pairs - won))
+    ways = sum(_ways(len(left), len(right), count) for count in range(fewer + 1))
+    return min(1.0, 2 * ways / math.comb(len(left) + len(right), len(left)))
+
+
+@cache
+def _ways(left: int, right: int, won: int) -> int:
+    """How many orders of so many values have the left one first in exactly `won` of all pairs."""
+    if won < 0 or won > left * right:
+        return 0
+    if not left or not right:
+        return int(won == 0)
+    return _ways(left - 1, right, won - right) + _ways(left, right - 1, won)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Charts of the page, as SVG within it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.report.history import Series
+    from pytest_xenscrub.scrub.row import Row
+
+_MOST: Final = 6
+_WIDTH: Final = 260
+_HEIGHT: Final = 48
+_MARGIN: Final = 4
+
+
+def charts(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
+    """Exposure, growth with memory, courses of destroys, each with what it is of.
+
+    None where matplotlib is not installed.
+    """
+    if not rows or importlib.util.find_spec("matplotlib") is None:
+        return []
+    from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - an extra
+
+    with tempfile.TemporaryDirectory(prefix="xenscrub-") as folder:
+        drawn = [path for path in draw(rows, {}, Path(folder)) if path.suffix == ".svg"]
+        texts = {path.stem: path.read_text(encoding="utf-8") for path in drawn[:_MOST]}
+    return [
+        (name.replace("-", " "), _inline(text, number))
+        for number, (name, text) in enumerate(texts.items())
+    ]
+
+
+def _inline(text: str, number: int) -> Markup:
+    """The picture alone; each has names of its own, as all are in one page."""
+    picture = text[text.index("<svg") :]
+    picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
+    picture = re.sub(r'(\bid="|href="#|url\(#)', rf"\1c{number}-", picture)
+    return Markup(picture)  # noqa: S704 - matplotlib's own; it escapes what it writes
+
+
+def line_of(series: Series) -> Markup:
+    """A figure over time: a line that is broken at gaps, a mark where it changed."""
+    values = [point.value for point in series.points]
+    top = max(values) or 1.0
+    step = (_WIDTH - 2 * _MARGIN) / (len(values) - 1)
+    places = [
+        (_MARGIN + n * step, _HEIGHT - _MARGIN - value / top * (_HEIGHT - 2 * _MARGIN))
+        for n, value in enumerate(values)
+    ]
+    parts = []
+    for start, end in zip([0, *series.gaps], [*series.gaps, len(values)], strict=True):
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places[start:end])
+        parts.append(Markup('<polyline points="{}"/>').format(points))
+    for number, (x, y) in enumerate(places):
+        kind = "change" if number in series.changes else "point"
+        kind += " starved" if series.points[number].starved else ""
+        point = series.points[number]
+        told = f"{point.started[:16]}: {series.metric.unit.show(point.value)}"
+        told += f" {series.metric.unit.name}, Xen {point.xen}"
+        parts.append(
+            Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
+            .format(kind, x, y, 4 if "change" in kind else 2, told)
+        )  # fmt: skip
+    return Markup(
+        '<svg class="line" viewBox="0 0 {} {}" width="{}" height="{}" role="img">{}</svg>'
+    ).format(_WIDTH, _HEIGHT, _WIDTH, _HEIGHT, Markup("").join(parts))
