@@ -21,7 +21,8 @@ from pytest_xenscrub.host.emulated.accel import (
     start_or_fall_back,
 )
 from pytest_xenscrub.host.emulated.image import Image, ensure_image
-from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+from pytest_xenscrub.host.emulated.machine import Machine
+from pytest_xenscrub.host.emulated.spec import MachineSpec
 from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target
@@ -39,10 +40,8 @@ ALIAS = "xenscrub-lab"
 class _DiskMachine(Machine):
     """A QEMU whose BIOS reads the first sector of the disk, and which comes back after a reset."""
 
-    def _command(
-        self, image: Image, spec: MachineSpec, qemu: str, accel: Accel, *, incoming: bool
-    ) -> list[str]:
-        command = super()._command(image, spec, qemu, accel, incoming=incoming)
+    def adapted(self, command: list[str]) -> list[str]:
+        """QEMU's command line."""
         for option in ("-kernel", "-append", "-initrd"):
             at = command.index(option)
             del command[at : at + 2]

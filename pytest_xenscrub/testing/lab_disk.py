@@ -24,7 +24,7 @@ from pytest_xenscrub.host.emulated.image import (
     Image,
     build_once,
 )
-from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS
+from pytest_xenscrub.host.emulated.spec import DOM0_OPTIONS, XEN_OPTIONS
 from pytest_xenscrub.host.emulated.step import run_step, search_path
 
 if TYPE_CHECKING:

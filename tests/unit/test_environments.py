@@ -17,12 +17,12 @@ import pytest
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host import rundir
-from pytest_xenscrub.host.emulated import machine
+from pytest_xenscrub.host.emulated import machine, overlay
 from pytest_xenscrub.host.emulated.accel import TCG
 from pytest_xenscrub.host.emulated.host import EmulatedHost
 from pytest_xenscrub.host.emulated.image import Image
-from pytest_xenscrub.host.emulated.machine import MachineSpec
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore
+from pytest_xenscrub.host.emulated.spec import MachineSpec
 from pytest_xenscrub.host.hosts_file import load_hosts
 from pytest_xenscrub.host.rundir import RunFolder
 from pytest_xenscrub.options import ALL_OPTIONS, read_options
@@ -130,7 +130,7 @@ def test_a_machine_that_cannot_be_saved_boots_all_the_same(
 
 
 def test_a_machine_needs_room_on_its_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_OVERLAY_BYTES", 1 << 60)
+    monkeypatch.setattr(overlay, "_OVERLAY_BYTES", 1 << 60)
     with pytest.raises(InfrastructureError, match="are free for what dom0 writes to its disk"):
         machine.Machine(
             Image(tmp_path), MachineSpec(), "qemu", TCG, snapshot=None,

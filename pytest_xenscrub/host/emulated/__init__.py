@@ -3,7 +3,7 @@
 
 from pytest_xenscrub.host.emulated.accel import check_memory, default_memory_bytes
 from pytest_xenscrub.host.emulated.host import EmulatedHost, prepare_image
-from pytest_xenscrub.host.emulated.machine import MachineSpec
+from pytest_xenscrub.host.emulated.spec import MachineSpec
 
 __all__ = [
     "EmulatedHost",

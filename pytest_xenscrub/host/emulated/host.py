@@ -20,7 +20,7 @@ from pytest_xenscrub.host.emulated.accel import (
     start_or_fall_back,
 )
 from pytest_xenscrub.host.emulated.image import Image, ensure_image, locked
-from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+from pytest_xenscrub.host.emulated.machine import Machine
 from pytest_xenscrub.host.emulated.outside import EmulatedOutside
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key
 from pytest_xenscrub.host.emulated.ssh_config import write_ssh_config
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_xenscrub.host.emulated.spec import MachineSpec
     from pytest_xenscrub.host.protocol import CommandResult
     from pytest_xenscrub.telling import Say
 

@@ -7,76 +7,30 @@ import re
 import shlex
 import shutil
 import socket
-import subprocess
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.deadline import HANG_SECONDS
 from pytest_xenscrub.errors import InfrastructureError, UndecidedError, XenFaultError
 from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.boot_log import Stage, stage
+from pytest_xenscrub.host.emulated import overlay
 from pytest_xenscrub.host.emulated.boot import BootWatch
-from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 from pytest_xenscrub.host.emulated.qmp import Qmp
 from pytest_xenscrub.host.emulated.ram import Ram
+from pytest_xenscrub.host.emulated.spec import RAM, MachineSpec, qemu_command
 from pytest_xenscrub.host.emulated.starvation import starved_seconds, stolen_seconds
 from pytest_xenscrub.host.memory import HostMemory, parse_map
 from pytest_xenscrub.host.rundir import RunFolder
 from pytest_xenscrub.system_errors import explained
-from pytest_xenscrub.units import MIB
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.emulated.accel import Accel
     from pytest_xenscrub.host.emulated.image import Image
-
-XEN_OPTIONS = (
-    "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=2 "
-    "loglvl=all guest_loglvl=all conring_size=64k"
-)
-# Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
-DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
-_OVERLAY_BYTES = 256 * MIB
-_RAM = "ram"
-"""What QEMU calls it."""
-
-
-@dataclass(frozen=True)
-class MachineSpec:
-    """What machine is wanted.
-
-    Attributes:
-        suite: Debian release of dom0.
-        memory_bytes: the machine's memory, bytes.
-        cpus: its processors.
-        nodes: its NUMA nodes; all processors are the first one's.
-        hypervisor: the Xen it boots, an uncompressed ELF file; None for the image's own.
-        xen_cmdline: options for Xen, appended to ours.
-        symbols: the hypervisor with its symbols, to say where a CPU is.
-    """
-
-    suite: str = "bookworm"
-    memory_bytes: int = 4 << 30
-    cpus: int = 2
-    nodes: int = 1
-    hypervisor: Path | None = None
-    xen_cmdline: str = ""
-    symbols: Path | None = None
-
-
-def _need_room(folder: Path) -> None:
-    """What dom0 cannot write fails its services, and it is not Xen's fault."""
-    free = shutil.disk_usage(folder).free
-    if free < _OVERLAY_BYTES:
-        raise InfrastructureError(
-            f"{free // MIB} MiB are free for what dom0 writes to its disk,"
-            f" and {_OVERLAY_BYTES // MIB} MiB are needed",
-            tried=str(folder),
-            todo="make room there, or set TMPDIR to another folder",
-        )
 
 
 class Machine:
@@ -109,15 +63,18 @@ class Machine:
         self._qmp: Qmp | None = None
         self.ram: Ram | None = None
         try:
-            _need_room(self.folder)
+            overlay.need_room(self.folder)
             self.ram = Ram(spec.memory_bytes)
             if snapshot is not None:
                 self.ram.load(snapshot)
-            self._make_overlay(image, snapshot)
-            command = self._command(image, spec, qemu, accel, incoming=snapshot is not None)
+            overlay.make_overlay(image, snapshot, self.folder)
+            command = qemu_command(
+                spec, image, qemu, accel,
+                folder=self.folder, ram_fd=self.ram.fd, incoming=snapshot is not None,
+            )  # fmt: skip
             with (self.folder / "qemu.log").open("wb") as log:
                 self.process = spawn.spawn_tied(
-                    command, stdout=log, stderr=log, pass_fds=(self.ram.fd,)
+                    self.adapted(command), stdout=log, stderr=log, pass_fds=(self.ram.fd,)
                 )
             (self.folder / "qemu.pid").write_text(str(self.process.pid))
             self._qmp = self._connect(deadline)
@@ -134,57 +91,8 @@ class Machine:
                 raise explained(error, "the emulated host cannot be started") from None
             raise
 
-    def _make_overlay(self, image: Image, snapshot: Path | None) -> None:
-        backing, form = (
-            (image.disk, "raw") if snapshot is None else (snapshot / "disk.qcow2", "qcow2")
-        )
-        command = [
-            "qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", form,
-            str(self.folder / "disk.qcow2"),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise InfrastructureError(
-                "the overlay of the emulated host's disk could not be made",
-                tried=shlex.join(command),
-                evidence={"qemu-img": done.stderr},
-            )
-
-    def _command(
-        self, image: Image, spec: MachineSpec, qemu: str, accel: Accel, *, incoming: bool
-    ) -> list[str]:
-        assert self.ram is not None  # noqa: S101 - for the type checker
-        # A comma ends a value in QEMU's options; it is escaped by doubling it.
-        folder, kernel, initrd = (
-            str(path).replace(",", ",,") for path in (self.folder, image.kernel, image.initrd)
-        )
-        command = [
-            qemu, "-name", "xenscrub",
-            "-machine", f"{machine_type(spec.nodes)},memory-backend={_RAM}",
-            "-accel", accel.option, "-cpu", accel.cpu, "-smp", str(spec.cpus),
-            "-m", f"{spec.memory_bytes >> 20}M",
-            # Shared, so that it can be read from outside, and no part of the migration stream.
-            "-object", f"memory-backend-file,id={_RAM},share=on,size={spec.memory_bytes},"
-                       f"mem-path=/proc/self/fd/{self.ram.fd}",
-            *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
-            "-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot",
-            "-kernel", str(spec.hypervisor or image.hypervisor),
-            "-append", f"{XEN_OPTIONS} {spec.xen_cmdline}".strip(),
-            "-initrd", f"{kernel} {DOM0_OPTIONS},{initrd}",
-            # A full disk here is an error that dom0 sees. By default QEMU would stop the machine
-            # without a word, and that looks as if Xen hung.
-            "-drive", f"file={folder}/disk.qcow2,if=none,id=disk,cache=unsafe,"
-                      "werror=report,rerror=report",
-            "-device", "virtio-blk-pci,drive=disk",
-            # Port 0: the kernel picks a free one, and no other program can get in between.
-            "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",
-            "-device", "virtio-net-pci,netdev=net,romfile=",
-            "-chardev", f"file,id=serial,path={folder}/serial.log,append=on",
-            "-serial", "chardev:serial",
-            "-qmp", f"unix:{folder}/qmp,server=on,wait=off",
-        ]  # fmt: skip
-        if incoming:
-            command += ["-incoming", "defer"]
+    def adapted(self, command: list[str]) -> list[str]:
+        """QEMU's command line; another kind of machine changes it."""
         return command
 
     def _connect(self, deadline: Deadline) -> Qmp:
@@ -263,7 +171,7 @@ class Machine:
         if self.ram is None:
             raise InfrastructureError("the emulated host has been closed")
         told = self.qmp("human-monitor-command", {"command-line": "info mtree -f"})
-        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, _RAM), self._page_tables)
+        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, RAM), self._page_tables)
 
     def _page_tables(self) -> list[int]:
         told = self.qmp("human-monitor-command", {"command-line": "info registers -a"})

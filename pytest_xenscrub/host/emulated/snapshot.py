@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.cache_folder import cache_root
-from pytest_xenscrub.host.emulated.machine import DOM0_OPTIONS, XEN_OPTIONS, MachineSpec
 from pytest_xenscrub.host.emulated.numa import numa_options
+from pytest_xenscrub.host.emulated.spec import DOM0_OPTIONS, XEN_OPTIONS, MachineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

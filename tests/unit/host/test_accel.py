@@ -13,7 +13,7 @@ from pytest_xenscrub.host.emulated import accel
 from pytest_xenscrub.host.emulated.accel import KVM, TCG, Accel, choose_accel, refuse_kvm
 from pytest_xenscrub.host.emulated.host import EmulatedHost
 from pytest_xenscrub.host.emulated.image import Image
-from pytest_xenscrub.host.emulated.machine import MachineSpec
+from pytest_xenscrub.host.emulated.spec import MachineSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

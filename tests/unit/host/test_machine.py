@@ -9,7 +9,8 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host.emulated.accel import TCG
 from pytest_xenscrub.host.emulated.image import Image
-from pytest_xenscrub.host.emulated.machine import Machine, MachineSpec
+from pytest_xenscrub.host.emulated.machine import Machine
+from pytest_xenscrub.host.emulated.spec import MachineSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

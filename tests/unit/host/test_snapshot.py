@@ -11,9 +11,9 @@ import pytest
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host.emulated.accel import KVM, TCG, memory_for
 from pytest_xenscrub.host.emulated.image import Image
-from pytest_xenscrub.host.emulated.machine import MachineSpec
 from pytest_xenscrub.host.emulated.ram import Ram
 from pytest_xenscrub.host.emulated.snapshot import KEEP, SnapshotStore, snapshot_key
+from pytest_xenscrub.host.emulated.spec import MachineSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
