@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.emulated.image import XEN_OF_SUITE
+from pytest_xenscrub.host.emulated.image_recipe import XEN_OF_SUITE
 
 if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.artefact import Artefact

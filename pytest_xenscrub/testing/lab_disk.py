@@ -19,16 +19,14 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.cache_folder import cache_root
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
-from pytest_xenscrub.host.emulated.image import (
-    DISK_BYTES,
-    Image,
-    build_once,
-)
+from pytest_xenscrub.host.emulated.build_once import build_once
+from pytest_xenscrub.host.emulated.image_recipe import DISK_BYTES
 from pytest_xenscrub.host.emulated.spec import DOM0_OPTIONS, XEN_OPTIONS
 from pytest_xenscrub.host.emulated.step import run_step, search_path
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.emulated.image import Image
     from pytest_xenscrub.telling import Say
 
 RECIPE = Path(__file__).parent / "lab_recipe"

@@ -19,7 +19,8 @@ from pytest_xenscrub.host.emulated.accel import (
     qemu_version,
     start_or_fall_back,
 )
-from pytest_xenscrub.host.emulated.image import Image, ensure_image, locked
+from pytest_xenscrub.host.emulated.build_once import locked
+from pytest_xenscrub.host.emulated.image import Image, ensure_image
 from pytest_xenscrub.host.emulated.machine import Machine
 from pytest_xenscrub.host.emulated.outside import EmulatedOutside
 from pytest_xenscrub.host.emulated.snapshot import SnapshotStore, snapshot_key

@@ -16,8 +16,10 @@ from pytest_xenscrub.errors import (
     MissingToolError,
 )
 from pytest_xenscrub.host.emulated import image as module
-from pytest_xenscrub.host.emulated import step
-from pytest_xenscrub.host.emulated.image import ensure_image, recipe_hash, unpack_kernel
+from pytest_xenscrub.host.emulated import image_recipe, step
+from pytest_xenscrub.host.emulated.bzimage import unpack_kernel
+from pytest_xenscrub.host.emulated.image import ensure_image
+from pytest_xenscrub.host.emulated.image_recipe import recipe_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,8 +172,8 @@ def test_all_missing_tools_are_named_with_their_packages(
 def test_the_machines_own_mirror_is_used(machine: Machine) -> None:
     listing = "http://mirror/debian/ bookworm main\\nhttp://mirror/debian/ bookworm contrib\\n"
     machine.tool("apt-get", f"printf '{listing}http://x/ trixie main\\n'")
-    assert module.apt_sources("bookworm") == ["deb http://mirror/debian/ bookworm main"]
-    assert module.apt_sources("sid") == []
+    assert image_recipe.apt_sources("bookworm") == ["deb http://mirror/debian/ bookworm main"]
+    assert image_recipe.apt_sources("sid") == []
 
 
 def test_the_hash_follows_recipe_and_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +182,9 @@ def test_the_hash_follows_recipe_and_suite(tmp_path: Path, monkeypatch: pytest.M
     assert before != recipe_hash("trixie")
     recipe = tmp_path / "recipe"
     recipe.mkdir()
-    for path in module.RECIPE.iterdir():
+    for path in image_recipe.RECIPE.iterdir():
         (recipe / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(module, "RECIPE", recipe)
+    monkeypatch.setattr(image_recipe, "RECIPE", recipe)
     assert recipe_hash("bookworm") == before
     with (recipe / "init").open("a") as file:
         file.write("\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.emulated.image import XEN_OF_SUITE
+from pytest_xenscrub.host.emulated.image_recipe import XEN_OF_SUITE
 from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.interface import (
     TOOLS_OF_SUITE,

@@ -470,15 +470,15 @@ def test_what_is_in_the_cache_needs_nothing_to_make_it(
 ) -> None:
     from pytest_xenscrub.guest import build  # noqa: PLC0415
     from pytest_xenscrub.guest.compile import digest  # noqa: PLC0415
-    from pytest_xenscrub.host.emulated import image  # noqa: PLC0415
+    from pytest_xenscrub.host.emulated import image, image_recipe  # noqa: PLC0415
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(image, "search_path", lambda: "")
     assert "mmdebstrap" in image.missing_for_image("bookworm")
-    (tmp_path / "pytest-xenscrub" / "image" / f"bookworm-{image.recipe_hash('bookworm')}").mkdir(
-        parents=True
-    )
+    (
+        tmp_path / "pytest-xenscrub" / "image" / f"bookworm-{image_recipe.recipe_hash('bookworm')}"
+    ).mkdir(parents=True)
     assert image.missing_for_image("bookworm") == {}
     assert "gcc" in build.missing_for_kernel()
     kept = tmp_path / "pytest-xenscrub" / "guest" / f"{digest()}-0" / build.KERNEL
