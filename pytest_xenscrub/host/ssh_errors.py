@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Why ssh could not connect, or a command in dom0 failed, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_xenscrub.host.protocol import CommandResult
+    from pytest_xenscrub.host.target import Target
+
+_CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        r"No user exists for uid",
+        "ssh runs for no user without a name, and this uid has none",
+        "give it one (a line in /etc/passwd, nss_wrapper), or run as another user",
+    ),
+    (
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the host key of {name} is not the one that is known",
+        "if the machine was installed anew, remove the old key: {remove}",
+    ),
+    (
+        r"Host key verification failed|host key is known",
+        "the host key of {name} is not known",
+        "connect once by hand and compare the fingerprint:"
+        " ssh -o StrictHostKeyChecking=ask {there} exit",
+    ),
+    (
+        r"Permission denied|Too many authentication failures",
+        "{name} refused every key that ssh offered",
+        "load the key into your agent (ssh-add), or copy it there: ssh-copy-id {host};"
+        " for root, sshd needs PermitRootLogin prohibit-password",
+    ),
+    (
+        r"Connection refused",
+        "{name} refused the connection: nothing listens on that port",
+        "check the port, and that sshd runs on the host",
+    ),
+    (
+        r"Could not resolve hostname",
+        "the name {name} cannot be resolved",
+        "check the spelling, DNS and ~/.ssh/config",
+    ),
+    (
+        r"timed out|No route to host|Network is unreachable",
+        "{name} does not answer",
+        "check that the machine is up and that the network lets ssh through",
+    ),
+)
+
+
+_UNKNOWN_CAUSE: Final = ("ssh could not connect to {name}", "try it by hand: ssh -v {there} exit")
+_REMOVE: Final = re.compile(r"^\s*(ssh-keygen -f .+ -R .+?)\s*$", re.MULTILINE)
+_REFUSED: Final = (
+    ("No space left on device", "make room there (df -h shows where): the machine's disk is full"),
+    ("Disk quota exceeded", "make room there: the quota on the machine's disk is used up"),
+    ("Read-only file system", "mount it to be written to; dom0's log (dmesg) tells if it broke"),
+)
+"""What dom0's system says to a command, and what to do about it."""
+
+
+def todo_of(stderr: str) -> str:
+    """What to do about what dom0's system said to a command; empty where nobody knows."""
+    return next((todo for why, todo in _REFUSED if why in stderr), "")
+
+
+def why(result: CommandResult) -> str:
+    """A command's return code, and its last word."""
+    words = result.stderr.strip().splitlines()[-1:]
+    return ": ".join([str(result.returncode), *words])
+
+
+def classify(stderr: str, target: Target, config: Path | None = None) -> InfrastructureError:
+    """The error for what ssh complained of when it could not connect to `target`.
+
+    Args:
+        stderr: what it said.
+        target: where it was to connect to.
+        config: the configuration that it used, if not the user's own.
+    """
+    there = []
+    if config is not None:
+        there += ["-F", str(config)]
+    if target.port is not None:
+        there += ["-p", str(target.port)]
+    there.append(f"{target.user}@{target.host}" if target.user else target.host)
+    # ssh knows the file, and under which name the key is there.
+    remove = _REMOVE.search(stderr)
+    names = {
+        "name": str(target),
+        "host": target.host,
+        "there": shlex.join(there),
+        "remove": remove[1] if remove else f"ssh-keygen -R {target.host}",
+    }
+    what, todo = next(
+        (cause[1:] for cause in _CAUSES if re.search(cause[0], stderr, re.IGNORECASE)),
+        _UNKNOWN_CAUSE,
+    )
+    return InfrastructureError(
+        what.format(**names),
+        tried=f"ssh {names['there']}",
+        todo=todo.format(**names),
+        evidence={"ssh": stderr},
+    )
