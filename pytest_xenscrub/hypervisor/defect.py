@@ -6,7 +6,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pytest_xenscrub.errors import ConfigurationError
 
@@ -24,12 +24,14 @@ class Catch:
         suite: its mark: quick or slow.
         says: words of its failure.
         options: what the run needs besides, for the defect to show.
+        passes: options with which the same test passes, where those above are what shows it.
     """
 
     test: str
     suite: str
     says: str
     options: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,15 @@ def load_defects() -> dict[str, Defect]:
     return {name: _defect(name, **table) for name, table in told.items()}
 
 
-def _defect(name: str, breaks: str, caught: list[dict[str, object]], in_xen: str = "") -> Defect:
+def _defect(name: str, breaks: str, caught: list[dict[str, Any]], in_xen: str = "") -> Defect:
     catches = tuple(
-        Catch(**(each | {"options": tuple(each.get("options", ()))}))  # type: ignore[arg-type]
+        Catch(
+            str(each["test"]),
+            str(each["suite"]),
+            str(each["says"]),
+            tuple(each.get("options", ())),
+            tuple(each.get("passes", ())),
+        )
         for each in caught
     )
     return Defect(name, breaks, in_xen, catches)

@@ -46,3 +46,9 @@ def test_defect_is_caught(defect: Defect, catch: Catch, score: Score) -> None:
     caught = caught and "1 failed" in output
     score.append((defect.name, catch.suite, catch.test, "caught" if caught else "MISSED"))
     assert caught, output
+    if catch.passes:
+        status, output = run_suite(
+            "-k", catch.test, "--xen-variant", PREFIX + defect.name, *catch.passes
+        )
+        assert status == pytest.ExitCode.OK, output
+        assert "1 passed" in output, output

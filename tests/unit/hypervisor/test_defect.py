@@ -58,6 +58,9 @@ def test_what_must_catch_it_is_a_test_of_that_suite() -> None:
 def test_docs_have_a_line_for_each() -> None:
     text = (TOP / "docs" / "defects.md").read_text(encoding="utf-8")
     for defect in DEFECTS.values():
-        tests = ", ".join(f"`{catch.test}` ({catch.suite})" for catch in defect.caught)
+        tests = ", ".join(
+            " ".join([f"`{catch.test}` ({catch.suite})", *(f"`{each}`" for each in catch.options)])
+            for catch in defect.caught
+        )
         line = f"| `{defect.name}` | {defect.breaks} | {defect.in_xen or 'never'} | {tests} |"
         assert line in text, line
