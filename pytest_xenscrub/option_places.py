@@ -99,6 +99,21 @@ class Option:
             return self._parsed(texts, f"ini option {self.ini}")
         return self.default
 
+    def of_environment(self) -> Any:
+        """Its value in the environment, or its default.
+
+        Raises:
+            ConfigurationError: it cannot be meant.
+        """
+        texts = self._in_environment()
+        if not texts:
+            return self.default
+        try:
+            values = [self.parse(text) for text in texts]
+        except ConfigurationError as error:
+            raise ConfigurationError(f"environment variable {self.variable}: {error}") from None
+        return tuple(values) if self.many else values[0]
+
     def _on_command_line(self, config: pytest.Config) -> list[str]:
         said = config.getoption(self.ini)
         return [] if said is None else said if self.many else [said]

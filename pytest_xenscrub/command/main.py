@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub import __version__
-from pytest_xenscrub.command import clean, report
+from pytest_xenscrub.command import clean, prepare, report, shell
+from pytest_xenscrub.command.xen_options import complete
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 USAGE_ERROR: Final = 4
 """As pytest's."""
+INTERRUPTED: Final = 130
+"""As a shell has it for Ctrl-C."""
 FAILED: Final = 75
 """As of a run that could not do what it was asked for."""
 
@@ -25,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="xenscrub", description=__doc__)
     top.add_argument("--version", action="version", version=f"pytest-xenscrub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (report, clean):
+    for module in (report, prepare, shell, clean):
         name = module.__name__.rpartition(".")[-1]
         told = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         module.declare(told)
@@ -40,11 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse has printed why
         return USAGE_ERROR if end.code == 2 else int(end.code or 0)  # noqa: PLR2004 - its own
     try:
-        options.run(options)
+        complete(options)
+        return options.run(options) or 0
     except ConfigurationError as error:
         print(f"xenscrub: {error}", file=sys.stderr)
         return USAGE_ERROR
     except XenScrubError as error:
         print(f"xenscrub: {error}", file=sys.stderr)
         return FAILED
-    return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED

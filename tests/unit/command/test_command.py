@@ -71,6 +71,10 @@ def test_into_a_file(written: Path, tmp_path: Path) -> None:
         (["report", "/dev/null"], USAGE_ERROR, "there is no result in it"),
         (["report", "{written}", "--output={here}"], FAILED, "cannot be written"),
         (["clean", "sofa"], USAGE_ERROR, "'sofa' is not in the cache"),
+        (["prepare", "--xen-variant=nope"], USAGE_ERROR, "neither a variant's name nor a file"),
+        (["prepare", "--xen-suite=woody"], USAGE_ERROR, "'woody' is not one of"),
+        (["prepare", "--xen-config=DEBUG=y"], USAGE_ERROR, "--xen-config is for a Xen that is"),
+        (["shell", "--xen-host-memory=1T1"], USAGE_ERROR, "1T1"),
     ],
 )
 @pytest.mark.usefixtures("own_cache")
@@ -81,7 +85,26 @@ def test_one_message(
     assert main(words) == status
     error = capsys.readouterr().err
     assert said in error
-    assert len(error.splitlines()) <= 8
+    told = error[error.index("error:") :] if "error:" in error else error
+    assert len(told.splitlines()) <= 8
+
+
+def test_options_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:  # pytest's own plugin would read it, too
+        patch.setenv("PYTEST_XEN_VARIANT", "stock nope")
+        assert main(["prepare"]) == USAGE_ERROR
+    error = capsys.readouterr().err
+    assert "environment variable PYTEST_XEN_VARIANT: --xen-variant=nope: neither" in error
+
+
+def test_the_guests_kernel_is_prepared(
+    own_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_xenscrub.guest.build.build_kernel", lambda: own_cache / "kernel")
+    assert main(["prepare", "--no-image"]) == 0
+    assert capsys.readouterr().out == f"the guests' kernel: {own_cache / 'kernel'}\n"
 
 
 def test_the_cache_is_shown_and_parts_of_it_removed(

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Fill the cache with all that runs will need: dom0's image, the guests' kernel, built Xens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.boot.deploy_emulated import IMAGE_SECONDS
+from pytest_xenscrub.command import xen_options
+from pytest_xenscrub.deadline import Deadline
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP: Final = "build now what runs would build: for the image of a CI machine"
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    xen_options.declare(parser, "suite", "variant", "source", "config", "cmdline")
+    parser.add_argument(
+        "--no-image", action="store_true", help="no image of dom0: for machines of a lab alone"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Build it.
+
+    Raises:
+        ConfigurationError: a variant does not apply, or does not compile.
+        InfrastructureError: something is missing, or failed.
+    """
+    from pytest_xenscrub.guest.build import build_kernel  # noqa: PLC0415 - after --help
+    from pytest_xenscrub.host.emulated.image import ensure_image  # noqa: PLC0415 - as above
+
+    xens = xen_options.xens_of(options)
+    print(f"the guests' kernel: {build_kernel()}")
+    for name in xens.names:
+        artefact = xens.get(name).artefact
+        if artefact is not None:
+            print(f"Xen {name}: {artefact.elf}", flush=True)
+    if not options.no_image:
+        deadline = Deadline.after(IMAGE_SECONDS, "building the host's image")
+        image = ensure_image(options.suite, say=xen_options.say, deadline=deadline)
+        print(f"dom0 of Debian {options.suite}: {image.folder}")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Boot the emulated host with the chosen Xen, and be root in its dom0; it ends with the shell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.command import xen_options
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP: Final = "a shell in the dom0 of an emulated host"
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    xen_options.declare(
+        parser, "suite", "host_memory", "host_nodes", "accel", "variant", "source", "config",
+        "cmdline",
+    )  # fmt: skip
+    parser.add_argument("command", nargs="*", help="what to run in place of a shell")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Boot it, and run the shell or the command; gives that one's exit status.
+
+    Raises:
+        XenScrubError: the Xen cannot be built, or does not boot.
+    """
+    from pytest_xenscrub.boot.deploy_emulated import (  # noqa: PLC0415 - after --help
+        EmulatedChoice,
+        EmulatedDeployment,
+    )
+
+    xens = xen_options.xens_of(options)
+    choice = EmulatedChoice(
+        options.suite, options.host_memory, options.host_nodes, accel=options.accel
+    )
+    deployment = EmulatedDeployment(
+        xens.get(xens.names[-1]), choice, tools_for=xens.tools_for, say=xen_options.say
+    )
+    try:
+        host = deployment.start()
+        command = options.command or ["bash", "-l"]
+        return subprocess.call(
+            host.ssh_command(command, tty=sys.stdin.isatty() and not options.command)
+        )
+    finally:
+        deployment.stop(broken=False)

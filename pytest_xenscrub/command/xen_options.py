@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The plugin's own options, by the same names, for commands that need a Xen or a host."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.choice import Xens
+from pytest_xenscrub.option_places import Option
+from pytest_xenscrub.options import Options
+from pytest_xenscrub.telling import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+
+def declare(parser: argparse.ArgumentParser, *keys: str) -> None:
+    """Declare some of the plugin's options to argparse; the ini file is pytest's alone."""
+    for option in _options(keys):
+        parser.add_argument(
+            option.argument, dest=option.key, metavar=option.metavar,
+            action="append" if option.many else "store", type=_typed(option.parse),
+            help=f"{option.help} [env {option.variable}]",
+        )  # fmt: skip
+
+
+def _options(keys: Container[str]) -> list[Option]:
+    known = (Option.of(field) for field in dataclasses.fields(Options))
+    return [option for option in known if option.key in keys]
+
+
+def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def typed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ConfigurationError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return typed
+
+
+def complete(options: argparse.Namespace) -> None:
+    """What is not on the command line is taken from the environment, or is as elsewhere.
+
+    Raises:
+        ConfigurationError: a variable cannot be meant.
+    """
+    for option in _options(vars(options)):
+        if getattr(options, option.key) is None:
+            setattr(options, option.key, option.of_environment())
+
+
+def xens_of(options: argparse.Namespace) -> Xens:
+    """The Xens that `--xen-variant` and its like name, of complete options."""
+    return Xens(
+        options.variant,
+        source=options.source,
+        config=options.config,
+        cmdline=options.cmdline,
+        build_tools=False,
+        say=say,
+        update=quiet,
+    )
+
+
+def say(line: str) -> None:
+    """Print what takes long, or has happened."""
+    print(line, flush=True)
