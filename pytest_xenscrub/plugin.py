@@ -14,7 +14,7 @@ import pytest
 
 from pytest_xenscrub import hookspec, options
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
-from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS, Blame
+from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS, Blame, Terminated
 from pytest_xenscrub.run.refused import Refusals
 from pytest_xenscrub.run.stash import SESSION, uses_host
 
@@ -78,10 +78,15 @@ def _end_on_sigterm(config: pytest.Config) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         # A second one must not interrupt the clean-up of the first.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        config.stash[SESSION].blame.interrupted = True
+        running = config.pluginmanager.get_plugin("session")
+        if isinstance(running, pytest.Session):
+            # Where a clean-up fails on the way, its error takes the place of ours.
+            running.shouldstop = "SIGTERM"
         for worker in config.stash[_WORKERS]:
             with contextlib.suppress(OSError):
                 worker.send_signal(signal.SIGTERM)
-        pytest.exit("SIGTERM")
+        raise Terminated("SIGTERM")
 
     signal.signal(signal.SIGTERM, stop)
 
@@ -220,10 +225,10 @@ class _Reports:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """The user, or SIGTERM, ends the run; pytest's own interruptions are kinds of this too."""
-        ended = excinfo.type is KeyboardInterrupt or isinstance(
+        ended = excinfo.type in (KeyboardInterrupt, Terminated) or isinstance(
             excinfo.value, pytest.exit.Exception
         )
-        self._config.stash[SESSION].blame.interrupted = ended
+        self._config.stash[SESSION].blame.interrupted |= ended
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -19,7 +19,7 @@ from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.dom0.sent.agent import PARTS
 from pytest_xenscrub.dom0.serial import LINES, telling
 from pytest_xenscrub.dom0.silence import is_emulated, silent
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.errors import HostLostError, InfrastructureError, XenScrubError
 from pytest_xenscrub.host.outside import starvation
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ DEAD_SECONDS = 20.0
 _HEARD_SECONDS = 2.0
 # From the end of a connection to that of the ssh that had it: what it complained is read then.
 _LAST_WORDS_SECONDS = 1.0
-_READER_SECONDS = 5.0
+_READER_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
 
 
 class Connection:
@@ -57,6 +58,8 @@ class Connection:
         self._worst_stall = Stall(0.0, 0.0)
         self._log_before = host.serial_tail(LINES)
         self._end: str | None = None
+        self._answers = False
+        self._closing = False
         self._last_words = b""
         self._last_command = ""
         self._process = start_program(host, "agent", parts=PARTS)
@@ -83,6 +86,9 @@ class Connection:
             self._process.wait(_LAST_WORDS_SECONDS)
             assert self._process.stderr is not None  # noqa: S101 - as above
             self._last_words = self._process.stderr.read()
+        if not self._closing and "bindings" not in end:
+            # Asked without the lock, as it takes a while.
+            self._answers = self._dom0_answers()
         with self._lock:
             self._end = end
             waiting, self._waiting = self._waiting, {}
@@ -113,6 +119,15 @@ class Connection:
                 todo="install them in dom0: Debian has them in xen-utils, Fedora in xen-runtime;"
                 " a Xen from source installs them with `make install-tools`",
             )
+        if self._answers:
+            return HostLostError(
+                f"{self.host.name}: {self._end}, and dom0 answers on another one",
+                todo="was ssh killed on this machine, or the agent (python3) in dom0?",
+                evidence={
+                    "last command": self._last_command,
+                    "ssh": self._last_words.decode(errors="replace"),
+                },
+            )
         return silent(
             self.host,
             f"{self.host.name}: {self._end or 'dom0 does not answer'}",
@@ -123,6 +138,14 @@ class Connection:
                 "serial log": self.serial_tail(),
             },
         )
+
+    def _dom0_answers(self) -> bool:
+        """Whether dom0 still does, when the connection has ended: then Xen is not to blame."""
+        try:
+            self.host.run(["true"], deadline=Deadline.after(_ANSWER_SECONDS, "dom0's answer"))
+        except XenScrubError:
+            return False
+        return True
 
     def _submit(self, op: str, **arguments: Any) -> Request:
         request = Request()
@@ -136,6 +159,7 @@ class Connection:
         try:
             self._say({"id": number, "op": op, **arguments})
         except OSError:
+            self._reader.join(_READER_SECONDS)  # it asks why
             raise self._lost() from None
         return request
 
@@ -271,6 +295,7 @@ class Connection:
         Args:
             grace: how long it may take to do that, s; 0 if dom0 is known to be gone.
         """
+        self._closing = True
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()

@@ -162,6 +162,8 @@ class SshHost:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # What ends our process group, Ctrl-C or a CI's time limit, is for us to deal with.
+            start_new_session=True,
         )
 
     def run(
@@ -189,6 +191,7 @@ class SshHost:
                 capture_output=True,
                 timeout=max(0.01, deadline.remaining),
                 check=False,
+                start_new_session=True,
             )
         except subprocess.TimeoutExpired:
             raise deadline.error(

@@ -87,8 +87,14 @@ _TIMEOUT = "Timeout (>"
 # -- a phase of a test -----------------------------------------------------------------------------
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ends the run. As Ctrl-C, nobody who expects errors may take it for one."""
+
+
 def fault_of(error: BaseException, phase: str) -> Fault:
     """Whose fault an error is that a phase of a test with a host ended with."""
+    if _cut_short(error):
+        return Fault.UNKNOWN
     if isinstance(error, BaseExceptionGroup):
         found = {fault_of(each, phase) for each in error.exceptions}
         return next(fault for fault in _WORST_FIRST if fault in found)
@@ -99,6 +105,15 @@ def fault_of(error: BaseException, phase: str) -> Fault:
     if str(error).startswith(_TIMEOUT):
         return Fault.UNKNOWN
     return Fault.XEN if phase == "call" else Fault.INFRASTRUCTURE
+
+
+def _cut_short(error: BaseException | None) -> bool:
+    """Whether it came while the run was being ended: a clean-up that failed then proves nothing."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | pytest.exit.Exception):
+            return True
+        error = error.__context__
+    return False
 
 
 def settle(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ PARTS = (
     "odd-pages",
     "single-pages",
 )
+KIND = re.compile(r"^[\w.]+Error: ")
 READS_NOTHING = {"test_memory_is_conserved"}
 """Counts pages, and looks into none."""
 QUICK_TESTS = 19
@@ -56,8 +58,6 @@ def outcomes(junit: Path) -> dict[str, str]:
     found = {}
     for case in ET.parse(junit).iter("testcase"):  # noqa: S314 - pytest wrote it
         ends = [end for end in case if end.tag in {"failure", "error", "skipped"}]
-        said = [
-            f"{end.tag} {end.get('message', '').removeprefix('AssertionError: ')}" for end in ends
-        ]
+        said = [f"{end.tag} {KIND.sub('', end.get('message', ''))}" for end in ends]
         found[case.get("name", "")] = "passed" if not said else ", ".join(said)
     return found

@@ -1222,6 +1222,36 @@ def test_sigterm_tears_down_and_prints_the_summary(project: pytest.Pytester) -> 
     assert "SIGTERM" in output
 
 
+def test_sigterm_is_not_lost_where_a_clean_up_fails(project: pytest.Pytester) -> None:
+    """The error of the clean-up takes its place: that proves nothing of Xen, and the run ends."""
+    test = """
+        import time
+        from pathlib import Path
+        from pytest_xenscrub.errors import XenFaultError
+
+        def test_hangs(dom0):
+            Path("hangs").touch()
+            try:
+                time.sleep(60)
+            except BaseException:
+                raise XenFaultError("dom0 does not answer")
+
+        def test_never(): Path("never").touch()
+    """
+    project.makepyfile(test_it=test)
+    process = project.popen(
+        [sys.executable, "-m", "pytest", HOST],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    wait_for(project.path / "hangs", process)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert not (project.path / "never").exists()
+    assert "FAILED" not in output
+    assert "SIGTERM" in output
+
+
 def test_sigterm_reaches_the_workers(project: pytest.Pytester) -> None:
     test = """
         import os, time, pytest

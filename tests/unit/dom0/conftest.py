@@ -12,7 +12,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.client import Dom0
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.errors import HostLostError, InfrastructureError
 from pytest_xenscrub.host.protocol import CommandResult
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class FakeHost:
         self.outside = FakeOutside()
         self.log: str | None = ""
         self.qemu_runs = True
+        self.answers = False
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -125,6 +126,12 @@ class FakeHost:
         )
         self.processes.append(process)
         return process
+
+    def run(self, argv: Sequence[str], *, deadline: Deadline) -> CommandResult:
+        """On another connection than the agent's."""
+        if not self.answers:
+            raise HostLostError(deadline.step)
+        return CommandResult(tuple(argv), 0, "", "")
 
     def signal(self, number: int) -> None:
         self.processes[-1].send_signal(number)

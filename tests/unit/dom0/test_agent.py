@@ -519,6 +519,7 @@ def test_what_the_host_was_starved_counts_for_no_hang(agent: Conversation, xc: F
     agent.send(1, "reclaim", domid=5, argv=None, timeout=60, until="gone", hang=1.0)
     assert agent.answer() == {"id": 1, "begun": True}
     begin = time.monotonic()
+    time.sleep(0.3)  # it has begun to look by then
     agent.ask_other("starved", seconds=0.8)
     still = agent.answer()["ok"]["still"]
     assert time.monotonic() - begin > 1.2

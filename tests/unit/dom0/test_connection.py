@@ -16,6 +16,8 @@ from pytest_xenscrub.dom0 import connection
 from pytest_xenscrub.dom0.serial import LINES
 from pytest_xenscrub.errors import (
     DeadlineExceededError,
+    Fault,
+    HostLostError,
     HostSilentError,
     HostStalledError,
     XenHungError,
@@ -200,6 +202,17 @@ def test_a_lost_connection_is_a_stalled_host_with_its_last_words(connect: Connec
     assert "Connection reset by peer" in e.value.evidence["ssh"]
     assert "last words" in e.value.evidence["serial log"]
     assert not dom0.alive
+
+
+def test_a_connection_that_ended_alone_is_not_xens_doing(connect: Connected) -> None:
+    """Ssh was killed, or the agent; dom0 itself answers on."""
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.answers = True
+    with pytest.raises(HostLostError, match="was closed, and dom0 answers on another one") as e:
+        dom0.crash(DIE)
+    assert e.value.fault is Fault.INFRASTRUCTURE
+    assert "Connection reset by peer" in e.value.evidence["ssh"]
 
 
 def test_a_lost_connection_stays_lost_and_says_the_same(connect: Connected) -> None:
