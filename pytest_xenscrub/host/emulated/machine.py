@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.emulated.accel import Accel
     from pytest_xenscrub.host.emulated.image import Image
 
+_BANNER_SECONDS = 1.0
+_MOST_BANNER_SECONDS = 16.0
+
 
 class Machine:
     """A QEMU process and what belongs to it: RAM, overlay of the disk, folder, monitor.
@@ -219,16 +222,21 @@ class Machine:
             DeadlineExceededError: nothing answered in time.
         """
         watch = BootWatch(hang_seconds, self.starved_seconds, self._disk_bytes)
+        patience = _BANNER_SECONDS
         while True:
             self._check_booting()
             watch.check(self._serial(), lambda: self.serial_tail(30))
             deadline.check(**{"serial log": self.serial_tail(30)})
             try:
                 # QEMU accepts at once whatever dom0 does, so only the banner tells.
-                with socket.create_connection(("127.0.0.1", self.port), 1) as link:
-                    link.settimeout(1)
+                with socket.create_connection(("127.0.0.1", self.port), patience) as link:
+                    link.settimeout(patience)
                     if link.recv(4) == b"SSH-":
                         return
+            except TimeoutError:
+                # A dom0 on a busy machine is slow to say it, and each call that hangs up is one
+                # more that it has to answer.
+                patience = min(2 * patience, _MOST_BANNER_SECONDS)
             except OSError:
                 pass
             time.sleep(0.05)

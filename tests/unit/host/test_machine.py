@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import socket
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +15,6 @@ from pytest_xenscrub.host.emulated.accel import TCG
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.machine import Machine
 from pytest_xenscrub.host.emulated.spec import MachineSpec
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -54,3 +55,30 @@ def test_a_disk_that_cannot_be_made_leaves_nothing(image: Image, tmp_path: Path)
         )  # fmt: skip
     assert "no space" in str(caught.value)
     assert not list(tmp_path.glob("xenscrub-*"))
+
+
+def test_a_dom0_that_is_slow_to_answer_is_given_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine sshd says its name after seconds: who hangs up before never hears it."""
+    machine = Machine.__new__(Machine)
+    machine.process = None
+    monkeypatch.setattr(machine, "_serial", lambda: b"", raising=False)
+    monkeypatch.setattr(machine, "_check_booting", lambda: None, raising=False)
+    monkeypatch.setattr(machine, "_disk_bytes", lambda: 0, raising=False)
+    machine.folder = Path("/nowhere")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        machine.port = server.getsockname()[1]
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):  # the server is shut down
+                while True:
+                    link, _ = server.accept()
+                    with link, contextlib.suppress(ConnectionError):
+                        time.sleep(1.4)
+                        link.sendall(b"SSH-2.0-slow\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        machine.wait_banner(Deadline.after(30, "the banner"))
+        server.shutdown(socket.SHUT_RDWR)
+        answering.join(10)
+        assert not answering.is_alive()
