@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,7 +31,7 @@ from pytest_xenscrub.guest.events import (
     Resumed,
     Verified,
 )
-from pytest_xenscrub.units import GIB, gib
+from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,8 +111,12 @@ class Guest(Account):
             from pytest_xenscrub.guest.machine_frames import MachineFrames  # noqa: PLC0415 - numpy
 
             witness = listeners.witness
-            look = None if witness is None else witness.oracle.frame_table.frames_of
-            self._machine_frames = MachineFrames(config.name, look)
+            on_demand = bool(config.promised_bytes)
+            look = None
+            if witness is not None:
+                frames_of = witness.oracle.frame_table.frames_of
+                look = functools.partial(frames_of, on_demand=on_demand)
+            self._machine_frames = MachineFrames(config.name, look, on_demand=on_demand)
         self._decoder = LineDecoder()
         self._undelivered: list[Event] = []
         self._console = toolstack.console(self.domid)
@@ -218,9 +223,13 @@ class Guest(Account):
             self._undelivered += self._decoder.feed(data)
 
     def _keep_account(self, ranges: Ranges) -> None:
-        """What a live guest gives back stays dirty, until a guest owns it and dies with it."""
+        """What a live guest gives back stays dirty, until a guest owns it and dies with it.
+
+        From one that was promised more than it has, Xen keeps it for that: the guest still owns it.
+        """
         if ranges.kind == "ballooned":
-            self._given_back.update(ranges.frames)
+            if len(self.ballooned) * PAGE > self.config.promised_bytes:
+                self._given_back.update(ranges.frames)
         else:
             self._given_back.difference_update(ranges.frames)
 
@@ -288,17 +297,30 @@ class Guest(Account):
             reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
         return self._ended("destroy", reclaim, recorder, seen)
 
-    def end(self, how: str, *, until: Until = "clean", seconds: float | None = None) -> Ended:
+    def end(
+        self,
+        how: str,
+        *,
+        told: str = "",
+        until: Until = "clean",
+        seconds: float | None = None,
+    ) -> Ended:
         """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
 
         After a reboot it goes on under another domain: see `follow_reboot`.
+
+        Args:
+            how: its end.
+            told: the action that ends it, where that has another name.
+            until: as for `destroy`.
+            seconds: as for `destroy`.
         """
         deadline = self._patience(f"{self.name}: {how}", seconds)
         # What comes back after a reboot writes the same pattern again.
         recorder = None if how == "reboot" else self._record_bytes()
         with self._sampled() as seen:
             watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
-            self.send(how)
+            self.send(told or how)
             reclaim = watch.result()
         ended = self._ended(how, reclaim, recorder, seen)
         if reclaim.gone is None:
