@@ -11,7 +11,7 @@ from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.guest_type import paging_bytes
 from pytest_xenscrub.identity import new_uuid
 from pytest_xenscrub.toolstack.protocol import DomainConfig, OnCrash
-from pytest_xenscrub.units import MIB, gib
+from pytest_xenscrub.units import MIB, PAGE, gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +112,8 @@ class GuestFactory:
         even_if_short: bool = False,
         node: int | None = None,
         guest_type: GuestType | None = None,
+        maximum_bytes: int | None = None,
+        pool_bytes: int | None = None,
     ) -> Guest:
         """Create a guest and start it; it works through `actions` on its own.
 
@@ -125,6 +127,9 @@ class GuestFactory:
                 for its scrub need not count as free. A toolstack may take memory from dom0 then.
             node: NUMA node that its memory is to come from; see `DomainConfig`.
             guest_type: by default `victim_type` for a victim, and "pv" for all others.
+            maximum_bytes: what its memory map shows; see `DomainConfig`. It uses no more than it
+                has, but if it is told to `overdraw=`.
+            pool_bytes: of its paging pool; see `DomainConfig`.
 
         Raises:
             ConfigurationError: there is not so much memory.
@@ -141,13 +146,16 @@ class GuestFactory:
         config = DomainConfig(
             name=name,
             uuid=new_uuid(self.tag),
-            command_line=self._command_line(number, actions),
+            command_line=self._command_line(number, actions)
+            + (f" pages={memory_bytes // PAGE}" if maximum_bytes else ""),
             memory_bytes=memory_bytes,
             vcpus=self._common.cpus if vcpus is None else vcpus,
             on_crash=on_crash,
             node=node,
             type=guest_type,
             claim=self.claim,
+            maximum_bytes=maximum_bytes,
+            pool_bytes=pool_bytes,
         )
         guest = self.guests[number] = self._started(config)
         return guest

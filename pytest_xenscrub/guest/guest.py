@@ -63,17 +63,30 @@ class Guest(LiveGuest):
             reclaim = self._toolstack.destroy(self.domid, until=until, deadline=deadline)
         return self._ended("destroy", reclaim, recorder, seen)
 
-    def end(self, how: str, *, until: Until = "clean", seconds: float | None = None) -> Ended:
+    def end(
+        self,
+        how: str,
+        *,
+        told: str = "",
+        until: Until = "clean",
+        seconds: float | None = None,
+    ) -> Ended:
         """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
 
         After a reboot it goes on under another domain: see `follow_reboot`.
+
+        Args:
+            how: its end.
+            told: the action that ends it, where that has another name.
+            until: as for `destroy`.
+            seconds: as for `destroy`.
         """
         deadline = self._patience(f"{self.name}: {how}", seconds)
         # What comes back after a reboot writes the same pattern again.
         recorder = None if how == "reboot" else self._record_bytes()
         with self._sampled() as seen:
             watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
-            self.send(how)
+            self.send(told or how)
             reclaim = watch.result()
         ended = self._ended(how, reclaim, recorder, seen)
         if reclaim.gone is None:

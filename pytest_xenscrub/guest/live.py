@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,7 +28,7 @@ from pytest_xenscrub.guest.events import (
     Ready,
     Verified,
 )
-from pytest_xenscrub.units import GIB, gib
+from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
@@ -79,8 +80,12 @@ class LiveGuest(Account):
             from pytest_xenscrub.guest.machine_frames import MachineFrames  # noqa: PLC0415 - numpy
 
             witness = listeners.witness
-            look = None if witness is None else witness.oracle.frame_table.frames_of
-            self._machine_frames = MachineFrames(config.name, look)
+            on_demand = bool(config.promised_bytes)
+            look = None
+            if witness is not None:
+                frames_of = witness.oracle.frame_table.frames_of
+                look = functools.partial(frames_of, on_demand=on_demand)
+            self._machine_frames = MachineFrames(config.name, look, on_demand=on_demand)
         self._decoder = LineDecoder()
         self._undelivered: list[Event] = []
         self._console = toolstack.console(self.domid)
@@ -187,9 +192,13 @@ class LiveGuest(Account):
             self._undelivered += self._decoder.feed(data)
 
     def _keep_account(self, ranges: Ranges) -> None:
-        """What a live guest gives back stays dirty, until a guest owns it and dies with it."""
+        """What a live guest gives back stays dirty, until a guest owns it and dies with it.
+
+        From one that was promised more than it has, Xen keeps it for that: the guest still owns it.
+        """
         if ranges.kind == "ballooned":
-            self._given_back.update(ranges.frames)
+            if len(self.ballooned) * PAGE > self.config.promised_bytes:
+                self._given_back.update(ranges.frames)
         else:
             self._given_back.difference_update(ranges.frames)
 

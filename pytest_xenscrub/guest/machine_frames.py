@@ -35,10 +35,13 @@ class MachineFrames:
         name: the guest's.
         look: from outside, the pages (GFNs, ascending) and frames (MFNs) of a domain; None where
             nobody can look: then a list of frames is empty, and no verdict rests on it.
+        on_demand: whether it is populated on demand: Xen may have taken pages full of zeroes from
+            it again, so that it tells of some that it does not have.
     """
 
-    def __init__(self, name: str, look: Look | None) -> None:
+    def __init__(self, name: str, look: Look | None, *, on_demand: bool = False) -> None:
         self._name = name
+        self._on_demand = on_demand
         self._look = look
         self._gfns = np.empty(0, np.uint64)
         self._mfns = self._gfns
@@ -71,13 +74,15 @@ class MachineFrames:
         if self._look is None:
             return Ranges(told.kind, BitMap64(), told.pages)
         gfns = np.fromiter(told.frames, np.uint64, len(told.frames))
+        if self._on_demand:
+            gfns = gfns[np.isin(gfns, self._gfns)]
         mfns = self._frames(gfns)
         if told.kind == "frames":
             # Rings and firmware tables too: the guest's data is in there, and it tells of RAM only.
             return Ranges(
                 "frames", BitMap64(self._mfns.tolist()), len(self._mfns), _map(gfns, mfns)
             )
-        return Ranges(told.kind, BitMap64(mfns.tolist()), told.pages)
+        return Ranges(told.kind, BitMap64(mfns.tolist()), len(mfns))
 
     def _frames(self, gfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
         at = np.searchsorted(self._gfns, gfns)

@@ -163,24 +163,28 @@ class FrameTable:
     def _count_info(self, mfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
         return self._frames.word(mfns, _COUNT_INFO)
 
-    def frames_of(self, domid: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def frames_of(self, domid: int, *, on_demand: bool = False) -> tuple[Mfns, Mfns]:
         """The pages of a domain (GFNs, ascending), and their machine frames.
 
         What Xen allocated for it on its own account (page tables, shared_info) is not among them.
         This rests on fields of Xen's that are no interface: whoever uses it must see in RAM that
         the frames are those pages.
 
+        Args:
+            domid: the domain.
+            on_demand: whether it is populated on demand (PoD): then Xen takes pages full of zeroes
+                from it for others that it wants, and M2P says of such a frame what it was, until
+                it is given to the domain again. Of the frames of a page one that is not that is
+                taken.
+
         Raises:
             InfrastructureError: the tables are not found, have no such domain, or two frames for
                 one page.
         """
-        if not self.locate():
-            raise InfrastructureError(
-                "Xen's frame_table and M2P, seen from outside, are nowhere",
-                todo="this is an error of ours: in where we look for the tables",
-            )
         for _ in range(_LOOKS):
             gfns, mfns = self._look(domid)
+            if on_demand:
+                gfns, mfns = self._without_reclaimed(gfns, mfns)
             twice = np.flatnonzero(np.diff(gfns) == 0)
             if not len(twice):
                 return gfns, mfns
@@ -188,16 +192,45 @@ class FrameTable:
             time.sleep(_LOOK_AGAIN_SECONDS)
         raise self._two_frames(domid, gfns[twice], mfns[twice], mfns[twice + 1])
 
-    def _look(self, domid: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def owned_by(self, domid: int) -> BitMap64:
+        """All frames of a domain (MFNs), those too that it has at no page; raises as `frames_of`.
+
+        A domain that is populated on demand has such: what it is still to get.
+        """
+        return BitMap64(self._owned_by(domid).tolist())
+
+    def _owned_by(self, domid: int) -> Mfns:
+        if not self.locate():
+            raise InfrastructureError(
+                "Xen's frame_table and M2P, seen from outside, are nowhere",
+                todo="this is an error of ours: in where we look for the tables",
+            )
         mfns = np.arange(self._ram.end, dtype=np.uint64)
         mfns = mfns[self._count_info(mfns) & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED]
         owners = self._frames.word(mfns, _OWNER) & _FRAME
-        mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]
+        owned: Mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]
+        return owned
+
+    def _look(self, domid: int) -> tuple[Mfns, Mfns]:
+        mfns = self._owned_by(domid)
         gfns = self._m2p.word(mfns, 0, missing=_NO_PAGE)
         in_order = np.argsort(gfns, kind="stable")
         # A frame that is no page of its owner's is all ones.
         in_order = in_order[gfns[in_order] < np.uint64(1 << 40)]
         return gfns[in_order], mfns[in_order]
+
+    def _without_reclaimed(self, gfns: Mfns, mfns: Mfns) -> tuple[Mfns, Mfns]:
+        """Of the frames of one page none that is full of zeroes, but for the last that is left."""
+        shared = np.zeros(len(gfns), np.bool_)
+        shared[1:] = gfns[1:] == gfns[:-1]
+        shared[:-1] |= shared[1:]
+        empty = shared.copy()
+        empty[shared] = ~self._ram.pages[self._ram.rows(mfns[shared])].any(axis=1)
+        in_order = np.lexsort((empty, gfns))
+        gfns, mfns, empty = gfns[in_order], mfns[in_order], empty[in_order]
+        empty[0:1] = False
+        empty[1:] &= gfns[1:] == gfns[:-1]
+        return gfns[~empty], mfns[~empty]
 
     def _two_frames(self, domid: int, gfns: Mfns, some: Mfns, others: Mfns) -> InfrastructureError:
         def told(mfns: Mfns) -> str:

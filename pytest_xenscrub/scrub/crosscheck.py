@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from pyroaring import BitMap64
 
 from pytest_xenscrub.guest.events import DirtyPage, Filled, Scanned
-from pytest_xenscrub.guest_type import paging_bytes
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ class CrossCheck:
         """
         found = self._oracle.frame_table.tables(frames)
         live = [guest.config for guest in self._guests.guests.values() if not guest.ended]
-        needed = sum(paging_bytes(each.type, each.memory_bytes, each.vcpus) for each in live)
+        needed = sum(config.set_aside_bytes for config in live)
         return found if len(found) * PAGE <= needed else BitMap64()
 
     def _holding(self, frames: BitMap64) -> BitMap64:

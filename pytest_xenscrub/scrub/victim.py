@@ -43,11 +43,14 @@ class Victim:
     Attributes:
         memory_bytes: its memory; may be changed until it is created.
         on_crash: what becomes of it when it crashes; may be changed until it is created.
+        maximum_bytes: what its memory map shows; may be changed until it is created. See
+            `DomainConfig`.
     """
 
     def __init__(self, guests: GuestFactory, memory_bytes: int) -> None:
         self.memory_bytes = memory_bytes
         self.on_crash: OnCrash = "destroy"
+        self.maximum_bytes: int | None = None
         self._guests = guests
         self._guest: Guest | None = None
 
@@ -80,7 +83,10 @@ class Victim:
         guests = self._guests
         dom0 = guests.dom0
         dom0.wait_drained(dom0.patience("backlog of earlier guests", dom0.total_bytes))
-        self._guest = guests.create("victim", self.memory_bytes, actions, on_crash=self.on_crash)
+        self._guest = guests.create(
+            "victim", self.memory_bytes, actions,
+            on_crash=self.on_crash, maximum_bytes=self.maximum_bytes,
+        )  # fmt: skip
         self._guest.ready()
         self._prove()
         return self.frames
@@ -126,9 +132,16 @@ class Victim:
         """As `destroy`, and go on while it dies: `result()` waits for it, `done()` tells."""
         return in_background(lambda: self.guest.destroy(until=until, seconds=seconds))
 
-    def end(self, how: str, *, until: Until = "clean", seconds: float | None = None) -> Ended:
-        """Have it end by itself: "crash", "poweroff" or "reboot"."""
-        return self.guest.end(how, until=until, seconds=seconds)
+    def end(
+        self,
+        how: str,
+        *,
+        told: str = "",
+        until: Until = "clean",
+        seconds: float | None = None,
+    ) -> Ended:
+        """Have it end by itself: "crash", "poweroff" or "reboot"; see `Guest.end`."""
+        return self.guest.end(how, told=told, until=until, seconds=seconds)
 
     def balloon_out(self, pages: int) -> BitMap64:
         """Have it give back filled pages, as a balloon driver does.

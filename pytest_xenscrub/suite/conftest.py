@@ -8,12 +8,34 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.dom0.mapping import ForeignMapping
+from pytest_xenscrub.run.stash import SESSION, parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.scrub.victim import Victim
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only PVH guests have where victims are others."""
+
+    def left_out(item: pytest.Item) -> bool:
+        if "pvh" not in getattr(item, "fixturenames", ()):
+            return False
+        wanted = parameter(item, "xen_guest_type") or config.stash[SESSION].options.guest_type[0]
+        return wanted != "pvh"
+
+    if gone := [item for item in items if left_out(item)]:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in gone]
+
+
+@pytest.fixture
+def pvh(xen_guest_type: GuestType) -> None:
+    """A test of what only PVH guests have: run with `--xen-guest-type=pvh`."""
+    assert xen_guest_type == "pvh"
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pytest_xenscrub.guest_type import GuestType, paging_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.errors import CommandError
-    from pytest_xenscrub.guest_type import GuestType
 
 OnCrash = Literal["destroy", "preserve", "restart"]
 
@@ -44,6 +45,11 @@ class DomainConfig:
         type: of guest: "pv", or "pvh", which needs nested paging.
         claim: whether its memory is claimed before it is built, one of `Toolstack.claims`; None
             leaves that to the toolstack.
+        maximum_bytes: what the memory map of a guest with nested paging shows, bytes; more than
+            `memory_bytes`, it is populated on demand: a page comes when it is first used, until
+            there are no more. None: what it has.
+        pool_bytes: of its paging pool, from which Xen takes the page tables of a guest with nested
+            paging, where `Toolstack.sizes_pool`; None leaves that to the toolstack.
     """
 
     name: str
@@ -56,6 +62,19 @@ class DomainConfig:
     node: int | None = None
     type: GuestType = "pv"
     claim: bool | None = None
+    maximum_bytes: int | None = None
+    pool_bytes: int | None = None
+
+    @property
+    def set_aside_bytes(self) -> int:
+        """What Xen sets aside for its page tables, bytes."""
+        most = max(self.memory_bytes, self.maximum_bytes or 0)
+        return self.pool_bytes or paging_bytes(self.type, most, self.vcpus)
+
+    @property
+    def promised_bytes(self) -> int:
+        """What its memory map shows and it does not have, bytes."""
+        return max(0, (self.maximum_bytes or 0) - self.memory_bytes)
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,10 @@ class Toolstack(Protocol):
     @property
     def places(self) -> bool:
         """Whether a domain's memory can come from `DomainConfig.node`."""
+
+    @property
+    def sizes_pool(self) -> bool:
+        """Whether `DomainConfig.pool_bytes` may be set."""
 
     @property
     def builder(self) -> Callable[[DomainConfig], list[str]] | None:

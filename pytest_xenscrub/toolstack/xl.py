@@ -46,6 +46,7 @@ class Xl(TaggedDomains):
     name = "xl"
     claims = (True, False)
     places = True
+    sizes_pool = True
     logs = "/var/log/xen/xl-"
     by_hand = "xl destroy"
 
@@ -78,6 +79,10 @@ class Xl(TaggedDomains):
         if config.node is not None:
             # Xen allocates where a domain's vCPUs may run; libxl has no other way for PV domains.
             settings["cpus"] = f"node:{config.node}"
+        if config.maximum_bytes is not None:
+            settings["maxmem"] = config.maximum_bytes // MIB
+        if config.pool_bytes is not None:
+            settings["shadow_memory"] = config.pool_bytes // MIB
         path = f"{self.folder}/{config.name}.cfg"
         # xl's configuration syntax takes JSON's strings and numbers as they are.
         self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))

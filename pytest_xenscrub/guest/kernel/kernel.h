@@ -26,6 +26,7 @@ struct options {
     unsigned long clean;        /* the byte of a scrubbed page */
     unsigned long show;         /* dirty pages to describe, per scan */
     unsigned long vcpus;        /* use no more than these; 0: all there are */
+    unsigned long pages;        /* of the domain, where its map shows more; 0: all it shows */
     bool reveal;                /* show bytes that are not of our pattern */
     enum fill_loop fill;
     enum scan_loop scan;
@@ -120,6 +121,12 @@ void balloon(unsigned long pages);
 
 /* Takes some of them back, one by one; fewer if there are no more. */
 void populate(unsigned long pages);
+
+/*
+ * Uses pages behind our own, which the memory map shows and the domain does not have: Xen has
+ * promised to populate them on demand, and cannot.
+ */
+void overdraw(unsigned long pages);
 
 /* How we end. */
 void __attribute__((__noreturn__)) die(unsigned int reason, const char *name);

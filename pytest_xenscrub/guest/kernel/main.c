@@ -20,6 +20,27 @@ struct memory memory;
 unsigned long *p2m;
 const struct platform *platform;
 
+/*
+ * The memory map shows more than the domain has, for a balloon driver to grow into. What is to be
+ * ours comes from Xen as it is first touched: in what the builder has, gaps wait for that too.
+ */
+static void populate_on_demand(void)
+{
+    unsigned long pfn;
+
+    if ( memory.hole_end && options.pages > memory.hole_start )
+        memory.end = options.pages + memory.hole_end - memory.hole_start;
+    else
+    {
+        memory.end = options.pages;
+        memory.hole_start = memory.hole_end = 0;
+    }
+    memory.pages = options.pages;
+
+    for ( pfn = 0; pfn < memory.image_end; pfn++ )
+        *(volatile const char *)(VIRT_BASE + (pfn << PAGE_SHIFT));
+}
+
 static bool ends_action(char c)
 {
     return c == ',' || c == ' ' || c == '\0';
@@ -49,6 +70,8 @@ static void run_action(const char *name, size_t len)
         balloon(pages);
     else if ( (pages = number_of(name, len, "populate=")) )
         populate(pages);
+    else if ( (pages = number_of(name, len, "overdraw=")) )
+        overdraw(pages);
     else if ( word_is(name, len, "spin") )
     {
         /* Nothing is heard of us after this. */
@@ -173,6 +196,8 @@ void kernel_main(const char *command_line)
     windows_init();
     platform->attach();
     options_parse(command_line);
+    if ( options.pages && options.pages < memory.pages )
+        populate_on_demand();
     cpus_count();
     say_hello();
 

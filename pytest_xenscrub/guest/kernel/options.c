@@ -55,6 +55,7 @@ void options_parse(const char *line)
     options.clean = number(line, "clean", 0) & 0xff;
     options.show = number(line, "show", 16);
     options.vcpus = number(line, "vcpus", 0);
+    options.pages = number(line, "pages", 0);
     options.reveal = number(line, "reveal", 0);
     options.actions = option(line, "do") ?: "";
 

@@ -49,6 +49,7 @@ class Libvirt(TaggedDomains):
     name = "libvirt"
     claims = (False,)  # it builds all without, and has no switch for it
     places = False
+    sizes_pool = False
     builder = None
     logs = f"{_LOGS}/"
     by_hand = "virsh -c xen:///system destroy"

@@ -22,8 +22,8 @@ def domain_xml(config: DomainConfig, kernel: str) -> str:
         kernel: path of its kernel in dom0.
 
     Raises:
-        ConfigurationError: its memory is to come from one NUMA node, or to be claimed: libvirt has
-            no way to say so.
+        ConfigurationError: its memory is to come from one NUMA node, or to be claimed, or the size
+            of its paging pool is given: libvirt has no way to say so.
     """
     if config.node is not None:
         raise ConfigurationError(
@@ -35,6 +35,11 @@ def domain_xml(config: DomainConfig, kernel: str) -> str:
             f"{config.name}: libvirt cannot claim a guest's memory before it builds the guest",
             todo="use --xen-toolstack=xl",
         )
+    if config.pool_bytes is not None:
+        raise ConfigurationError(
+            f"{config.name}: libvirt chooses the size of a guest's paging pool itself",
+            todo="use --xen-toolstack=xl",
+        )
     domain = ElementTree.Element("domain", type="xen")
 
     def add(parent: ElementTree.Element, tag: str, text: str = "", **attributes: str) -> None:
@@ -43,7 +48,9 @@ def domain_xml(config: DomainConfig, kernel: str) -> str:
 
     add(domain, "name", config.name)
     add(domain, "uuid", str(config.uuid))
-    add(domain, "memory", str(config.memory_bytes), unit="bytes")
+    add(domain, "memory", str(config.maximum_bytes or config.memory_bytes), unit="bytes")
+    if config.promised_bytes:
+        add(domain, "currentMemory", str(config.memory_bytes), unit="bytes")
     add(domain, "vcpu", str(config.vcpus))
     boot = ElementTree.SubElement(domain, "os")
     add(boot, "type", _OS_TYPES[config.type], arch="x86_64", machine=f"xen{config.type}")

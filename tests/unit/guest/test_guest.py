@@ -29,7 +29,7 @@ from pytest_xenscrub.guest.events import Filled, Hello, Progress, Ready, Resumed
 from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.guest.listeners import Listeners
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig
-from pytest_xenscrub.units import MIB
+from pytest_xenscrub.units import MIB, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,13 +145,20 @@ class FakeHostAndToolstack:
 class Started:
     """A guest, and what it was made of."""
 
-    def __init__(self, *consoles: FakeConsole, given_back: BitMap64 | None = None) -> None:
+    def __init__(
+        self,
+        *consoles: FakeConsole,
+        given_back: BitMap64 | None = None,
+        maximum_bytes: int | None = None,
+    ) -> None:
         self.console = consoles[0]
         self.host = FakeHostAndToolstack(*consoles)
         self.shown: list[str] = []
         self.heard: list[bytes] = []
         self.given_back = BitMap64() if given_back is None else given_back
-        config = DomainConfig("victim-1", UUID(int=1), "do=fill", 64 * MIB, 2)
+        config = DomainConfig(
+            "victim-1", UUID(int=1), "do=fill", 64 * MIB, 2, maximum_bytes=maximum_bytes
+        )
         fake: Any = self.host
         self.guest = Guest(
             fake, fake, config, Created(5, 1.0, 2.0),
@@ -343,6 +350,15 @@ def test_what_a_live_guest_gives_back_is_on_the_hosts_account() -> None:
     assert started.guest.given_back_before == BitMap64()
 
 
+@pytest.mark.parametrize(("promised", "excused"), [(20000, 0), (19999, 20000)])
+def test_what_pays_for_a_promise_of_xens_is_still_the_guests(promised: int, excused: int) -> None:
+    console = FakeConsole(recorded("filler"))
+    started = Started(console, maximum_bytes=64 * MIB + promised * PAGE)
+    started.guest.ready()
+    assert len(started.guest.ballooned) == 20000
+    assert len(started.given_back) == excused
+
+
 def test_a_frame_that_a_guest_owns_again_is_off_the_account() -> None:
     owned = playing("filler")
     owned.guest.ready()
@@ -393,6 +409,12 @@ def test_an_end_of_its_own_is_watched_from_before_it_is_asked_for() -> None:
     assert started.console.written == [b"crash\n"]
     assert ended.how == "crash"
     assert started.console.closed
+
+
+def test_what_ends_it_may_have_another_name() -> None:
+    started = playing("filler")
+    assert started.guest.end("crash", told="overdraw=1024").how == "crash"
+    assert started.console.written == [b"overdraw=1024\n"]
 
 
 def test_a_guest_that_does_not_end_meets_its_deadline() -> None:

@@ -56,6 +56,17 @@ def test_pages_become_the_frames_that_xen_has_for_them() -> None:
     assert frames.gfns(BitMap64([90, 71, 12])) == [1, 2]
 
 
+def test_a_page_that_is_populated_on_demand_need_have_no_frame() -> None:
+    outside = Outside({0: 70, 2: 90})
+    some = MachineFrames("victim-1", outside.look, on_demand=True)
+    some.translate(HELLO, 7)
+    assert some.translate(told("clean", 0, 1, 2), 7) == told("clean", 70, 90)
+    all_of_them = MachineFrames("victim-1", outside.look)
+    all_of_them.translate(HELLO, 7)
+    with pytest.raises(DisagreementError):
+        all_of_them.translate(told("clean", 0, 1, 2), 7)
+
+
 def test_the_map_goes_from_page_to_machine_frame() -> None:
     pages = PfnMap()
     pages.add(Group(0, 0, 4, 4, 1))

@@ -96,6 +96,7 @@ def test_a_domains_pages_are_found_by_owner_and_m2p(ram: FakeHostRam) -> None:
     )
     gfns, mfns = frames.frames_of(7)
     assert (gfns.tolist(), mfns.tolist()) == ([2, 9], [5, 1])
+    assert frames.owned_by(7) == BitMap64([1, 5, 6])
 
 
 def test_what_xen_has_for_itself_is_no_page_of_a_domain(ram: FakeHostRam) -> None:
@@ -114,6 +115,17 @@ def test_two_frames_for_one_page(ram: FakeHostRam) -> None:
     frames = domains(ram, {1: DOMAIN, 4: DOMAIN}, {1: 9, 4: 9})
     with pytest.raises(InfrastructureError, match="two frames for each of 1 pages"):
         frames.frames_of(7)
+
+
+def test_what_xen_took_again_of_memory_populated_on_demand(ram: FakeHostRam) -> None:
+    frames = domains(ram, dict.fromkeys((0, 1, 6, 8), DOMAIN), {0: 9, 1: 9, 6: 3, 8: 2})
+    assert frames.frames_of(7, on_demand=True)[0].tolist() == [2, 3, 9], "either will do"
+    ram.write(1, b"x", 4095)
+    gfns, mfns = frames.frames_of(7, on_demand=True)
+    assert (gfns.tolist(), mfns.tolist()) == ([2, 3, 9], [8, 6, 1])
+    ram.write(0, b"x")
+    with pytest.raises(InfrastructureError, match="two frames for each of 1 pages"):
+        frames.frames_of(7, on_demand=True)
 
 
 def test_two_frames_for_one_page_at_one_look_only(

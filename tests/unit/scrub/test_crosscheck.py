@@ -10,12 +10,15 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.guest.events import DirtyPage, Filled, PatternResidue, Scanned
+from pytest_xenscrub.guest_type import paging_bytes
 from pytest_xenscrub.scrub import crosscheck
 from pytest_xenscrub.scrub.crosscheck import Compared, CrossCheck
 from pytest_xenscrub.scrub.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pytest_xenscrub.guest_type import GuestType
 
 E = TypeVar("E")
 RUN = 0x12AB34
@@ -77,14 +80,14 @@ class KnownGuest(SimpleNamespace):
     """What is known of a guest that is not compared."""
 
     sets: dict[str, BitMap64]
-    config = SimpleNamespace(type="pv", memory_bytes=1 << 20, vcpus=2)
+    config = SimpleNamespace(set_aside_bytes=0)
 
     def frames_of(self, kind: str) -> BitMap64:
         return self.sets.get(kind, BitMap64())
 
 
 def check_of(
-    oracle: FakeOracle, *, backlog: int = 0, dying: bool = False, live_type: str = "pv"
+    oracle: FakeOracle, *, backlog: int = 0, dying: bool = False, live_type: GuestType = "pv"
 ) -> CrossCheck:
     """Guest 1 is dead; guest 2 lives, and has two frames of its own; guest 3 has read a pattern."""
     fake: Any = oracle
@@ -97,7 +100,7 @@ def check_of(
                 ended=False,
                 frames=BitMap64([997, 2000]),
                 sets={},
-                config=SimpleNamespace(type=live_type, memory_bytes=1 << 20, vcpus=0),
+                config=SimpleNamespace(set_aside_bytes=paging_bytes(live_type, 1 << 20, 0)),
             ),
             3: KnownGuest(
                 ended=False,

@@ -153,6 +153,18 @@ def test_a_domain_whose_memory_is_to_be_claimed_is_refused() -> None:
     assert domain_xml(unclaimed, "/kernel") == domain_xml(CONFIG, "/kernel")
 
 
+def test_a_domain_whose_paging_pool_has_a_size_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="paging pool"):
+        domain_xml(dataclasses.replace(CONFIG, pool_bytes=64 * MIB), "/run/x/kernel.elf")
+
+
+def test_a_domain_whose_memory_is_populated_on_demand() -> None:
+    config = dataclasses.replace(CONFIG, type="pvh", maximum_bytes=2 * CONFIG.memory_bytes)
+    domain = ElementTree.fromstring(domain_xml(config, "/k"))  # noqa: S314
+    assert domain.findtext("memory") == str(1024 * MIB)
+    assert domain.findtext("currentMemory") == str(512 * MIB)
+
+
 def test_xml_of_a_domain() -> None:
     domain = ElementTree.fromstring(domain_xml(CONFIG, "/run/x/kernel.elf"))  # noqa: S314
     assert domain.attrib == {"type": "xen"}

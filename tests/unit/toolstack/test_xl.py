@@ -251,6 +251,27 @@ def test_a_domain_of_one_numa_node(xl: Xl, dom0: FakeDom0, config: DomainConfig)
     assert 'cpus = "node:1"' in dom0.written[path].splitlines()
 
 
+def test_a_domain_whose_memory_map_shows_more_than_it_has(
+    xl: Xl, dom0: FakeDom0, config: DomainConfig
+) -> None:
+    pvh = dataclasses.replace(
+        config, type="pvh", maximum_bytes=2 * config.memory_bytes, pool_bytes=64 * MIB
+    )
+    xl.create_command(pvh)
+    (path,) = dom0.written
+    lines = dom0.written[path].splitlines()
+    assert {"memory = 512", "maxmem = 1024", "shadow_memory = 64"} <= set(lines)
+
+
+def test_what_is_set_aside_for_page_tables(config: DomainConfig) -> None:
+    assert config.set_aside_bytes == 0
+    pvh = dataclasses.replace(config, type="pvh")
+    promised = dataclasses.replace(pvh, maximum_bytes=2 * config.memory_bytes)
+    assert (pvh.promised_bytes, promised.promised_bytes) == (0, config.memory_bytes)
+    assert promised.set_aside_bytes > pvh.set_aside_bytes > 0
+    assert dataclasses.replace(promised, pool_bytes=64 * MIB).set_aside_bytes == 64 * MIB
+
+
 def test_a_domain_that_never_runs(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:
     dom0.found = [domain(7, UUIDS[1])]
     xl.create(dataclasses.replace(config, paused=True), deadline=soon())

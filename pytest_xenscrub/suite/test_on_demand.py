@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Memory that is populated on demand (PoD): the memory map shows more than the guest has.
+
+Xen keeps what the guest has not used yet in a cache of the domain's: the guest owns it and has it
+at no page. A page comes out of there when it is first used, and back when the guest gives it away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
+from pytest_xenscrub.units import MIB, PAGE
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.outside.oracle import Oracle
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+SAMPLE = 64
+"""Frames that are looked at to see a fill begin."""
+SMALL_BYTES = 16 * MIB
+CYCLES, WARM_UP = 8, 3
+"""Small guests, and those before the first look: Xen's own heap grows with the first few."""
+MOST_LOST_PAGES = 2
+"""Xen's own heap may still grow by a page; a page lost with each guest is more than that."""
+TOO_MUCH = f"overdraw={4 * MIB // PAGE}"
+"""More than the pages full of zeroes that a guest of ours has for Xen to take from it instead."""
+
+pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("pvh", "oracle")]
+
+
+@pytest.fixture
+def on_demand(victim: Victim) -> Victim:
+    """A victim whose memory map shows twice of what it has."""
+    victim.maximum_bytes = 2 * victim.memory_bytes
+    return victim
+
+
+def owned_bytes(dom0: Dom0, victim: Victim) -> int:
+    """What Xen has the victim own, bytes."""
+    (owned,) = [d.memory_bytes for d in dom0.domains() if d.domid == victim.guest.domid]
+    return owned
+
+
+@pytest.mark.control
+def test_guest_that_uses_all_it_has_leaves_nothing(
+    on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
+) -> None:
+    """It fills all that it has, up to the middle of what its memory map shows."""
+    before = dom0.settled_free_bytes()
+    frames = on_demand.fill()
+    timings.record(on_demand.destroy(until="clean"))
+    assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.control
+def test_guest_that_uses_more_than_it_has_leaves_nothing(
+    on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
+) -> None:
+    """Xen has no page for what it uses next, takes none from others, and crashes it for that."""
+    before = dom0.settled_free_bytes()
+    frames = on_demand.fill()
+    timings.record(on_demand.end("crash", told=TOO_MUCH))
+    assert abs(before - dom0.settled_free_bytes()) <= XEN_HEAP_BYTES, "memory is missing"
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.control
+def test_guest_destroyed_while_it_fills_leaves_nothing(
+    on_demand: Victim, probe: Probe, timings: Timings, guests: GuestFactory, *,
+    dom0: Dom0, oracle: Oracle,
+) -> None:  # fmt: skip
+    """Its pages leave the cache for the guest while Xen frees both.
+
+    All that it owns is judged, as nobody knows how far the guest comes before it stands still.
+    """
+    on_demand.fill("frames")
+    guest = on_demand.guest
+    frames = oracle.frame_table.owned_by(guest.domid)
+    assert len(frames) >= guest.memory_bytes // PAGE
+    some = BitMap64(frames[len(frames) * at // SAMPLE] for at in range(SAMPLE))
+    deadline = dom0.patience("the victim's first bytes", guest.memory_bytes)
+    guest.send("fill")
+    while not oracle.holding(some, guests.run, [guest.number]):
+        deadline.check(**guest.evidence())
+    timings.record(guest.destroy(until="clean"))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+def test_guests_that_use_more_than_they_have_cost_nothing(
+    timings: Timings, guests: GuestFactory, dom0: Dom0
+) -> None:
+    """Each dies in the midst of a page fault, and not a page may be lost with it."""
+    before = dom0.settled_free_bytes()
+    for number in range(CYCLES):
+        if number == WARM_UP:
+            before = dom0.settled_free_bytes()
+        guest = guests.create("victim", SMALL_BYTES, "fill", vcpus=1, maximum_bytes=2 * SMALL_BYTES)
+        guest.ready()
+        timings.record(guest.end("crash", told=TOO_MUCH, until="free"))
+    lost = (before - dom0.settled_free_bytes()) // PAGE
+    assert abs(lost) <= MOST_LOST_PAGES, f"{CYCLES - WARM_UP} guests cost {lost} pages"
+
+
+@pytest.mark.control
+def test_what_a_guest_gave_back_to_its_cache_is_scrubbed(
+    on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
+) -> None:
+    """What it gives back pays for what Xen has promised it: it stays the guest's until it dies.
+
+    So it is no memory that a live guest gave to others, which may be dirty.
+    """
+    frames = on_demand.fill()
+    before = owned_bytes(dom0, on_demand)
+    on_demand.balloon_out(on_demand.memory_bytes // 4 // PAGE)
+    assert owned_bytes(dom0, on_demand) == before, "Xen did not keep it for the guest"
+    timings.record(on_demand.destroy(until="clean"))
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
