@@ -33,7 +33,7 @@ MOST_LOST_PAGES = 2
 TOO_MUCH = f"overdraw={4 * MIB // PAGE}"
 """More than the pages full of zeroes that a guest of ours has for Xen to take from it instead."""
 
-pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("pvh", "oracle")]
+pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("pvh")]
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def owned_bytes(dom0: Dom0, victim: Victim) -> int:
 
 
 @pytest.mark.control
+@pytest.mark.usefixtures("oracle")
 def test_guest_that_uses_all_it_has_leaves_nothing(
     on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:
@@ -63,6 +64,7 @@ def test_guest_that_uses_all_it_has_leaves_nothing(
 
 
 @pytest.mark.control
+@pytest.mark.usefixtures("oracle")
 def test_guest_that_uses_more_than_it_has_leaves_nothing(
     on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:
@@ -92,7 +94,7 @@ def test_guest_destroyed_while_it_fills_leaves_nothing(
     deadline = dom0.patience("the victim's first bytes", guest.memory_bytes)
     guest.send("fill")
     while not oracle.holding(some, guests.run, [guest.number]):
-        deadline.check(**guest.evidence())
+        deadline.check()
     timings.record(guest.destroy(until="clean"))
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
@@ -114,6 +116,7 @@ def test_guests_that_use_more_than_they_have_cost_nothing(
 
 
 @pytest.mark.control
+@pytest.mark.usefixtures("oracle")
 def test_what_a_guest_gave_back_to_its_cache_is_scrubbed(
     on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// A broken hypervisor: a guest that uses more than it has (PoD) costs a page for good.
+// A broken hypervisor: a guest that uses more than it has (PoD) costs pages for good.
 
 @@
 @@

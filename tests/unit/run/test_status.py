@@ -515,6 +515,16 @@ def test_without_tests_of_its_own_a_folder_runs_the_suite(
     assert collected(pytester, "docs") == []
 
 
+def test_what_only_pvh_guests_have_is_for_pvh_victims(pytester: pytest.Pytester) -> None:
+    (pytester.mkdir("docs") / "notes.py").touch()
+    pv, pvh = "--xen-guest-type=pv", "--xen-guest-type=pvh"
+    ids = [collected(pytester, HOST, *types) for types in ([pv], [pvh], [pv, pvh])]
+    on_demand = [[line for line in found if "test_on_demand" in line] for found in ids]
+    assert on_demand[0] == []
+    assert len(on_demand[1]) == len(on_demand[2]) > 0
+    assert all("[pvh" in line for line in on_demand[2])
+
+
 def test_a_projects_own_tests_stay_its_tests(pytester: pytest.Pytester) -> None:
     (pytester.mkdir("checks") / "test_own.py").write_text("def test_it(): pass")
     assert collected(pytester, HOST) == ["checks/test_own.py::test_it"]
