@@ -181,6 +181,11 @@ class FrameTable:
             InfrastructureError: the tables are not found, have no such domain, or two frames for
                 one page.
         """
+        if not self.locate():
+            raise InfrastructureError(
+                "Xen's frame_table and M2P, seen from outside, are nowhere",
+                todo="this is an error of ours: in where we look for the tables",
+            )
         for _ in range(_LOOKS):
             gfns, mfns = self._look(domid)
             if on_demand:
@@ -192,27 +197,11 @@ class FrameTable:
             time.sleep(_LOOK_AGAIN_SECONDS)
         raise self._two_frames(domid, gfns[twice], mfns[twice], mfns[twice + 1])
 
-    def owned_by(self, domid: int) -> BitMap64:
-        """All frames of a domain (MFNs), those too that it has at no page; raises as `frames_of`.
-
-        A domain that is populated on demand has such: what it is still to get.
-        """
-        return BitMap64(self._owned_by(domid).tolist())
-
-    def _owned_by(self, domid: int) -> Mfns:
-        if not self.locate():
-            raise InfrastructureError(
-                "Xen's frame_table and M2P, seen from outside, are nowhere",
-                todo="this is an error of ours: in where we look for the tables",
-            )
+    def _look(self, domid: int) -> tuple[Mfns, Mfns]:
         mfns = np.arange(self._ram.end, dtype=np.uint64)
         mfns = mfns[self._count_info(mfns) & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED]
         owners = self._frames.word(mfns, _OWNER) & _FRAME
-        owned: Mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]
-        return owned
-
-    def _look(self, domid: int) -> tuple[Mfns, Mfns]:
-        mfns = self._owned_by(domid)
+        mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]
         gfns = self._m2p.word(mfns, 0, missing=_NO_PAGE)
         in_order = np.argsort(gfns, kind="stable")
         # A frame that is no page of its owner's is all ones.

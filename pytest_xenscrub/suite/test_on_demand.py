@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from pyroaring import BitMap64
 
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
 from pytest_xenscrub.units import MIB, PAGE
@@ -18,13 +17,12 @@ from pytest_xenscrub.units import MIB, PAGE
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.outside.oracle import Oracle
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
 
-SAMPLE = 64
-"""Frames that are looked at to see a fill begin."""
+COME_AND_GO = 16 * MIB // PAGE
+"""Pages that come and go while their guest dies."""
 SMALL_BYTES = 16 * MIB
 CYCLES, WARM_UP = 8, 3
 """Small guests, and those before the first look: Xen's own heap grows with the first few."""
@@ -78,24 +76,19 @@ def test_guest_that_uses_more_than_it_has_leaves_nothing(
 
 
 @pytest.mark.control
-def test_guest_destroyed_while_it_fills_leaves_nothing(
-    on_demand: Victim, probe: Probe, timings: Timings, guests: GuestFactory, *,
-    dom0: Dom0, oracle: Oracle,
-) -> None:  # fmt: skip
-    """Its pages leave the cache for the guest while Xen frees both.
+@pytest.mark.usefixtures("oracle")
+def test_guest_destroyed_while_pages_come_and_go_leaves_nothing(
+    on_demand: Victim, probe: Probe, timings: Timings
+) -> None:
+    """Pages leave the cache for the guest, and come back to it, until Xen frees both.
 
-    All that it owns is judged, as nobody knows how far the guest comes before it stands still.
+    They are some that it has filled and given back. It reads what it was promised, over and over,
+    and Xen takes what it has read, full of zeroes, for what it reads next.
     """
-    on_demand.fill("frames")
-    guest = on_demand.guest
-    frames = oracle.frame_table.owned_by(guest.domid)
-    assert len(frames) >= guest.memory_bytes // PAGE
-    some = BitMap64(frames[len(frames) * at // SAMPLE] for at in range(SAMPLE))
-    deadline = dom0.patience("the victim's first bytes", guest.memory_bytes)
-    guest.send("fill")
-    while not oracle.holding(some, guests.run, [guest.number]):
-        deadline.check()
-    timings.record(guest.destroy(until="clean"))
+    frames = on_demand.fill()
+    on_demand.balloon_out(COME_AND_GO)
+    on_demand.guest.do(f"roam={2 * COME_AND_GO}")
+    timings.record(on_demand.destroy(until="clean"))
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
 

@@ -128,6 +128,12 @@ void populate(unsigned long pages);
  */
 void overdraw(unsigned long pages);
 
+/*
+ * Reads so many of them, over and over: Xen populates each with a page full of zeroes, which it
+ * takes from one that was read before. Does not return.
+ */
+void __attribute__((__noreturn__)) roam(unsigned long pages);
+
 /* How we end. */
 void __attribute__((__noreturn__)) die(unsigned int reason, const char *name);
 void __attribute__((__noreturn__)) crash(void);

@@ -54,6 +54,13 @@ static unsigned long number_of(const char *name, size_t len, const char *key)
     return len > key_len && !memcmp(name, key, key_len) ? parse_number(name + key_len) : 0;
 }
 
+static void ready(void)
+{
+    line_begin("ready");
+    line_end();
+    console_kick();
+}
+
 static void run_action(const char *name, size_t len)
 {
     unsigned long pages;
@@ -72,12 +79,15 @@ static void run_action(const char *name, size_t len)
         populate(pages);
     else if ( (pages = number_of(name, len, "overdraw=")) )
         overdraw(pages);
+    else if ( (pages = number_of(name, len, "roam=")) )
+    {
+        ready();
+        roam(pages);
+    }
     else if ( word_is(name, len, "spin") )
     {
         /* Nothing is heard of us after this. */
-        line_begin("ready");
-        line_end();
-        console_kick();
+        ready();
         work_spin();
     }
     else if ( word_is(name, len, "crash") )
@@ -128,13 +138,6 @@ static bool each_action(const char *list, const char *wanted)
 void actions_run(const char *list)
 {
     each_action(list, NULL);
-}
-
-static void ready(void)
-{
-    line_begin("ready");
-    line_end();
-    console_kick();
 }
 
 static void shutdown_wanted(const char *wanted)
