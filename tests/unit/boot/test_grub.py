@@ -273,7 +273,7 @@ def test_a_machine_that_never_goes_down_is_not_blamed_on_xen(
     """As molly-guard or an inhibitor has it: the command returns, and nothing happens."""
     host.tool("reboot", ":")
     with pytest.raises(InfrastructureError, match="still in the same boot") as caught:
-        OneShotBoot(host, hypervisor, tag="t").boot(soon(1))
+        OneShotBoot(host, hypervisor, tag="t").boot(soon(4))
     assert "molly-guard" in caught.value.todo
 
 
@@ -302,7 +302,7 @@ def test_a_machine_that_does_not_come_back(host: FolderHost, hypervisor: Hypervi
     host.build_id = OWN
     one_shot = OneShotBoot(host, hypervisor, tag="t")
     with pytest.raises(DeadlineExceededError, match="did not come back within 1 s") as caught:
-        one_shot.boot(soon(1))
+        one_shot.boot(soon(4))
     assert "does not answer" in str(caught.value)
     with pytest.raises(DeadlineExceededError):
         one_shot.restore(soon(0.2))
