@@ -111,7 +111,7 @@ def timings(
     """
     from pytest_xenscrub.host.outside import starvation  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.report import results  # noqa: PLC0415
-    from pytest_xenscrub.run.origin import setting_of  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.run.setting import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
