@@ -56,7 +56,7 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
 
     deployment = _xen_session.deployment(xen_variant)
     rig = Rig(
-        _xen_session.hosts.claim.get().name, xen_variant, deployment, _xen_session.say,
+        _xen_session.hosts.reservation.get().name, xen_variant, deployment, _xen_session.say,
         hang_seconds=_xen_session.options.hang_seconds,
     )  # fmt: skip
     _xen_session.rig = rig
