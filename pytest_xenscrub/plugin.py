@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
-pytest_plugins = ["pytest_xenscrub.fixtures"]
+pytest_plugins = ["pytest_xenscrub.fixtures_host", "pytest_xenscrub.fixtures_guests"]
 
 _WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.boot.grub import BootEntry
+from pytest_xenscrub.boot.grub_entry import BootEntry
 from pytest_xenscrub.boot.recovery import destroy_guests, wait_for_xenstore
 from pytest_xenscrub.errors import HostBusyError
 from pytest_xenscrub.identity import is_guest

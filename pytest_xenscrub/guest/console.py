@@ -9,40 +9,28 @@ an error and never a verdict: a page that a bug in the guest did not read must n
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from pytest_xenscrub.errors import GuestProtocolError
+from pytest_xenscrub.guest import line_events
 from pytest_xenscrub.guest.events import (
     Ballooned,
-    Bye,
-    DirtyPage,
     ErrorLine,
     Filled,
-    Hello,
-    Kind,
-    Operation,
-    PatternResidue,
     Populated,
-    Progress,
     Ranges,
     Ready,
-    Reason,
     Resumed,
-    Scanned,
     Verified,
 )
 from pytest_xenscrub.guest.frames import FrameList
 from pytest_xenscrub.guest.line import parse_line
-from pytest_xenscrub.guest_type import GuestType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_xenscrub.guest.events import Event
+    from pytest_xenscrub.guest.events import Event, Hello, Kind, Scanned
     from pytest_xenscrub.guest.line import Values
-
-PROTOCOL: Final = 3
-"""Version of the protocol that this module reads."""
 
 MAX_LINE: Final = 1002
 """Longest line of the protocol with its end, bytes."""
@@ -72,19 +60,19 @@ class LineDecoder:
         self._error: GuestProtocolError | None = None
         self._verbs: dict[str, Callable[[Values], Event | None]] = {
             "hello": self._hello,
-            "progress": self._progress,
+            "progress": line_events.progress,
             "filled": self._filled,
             "scanned": self._scanned,
             "range": self._range,
             "ranges-end": self._ranges_end,
-            "dirty": self._dirty,
+            "dirty": line_events.dirty,
             "verified": lambda v: Verified(v.dec("pages"), v.dec("mismatched")),
             "ballooned": self._ballooned,
             "resumed": lambda v: Resumed(bool(v.dec("cancelled")), v.dec("ns")),
             "populated": self._populated,
             "ready": self._ready,
             "error": lambda v: ErrorLine(v.text("what"), v.get("detail", "")),
-            "bye": self._bye,
+            "bye": line_events.bye,
         }
         self._restart()
 
@@ -157,32 +145,8 @@ class LineDecoder:
         return self.hello.pages - self._given_back
 
     def _hello(self, v: Values) -> Hello:
-        if v.dec("protocol") != PROTOCOL:
-            raise ValueError(f"protocol {v.dec('protocol')}, and this reads {PROTOCOL}")
-        self.hello = Hello(
-            protocol=v.dec("protocol"),
-            type=self._type(v),
-            pages=v.dec("pages"),
-            vcpus=v.dec("vcpus"),
-            run=v.hex("run"),
-            guest=v.dec("guest"),
-            clean=v.hex("clean"),
-        )
+        self.hello = line_events.hello(v)
         return self.hello
-
-    def _type(self, v: Values) -> GuestType:
-        text = v.text("type")
-        for known in get_args(GuestType):
-            if text == known:
-                return known  # type: ignore[no-any-return]
-        raise ValueError(f"type={text}")
-
-    def _progress(self, v: Values) -> Progress:
-        op = v.text("op")
-        for known in get_args(Operation):
-            if op == known:
-                return Progress(known, v.dec("bytes"), v.dec("total"), v.dec("ns"))
-        raise ValueError(f"op={op}")
 
     def _filled(self, v: Values) -> Filled:
         event = Filled(v.dec("pages"), v.dec("own"), v.dec("ns"), v.dec("vcpus"))
@@ -191,16 +155,7 @@ class LineDecoder:
         return event
 
     def _scanned(self, v: Values) -> Scanned:
-        event = Scanned(
-            pages=v.dec("pages"),
-            clean=v.dec("clean"),
-            residue=v.dec("residue"),
-            unjudged=v.dec("unjudged"),
-            pattern=v.dec("pattern"),
-            other=v.dec("other"),
-            ns=v.dec("ns"),
-            vcpus=v.dec("vcpus"),
-        )
+        event = line_events.scanned(v)
         if event.pages != self._owned():
             raise ValueError(f"the guest has {self._owned()} pages")
         if event.clean + event.residue + event.unjudged != event.pages:
@@ -217,15 +172,8 @@ class LineDecoder:
             self._owed["pattern"] = event.pattern
         return event
 
-    def _kind(self, v: Values) -> Kind:
-        text = v.text("kind")
-        for kind in get_args(Kind):
-            if text == kind:
-                return kind  # type: ignore[no-any-return]
-        raise ValueError(f"kind={text}")
-
     def _range(self, v: Values) -> None:
-        kind = self._kind(v)
+        kind = line_events.kind(v)
         if self._open is None:
             self._open = _Open(kind, FrameList(mapped=kind == "frames"))
         if self._open.kind != kind:
@@ -235,7 +183,7 @@ class LineDecoder:
         self._open.list.add(v.text("runs"), pfn=v.dec("at"), most=most)
 
     def _ranges_end(self, v: Values) -> Ranges:
-        kind = self._kind(v)
+        kind = line_events.kind(v)
         opened, self._open = self._open, None
         pages = v.dec("pages")
         if opened is not None and opened.kind != kind:
@@ -247,35 +195,6 @@ class LineDecoder:
         if owed != pages:
             raise ValueError(f"{owed} pages were to come")
         return Ranges(kind, told.frames, pages, told.map)
-
-    def _dirty(self, v: Values) -> DirtyPage:
-        pattern, digest = None, None
-        if v.text("class") == "pattern":
-            pattern = PatternResidue(
-                run=v.unless_gone("run", v.hex),
-                guest=v.unless_gone("guest", v.dec),
-                pfn=v.unless_gone("of-pfn", v.dec),
-                mfn=v.unless_gone("of-mfn", v.hex),
-                position=v.dec("pos"),
-                at=v.dec("at"),
-            )
-            v.text("bytes")
-        elif v.text("class") == "other":
-            digest = v.hex("hash")
-        else:
-            raise ValueError(f"class={v.text('class')}")
-        shown = "bytes" in v
-        return DirtyPage(
-            pfn=v.dec("pfn"),
-            mfn=v.hex("mfn"),
-            first=v.dec("first"),
-            last=v.dec("last"),
-            words=v.dec("words"),
-            pattern=pattern,
-            hash=digest,
-            at=v.dec("at") if shown else None,
-            data=bytes.fromhex(v["bytes"]) if shown else b"",
-        )
 
     def _ballooned(self, v: Values) -> Ballooned:
         event = Ballooned(v.dec("pages"))
@@ -297,10 +216,3 @@ class LineDecoder:
         if self._owed:
             raise ValueError(f"no list came of {', '.join(self._owed)}")
         return Ready()
-
-    def _bye(self, v: Values) -> Bye:
-        reason = v.text("reason")
-        for known in get_args(Reason):
-            if reason == known:
-                return Bye(known)
-        raise ValueError(f"reason={reason}")

@@ -81,12 +81,12 @@ def render_profiles(rows: Iterable[Row]) -> str:
     if known and not blocks:
         blocks.append(f"too few looks at the CPUs: less than {_FEWEST}")
     notes = dict.fromkeys(
-        f"{row.setting.variant}: {_origin(profile.symbols)}" for row, profile in known
+        f"{row.setting.variant}: {_symbols_note(profile.symbols)}" for row, profile in known
     )
     return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])])
 
 
-def _origin(symbols: str) -> str:
+def _symbols_note(symbols: str) -> str:
     if symbols:
         return f"names of Xen's functions are from {symbols}"
     return f"no symbols: Xen's functions are all {NO_SYMBOL}"

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.host.description import make_pool
-from pytest_xenscrub.run.claim import Claim
+from pytest_xenscrub.run.reservation import Reservation
 from pytest_xenscrub.run.stash import parameter, uses_host
 from pytest_xenscrub.run.workers import Allotment, HostScheduling, Needs
 
@@ -95,7 +95,7 @@ class Hosts:
         return f"xen host{'s' if len(self.pool) > 1 else ''}: {names} ({what})"
 
     @functools.cached_property
-    def claim(self) -> Claim:
+    def reservation(self) -> Reservation:
         """The host that is this process's, once it is asked for."""
         from pytest_xenscrub.dom0.lock import Holder  # noqa: PLC0415 - only with a host
 
@@ -107,7 +107,7 @@ class Hosts:
             since=time.strftime("%Y-%m-%d %H:%M:%S %z"),
             purpose=pages[0] if pages else f"pytest in {self._config.rootpath}",
         )
-        return Claim(
+        return Reservation(
             self._candidates,
             holder,
             config=self._options.ssh_config,
@@ -139,14 +139,14 @@ class Hosts:
 
     def check(self, item: pytest.Item) -> None:
         """See that the host is still ours; skip a test for which it is not fit."""
-        self.claim.check()
-        if reason := why_not(self.claim.get(), self.needs(item)):
+        self.reservation.check()
+        if reason := why_not(self.reservation.get(), self.needs(item)):
             pytest.skip(reason)
 
     def close(self) -> None:
         """Let go of the host. Never raises, may be called twice."""
-        if "claim" in self.__dict__:
-            self.claim.release()
+        if "reservation" in self.__dict__:
+            self.reservation.release()
         if self._folder is not None:
             self._folder.cleanup()
 

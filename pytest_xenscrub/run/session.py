@@ -149,9 +149,9 @@ class Session:
         from pytest_xenscrub.boot import deploy_emulated, deploy_ssh  # noqa: PLC0415 - with a host
 
         options = self.options
-        described = self.hosts.claim.get()
+        described = self.hosts.reservation.get()
         own: Deployment | None = self.config.hook.pytest_xenscrub_deployment(
-            config=self.config, host=described, xen=xen, lock=self.hosts.claim.again
+            config=self.config, host=described, xen=xen, lock=self.hosts.reservation.again
         )
         if own is not None:
             return own
@@ -171,7 +171,7 @@ class Session:
             described,
             config=options.ssh_config,
             tag=self.tag,
-            lock=self.hosts.claim.again,
+            lock=self.hosts.reservation.again,
             tools_for=self.xens.tools_for,
             say=self.say,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ResidueError
-from pytest_xenscrub.scrub.elsewhere import describe, find_copies
+from pytest_xenscrub.scrub.copies import describe, find_copies
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.units import GIB, MIB

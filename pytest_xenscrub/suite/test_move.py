@@ -10,7 +10,7 @@ import pytest
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.guest.factory import LEAST_BYTES
-from pytest_xenscrub.toolstack.tagged import TaggedDomains
+from pytest_xenscrub.toolstack.base import ToolstackBase
 from pytest_xenscrub.units import MIB, gib
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_damage_to_a_saved_guest_is_seen(movable: Victim, toolstack: Toolstack, 
     """
     movable.fill()
     movable.guest.save(until="gone")
-    assert isinstance(toolstack, TaggedDomains)
+    assert isinstance(toolstack, ToolstackBase)
     file = f"{toolstack.saved}/{movable.guest.name}"
     middle = movable.memory_bytes // 2
     script = f"printf damaged. | dd of={file} bs=1 seek={middle} conv=notrunc"

@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import CommandError, InfrastructureError, NotApplicableError
+from pytest_xenscrub.toolstack.base import ToolstackBase
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
-from pytest_xenscrub.toolstack.tagged import TaggedDomains
 from pytest_xenscrub.toolstack.xl_console import XlConsole
 from pytest_xenscrub.units import MIB
 
@@ -40,7 +40,7 @@ mount --bind "$0" $conf && shift && exec "$@"
 """
 
 
-class Xl(TaggedDomains):
+class Xl(ToolstackBase):
     """Drives xl in dom0; implements `Toolstack`."""
 
     name = "xl"

@@ -41,7 +41,8 @@ FILES = {
     "option_values": "options",
     "options": "options",
     "plugin": "front door",
-    "fixtures": "front door",
+    "fixtures_guests": "front door",
+    "fixtures_host": "front door",
     "hookspec": "front door",
     "__init__": "front door",
 }

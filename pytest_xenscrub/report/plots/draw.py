@@ -7,7 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_xenscrub.report.plots import course, exposure, frames, sizes
+from pytest_xenscrub.report.plots import destroy, exposure, frames, sizes
 from pytest_xenscrub.report.plots.style import save
 from pytest_xenscrub.report.table import test_name
 
@@ -46,7 +46,7 @@ def draw(rows: Sequence[Row], maps: Mapping[str, FrameMap], folder: Path) -> lis
         if watched:
             row = max(watched, key=lambda row: (row.exposure_curve is not None, row.memory_bytes))
             paths += save(
-                folder, _name("destroy", variant), partial(course.paint, row=row), inches=_TALL
+                folder, _name("destroy", variant), partial(destroy.paint, row=row), inches=_TALL
             )
     for variant, shown in maps.items():
         paths += save(

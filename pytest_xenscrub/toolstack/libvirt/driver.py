@@ -13,10 +13,10 @@ import libvirt
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import TimedResult
 from pytest_xenscrub.errors import CommandError, NotApplicableError, XenScrubError
+from pytest_xenscrub.toolstack.base import ToolstackBase
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
-from pytest_xenscrub.toolstack.tagged import TaggedDomains
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ _STATES = {
 }
 
 
-class Libvirt(TaggedDomains):
+class Libvirt(ToolstackBase):
     """Drives libvirt; implements `Toolstack`.
 
     Args:

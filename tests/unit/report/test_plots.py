@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from pyroaring import BitMap64
 
-from pytest_xenscrub.report.plots import course, draw, exposure, frames, sizes
+from pytest_xenscrub.report.plots import destroy, draw, exposure, frames, sizes
 from pytest_xenscrub.report.plots.style import looks
 from pytest_xenscrub.scrub.verdict import Verdict
 
@@ -62,7 +62,7 @@ def test_one_repeat_in_which_bytes_stayed_is_never_gone(axes: Axes, a_row: MakeR
 
 
 def test_a_course_is_in_gib_since_destroy_was_issued(axes: Axes, a_row: MakeRow) -> None:
-    course.paint(axes, a_row(0.5, series=SERIES, exposure_curve=GONE, exposure=0.6, clean=0.7))
+    destroy.paint(axes, a_row(0.5, series=SERIES, exposure_curve=GONE, exposure=0.6, clean=0.7))
     free, backlog, held = (line.get_xydata() for line in axes.get_lines()[:3])
     assert np.asarray(free)[-2:].tolist() == [[0.5, 1.0], [0.7, 1.0]]
     assert np.asarray(backlog).max(axis=0).tolist() == [0.7, 0.5]

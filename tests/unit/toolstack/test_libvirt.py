@@ -245,7 +245,7 @@ def test_without_libvirts_library_only_asking_for_it_fails() -> None:
     program = """
 import sys
 sys.modules["libvirt"] = None
-import pytest_xenscrub.plugin, pytest_xenscrub.fixtures
+import pytest_xenscrub.plugin, pytest_xenscrub.fixtures_host, pytest_xenscrub.fixtures_guests
 from pytest_xenscrub.errors import MissingToolError
 from pytest_xenscrub.toolstack.libvirt import LibvirtRun
 run = LibvirtRun("tag")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The machine record of a result: which run, host, Xen and toolstack it comes from."""
+"""The `Setting` of a result: which run, host, Xen and toolstack it comes from."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a test is handed: fixtures, and nothing else.
+"""What a test is handed of guests, and of what is measured of them: fixtures, and nothing else.
 
-Public are `xen_host`, `dom0`, `toolstack`, `guests`, `victim`, `probe`, `timings`, `hotplug` and
-`oracle`.
+Public are `guests`, `victim`, `probe` and `timings`.
 """
 
 from __future__ import annotations
@@ -13,22 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.errors import Fault
-from pytest_xenscrub.run.blame import FAULT
-from pytest_xenscrub.run.stash import SESSION
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pytest_xenscrub.dom0.client import Dom0
-    from pytest_xenscrub.dom0.hotplug import Hotplug
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest_type import GuestType
-    from pytest_xenscrub.host.protocol import Host
-    from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.exposure import Witness
-    from pytest_xenscrub.outside.oracle import Oracle
     from pytest_xenscrub.run.rig import Rig, RunningXen
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.scrub.probe import Probe
@@ -36,110 +26,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.verdict import Verdict
     from pytest_xenscrub.scrub.victim import Victim
-    from pytest_xenscrub.toolstack.drivers import Drivers
     from pytest_xenscrub.toolstack.protocol import Toolstack
-
-
-@pytest.fixture(scope="session")
-def _xen_session(request: pytest.FixtureRequest) -> Session:
-    return request.config.stash[SESSION]
-
-
-@pytest.fixture(scope="session")
-def _guest_kernel(_xen_session: Session) -> Path:
-    from pytest_xenscrub.guest.build import build_kernel  # noqa: PLC0415 - only with a host
-
-    return build_kernel()
-
-
-@pytest.fixture(scope="session")
-def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> ChosenXen:
-    """The Xen to be tested, one of `--xen-variant`'s; built if it has to be."""
-    if not _xen_session.hosts.pool:
-        pytest.skip("no host: say --xen-host=emulated or --xen-host=[user@]host[:port]")
-    return _xen_session.xens.get(getattr(request, "param", "as-is"))
-
-
-@pytest.fixture(scope="session")
-def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) -> Iterator[Rig]:
-    """The host with that Xen on it; made anew after it broke."""
-    from pytest_xenscrub.run.rig import Rig  # noqa: PLC0415 - only with a host
-
-    deployment = _xen_session.deployment(xen_variant)
-    rig = Rig(
-        _xen_session.hosts.claim.get().name, xen_variant, deployment, _xen_session.say,
-        hang_seconds=_xen_session.options.hang_seconds,
-    )  # fmt: skip
-    _xen_session.rig = rig
-    yield rig
-    if rig.running is not None:
-        _xen_session.logs.ended(rig.running)
-    rig.close()
-    _xen_session.rig = None
-
-
-@pytest.fixture
-def running_xen(
-    request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig
-) -> Iterator[RunningXen]:
-    """The host, running: made anew if it broke. Xen's log and dom0's heartbeat are watched.
-
-    The log also after the test, while its guests are destroyed.
-    """
-    _xen_session.hosts.check(request.node)
-    up = xen_rig.bring_up()
-    up.dom0.watch_log()
-    request.node.user_properties.append(("xen.host", up.host.name))
-    up.dom0.watch_stalls()
-    yield up
-    if (FAULT, Fault.XEN) not in request.node.user_properties and xen_rig.healthy():
-        _xen_session.watch.check_xen_log()
-
-
-@pytest.fixture
-def xen_host(running_xen: RunningXen) -> Host:
-    """The machine of `--xen-host`, with Xen running; an emulated one is started by us.
-
-    Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test. So is Xen's log:
-    an assertion, a BUG or a WARN fails it.
-    """
-    return running_xen.host
-
-
-@pytest.fixture
-def dom0(running_xen: RunningXen) -> Dom0:
-    """The agent in the host's dom0: its clock, its memory, the backlog, Xen's log."""
-    return running_xen.dom0
-
-
-@pytest.fixture
-def xen_toolstack(request: pytest.FixtureRequest, _xen_session: Session) -> str:
-    """Which of `--xen-toolstack`'s drives the guests: xl or libvirt."""
-    return str(getattr(request, "param", _xen_session.options.toolstack[0]))
-
-
-@pytest.fixture(scope="session")
-def _drivers(_xen_session: Session, xen_rig: Rig, _guest_kernel: Path) -> Iterator[Drivers]:
-    """Let go of before the host is."""
-    from pytest_xenscrub.toolstack.drivers import Drivers  # noqa: PLC0415 - only with a host
-
-    drivers = Drivers(_xen_session.tag, _guest_kernel)
-    yield drivers
-    if xen_rig.healthy():
-        drivers.close()
-
-
-@pytest.fixture
-def toolstack(
-    xen_rig: Rig, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
-) -> Iterator[Toolstack]:
-    """The toolstack; guests that a test leaves behind are destroyed after it."""
-    xen_rig.xen.unused_with(xen_toolstack)  # raises where the variant is nothing with it
-    driver = _drivers.get(xen_toolstack, dom0)
-    yield driver
-    # A host that hangs is made anew, and its guests with it; waiting for it would help nobody.
-    if xen_rig.healthy():
-        driver.clean()
 
 
 @pytest.fixture
@@ -147,16 +34,6 @@ def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> Gue
     """Which of `--xen-guest-type`'s victims are: pv or pvh."""
     chosen: GuestType = getattr(request, "param", _xen_session.options.guest_type[0])
     return chosen
-
-
-@pytest.fixture
-def oracle(running_xen: RunningXen) -> Oracle:
-    """The host's RAM seen from outside: what is in a frame, with no word of Xen's or a guest's."""
-    if running_xen.oracle is None:
-        pytest.skip(
-            f"{running_xen.host.name}: only an emulated host's RAM can be read from outside"
-        )
-    return running_xen.oracle
 
 
 @pytest.fixture
@@ -234,7 +111,7 @@ def timings(
     """
     from pytest_xenscrub.host.outside import starvation  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.report import results  # noqa: PLC0415
-    from pytest_xenscrub.run.origin import setting_of  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.run.setting import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
     from pytest_xenscrub.scrub.timing import Timings  # noqa: PLC0415
 
@@ -307,23 +184,3 @@ def probe(
         noted=noted,
         check=None if running_xen.oracle is None else CrossCheck(running_xen.oracle, guests),
     )
-
-
-@pytest.fixture
-def hotplug(xen_rig: Rig, dom0: Dom0) -> Iterator[Hotplug]:
-    """Takes CPUs and pages from Xen; what a test leaves away is given back after it.
-
-    A backlog that never drains is this test's to have left: the host is made anew after it.
-    """
-    from pytest_xenscrub.deadline import OUT_OF_TIME  # noqa: PLC0415 - only with a host
-    from pytest_xenscrub.dom0.hotplug import Hotplug  # noqa: PLC0415
-
-    taken = Hotplug(dom0)
-    yield taken
-    if not xen_rig.healthy():
-        return
-    taken.close()
-    try:
-        dom0.wait_drained(dom0.patience("the backlog after hotplug", dom0.total_bytes))
-    except OUT_OF_TIME as error:
-        xen_rig.broke(str(error))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run has in dom0, whatever drives its domains: a folder, and domains that bear its tag."""
+"""What xl and libvirt have in common: a folder in dom0, and domains that bear this run's tag."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DYING_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
-class TaggedDomains(ABC):
+class ToolstackBase(ABC):
     """The part of a toolstack's driver that is the same for all.
 
     Attributes:

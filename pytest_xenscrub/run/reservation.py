@@ -25,7 +25,7 @@ _LEFTOVERS_SECONDS = 600.0
 """To remove what a dead run left, with a reboot, s."""
 
 
-class Claim:
+class Reservation:
     """A host of a pool that is this run's, from the first `get` to `release`.
 
     Args:
@@ -114,7 +114,7 @@ class Claim:
                     return described
                 wait = max(0.0, end - time.monotonic())
                 try:
-                    self._claim(described, min(wait, _TURN_SECONDS) if several else wait)
+                    self._reserve(described, min(wait, _TURN_SECONDS) if several else wait)
                 except InfrastructureError as error:
                     self.release()
                     tried[described.name] = error
@@ -134,7 +134,7 @@ class Claim:
             evidence={name: str(error) for name, error in tried.items()},
         )
 
-    def _claim(self, described: HostDescription, wait_seconds: float) -> None:
+    def _reserve(self, described: HostDescription, wait_seconds: float) -> None:
         from pytest_xenscrub.boot.leftovers import (  # noqa: PLC0415 - as above
             refuse_busy,
             remove_leftovers,

@@ -11,7 +11,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.scrub.elsewhere import Copy, describe, find_copies
+from pytest_xenscrub.scrub.copies import Copy, describe, find_copies
 
 RUN = 0x12AB34
 
