@@ -78,7 +78,7 @@ def _apply_patches(
 ) -> Applied:
     """Apply a series, of which all that is built must apply."""
     need("patch", purpose=f"variant {variant.name}")
-    paths: dict[str, None] = {}
+    before: dict[str, bytes | None] = {}
     left_out: dict[str, None] = {}
     notes: list[str] = []
     try:
@@ -88,20 +88,40 @@ def _apply_patches(
         raise
     for number, patch in enumerate(placed):
         left_out |= dict.fromkeys(patch.left_out)
-        paths |= {path: None for each in patch.files for path in (each.old, each.new) if path}
+        for path in (path for each in patch.files for path in (each.old, each.new) if path):
+            before.setdefault(path, _content(tree / path))
         if patch.files:
             text = log.with_name(f"{number:04}.patch")
             patcher = Patcher(variant.name, patch, tree, text, log=log, keep=keep)
             notes += patcher.apply(deadline)
-    if not paths:
-        raise ConfigurationError(
-            f"variant {variant.name}: nothing is built from what it changes, so it is stock",
-            tried=", ".join(left_out),
-            todo="give a patch of the hypervisor or its tools, or --xen-variant=stock",
-        )
+    changed = tuple(path for path, was in before.items() if _content(tree / path) != was)
+    if not changed:
+        raise _is_stock(variant, list(before), list(left_out))
     if left_out:
         notes.append(f"left out, as nothing is built from it: {shown(list(left_out))}")
-    return Applied(tuple(paths), tuple(notes))
+    return Applied(changed, tuple(notes))
+
+
+def _content(path: Path) -> bytes | None:
+    """What a build reads of a file: its bytes, or where its link leads; None if it is not there."""
+    if path.is_symlink():
+        return b"link to " + bytes(path.readlink())
+    return path.read_bytes() if path.is_file() else None
+
+
+def _is_stock(variant: Variant, same: list[str], left_out: list[str]) -> ConfigurationError:
+    """The error of a series that changes nothing that is built."""
+    if same:
+        what = "all of it applies, and each file is what it was"
+        todo = "a patch and its revert, or modes alone, are no change: take one out"
+    else:
+        what = "nothing is built from what it changes"
+        todo = "give a patch of the hypervisor or its tools"
+    return ConfigurationError(
+        f"variant {variant.name}: {what}, so it is stock",
+        tried=shown(same or left_out),
+        todo=f"{todo}, or give --xen-variant=stock",
+    )
 
 
 def shown(paths: list[str]) -> str:

@@ -172,6 +172,9 @@ class Builder:
                 # make would look at the headers that this tree is a copy of; and they do not
                 # compile anew for another option of the compiler.
                 self._make_target(["clean"], tree, log, deadline)
+                if not (self.source.path / "xen" / ".config").exists():
+                    # A default that the variant changes counts only where nothing is set.
+                    config.unlink()
         if not config.exists():
             self._make_target(["defconfig"], tree, log, deadline)
             text = config.read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor.defect import PREFIX, defect_path
 
-_HOW_APPLIED = b"no fuzz, only what is built"
+_HOW_APPLIED = b"no fuzz, only what is built, copies of what was there, Kconfig's own defaults"
 """Part of a patch's digest: another way to apply it may build another Xen."""
 
 VARIANTS = Path(__file__).parent / "variants"
@@ -189,13 +189,14 @@ def load_variant(spec: str) -> Variant:
             f"--xen-variant={spec[:200]} cannot be read: {error.strerror or error}",
             todo="give a file or folder that this user may read",
         ) from error
-    if variant.name in BUILT_IN:
+    # Names go into boot entries and file names, and mails are often saved by their subject.
+    name = re.sub(r"[^\w.+-]+", "-", variant.name).strip("-") or "patch"
+    if name in BUILT_IN:
         raise ConfigurationError(
-            f"--xen-variant={spec}: {variant.name!r} is the name of a variant of our own",
+            f"--xen-variant={spec}: {name!r} is the name of a variant of our own",
             todo="rename the file: two variants of one name would be taken for each other",
         )
-    # Names go into boot entries and file names, and mails are often saved by their subject.
-    return replace(variant, name=re.sub(r"[^\w.+-]+", "-", variant.name).strip("-") or "patch")
+    return replace(variant, name=name)
 
 
 def _from_path(path: Path, spec: str) -> Variant:

@@ -139,7 +139,7 @@ class Patcher:
             raise ConfigurationError(
                 f"variant {self.variant}: {self.patch.change.name}: `patch` did not do all of it",
                 tried=", ".join(undone) or f"{done} of {len(self.patch.files)} files",
-                todo="GNU patch 2.7 or later is needed; give it without renames and modes",
+                todo="make it with git diff --no-renames; GNU patch 2.7 or later is needed",
                 evidence={"patch": head(output)},
             )
 
@@ -148,8 +148,11 @@ class Patcher:
         new, old = self.tree / each.new, self.tree / each.old
         if each.new and not (new.exists() or new.is_symlink()):
             return False
-        if each.old and each.old != each.new and "copy from" not in keys and old.exists():
+        stays = each.copies or any(other.new == each.old for other in self.patch.files)
+        if each.old and not stays and old.exists():
             return False
+        if each.diff.moves and not each.diff.hunks and new.is_file():
+            return new.read_bytes() == self._before[each.old]
         mode = keys.get("new mode") or keys.get("new file mode", "")
         if mode.startswith("100") and each.new:
             return bool(new.stat().st_mode & _EXECUTABLE) == bool(int(mode, 8) & _EXECUTABLE)

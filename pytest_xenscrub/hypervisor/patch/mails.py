@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.patch.quoted_printable import check_encoded, is_quoted_printable
 from pytest_xenscrub.hypervisor.patch.unified import has_diff
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _UNPACK = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
 _HEADER = re.compile(rb"(>From |[!-9;-~]+:)")
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*[mK]")
+_PREREQUISITE = re.compile(rb"^prerequisite-patch-id: ", re.M)
 _SCISSORS = re.compile(rb"^[- >%8<]*(8<|>8|%<|>%)[- >%8<]*$", re.M)
 
 
@@ -212,6 +214,8 @@ def _read_mail(raw: bytes) -> Iterator[Message]:
             carries = True
             yield from (message for each in mails for message in _read_mail(each))
             continue
+        if before := len(_PREREQUISITE.findall(content)):
+            notes.append(f"{subject}: not applied: {before} patches that it says come before it")
         if not has_diff(content):
             continue
         if part.get_content_type() == "text/html":
@@ -241,7 +245,9 @@ def _attached_mail(part: EmailMessage) -> bytes:
     encoded = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
     if encoded == "base64":
         return base64.b64decode(inner)
-    return quopri.decodestring(inner) if encoded == "quoted-printable" else inner
+    if encoded == "quoted-printable" and is_quoted_printable(inner):
+        return quopri.decodestring(inner)
+    return inner
 
 
 def _header(mail: EmailMessage, key: str) -> str:
@@ -270,6 +276,8 @@ def _content(part: EmailMessage, raw: bytes, *, whole: bool) -> bytes:
     else:
         payload = part.get_payload(decode=True)
         content = payload if isinstance(payload, bytes) else b""
+        if encoded == "quoted-printable" and has_diff(content):
+            check_encoded(part)
     charset = str(part.get_content_charset() or "")
     if re.match(r"utf-?(16|32)", charset):
         content = content.decode(charset, errors="replace").encode()

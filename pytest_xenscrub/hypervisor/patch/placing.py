@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.patch.steps import steps
 from pytest_xenscrub.hypervisor.patch.unified import FileDiff, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from pytest_xenscrub.hypervisor.variant import Change
@@ -51,6 +52,11 @@ class PlacedFile:
         return self.new or self.old
 
     @property
+    def copies(self) -> bool:
+        """Whether the old file stays as it is."""
+        return "copy from" in dict(self.diff.extended)
+
+    @property
     def built(self) -> bool:
         """Whether anything is built from it."""
         return any(path and not is_left_out(path) for path in (self.old, self.new))
@@ -86,21 +92,12 @@ def place(changes: Sequence[Change], tree: Path) -> list[PlacedPatch]:
     placed: list[PlacedPatch] = []
     for change in changes:
         patch = _place(change, view)
-        for file in patch.files:
-            view.after(file)
-        placed += _in_steps(patch)
+        for step in steps(patch.files, view.has):
+            view.after(step)
+            placed.append(replace(patch, files=tuple(step)))
+        if not patch.files:
+            placed.append(patch)
     return placed
-
-
-def _in_steps(patch: PlacedPatch) -> list[PlacedPatch]:
-    """A patch that comes back to a file, as patches that do not: `patch` wants git's so."""
-    steps: list[list[PlacedFile]] = [[]]
-    for file in patch.files:
-        seen = {path for each in steps[-1] for path in (each.old, each.new)}
-        if seen & ({file.old, file.new} - {""}):
-            steps.append([])
-        steps[-1].append(file)
-    return [replace(patch, files=tuple(files)) for files in steps]
 
 
 def is_left_out(path: str) -> bool:
@@ -136,12 +133,15 @@ class _View:
         """Whether a file is not here because the build makes it."""
         return not self.has(path) and path in _GENERATED and self.has(_GENERATED[path])
 
-    def after(self, file: PlacedFile) -> None:
-        """Take a change of one file as done."""
-        if file.old and file.new != file.old:
-            self._there[file.old] = "copy from" in dict(file.diff.extended)
-        if file.new:
-            self._there[file.new] = True
+    def after(self, files: Iterable[PlacedFile]) -> None:
+        """Take the changes of one diff as done: two of its files may change places."""
+        files = list(files)
+        for file in files:
+            if file.old and file.new != file.old and not file.copies:
+                self._there[file.old] = False
+        for file in files:
+            if file.new:
+                self._there[file.new] = True
 
 
 def _place(change: Change, view: _View) -> PlacedPatch:
@@ -176,17 +176,20 @@ def _all_at_level(
 ) -> list[PlacedFile] | str:
     """The files that a patch means at one level, or the first name that means nothing there."""
     found = []
+    before = view.copy()
     for diff in diffs:
-        file = _at_level(diff, strip, below, view)
+        file = _at_level(diff, strip, below, view, before)
         if isinstance(file, str):
             return file
         found.append(file)
         if _counts(file, view):
-            view.after(file)
+            view.after([file])
     return found
 
 
-def _at_level(diff: FileDiff, strip: int, below: str, view: _View) -> PlacedFile | str:
+def _at_level(
+    diff: FileDiff, strip: int, below: str, view: _View, before: _View
+) -> PlacedFile | str:
     """The file that a change means at one level, or the name that means nothing there."""
     old, new = _stripped(diff.old, strip, below), _stripped(diff.new, strip, below)
     if old is None or new is None:
@@ -197,7 +200,8 @@ def _at_level(diff: FileDiff, strip: int, below: str, view: _View) -> PlacedFile
     placed = PlacedFile(diff, old, new)
     if not placed.built or view.is_generated(placed.path):
         return placed
-    if old and not view.has(old):
+    # What git says of a file is said of the tree before the patch; of a log, before its commit.
+    if old and not view.has(old) and not before.has(old):
         return old
     if not old or diff.moves:
         top = "/".join(new.split("/")[: 2 if below else 1])

@@ -17,6 +17,7 @@ _EXTENDED = re.compile(
     rb"|similarity index|dissimilarity index|index) (.*)"
 )
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_HALF_HUNK = re.compile(rb"@@? *[-+] *\d|@@\s*$")
 _GIT = re.compile(rb"diff --git (\S+) (\S+)\s*$")
 # Only one of these is a diff that there are programs for, and none says how its end is found.
 _OTHER_FORMATS = (
@@ -30,6 +31,8 @@ _AFTER_HUNK = re.compile(
     rb"\s*$|@@|--- \S|---?\s*$|diff |Index: |={5,}$|Only in |Binary files |Property |From |# "
     rb"|commit [0-9a-f]|_{5,}$|\\ "
 )
+_CHANGED = re.compile(rb"\+(?!\+\+ )|-(?!-- |--?\s*$)")
+"""A line that adds or removes, and is neither a file's name nor the start of a signature."""
 _EPOCH = re.compile(rb"\t(1970-01-01|1969-12-31|Thu Jan +1 .* 1970|Wed Dec 31 .* 1969)")
 
 
@@ -62,6 +65,7 @@ class FileDiff:
         git: whether git wrote it.
         extended: git's lines on modes, renames and indexes, by their first words.
         binary: whether it is binary, with or without its content.
+        apart: whether there is other text between it and the file before, as in `git log -p`.
         hunks: in order.
     """
 
@@ -70,6 +74,7 @@ class FileDiff:
     git: bool = False
     extended: tuple[tuple[str, str], ...] = ()
     binary: bool = False
+    apart: bool = field(default=False, compare=False)
     hunks: tuple[Hunk, ...] = field(default=(), repr=False)
 
     @property
@@ -129,22 +134,38 @@ class _Parser:
 
     def files(self) -> list[FileDiff]:
         found: list[FileDiff] = []
+        apart = False
         while self._at < len(self._lines):
-            line = self._lines[self._at]
-            if line.startswith(b"diff --git "):
-                found.append(self._git())
-            elif self._is_header():
-                found.append(self._plain())
-            elif line.startswith(b"Binary files ") and line.endswith(b" differ"):
-                found.append(self._binary(line))
-            elif _HUNK.match(line):
-                raise self._wrong("a hunk that belongs to no file")
-            else:
-                self._check_format(line)
+            diff = self._file()
+            if diff is None:
+                apart = apart or bool(self._here().strip())
+                self._check_text()
                 self._at += 1
+            else:
+                found.append(replace(diff, apart=apart))
+                apart = False
         return found
 
-    def _check_format(self, line: bytes) -> None:
+    def _file(self) -> FileDiff | None:
+        """The change of a file that starts here, if one does."""
+        line = self._here()
+        if line.startswith(b"diff --git "):
+            return self._git()
+        if self._is_header():
+            return self._plain()
+        if line.startswith(b"Binary files ") and line.endswith(b" differ"):
+            return self._binary(line)
+        return None
+
+    def _check_text(self) -> None:
+        """Refuse a line that is no change of a file, but looks like a part of one."""
+        line = self._here()
+        if _HUNK.match(line):
+            raise self._wrong("a hunk that belongs to no file")
+        if _HALF_HUNK.match(line):
+            raise self._wrong("a hunk's header that is not whole: wrapped, or edited by hand")
+        if line.startswith(b"--- ") and self._here(1).startswith(b"+++ "):
+            raise self._wrong("a file without its hunks")
         for pattern, what in _OTHER_FORMATS:
             if pattern.match(line):
                 raise self._wrong(f"{what} is not all of a change")
@@ -238,12 +259,24 @@ class _Parser:
         if self._here().startswith(b"\\ "):
             lines.append(self._here())
             self._at += 1
-        if not _AFTER_HUNK.match(self._here()):
-            raise self._wrong(
-                "it follows directly on a hunk that is over: wrapped by a mailer, or the hunk has"
-                " more lines than its header says"
-            )
+        self._check_over()
         return Hunk(tuple(lines), int(header[1]))
+
+    def _check_over(self) -> None:
+        """Refuse lines behind a hunk that may be more of it, which `patch` takes for text."""
+        why = (
+            "it follows on a hunk that is over: wrapped by a mailer, or the hunk has more lines"
+            " than its header says"
+        )
+        if not _AFTER_HUNK.match(self._here()):
+            raise self._wrong(why)
+        # Editors and mailers strip the blank of an empty line of context.
+        ahead = 0
+        while self._at + ahead < len(self._lines) and self._here(ahead)[:1] in (b"", b" ", b"\t"):
+            ahead += 1
+        if ahead and _CHANGED.match(self._here(ahead)):
+            self._at += ahead
+            raise self._wrong(why)
 
     def _here(self, ahead: int = 0) -> bytes:
         at = self._at + ahead

@@ -33,6 +33,7 @@ export XEN_EXTRAVERSION ?= .5$(XEN_VENDORVERSION)
 defconfig:
 \t@echo "CONFIG_X86=y" > .config
 \t@echo "# CONFIG_DEBUG is not set" >> .config
+\t@cat defaults >> .config
 olddefconfig:
 \t@sed -i /CONFIG_UNKNOWN/d .config
 clean:
@@ -63,6 +64,7 @@ def write_tree(top: Path) -> Path:
         "xen/common/page_alloc.c": PAGE_ALLOC,
         "xen/include/public/domctl.h": "#define XEN_DOMCTL_INTERFACE_VERSION 0x00000015\n",
         "xen/include/public/sysctl.h": "#define XEN_SYSCTL_INTERFACE_VERSION 0x00000014\n",
+        "xen/defaults": "CONFIG_DEFAULT=1\n",
         "Config.mk": "",
     }
     for name, text in files.items():

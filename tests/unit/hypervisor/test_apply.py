@@ -109,7 +109,8 @@ def edit(name: str, old: str, new: str) -> Edit:
 
 
 PAGE_ALLOC = "xen/common/page_alloc.c"
-scrub = edit(PAGE_ALLOC, "line 30;", "scrub;")
+SCRUB = ("line 30;", "scrub;")
+scrub = edit(PAGE_ALLOC, *SCRUB)
 
 
 # -- levels ----------------------------------------------------------------------------------------
@@ -247,6 +248,111 @@ def test_rename_with_changes_and_a_file_that_a_later_patch_changes(bench: Bench)
     bench.apply(first, copy)
     assert "three;" in bench.text("xen/common/moved.c")
     assert bench.text("xen/common/new.c") == "int b;\n"
+
+
+def copy(old: str, new: str) -> Edit:
+    """Copy a file, as it is now."""
+    return lambda top: shutil.copy(top / old, top / new)
+
+
+COPIES = ("-C", "--find-copies-harder")
+
+
+@pytest.mark.parametrize("name", ["aaa.c", "zzz.c"], ids=["before-source", "behind-source"])
+@pytest.mark.parametrize("changed", [False, True], ids=["as-it-was", "changed"])
+def test_copy_of_a_file_that_the_patch_changes_is_of_the_file_as_it_was(
+    bench: Bench, name: str, changed: bool
+) -> None:
+    new = f"xen/common/{name}"
+    edits = [copy(PAGE_ALLOC, new), scrub]
+    if changed:
+        edits.append(edit(new, "line 3;", "three;"))
+    patch = bench.diff(*edits, options=COPIES)
+    assert "copy from" in patch
+    bench.apply(patch)
+    wanted = FILES[PAGE_ALLOC]
+    assert bench.text(new) == (wanted.replace("line 3;", "three;") if changed else wanted)
+    assert "scrub;" in bench.text(PAGE_ALLOC)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["as-it-was", "changed"])
+def test_copy_in_a_log_is_of_the_file_as_the_commit_before_left_it(
+    bench: Bench, changed: bool
+) -> None:
+    new = "xen/common/zzz.c"
+    first = bench.diff(scrub)
+    more = [edit(new, "line 3;", "three;")] if changed else []
+    whole = bench.diff(scrub, copy(PAGE_ALLOC, new), *more)
+    scrub(bench.tree)
+    second = bench.diff(copy(PAGE_ALLOC, new), *more, options=COPIES)
+    (bench.tree / PAGE_ALLOC).write_text(FILES[PAGE_ALLOC])
+    assert "copy from" in second
+    assert "copy from" not in whole
+    bench.apply(f"commit 1\n\n{first}\ncommit 2\n\n{second}")
+    assert "scrub;" in bench.text(new)
+    assert ("three;" in bench.text(new)) is changed
+
+
+def test_files_that_change_places(bench: Bench) -> None:
+    """`patch` takes the two for moved already: refused, and `git diff --no-renames` works."""
+    one, other = PAGE_ALLOC, "xen/common/kernel.c"
+
+    def swap(top: Path) -> None:
+        (top / one).rename(top / "xen/third")
+        (top / other).rename(top / one)
+        (top / "xen/third").rename(top / other)
+
+    patch = bench.diff(swap, options=("-B",))
+    assert patch.count("rename from") == 2
+    with pytest.raises(ConfigurationError, match=r"did not do all of it[\s\S]*--no-renames"):
+        bench.apply(patch)
+    assert set(bench.apply(bench.diff(swap, options=("--no-renames",))).paths) == {one, other}
+    assert bench.text(one) == FILES[other]
+    assert bench.text(other) == FILES[one]
+
+
+def test_file_that_takes_the_place_of_one_that_moves(bench: Bench) -> None:
+    one, other, new = PAGE_ALLOC, "xen/common/kernel.c", "xen/common/zzz.c"
+
+    def move(top: Path) -> None:
+        (top / one).rename(top / new)
+        (top / other).rename(top / one)
+
+    patch = bench.diff(move, options=("-B",))
+    assert patch.count("rename from") == 2
+    bench.apply(patch)
+    assert bench.text(new) == FILES[one]
+    assert bench.text(one) == FILES[other]
+    assert not (bench.tree / other).exists()
+
+
+def test_file_that_becomes_a_link(bench: Bench) -> None:
+    def link(top: Path) -> None:
+        (top / "xen/common/kernel.c").unlink()
+        (top / "xen/common/kernel.c").symlink_to("page_alloc.c")
+
+    bench.apply(bench.diff(link))
+    assert bench.text("xen/common/kernel.c") == FILES[PAGE_ALLOC]
+
+
+def test_patch_and_its_revert_are_stock(bench: Bench) -> None:
+    patch = bench.diff(scrub)
+    scrub(bench.tree)
+    back = bench.diff(edit(PAGE_ALLOC, *reversed(SCRUB)))
+    (bench.tree / PAGE_ALLOC).write_text(FILES[PAGE_ALLOC])
+    with pytest.raises(ConfigurationError, match=r"each file is what it was, so it is stock"):
+        bench.apply(patch, back)
+
+
+def test_modes_alone_are_stock(bench: Bench) -> None:
+    patch = bench.diff(lambda top: (top / "xen/tools/check.sh").chmod(0o755))
+    with pytest.raises(ConfigurationError, match=r"each file is what it was, so it is stock"):
+        bench.apply(patch)
+
+
+def test_only_files_that_are_not_as_they_were_count_as_changed(bench: Bench) -> None:
+    modes = bench.diff(scrub, lambda top: (top / "xen/tools/check.sh").chmod(0o755))
+    assert bench.apply(modes).paths == (PAGE_ALLOC,)
 
 
 def test_binary_change_is_refused_where_it_is_built_from(bench: Bench) -> None:

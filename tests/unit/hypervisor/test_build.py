@@ -235,6 +235,20 @@ def test_all_is_compiled_anew_where_more_than_one_object_depends(
     assert (" clean" in artefact.log.read_text()) is cleaned
 
 
+def test_default_that_a_patch_changes_is_what_is_built(
+    tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
+) -> None:
+    file = tmp_path / "mine.patch"
+    text = "--- a/xen/defaults\n+++ b/xen/defaults\n@@ -1 +1 @@\n"
+    file.write_text(f"{text}-CONFIG_DEFAULT=1\n+CONFIG_DEFAULT=2\n")
+    build = builder(tree, cache, "MINE=y")
+    assert "CONFIG_DEFAULT=1" in build.build(STOCK, deadline=deadline).config.read_text()
+    config = build.build(load_variant(str(file)), deadline=deadline).config.read_text()
+    assert "CONFIG_DEFAULT=2" in config
+    assert "CONFIG_DEFAULT=1" not in config
+    assert "CONFIG_MINE=y" in config
+
+
 def test_machine_that_ran_out_of_something_is_not_the_patch(
     tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
 ) -> None:

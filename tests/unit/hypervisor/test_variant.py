@@ -57,7 +57,9 @@ def test_name_that_is_nothing() -> None:
     assert "tasklet" in raised.value.todo
 
 
-@pytest.mark.parametrize("name", ["noscrub.patch", "stock.cocci"])
+@pytest.mark.parametrize(
+    "name", ["noscrub.patch", "stock.cocci", "(stock).patch", "[noscrub] .diff", " as-is.mbox"]
+)
 def test_file_that_has_the_name_of_one_of_ours_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(diff_of(COMMENT, "x"))
     with pytest.raises(ConfigurationError, match="is the name of a variant of our own"):

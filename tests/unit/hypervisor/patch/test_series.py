@@ -272,6 +272,30 @@ def test_attached_mail_that_is_encoded(load: Load, encoding: str) -> None:
     assert steps(load(series(1)[0], carrier, series(3)[0])) == [1, 2, 3]
 
 
+def test_attached_mail_that_is_not_encoded_as_its_part_says(load: Load) -> None:
+    """What is quoted-printable in it is its own text, and that is decoded once."""
+    text = change(2).replace("/* 2 */", "/* x=3D10 */")
+    inner = mail("[PATCH 2/3] step 2", text, encoding="quoted-printable").partition("\n")[2]
+    head = "Content-Type: message/rfc822\nContent-Transfer-Encoding: quoted-printable\n"
+    headers = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n"
+    carrier = mail("Fwd: step 2", f"--B\n{head}\n{inner}\n--B--\n", headers=headers)
+    variant = load(series(1)[0], carrier, series(3)[0])
+    assert b"+/* x=3D10 */" in variant.changes[1].text
+
+
+def test_text_that_was_decoded_before_is_refused(load: Load) -> None:
+    headers = "MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n"
+    text = HUNK.replace("/* patched */", "int a = 1, b=10;")
+    with pytest.raises(ConfigurationError, match="decoded before"):
+        load(mail("[PATCH] x", text, headers=headers))
+
+
+def test_patches_that_come_before_are_said(load: Load) -> None:
+    base = "base-commit: 1234\nprerequisite-patch-id: 56\nprerequisite-patch-id: 78\n"
+    variant = load(mail("[PATCH 0/1] c", base), mail("[PATCH 1/1] step 1", change(1)))
+    assert "not applied: 2 patches that it says come before it" in notes(variant)
+
+
 def test_flowed_mail_that_is_damaged_says_so(load: Load) -> None:
     headers = "MIME-Version: 1.0\nContent-Type: text/plain; format=flowed\n"
     damaged = HUNK.replace("struct page_info *pg, ", "struct page_info *pg, \n")

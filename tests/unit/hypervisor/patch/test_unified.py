@@ -74,6 +74,12 @@ def test_diff_writes_files_that_are_not_there_with_an_old_date(epoch: str) -> No
         (f"{NAMES}@@ -1 +1,2 @@\n-a\n+b(c,\nd);\n+e\n", "wrapped by a mailer"),
         (f"{NAMES}@@ -1 +1 @@\n-a\n+b(c,\nd);\n", "wrapped by a mailer"),
         ("@@ -1 +1 @@\n-a\n+b\n", "belongs to no file"),
+        (f"{NAMES}@@ -1 +1 @@\n-a\n+b\n@@ -9,2 +9,2\n@@ f()\n-c\n+d\n", "not whole"),
+        (f"{NAMES}@@ -1 +1 @@\n-a\n+b\n\n@@ -9 +9\n-c\n+d\n", "not whole"),
+        (f"{NAMES}@@ -1 +1 @@\n-a\n+b\n\n@ -9 +9 @@\n-c\n+d\n", "not whole"),
+        (f"{NAMES}@@ -1 +1 @@\n-a\n+b\n\n+c\n", "more lines than its header"),
+        (f"{NAMES}@@ -1 +1 @@\n-a\n+b\n\n c\n\n-d\n", "more lines than its header"),
+        (f"{NAMES} @@ -1 +1 @@\n-a\n+b\n", "without its hunks"),
         (f"{GIT}{NAMES}", "without its hunks"),
         (f"{GIT}index 1..2 100644\n", "without its hunks"),
         (GIT, "without a change"),
@@ -94,7 +100,7 @@ def test_what_is_not_whole_is_refused(text: str, match: str) -> None:
     "end",
     [
         *("", "\n", "-- \n2.39.5\n\n", "\\ No newline at end of file\n", HUNK),
-        *("\nThanks,\nA\n", "_____________\nlist\n"),
+        *("\nThanks,\nA\n", "_____________\nlist\n", "\n-- \nA\n", "\n--\nA\n", "\n---\n"),
     ],
 )
 def test_what_may_follow_on_a_hunk(end: str) -> None:
