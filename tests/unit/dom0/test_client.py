@@ -6,12 +6,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import client
 from pytest_xenscrub.dom0.answers import XenInfo
+from pytest_xenscrub.dom0.client import Dom0
 from pytest_xenscrub.errors import (
     CommandError,
     DeadlineExceededError,
@@ -285,3 +288,18 @@ def test_a_watch_that_dom0_does_not_survive_never_begins(connect: Connected) -> 
 def test_a_file_is_written(connect: Connected, tmp_path: Path) -> None:
     connect().write(str(tmp_path / "new" / "file"), "text")
     assert (tmp_path / "new" / "file").read_text() == "text"
+
+
+def test_an_xl_info_that_hangs_is_xens() -> None:
+    dom0 = SimpleNamespace(
+        host=SimpleNamespace(name="lab7"),
+        patience=lambda step: Deadline.for_xen(0, step, lambda: 0.0),
+        run=lets_it_pass,
+    )
+    fake: Any = dom0
+    with pytest.raises(XenHungError, match="xl info"):
+        Dom0.claimed_bytes(fake)
+
+
+def lets_it_pass(_: object, *, deadline: Deadline) -> NoReturn:
+    raise deadline.error()

@@ -256,3 +256,36 @@ def test_a_connection_that_somebody_else_holds_open_is_let_go_of(
     assert time.monotonic() - begin < 5
     os.close(held)
     dom0._reader.join(5)
+
+
+def test_a_pipe_that_breaks_while_something_is_asked_for_is_told_by_what_is_left(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.answers = True
+
+    def broken(_: object) -> None:
+        dom0._process.kill()
+        raise BrokenPipeError
+
+    monkeypatch.setattr(dom0, "_say", broken)
+    with pytest.raises(HostLostError, match="dom0 answers on another one"):
+        dom0.ping(soon())
+
+
+def test_starvation_that_cannot_be_told_any_more_is_nobodys_error(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.outside.starved = 4.0
+    asked = []
+
+    def broken(message: object) -> None:
+        asked.append(message)
+        raise BrokenPipeError
+
+    monkeypatch.setattr(dom0, "_say", broken)
+    dom0._tell_starved()
+    assert len(asked) == 1

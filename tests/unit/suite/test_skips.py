@@ -174,9 +174,7 @@ def test_an_xfail_of_the_suite_is_for_an_assertion_only() -> None:
     marks = test_page_offline.test_dirty_pages_that_went_offline_come_back_clean.pytestmark
     (xfail,) = [mark for mark in marks if mark.name == "xfail"]
     assert xfail.kwargs["raises"] is AssertionError
-    others = set(dir(test_page_offline)) - {
-        "test_dirty_pages_that_went_offline_come_back_clean"
-    }
+    others = set(dir(test_page_offline)) - {"test_dirty_pages_that_went_offline_come_back_clean"}
     for name in others:
         found = getattr(getattr(test_page_offline, name), "pytestmark", [])
         assert "xfail" not in [mark.name for mark in found]

@@ -86,9 +86,7 @@ def held(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def killed(parts: Parts, _: pytest.MonkeyPatch) -> None:
-    test_killed_toolstack.build_part(
-        parts.dom0, MagicMock(memory_bytes=MIB), 0.5, ["xl", "create"]
-    )
+    test_killed_toolstack.build_part(parts.dom0, MagicMock(memory_bytes=MIB), 0.5, ["xl", "create"])
 
 
 def half_built(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,5 +238,3 @@ def test_damaging_a_file_on_dom0s_disk_is_not_xen() -> None:
     parts.toolstack = MagicMock(spec=ToolstackBase, saved="/var/saved")
     with pytest.raises(DeadlineExceededError, match="damaging"):
         test_move.test_damage_to_a_saved_guest_is_seen(parts.victim, parts.toolstack, parts.dom0)
-
-
