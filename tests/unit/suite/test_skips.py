@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyroaring import BitMap64
@@ -171,8 +171,8 @@ def test_a_scrub_that_was_aborted_is_no_skip() -> None:
 
 
 def test_an_xfail_of_the_suite_is_for_an_assertion_only() -> None:
-    marks = test_page_offline.test_dirty_pages_that_went_offline_come_back_clean.pytestmark
-    (xfail,) = [mark for mark in marks if mark.name == "xfail"]
+    function: Any = test_page_offline.test_dirty_pages_that_went_offline_come_back_clean
+    (xfail,) = [mark for mark in function.pytestmark if mark.name == "xfail"]
     assert xfail.kwargs["raises"] is AssertionError
     others = set(dir(test_page_offline)) - {"test_dirty_pages_that_went_offline_come_back_clean"}
     for name in others:
