@@ -185,3 +185,14 @@ def test_the_real_kernel(tmp_path: Path) -> None:
 def test_two_builds_have_the_same_bytes_wherever_they_are(tmp_path: Path) -> None:
     first = build.build_kernel(tmp_path / "one").read_bytes()
     assert build.build_kernel(tmp_path / "elsewhere/two").read_bytes() == first
+
+
+def test_a_compiler_that_hangs_is_infrastructure(
+    gcc: Gcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcc.install("exec /bin/sleep 60")
+    monkeypatch.setattr(compiling, "GCC_TIMEOUT", 0.2)
+    with pytest.raises(InfrastructureError, match="gcc did not end"):
+        build.build_kernel(tmp_path / "cache")
+    with pytest.raises(InfrastructureError, match="gcc did not end"):
+        compiling.has_headers()
