@@ -191,3 +191,21 @@ def test_what_a_login_prints_is_no_answer(make: Make, said: list[str]) -> None:
     process: Any = SimpleNamespace(stdout=answers, stderr=answers)
     make("a")._await(process)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("error", [InfrastructureError("no route"), KeyboardInterrupt()])
+def test_a_lock_that_is_not_had_leaves_no_connection(
+    make: Make, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    lock = make("a")
+    started = []
+
+    def refuse(process: subprocess.Popen[bytes]) -> None:
+        started.append(process)
+        raise error
+
+    monkeypatch.setattr(lock, "_await", refuse)
+    with pytest.raises(type(error)):
+        lock.acquire(0)
+    assert not lock.held
+    assert started[0].poll() is not None

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
+import mmap
 import os
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,17 +28,21 @@ from pytest_xenscrub.errors import (
     InfrastructureError,
     XenFaultError,
 )
-from pytest_xenscrub.host.emulated import accel, image_recipe
+from pytest_xenscrub.host import rundir
+from pytest_xenscrub.host.emulated import accel, image, image_recipe
 from pytest_xenscrub.host.emulated import host as host_module
 from pytest_xenscrub.host.emulated.accel import KVM, TCG
-from pytest_xenscrub.host.emulated.build_once import locked
+from pytest_xenscrub.host.emulated.build_once import build_once, locked
 from pytest_xenscrub.host.emulated.bzimage import unpack_kernel
 from pytest_xenscrub.host.emulated.host import EmulatedHost
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.machine import Machine
 from pytest_xenscrub.host.emulated.outside import EmulatedOutside
 from pytest_xenscrub.host.emulated.qmp import Qmp
+from pytest_xenscrub.host.emulated.ram import Ram
+from pytest_xenscrub.host.emulated.snapshot import SnapshotStore
 from pytest_xenscrub.host.emulated.spec import MachineSpec
+from pytest_xenscrub.outside.ram import RamView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,14 +208,13 @@ def test_a_dom0_that_refuses_connections_is_waited_for(
 def test_a_monitor_that_is_not_there_is_infrastructure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = []
+    closed, close = [], asyncio.Runner.close
 
-    class Runner(asyncio.Runner):
-        def close(self) -> None:
-            closed.append(self)
-            super().close()
+    def note(runner: asyncio.Runner) -> None:
+        closed.append(runner)
+        close(runner)
 
-    monkeypatch.setattr(asyncio, "Runner", Runner)
+    monkeypatch.setattr(asyncio.Runner, "close", note)
     with pytest.raises(InfrastructureError, match="monitor does not answer") as caught:
         Qmp(tmp_path / "qmp", soon(0.2))
     assert caught.value.tried == str(tmp_path / "qmp")
@@ -312,3 +318,52 @@ def test_a_uid_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("platformdirs.user_cache_path", raising(RuntimeError("no home")))
     with pytest.raises(CacheUnusableError, match="no folder for caches"):
         cache_root()
+
+
+def refuse(*_: object) -> NoReturn:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_time_of_use_that_cannot_be_written_changes_nothing(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "utime", refuse)
+    folder = tmp_path / "image"
+    folder.mkdir()
+    build_once(folder, lambda _: pytest.fail("built again"), say=said.append, deadline=soon())
+    monkeypatch.setattr(image, "_image_folder", lambda _: folder)
+    assert image.ensure_image("bookworm", say=said.append, deadline=soon()).folder == folder
+    store = SnapshotStore()
+    monkeypatch.setattr(store, "root", tmp_path)
+    assert store.find("image") == folder
+
+
+def test_memory_without_huge_pages_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "mmap", Small)
+    memory = Ram(1 << 20)
+    seen: Any = SimpleNamespace(fd=memory.fd, size=1 << 20, extents=[(0, 0, 1 << 20)])
+    assert RamView(seen).pages.shape == (256, 512)
+    memory.close()
+
+
+class Small(mmap.mmap):
+    """Memory of a kernel that has no huge pages."""
+
+    def madvise(self, *_: object) -> NoReturn:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_a_machine_that_did_not_boot_is_off_before_another_is_tried(
+    host: EmulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine: Any = MagicMock()
+    host._machine = machine
+    monkeypatch.setattr(host, "_power_on_as_is", raising(XenFaultError("Xen panicked")))
+    with pytest.raises(XenFaultError):
+        host._power_on_with(TCG, soon())
+    machine.close.assert_called_once()
+
+
+def test_no_folder_for_temporary_files_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", raising(FileNotFoundError("none can be written")))
+    assert "/var/tmp" in rundir._parents()  # noqa: S108 - as the package has it

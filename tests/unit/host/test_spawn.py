@@ -80,7 +80,7 @@ def test_a_program_that_cannot_be_started_is_told_to_the_one_who_asked(
     def refuse(*_: object, **__: object) -> None:
         raise refused
 
-    monkeypatch.setattr(spawn.subprocess, "Popen", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(OSError, match="no more processes") as caught:
         spawn.spawn_tied(["true"])
     assert caught.value is refused

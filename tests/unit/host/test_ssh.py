@@ -166,3 +166,21 @@ def test_a_master_that_cannot_be_asked_is_not_alive(
     monkeypatch.setattr(subprocess, "run", hang)
     assert not host._alive()
     monkeypatch.undo()
+
+
+def test_a_master_that_does_not_end_by_itself_is_ended(
+    make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host(WORKING)
+    host.run(["true"], deadline=soon())
+    master = host._master
+    assert master is not None
+
+    def hang(*_: object, timeout: float, **__: object) -> NoReturn:
+        assert 0 < timeout <= 10
+        raise subprocess.TimeoutExpired("ssh -O exit", timeout)
+
+    with monkeypatch.context() as context:
+        context.setattr(subprocess, "run", hang)
+        host.disconnect()
+    assert master.poll() is not None
