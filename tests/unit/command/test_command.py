@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_xenscrub.command import bisect, prepare
+from pytest_xenscrub.command import bisect, prepare, xen_options
 from pytest_xenscrub.command.main import FAILED, INTERRUPTED, USAGE_ERROR, main
 from pytest_xenscrub.command.report import FORMATS
 from pytest_xenscrub.errors import DeadlineExceededError
@@ -138,7 +138,7 @@ def test_the_image_and_git_are_no_wait_for_xen(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("pytest_xenscrub.guest.build.build_kernel", lambda: "kernel")
     monkeypatch.setattr("pytest_xenscrub.host.emulated.image.ensure_image", note)
-    monkeypatch.setattr(prepare.xen_options, "xens_of", lambda _: SimpleNamespace(names=[]))
+    monkeypatch.setattr(xen_options, "xens_of", lambda _: SimpleNamespace(names=[]))
     options = argparse.Namespace(no_image=False, suite="bookworm")
     with pytest.raises(DeadlineExceededError, match="building the host's image"):
         prepare.run(options)

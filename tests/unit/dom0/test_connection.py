@@ -320,7 +320,7 @@ def test_last_lines_that_cannot_be_had_are_left_out() -> None:
 
 
 def test_an_agent_that_does_not_end_is_killed_whatever_its_pipes_do() -> None:
-    ended = []
+    ended: list[str] = []
 
     def wait(seconds: float) -> None:
         if not ended:

@@ -114,6 +114,6 @@ def test_a_program_that_has_ended_says_why_in_place_of_its_broken_pipe(
 
 
 def test_a_program_that_ends_at_once_is_no_error_where_it_is_started() -> None:
-    process = SimpleNamespace(stdin=SimpleNamespace(write=broken))
+    process: Any = SimpleNamespace(stdin=SimpleNamespace(write=broken))
     host: Any = SimpleNamespace(popen=lambda _: process)
     assert program.start_program(host, "page_mapper") is process
