@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -92,8 +93,7 @@ def has_headers() -> bool:
     if gcc is None:
         return Path("/usr/include/xen/xen.h").is_file()
     command = [gcc, "-E", "-xc", "-include", "xen/xen.h", "/dev/null"]
-    done = subprocess.run(command, capture_output=True, timeout=GCC_TIMEOUT, check=False)
-    return done.returncode == 0
+    return _gcc(command).returncode == 0
 
 
 def compile_kernel(gcc: str, kernel: Path) -> None:
@@ -113,21 +113,28 @@ def compile_kernel(gcc: str, kernel: Path) -> None:
     _run(gcc, *COMPILE, *LINK, "-o", str(kernel), *sources)
 
 
-def _run(gcc: str, *args: str) -> str:
+def _gcc(
+    command: list[str], environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run gcc to its end, whatever that is."""
     try:
-        done = subprocess.run(
-            [gcc, *args],
+        return subprocess.run(
+            command,
             cwd=SOURCES,
             capture_output=True,
             text=True,
             timeout=GCC_TIMEOUT,
             check=False,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"},
+            env=environment,
         )
     except subprocess.TimeoutExpired as error:
         raise InfrastructureError(
-            f"gcc did not end within {GCC_TIMEOUT:.0f} s", tried=f"gcc {' '.join(args)}"
+            f"gcc did not end within {GCC_TIMEOUT:.0f} s", tried=shlex.join(command)
         ) from error
+
+
+def _run(gcc: str, *args: str) -> str:
+    done = _gcc([gcc, *args], {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"})
     if done.returncode == 0:
         return done.stdout
     if "xen/" in done.stderr and "No such file or directory" in done.stderr:

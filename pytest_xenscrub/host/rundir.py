@@ -89,12 +89,11 @@ class RunFolder:
 
     def _make(self, base: Path) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
-        try:
-            self._lock = (self.path / "lock").open("w")
+        with contextlib.ExitStack() as unless_locked:
+            unless_locked.callback(shutil.rmtree, self.path, ignore_errors=True)
+            self._lock = unless_locked.enter_context((self.path / "lock").open("w"))
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        except OSError:
-            shutil.rmtree(self.path, ignore_errors=True)
-            raise
+            unless_locked.pop_all()
 
     def close(self) -> None:
         """Remove it. Never raises, may be called twice."""

@@ -7,6 +7,7 @@ and debugfs adds the files.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -152,8 +153,10 @@ def place(source: Path, target: Path, at: int) -> None:
         while position < size:
             try:
                 position = os.lseek(origin.fileno(), position, os.SEEK_DATA)
-            except OSError:  # there is a hole up to the end
-                break
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                break  # there is a hole up to the end
             end = os.lseek(origin.fileno(), position, os.SEEK_HOLE)
             while position < end:
                 position += os.copy_file_range(

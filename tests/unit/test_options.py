@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from pytest_xenscrub import option_paths, option_places, option_values
+from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
 from pytest_xenscrub.options import (
@@ -16,6 +18,7 @@ from pytest_xenscrub.options import (
     Options,
     add_options,
     asked_for_xen,
+    bisects,
     read_options,
 )
 from pytest_xenscrub.report.records import ProfileChoice
@@ -352,3 +355,23 @@ def test_an_ini_file_alone_asks_for_no_xen(
 def test_which_options_ask_for_a_xen(pytester: pytest.Pytester) -> None:
     assert not asked_for_xen(pytester.parseconfig("--xen-repeat=2", "--xen-results=out"))
     assert asked_for_xen(pytester.parseconfig("--xen-repeat=2", "--xen-host=emulated"))
+
+
+@pytest.mark.parametrize("text", ["", "half", "1.5", "0", "-1%"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="no share"):
+        option_values.share(text)
+
+
+def test_a_command_that_cannot_be_split_is_left_to_its_parser(tmp_path: Path) -> None:
+    assert option_paths.command_beside("./power 'off", tmp_path) == "./power 'off"
+    assert option_paths.command_beside("./power off", tmp_path) == f"{tmp_path / 'power'} off"
+
+
+def test_a_wrong_exit_option_is_not_bisects(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> None:
+        raise pytest.UsageError("--xen-exit=maybe")
+
+    monkeypatch.setattr(option_places.Option, "read", wrong)
+    config: Any = None
+    assert not bisects(config)

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_xenscrub.command.main import FAILED, USAGE_ERROR, main
+from pytest_xenscrub.command import bisect, prepare, xen_options
+from pytest_xenscrub.command.main import FAILED, INTERRUPTED, USAGE_ERROR, main
 from pytest_xenscrub.command.report import FORMATS
+from pytest_xenscrub.errors import DeadlineExceededError
 from pytest_xenscrub.report.results import ResultsFile
 from pytest_xenscrub.scrub.row import Row, Setting
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pytest_xenscrub.deadline import Deadline
 
 SETTING = Setting(
     "tests/test_x.py::test_destroyed_guest", "emulated", "emulated (TCG)", "xl", "stock",
@@ -122,3 +127,39 @@ def test_the_cache_is_shown_and_parts_of_it_removed(
     assert [path.name for path in root.iterdir()] == ["image"]
     assert main(["clean", "all"]) == 0
     assert list(root.iterdir()) == []
+
+
+def test_the_image_and_git_are_no_wait_for_xen(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[Deadline] = []
+
+    def note(*_: object, deadline: Deadline, **__: object) -> NoReturn:
+        deadlines.append(deadline)
+        raise deadline.error()
+
+    monkeypatch.setattr("pytest_xenscrub.guest.build.build_kernel", lambda: "kernel")
+    monkeypatch.setattr("pytest_xenscrub.host.emulated.image.ensure_image", note)
+    monkeypatch.setattr(xen_options, "xens_of", lambda _: SimpleNamespace(names=[]))
+    options = argparse.Namespace(no_image=False, suite="bookworm")
+    with pytest.raises(DeadlineExceededError, match="building the host's image"):
+        prepare.run(options)
+
+    def git(_argv: object, _why: str, deadline: Deadline) -> NoReturn:
+        note(deadline=deadline)
+
+    monkeypatch.setattr(bisect, "git_or_raise", git)
+    judge: Any = SimpleNamespace(tree=Path("/nowhere"))
+    with pytest.raises(DeadlineExceededError, match="git worktree"):
+        bisect.bisect(Path("/nowhere"), "good", "bad", judge)
+    assert [deadline.blames_xen for deadline in deadlines] == [False, False]
+
+
+def test_control_c_is_told_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_xenscrub.command.main.complete", interrupted)
+    try:
+        status = main(["prepare"])
+    except KeyboardInterrupt:  # which would end this run, too
+        pytest.fail("Ctrl-C went on")
+    assert status == INTERRUPTED == 130

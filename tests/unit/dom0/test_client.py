@@ -6,17 +6,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import client
 from pytest_xenscrub.dom0.answers import XenInfo
+from pytest_xenscrub.dom0.client import Dom0
 from pytest_xenscrub.errors import (
     CommandError,
     DeadlineExceededError,
     HostStalledError,
     InfrastructureError,
+    UndecidedError,
     XenHungError,
 )
 
@@ -285,3 +289,63 @@ def test_a_watch_that_dom0_does_not_survive_never_begins(connect: Connected) -> 
 def test_a_file_is_written(connect: Connected, tmp_path: Path) -> None:
     connect().write(str(tmp_path / "new" / "file"), "text")
     assert (tmp_path / "new" / "file").read_text() == "text"
+
+
+def lets_it_pass(_: object, *, deadline: Deadline) -> NoReturn:
+    raise deadline.error()
+
+
+@pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (600.0, UndecidedError)])
+def test_xl_info_that_hangs_is_xens_unless_the_host_was_starved(
+    starved: float, kind: type[Exception]
+) -> None:
+    fake: Any = SimpleNamespace(
+        host=SimpleNamespace(name="lab7"),
+        patience=lambda step: Deadline.for_xen(0, step, iter([0.0, *[starved] * 9]).__next__),
+        run=lets_it_pass,
+    )
+    with pytest.raises(kind, match="xl info"):
+        Dom0.claimed_bytes(fake)
+    with pytest.raises(kind, match="xl info"):
+        Dom0._virt_caps.func(fake)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("backlog", [[300, 300], [300, 200, 200]])
+def test_a_backlog_that_stands_still_is_xens_whatever_the_whole_wait_is(
+    backlog: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "DRAIN_POLL_SECONDS", 0.01)
+    left = iter(backlog)
+    fake: Any = SimpleNamespace(
+        hang_seconds=0.05,
+        patience=lambda step, seconds: Deadline.for_xen(seconds, step, lambda: 0.0),
+        backlog_pages=lambda: next(left, backlog[-1]),
+        evidence=dict,
+    )
+    with pytest.raises(XenHungError, match="no page was scrubbed"):
+        Dom0.wait_drained(fake, Deadline.after(60, "a step"))
+
+
+def test_the_agent_gives_up_a_watch_before_this_end_does() -> None:
+    asked: dict[str, Any] = {}
+
+    def submit(_: str, **arguments: Any) -> Any:
+        asked.update(arguments)
+        return SimpleNamespace(begun=None, answer=None)
+
+    fake: Any = SimpleNamespace(_submit=submit, _await=lambda *_: None, hang_seconds=60.0)
+    Dom0.watch(fake, 5, None, until="gone", deadline=soon(30))
+    assert 20 < asked["timeout"] <= 28
+    Dom0.watch(fake, 5, None, until="gone", deadline=soon(1))
+    assert asked["timeout"] == 0.1
+
+
+@pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (600.0, UndecidedError)])
+def test_a_look_at_xen_that_hangs_is_xens(starved: float, kind: type[Exception]) -> None:
+    fake: Any = SimpleNamespace(
+        host=SimpleNamespace(name="lab7"),
+        _starved_seconds=iter([0.0, *[starved] * 9]).__next__,
+        _call=lambda _, deadline: lets_it_pass(None, deadline=deadline),
+    )
+    with pytest.raises(kind, match="reading the backlog"):
+        Dom0._look(fake, "backlog", "reading the backlog")

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import connection
+from pytest_xenscrub.dom0.client import Dom0
 from pytest_xenscrub.dom0.serial import LINES
 from pytest_xenscrub.errors import (
     DeadlineExceededError,
@@ -256,3 +260,92 @@ def test_a_connection_that_somebody_else_holds_open_is_let_go_of(
     assert time.monotonic() - begin < 5
     os.close(held)
     dom0._reader.join(5)
+
+
+def test_a_pipe_that_breaks_while_something_is_asked_for_is_told_by_what_is_left(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.answers = True
+
+    def broken(_: object) -> None:
+        dom0._process.kill()
+        raise BrokenPipeError
+
+    monkeypatch.setattr(dom0, "_say", broken)
+    with pytest.raises(HostLostError, match="dom0 answers on another one"):
+        dom0.ping(soon())
+
+
+def test_starvation_that_cannot_be_told_any_more_is_nobodys_error(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.outside.starved = 4.0
+    asked = []
+
+    def broken(message: object) -> None:
+        asked.append(message)
+        raise BrokenPipeError
+
+    monkeypatch.setattr(dom0, "_say", broken)
+    dom0._tell_starved()
+    assert len(asked) == 1
+
+
+def test_whether_dom0_answers_on_another_connection_is_no_wait_for_xen() -> None:
+    asked: list[Deadline] = []
+
+    def run(_: object, *, deadline: Deadline) -> None:
+        asked.append(deadline)
+        raise HostLostError("no route")
+
+    fake: Any = SimpleNamespace(host=SimpleNamespace(run=run))
+    assert not Dom0._dom0_answers(fake)
+    assert not asked[0].blames_xen
+
+
+def test_last_lines_that_cannot_be_had_are_left_out() -> None:
+    asked: list[Deadline] = []
+
+    def call(_: str, deadline: Deadline, *, lines: int) -> None:
+        asked.append(deadline)
+        raise ZeroDivisionError
+
+    fake: Any = SimpleNamespace(_call=call, serial_tail=lambda: "(XEN) last words")
+    assert Dom0.evidence(fake) == {"serial log": "(XEN) last words"}
+    assert not asked[0].blames_xen
+
+
+def test_an_agent_that_does_not_end_is_killed_whatever_its_pipes_do() -> None:
+    ended: list[str] = []
+
+    def wait(seconds: float) -> None:
+        if not ended:
+            raise subprocess.TimeoutExpired("ssh", seconds)
+
+    def broken() -> None:
+        raise BrokenPipeError
+
+    process = SimpleNamespace(
+        stdin=SimpleNamespace(close=broken), stdout=None, stderr=None,
+        wait=wait, kill=lambda: ended.append("killed"),
+    )  # fmt: skip
+    reader = SimpleNamespace(join=lambda _: None, is_alive=lambda: False)
+    fake: Any = SimpleNamespace(_process=process, _reader=reader)
+    Dom0.close(fake, 0)
+    assert ended == ["killed"]
+
+
+def test_an_ssh_whose_last_words_do_not_come_is_not_waited_for() -> None:
+    def wait(seconds: float) -> None:
+        raise subprocess.TimeoutExpired("ssh", seconds)
+
+    fake: Any = SimpleNamespace(
+        _process=SimpleNamespace(stdout=[], wait=wait), _closing=True, _lock=threading.Lock(),
+        _waiting={},
+    )  # fmt: skip
+    Dom0._read(fake)
+    assert fake._end == "the connection to dom0 was closed"

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import TimedResult
 from pytest_xenscrub.dom0.hotplug import Hotplug
-from pytest_xenscrub.errors import CommandError, MissingToolError, XenFaultError
+from pytest_xenscrub.errors import CommandError, MissingToolError, XenFaultError, XenHungError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +78,7 @@ def test_a_cpu_that_does_not_go_is_xens_fault(hotplug: Hotplug, dom0: FakeDom0) 
     dom0.fails = "cpu-offline"
     with pytest.raises(XenFaultError, match="lab7: CPU 1 does not go offline") as caught:
         hotplug.offline_cpu(1)
+    hotplug._cpus.clear()
     assert "last words" in str(caught.value)
 
 
@@ -101,3 +102,17 @@ def test_an_answer_for_some_pages_only_is_none(hotplug: Hotplug, dom0: FakeDom0)
     dom0.stdout = OFFLINE
     with pytest.raises(CommandError, match="told of 1 pages in place of 2"):
         hotplug.offlined([1, 2])
+
+
+def test_an_hptool_that_hangs_is_xens(hotplug: Hotplug, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(_: object, *, deadline: Deadline) -> NoReturn:
+        raise deadline.error()
+
+    def patience(step: str) -> Deadline:
+        return Deadline.for_xen(0.0, step, lambda: 0.0)
+
+    monkeypatch.setattr(hotplug._dom0, "patience", patience)
+    monkeypatch.setattr(hotplug._dom0, "run", hangs)
+    with pytest.raises(XenHungError, match="CPU 1 offline"):
+        hotplug.offline_cpu(1)
+    hotplug._cpus.clear()

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -183,3 +184,28 @@ def test_who_gets_the_machine_after_a_reboot(
         assert json.loads(path.read_text())["boot"] == now[0]
         assert (other is None) == (tag == "xenscrub-000001")
         os.close(fd)
+
+
+def test_what_a_login_prints_is_no_answer(make: Make, said: list[str]) -> None:
+    answers = [b"Welcome to lab7\n", b'{"waiting": null}\n', b'{"locked": null}\n']
+    process: Any = SimpleNamespace(stdout=answers, stderr=answers)
+    make("a")._await(process)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("error", [InfrastructureError("no route"), KeyboardInterrupt()])
+def test_a_lock_that_is_not_had_leaves_no_connection(
+    make: Make, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    lock = make("a")
+    started = []
+
+    def refuse(process: subprocess.Popen[bytes]) -> None:
+        started.append(process)
+        raise error
+
+    monkeypatch.setattr(lock, "_await", refuse)
+    with pytest.raises(type(error)):
+        lock.acquire(0)
+    assert not lock.held
+    assert started[0].poll() is not None

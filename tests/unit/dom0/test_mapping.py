@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 from pyroaring import BitMap64
 
+from pytest_xenscrub.dom0 import program
 from pytest_xenscrub.dom0.mapping import ForeignMapping
 from pytest_xenscrub.errors import InfrastructureError, XenHungError
 
@@ -95,3 +97,23 @@ def test_a_dom0_that_says_nothing_is_not_waited_for(
     with pytest.raises(XenHungError, match="lab7: pages of a guest in dom0: hash: not done"):
         mapping.hash()
     mapping._process.kill()
+
+
+def broken(*_: object) -> NoReturn:
+    raise BrokenPipeError
+
+
+def test_a_program_that_has_ended_says_why_in_place_of_its_broken_pipe(
+    started: list[ForeignMapping],
+) -> None:
+    mapping = mapped(started)
+    mapping._process.wait(10)
+    with pytest.raises(InfrastructureError, match="mapping pages of a guest"):
+        mapping.map(7, BitMap64(range(100_000)))
+    mapping.close()
+
+
+def test_a_program_that_ends_at_once_is_no_error_where_it_is_started() -> None:
+    process: Any = SimpleNamespace(stdin=SimpleNamespace(write=broken))
+    host: Any = SimpleNamespace(popen=lambda _: process)
+    assert program.start_program(host, "page_mapper") is process

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -13,9 +14,6 @@ from elftools.elf.sections import NoteSection
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 from pytest_xenscrub.guest import build
 from pytest_xenscrub.guest import compile as compiling
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("gcc") is None or not compiling.has_headers(),
@@ -185,3 +183,31 @@ def test_the_real_kernel(tmp_path: Path) -> None:
 def test_two_builds_have_the_same_bytes_wherever_they_are(tmp_path: Path) -> None:
     first = build.build_kernel(tmp_path / "one").read_bytes()
     assert build.build_kernel(tmp_path / "elsewhere/two").read_bytes() == first
+
+
+def test_a_compiler_that_hangs_is_infrastructure(
+    gcc: Gcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcc.install("exec /bin/sleep 60")
+    monkeypatch.setattr(compiling, "GCC_TIMEOUT", 0.2)
+    with pytest.raises(InfrastructureError, match="gcc did not end"):
+        build.build_kernel(tmp_path / "cache")
+    with pytest.raises(InfrastructureError, match="gcc did not end"):
+        compiling.has_headers()
+
+
+def test_a_kernel_that_another_run_has_built_meanwhile_is_used(
+    gcc: Gcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_was_faster(self: Path, target: Path) -> Path:
+        if there:
+            target.mkdir()
+            (target / build.KERNEL).write_bytes(b"theirs")
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    there = True
+    monkeypatch.setattr(Path, "rename", other_was_faster)
+    assert build.build_kernel(tmp_path / "cache").read_bytes() == b"theirs"
+    there = False
+    with pytest.raises(InfrastructureError, match="the cache cannot be written"):
+        build.build_kernel(tmp_path / "other")

@@ -22,6 +22,7 @@ from pytest_xenscrub.errors import (
     GuestFailedError,
     GuestProtocolError,
     HostStalledError,
+    NotApplicableError,
     UndecidedError,
     XenHungError,
 )
@@ -505,3 +506,9 @@ def test_a_checkpoint_leaves_the_domain_and_the_console() -> None:
     assert started.guest.checkpoint().cancelled
     assert started.host.listened_to == [5]
     assert not started.console.closed
+
+
+def test_frames_that_nobody_sees_are_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guest, "knows_frames", False)
+    with pytest.raises(NotApplicableError, match="does not know its machine frames"):
+        Started(FakeConsole(b"")).guest.some_frames(4)

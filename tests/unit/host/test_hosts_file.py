@@ -149,3 +149,10 @@ def test_an_address_that_several_have_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="any of the hosts file's a, b"):
         make_pool([parse_host("root@gate")], listed)
     assert make_pool([parse_host("gate:2")], listed)[0].name == "b"
+
+
+def test_a_file_of_hosts_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        load_hosts(tmp_path)
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        load_hosts(tmp_path / "hosts.toml")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -75,3 +77,36 @@ def test_a_folder_open_to_others_is_refused() -> None:
     base_folder().chmod(0o755)
     with pytest.raises(InfrastructureError, match="ours alone"):
         RunFolder()
+
+
+def test_a_base_that_another_run_has_just_removed_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make, tries = RunFolder._make, []
+
+    def sometimes(self: RunFolder, base: Path) -> None:
+        tries.append(base)
+        if len(tries) == 1:
+            raise FileNotFoundError(base)
+        make(self, base)
+
+    monkeypatch.setattr(RunFolder, "_make", sometimes)
+    folder = RunFolder()
+    assert len(tries) == 2
+    folder.close()
+
+
+def test_a_folder_that_cannot_be_locked_is_infrastructure_and_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flock = fcntl.flock
+
+    def refuse(file: int | IO[str], operation: int) -> None:
+        if not isinstance(file, int):
+            raise OSError(errno.ENOLCK, "No locks available")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InfrastructureError, match="cannot be made: No locks available"):
+        RunFolder()
+    assert list(base_folder().iterdir()) == []

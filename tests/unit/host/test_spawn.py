@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from pytest_xenscrub.host import spawn
 
 PARENT = """
@@ -58,3 +60,27 @@ def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
     assert children[0].poll() is None
     spawn.end(children[0])
     assert children[0].returncode == -signal.SIGTERM
+
+
+def test_a_child_that_does_not_end_is_killed() -> None:
+    script = "trap '' TERM; echo; while :; do sleep 0.1; done"
+    child = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE)
+    with child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        spawn.end(child, grace=0.2)
+        assert child.returncode == -signal.SIGKILL
+
+
+def test_a_program_that_cannot_be_started_is_told_to_the_one_who_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = OSError("no more processes")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refused
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(OSError, match="no more processes") as caught:
+        spawn.spawn_tied(["true"])
+    assert caught.value is refused

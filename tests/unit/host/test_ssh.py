@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -153,3 +153,34 @@ def test_close_leaves_nothing(make_host: MakeHost, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("xenscrub-*"))
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert str(tmp_path / "bin" / "ssh") not in left.stdout
+
+
+def test_a_master_that_cannot_be_asked_is_not_alive(
+    make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host(WORKING)
+
+    def hang(*_: object, timeout: float, **__: object) -> NoReturn:
+        raise subprocess.TimeoutExpired("ssh -O check", timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert not host._alive()
+    monkeypatch.undo()
+
+
+def test_a_master_that_does_not_end_by_itself_is_ended(
+    make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host(WORKING)
+    host.run(["true"], deadline=soon())
+    master = host._master
+    assert master is not None
+
+    def hang(*_: object, timeout: float, **__: object) -> NoReturn:
+        assert 0 < timeout <= 10
+        raise subprocess.TimeoutExpired("ssh -O exit", timeout)
+
+    with monkeypatch.context() as context:
+        context.setattr(subprocess, "run", hang)
+        host.disconnect()
+    assert master.poll() is not None

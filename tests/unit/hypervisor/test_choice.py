@@ -7,6 +7,7 @@ import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor import tools_needs
+from pytest_xenscrub.hypervisor.cache import Cache
 from pytest_xenscrub.hypervisor.choice import Xens
 
 if TYPE_CHECKING:
@@ -93,3 +94,19 @@ def test_tools_that_are_to_be_built_are_looked_for_too(
     missing = xens("stock", build_tools=True).missing(["stock"], deadline)
     assert {"autoconf", "iasl"} <= set(missing["--xen-tools=build"])
     assert xens("as-is", build_tools=True).missing(["as-is"], deadline) == {}
+
+
+def test_a_variant_that_cannot_be_read_yet_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Path, deadline: Deadline
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    chosen = xens("stock", source=str(tree))
+    chosen.get("stock")
+    (variant,) = chosen.variants.values()
+    assert chosen._was_built(variant, Cache(), deadline)
+
+    def unreadable(*_: object, **__: object) -> None:
+        raise ConfigurationError("the tree cannot be read")
+
+    monkeypatch.setattr(chosen, "_resolved", unreadable)
+    assert not chosen._was_built(variant, Cache(), deadline)

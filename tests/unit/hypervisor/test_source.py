@@ -7,8 +7,11 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.hypervisor import source_folder
 from pytest_xenscrub.hypervisor.source import resolve_source
 from pytest_xenscrub.hypervisor.source_debian import newest_first
 
@@ -17,7 +20,6 @@ from .conftest import write_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.hypervisor.cache import Cache
 
 
@@ -202,3 +204,26 @@ def test_of_debians_trees_that_are_kept_the_newest_is_used(
     assert resolve_source("debian", cache=cache, deadline=deadline).origin == "Debian 4.20.0-1"
     found = resolve_source("debian=4.9.2-1", cache=cache, deadline=deadline)
     assert found.origin == "Debian 4.9.2-1"
+
+
+def test_folder_that_cannot_be_read(
+    tree: Path, cache: Cache, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tree / "xen" / "secret"))
+
+    monkeypatch.setattr(source_folder, "_digest_of", refuse)
+    with pytest.raises(ConfigurationError, match="cannot be read: Permission denied") as caught:
+        resolve_source(str(tree), cache=cache, deadline=deadline)
+    assert caught.value.tried == str(tree / "xen" / "secret")
+
+
+def test_an_entry_of_the_cache_that_another_run_makes_for_too_long(cache: Cache) -> None:
+    entry = cache.path("source", "x")
+    entry.parent.mkdir(parents=True)
+    with (
+        FileLock(f"{entry}.lock", is_singleton=False),
+        pytest.raises(InfrastructureError, match="another run has been making it"),
+        cache.lock("source", "x", deadline=Deadline.after(0.2, "a tree")),
+    ):
+        pytest.fail("it is held by two")

@@ -11,6 +11,7 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.scrub import copies
 from pytest_xenscrub.scrub.copies import Copy, describe, find_copies
 
 RUN = 0x12AB34
@@ -64,3 +65,11 @@ def test_only_some_of_very_many_are_shown() -> None:
     text = describe([Copy(mfn, 256, "dom0") for mfn in range(20)])
     assert text.startswith("its bytes are in 20 frames:")
     assert text.endswith("and 12 more")
+
+
+def test_a_dom0_that_does_not_tell_in_time_is_an_error_and_no_guess(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(copies, "_ASK_SECONDS", 0.2)
+    with pytest.raises(InfrastructureError, match=r"does not tell whose .* within 0.2 s"):
+        find({16: 256}, "exec sleep 60")

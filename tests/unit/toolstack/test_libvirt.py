@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 from xml.etree import ElementTree
 
@@ -29,7 +29,13 @@ from pytest_xenscrub.errors import (
     NotApplicableError,
     XenHungError,
 )
-from pytest_xenscrub.toolstack.libvirt import LibvirtRun, api, connection, driver
+from pytest_xenscrub.toolstack.libvirt import (
+    LibvirtRun,
+    api,
+    connection,
+    driver,
+    missing_library,
+)
 from pytest_xenscrub.toolstack.libvirt.connection import Keeper, LibvirtConnection
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
 from pytest_xenscrub.toolstack.libvirt.diagnosis import why_not
@@ -667,3 +673,17 @@ def test_closing_a_console(console: LibvirtConsole, stream: FakeStream) -> None:
 
 def test_constants_of_the_connection_fit_its_keep_alive() -> None:
     assert connection._KEEP_ALIVE_SECONDS * (connection._KEEP_ALIVE_COUNT + 1) <= 20
+
+
+def test_a_console_that_does_not_open_is_xens(dom0: FakeDom0) -> None:
+    def lets_it_pass(_: int, deadline: Deadline) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0, hard_end=0.0).error()
+
+    fake: Any = SimpleNamespace(dom0=dom0, _connection=SimpleNamespace(find=lets_it_pass))
+    with pytest.raises(XenHungError, match="opening the console of domain 5"):
+        driver.Libvirt.console(fake, 5)
+
+
+def test_a_library_that_is_missing_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "libvirt", None)
+    assert "libvirt" in missing_library()

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import pytest
@@ -509,3 +509,22 @@ def test_only_a_guest_that_is_refused_for_want_of_memory_wants_memory(
 ) -> None:
     error = CommandError("xl create: returned 1", evidence={"stderr": said})
     assert wants_memory(error) == wanted
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_guest_that_does_not_leave_in_time_is_told_with_how_far_it_had_come(
+    xl: Xl, dom0: FakeDom0, seen: bool
+) -> None:
+    toolstack_says, dom0_says = XenHungError("xl destroy"), XenHungError("1 GiB of it is left")
+
+    def raising(error: XenHungError) -> Callable[[], NoReturn]:
+        def call() -> NoReturn:
+            raise error
+
+        return call
+
+    watch = SimpleNamespace(done=seen, result=raising(dom0_says))
+    dom0.watch = lambda *_, **__: watch  # type: ignore[method-assign]
+    with pytest.raises(XenHungError) as caught:
+        xl._leaving(5, raising(toolstack_says), until="gone", deadline=soon())
+    assert caught.value is (dom0_says if seen else toolstack_says)

@@ -11,11 +11,13 @@ import lzma
 import quopri
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING
+from email.message import EmailMessage
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.patch import mails
 from pytest_xenscrub.hypervisor.patch.mails import is_from_line, read_messages, split
 from pytest_xenscrub.hypervisor.patch.subject import parse_subject
 from pytest_xenscrub.hypervisor.variant import Variant, load_variant
@@ -547,3 +549,17 @@ def test_mail_that_only_carries_its_patch(load: Load) -> None:
     assert steps(load(first, carrier, third)) == [1, 2, 3]
     inline = multipart("[PATCH] x", ("text/plain", "", HUNK), ("text/x-patch", "x", mail("x")))
     assert len(load(inline).changes) == 1
+
+
+def test_half_a_character_of_utf_16_is_no_text(load: Load) -> None:
+    with pytest.raises(ConfigurationError, match="is no text"):
+        load(b"\xff\xfe" + "diff".encode("utf-16-le") + b"\x00\xd8")
+
+
+@pytest.mark.parametrize("error", [ValueError, LookupError, AttributeError, TypeError])
+def test_header_that_cannot_be_read_is_empty(error: type[Exception]) -> None:
+    class Odd(EmailMessage):
+        def get(self, *_: object) -> NoReturn:
+            raise error
+
+    assert mails._header(Odd(), "Subject") == ""

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""A host that fails while it is started, asked or left: what that does to a run and its tests."""
+
+from __future__ import annotations
+
+import inspect
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from pytest_xenscrub import fixtures_host
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import (
+    DeadlineExceededError,
+    HostSilentError,
+    InfrastructureError,
+    MissingToolError,
+    XenHungError,
+)
+from pytest_xenscrub.hypervisor.choice import ChosenXen
+from pytest_xenscrub.run import preflight, rig
+from pytest_xenscrub.run.blame import Terminated
+from pytest_xenscrub.run.hosts import Hosts
+from pytest_xenscrub.run.plan import Plan
+from pytest_xenscrub.run.rig import Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def let_pass(deadline: Deadline) -> None:
+    raise deadline.error()
+
+
+def body(fixture: object) -> Callable[..., Any]:
+    """What a fixture does."""
+    wrapped: Any = fixture
+    found: Callable[..., Any] = inspect.unwrap(wrapped)
+    return found
+
+
+# -- its start -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [HostSilentError("dom0 stopped responding"), Terminated(), KeyboardInterrupt()]
+)
+def test_an_agent_whose_host_does_not_come_up_is_ended(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = MagicMock()
+    dom0.info.side_effect = error
+    monkeypatch.setattr("pytest_xenscrub.dom0.client.Dom0", lambda *_, **__: dom0)
+    with pytest.raises(type(error)) as caught:
+        Rig("lab7", ChosenXen(), MagicMock(), lambda _: None).bring_up()
+    assert caught.value is error
+    dom0.close.assert_called_once_with(grace=0.0)
+
+
+def test_a_warm_host_whose_ram_is_read_for_too_long_is_not_xens() -> None:
+    host: Any = SimpleNamespace(name="emulated", outside=SimpleNamespace(settle=let_pass))
+    info: Any = None
+    with pytest.raises(DeadlineExceededError, match="settling"):
+        rig._settled(host, info)
+
+
+def test_an_agent_that_cannot_be_ended_is_left() -> None:
+    dom0 = MagicMock()
+    dom0.close.side_effect = OSError("no such process")
+    rig._end(dom0, broken=True)
+    dom0.close.assert_called_once()
+
+
+# -- its health ------------------------------------------------------------------------------------
+
+
+def up_rig(dom0: MagicMock, said: list[str]) -> Rig:
+    """A rig whose host is up already."""
+    found = Rig("lab7", ChosenXen(), MagicMock(), said.append)
+    found._up = MagicMock(dom0=dom0)
+    return found
+
+
+def test_a_host_that_does_not_answer_after_a_test_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dom0 = MagicMock(alive=True)
+    dom0.patience = lambda step, seconds: Deadline.for_xen(seconds, step, lambda: 0.0)
+    dom0.ping.side_effect = let_pass
+    said: list[str] = []
+    rig = up_rig(dom0, said)
+    assert not rig.healthy()
+    (deadline,) = dom0.ping.call_args.args
+    assert deadline.blames_xen
+    monkeypatch.setattr(rig, "_start", MagicMock(side_effect=InfrastructureError("no disk")))
+    with pytest.raises(InfrastructureError, match="no disk"):
+        rig.bring_up()
+    assert "made anew, because: dom0's answer: not done" in said[0]
+
+
+class TestHotplug:
+    """What the fixture does after a test."""
+
+    @pytest.fixture(autouse=True)
+    def _hotplug(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pytest_xenscrub.dom0.hotplug.Hotplug", MagicMock())
+
+    def after_test(self, dom0: MagicMock, rig: MagicMock) -> None:
+        fixture = body(fixtures_host.hotplug)(rig, dom0)
+        next(fixture)
+        assert next(fixture, None) is None
+
+    @pytest.mark.parametrize(
+        ("starved", "told"), [(0.0, "the backlog after hotplug"), (60.0, "nobody can say")]
+    )
+    def test_a_backlog_that_stays_breaks_the_host(self, starved: float, told: str) -> None:
+        dom0, rig = MagicMock(), MagicMock()
+        errors = []
+
+        def patience(step: str, _: int) -> Deadline:
+            return Deadline.for_xen(0.0, step, iter([0.0, *[starved] * 9]).__next__)
+
+        def wait(deadline: Deadline) -> None:
+            errors.append(deadline.error())
+            raise errors[0]
+
+        dom0.patience, dom0.wait_drained = patience, wait
+        self.after_test(dom0, rig)
+        (why,) = rig.broke.call_args.args
+        assert told in why
+        assert isinstance(errors[0], XenHungError) == (starved == 0)
+
+    def test_nothing_is_waited_for_on_a_host_that_broke(self) -> None:
+        dom0, rig = MagicMock(), MagicMock()
+        rig.healthy.return_value = False
+        self.after_test(dom0, rig)
+        dom0.wait_drained.assert_not_called()
+
+
+# -- what it is not fit for ------------------------------------------------------------------------
+
+
+def test_ram_that_cannot_be_seen_from_outside_is_a_skip() -> None:
+    up = MagicMock(oracle=None)
+    with pytest.raises(pytest.skip.Exception, match="can be read from outside"):
+        body(fixtures_host.oracle)(up)
+
+
+def test_a_test_is_skipped_on_a_host_that_turns_out_to_lack_something() -> None:
+    host = MagicMock()
+    host.name = "lab7"
+    host.lacks.return_value = frozenset({"numa"})
+    hosts: Any = SimpleNamespace(
+        reservation=SimpleNamespace(check=lambda: None, get=lambda: host),
+        needs=lambda _: frozenset({"numa"}),
+    )
+    item: Any = None
+    with pytest.raises(pytest.skip.Exception, match="lab7 has no numa"):
+        Hosts.check(hosts, item)
+    host.lacks.return_value = frozenset()
+    Hosts.check(hosts, item)
+
+
+# -- what cannot be had ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MissingToolError("gcc is not installed"), InfrastructureError("no disk"), OSError(28, "no")],
+)
+def test_what_preflight_misses_ends_the_run_before_any_host(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "check", MagicMock(side_effect=error))
+    session = MagicMock()
+    session.config = SimpleNamespace(option=SimpleNamespace(tx=None))
+    session.blame.refused = False
+    item: Any = SimpleNamespace(callspec=SimpleNamespace(params={}))
+    with pytest.raises(InfrastructureError):
+        Plan(session)._preflight([item], ["stock"])
+    assert session.blame.refused

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""When a scenario skips, and that neither residue nor an error of others becomes a skip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyroaring import BitMap64
+
+from pytest_xenscrub.errors import CommandError
+from pytest_xenscrub.suite import (
+    test_aborted_scrubs,
+    test_backlog,
+    test_buddies,
+    test_cpu_hotplug,
+    test_killed_toolstack,
+    test_many,
+    test_numa,
+    test_page_offline,
+    test_paging_pool,
+    test_recreate,
+    test_types,
+)
+from pytest_xenscrub.units import GIB, MIB
+
+from .parts import Parts, body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Scenario = Callable[[Parts, pytest.MonkeyPatch], object]
+
+NO_MEMORY = "xc_domain_populate_physmap: Cannot allocate memory"
+PAGES = [200, 201]
+
+
+def no_aborted_scrub(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    test_aborted_scrubs.check_backlogs([0, 0], parts.xen)
+
+
+def no_backlog(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    test_backlog.test_probe_while_backlog_waits(*parts.usual(), parts.guests, parts.xen)
+
+
+def few_neighbours(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_buddies, "interleave", lambda *_: 3)
+    test_buddies.test_only_what_a_live_guest_gave_back_is_dirty(
+        parts.guests, parts.probe, parts.timings, parts.dom0,
+        running_xen=parts.xen, scrubbed_by="idle",
+    )  # fmt: skip
+
+
+def one_cpu(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.xen.info.cpus = 1
+    body(test_cpu_hotplug.last_cpu)(parts.xen)
+
+
+def no_backlog_for_cpu(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.dom0.wait_drained = lambda _: None
+    test_cpu_hotplug.test_backlog_drains_without_the_cpu_that_went_offline(
+        *parts.usual(), parts.guests, parts.dom0,
+        running_xen=parts.xen, hotplug=parts.hotplug, last_cpu=1,
+    )  # fmt: skip
+
+
+def daemon_builds(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.toolstack.builder = None
+    test_killed_toolstack.test_half_built_guests_leave_nothing(
+        *parts.usual(), parts.guests, parts.dom0
+    )
+
+
+def small_host(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.guests.most_bytes.return_value = GIB
+    test_killed_toolstack.test_half_built_guests_leave_nothing(
+        *parts.usual(), parts.guests, parts.dom0
+    )
+
+
+def too_small_for_many(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.guests.most_bytes.return_value = 4 * test_many.LEAST_BYTES - MIB
+    test_many.guest_bytes(parts.guests)
+
+
+def one_node(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.xen.info.nodes = 1
+    body(test_numa.nodes)(parts.dom0, parts.xen)
+
+
+def no_range(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.dom0.wait_drained = lambda _: None
+    parts.probe.read.return_value.clean_frames = BitMap64(range(100))
+    body(test_page_offline.last_pages)(parts.probe, parts.dom0)
+
+
+def no_backlog_for_pages(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    page, whole, free = 4096, 4096_000, 2048_000
+    parts.dom0.wait_drained = lambda _: None
+    parts.hotplug.offlined.return_value = {*PAGES}
+    parts.dom0.settled_free_bytes.side_effect = [
+        whole, whole - 2 * page, free, free + 2 * page, free,
+    ]  # fmt: skip
+    parts.probe.read.return_value.clean_frames = BitMap64(PAGES)
+    test_page_offline.test_pages_come_and_go_while_backlog_waits(
+        *parts.usual(), parts.guests, parts.dom0,
+        hotplug=parts.hotplug, last_pages=PAGES, running_xen=parts.xen,
+    )  # fmt: skip
+
+
+def no_dirty_page(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    test_page_offline.test_dirty_pages_that_went_offline_come_back_clean(
+        *parts.usual(), parts.guests, parts.dom0,
+        hotplug=parts.hotplug, last_pages=PAGES, running_xen=parts.xen,
+    )  # fmt: skip
+
+
+def libvirts_pools(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.toolstack.sizes_pool = False
+    test_paging_pool.test_paging_pools_come_back(parts.timings, parts.guests, parts.dom0, 10)
+
+
+def no_claims(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.toolstack.claims = (False,)
+    request = type("Request", (), {"param": "claims"})()
+    body(test_recreate.claims)(request, parts.guests)
+
+
+def no_nested_paging(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.dom0.runs.return_value = False
+    test_types.test_pvh_guest_gets_clean_memory(*parts.usual(), parts.guests, parts.dom0)
+
+
+SKIPS: list[tuple[Scenario, str]] = [
+    (no_aborted_scrub, "no scrub was ever aborted"),
+    (no_backlog, "leaves no backlog"),
+    (few_neighbours, "only 3 frames"),
+    (one_cpu, "a single CPU"),
+    (no_backlog_for_cpu, "no backlog any more when the CPU went"),
+    (daemon_builds, "in a daemon"),
+    (small_host, "up to 1 GiB"),
+    (too_small_for_many, "are needed"),
+    (one_node, "one NUMA node"),
+    (no_range, "no free range"),
+    (no_backlog_for_pages, "no backlog any more when pages came"),
+    (no_dirty_page, "leaves no page dirty"),
+    (libvirts_pools, "chooses the size"),
+    (no_claims, "without claims"),
+    (no_nested_paging, "no nested paging"),
+]
+
+
+@pytest.mark.parametrize(("scenario", "why"), SKIPS)
+def test_a_scenario_that_does_not_apply_is_skipped(
+    scenario: Scenario, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(pytest.skip.Exception, match=why):
+        scenario(Parts(), monkeypatch)
+
+
+@pytest.mark.parametrize("scenario", [no_backlog, no_backlog_for_cpu, no_backlog_for_pages])
+def test_residue_comes_before_a_skip(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts()
+    parts.probe.read.return_value.clean = False
+    with pytest.raises(AssertionError):
+        scenario(parts, monkeypatch)
+
+
+def test_a_scrub_that_was_aborted_is_no_skip() -> None:
+    test_aborted_scrubs.check_backlogs([0, 7], Parts().xen)
+
+
+def test_an_xfail_of_the_suite_is_for_an_assertion_only() -> None:
+    function: Any = test_page_offline.test_dirty_pages_that_went_offline_come_back_clean
+    (xfail,) = [mark for mark in function.pytestmark if mark.name == "xfail"]
+    assert xfail.kwargs["raises"] is AssertionError
+    others = set(dir(test_page_offline)) - {"test_dirty_pages_that_went_offline_come_back_clean"}
+    for name in others:
+        found = getattr(getattr(test_page_offline, name), "pytestmark", [])
+        assert "xfail" not in [mark.name for mark in found]
+
+
+# -- memory that is free, and that no guest is given -----------------------------------------------
+
+
+def next_guest(parts: Parts) -> None:
+    """Recreate the victim."""
+    test_recreate.test_recreated_guest_gets_clean_memory(
+        *parts.usual(), parts.dom0, guests=parts.guests, claims=False
+    )
+
+
+def test_a_probe_for_which_free_memory_does_not_suffice_is_xens_failure() -> None:
+    parts = Parts()
+    parts.probe.read.side_effect = CommandError(NO_MEMORY)
+    with pytest.raises(pytest.fail.Exception, match="no guest is given it"):
+        no_backlog(parts, pytest.MonkeyPatch())
+
+
+def test_a_next_guest_for_which_free_memory_does_not_suffice_is_xens_failure() -> None:
+    parts = Parts()
+    parts.guests.create.side_effect = CommandError(NO_MEMORY)
+    with pytest.raises(pytest.fail.Exception, match="is not there for the next one"):
+        next_guest(parts)
+
+
+def test_what_else_xl_refuses_is_not_xens_failure() -> None:
+    parts = Parts()
+    parts.probe.read.side_effect = CommandError("No space left on device")
+    with pytest.raises(CommandError, match="No space left"):
+        no_backlog(parts, pytest.MonkeyPatch())
+    parts.guests.create.side_effect = CommandError("No space left on device")
+    with pytest.raises(CommandError, match="No space left"):
+        next_guest(parts)
