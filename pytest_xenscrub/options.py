@@ -99,10 +99,10 @@ class Options:
         "xl|libvirt", default=("xl",), many=True, asks_for_xen=True,
     )
     guest_type: tuple[GuestType, ...] = option(
-        value.choice("pv", "pvh"),
-        "type of guest that victims are, may be given several times: pv (default) or pvh; probes"
-        " are PV guests",
-        "pv|pvh", default=("pv",), many=True,
+        value.choice("pv", "pvh", "hvm"),
+        "type of guest that victims are, may be given several times: pv (default), pvh, or hvm"
+        " (with xl alone); probes are PV guests",
+        "pv|pvh|hvm", default=("pv",), many=True,
     )
     guest_memory: int | None = option(
         value.guest_memory,

@@ -113,10 +113,10 @@ def test_pvh_guests_need_nested_paging(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     dom0 = connect()
     assert (dom0.runs("pv"), dom0.runs("pvh")) == (True, runs)
-    dom0.check_runs("pv")
+    dom0.capabilities.check_runs("pv")
     if not runs:
         with pytest.raises(InfrastructureError, match="no nested paging"):
-            dom0.check_runs("pvh")
+            dom0.capabilities.check_runs("pvh")
 
 
 def test_free_memory_backlog_and_domains(connect: Connected) -> None:
