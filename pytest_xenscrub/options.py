@@ -247,6 +247,11 @@ def read_options(config: pytest.Config) -> Options:
     options = Options(**{each.key: each.read(config) for each in ALL_OPTIONS})
     if options.fail_if and options.compare is None:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
+    if "hvm" in options.guest_type and "xl" not in options.toolstack:
+        raise pytest.UsageError(
+            "--xen-guest-type=hvm needs --xen-toolstack=xl: our kernel is the firmware of such a"
+            " guest, and libvirt has no way to replace that"
+        )
     if options.control and config.getoption("runxfail", default=False):
         raise pytest.UsageError(
             "--xen-control has tests that must fail, and --runxfail calls them failed: leave one"

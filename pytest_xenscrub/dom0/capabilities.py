@@ -6,12 +6,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest_type import GuestType
 
+_LOOK_SECONDS = 60.0
 _NESTED_PAGING = "hap"
 _HVM = "hvm-3.0-x86_32"
 """Firmware of HVM guests starts in 32 bits."""
@@ -51,7 +53,9 @@ class Capabilities:
 
     def _device_models(self) -> list[str]:
         """Programs in dom0 that xl may start for an HVM guest."""
-        deadline = self._dom0.patience(f"{self._dom0.host.name}: looking for a device model")
+        deadline = Deadline.after(
+            _LOOK_SECONDS, f"{self._dom0.host.name}: looking for a device model"
+        )
         command = ["sh", "-c", _DEVICE_MODEL]
         return self._dom0.run(command, deadline=deadline).check().stdout.split()
 
