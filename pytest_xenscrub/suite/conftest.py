@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,40 +13,53 @@ from pytest_xenscrub.dom0.mapping import ForeignMapping
 from pytest_xenscrub.run.stash import SESSION, parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from pytest_xenscrub.dom0.answers import DomainInfo
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.scrub.victim import Victim
 
+    WaitZombie = Callable[[int, int], DomainInfo]
+
 
 HAVE: dict[str, tuple[GuestType, ...]] = {"paging_pool": ("pvh", "hvm"), "device_model": ("hvm",)}
 """Which types of guest have what a fixture of that name is for."""
 _SIGNAL_SECONDS = 30.0
-_SIGNAL = """
-pid=$(xenstore-read "/local/domain/$0/image/device-model-pid") && kill -s "$1" "$pid" || exit 1
-[ "$1" != KILL ] || while kill -0 "$pid" 2> /dev/null; do sleep 0.01; done
-"""
+_PID = "/local/domain/{}/image/device-model-pid"
+_KILL = 'kill -KILL "$0" && while kill -0 "$0" 2> /dev/null; do sleep 0.01; done'
 
 
 class DeviceModel:
     """A victim's device model.
 
     Args:
-        victim: whose it is, filled when it is told something.
+        domid: the victim's.
         dom0: where it runs.
     """
 
-    def __init__(self, victim: Victim, dom0: Dom0) -> None:
-        self._victim = victim
+    def __init__(self, domid: int, dom0: Dom0) -> None:
+        self._domid = domid
         self._dom0 = dom0
+        self._pid = self._run("xenstore-read", _PID.format(domid))
 
-    def signal(self, name: str) -> None:
-        """Send it a signal: "KILL", "STOP"; once killed, it is gone on return."""
-        domid = self._victim.guest.domid
-        deadline = Deadline.after(_SIGNAL_SECONDS, f"SIG{name} for the device model of {domid}")
-        self._dom0.run(["sh", "-c", _SIGNAL, str(domid), name], deadline=deadline).check()
+    def _run(self, *command: str) -> str:
+        what = f"the device model of domain {self._domid}: {command[0]}"
+        deadline = Deadline.after(_SIGNAL_SECONDS, what)
+        return self._dom0.run(command, deadline=deadline).check().stdout.strip()
+
+    def kill(self) -> None:
+        """End it without a word; it is gone on return."""
+        self._run("sh", "-c", _KILL, self._pid)
+
+    def stop(self) -> None:
+        """Have it stand still, with all that it has mapped."""
+        self._run("kill", "-STOP", self._pid)
+
+    def cont(self) -> None:
+        """Have it go on."""
+        self._run("kill", "-CONT", self._pid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -68,10 +82,10 @@ def paging_pool(xen_guest_type: GuestType) -> None:
 
 
 @pytest.fixture
-def device_model(xen_guest_type: GuestType, victim: Victim, dom0: Dom0) -> DeviceModel:
-    """The victim's, a process in dom0: run with `--xen-guest-type=hvm`."""
+def device_model(xen_guest_type: GuestType, dom0: Dom0) -> Callable[[int], DeviceModel]:
+    """That of a domain, a process in dom0: run with `--xen-guest-type=hvm`."""
     assert xen_guest_type in HAVE["device_model"]
-    return DeviceModel(victim, dom0)
+    return lambda domid: DeviceModel(domid, dom0)
 
 
 @pytest.fixture
@@ -80,3 +94,21 @@ def mapping(xen_host: Host, victim: Victim) -> Iterator[ForeignMapping]:
     taken = ForeignMapping(xen_host)
     yield taken
     taken.close()
+
+
+@pytest.fixture
+def wait_zombie(dom0: Dom0) -> WaitZombie:
+    """Waits until a domain that is dying, and somebody still uses, has so many bytes left."""
+
+    def wait(domid: int, memory_bytes: int) -> DomainInfo:
+        step = f"domain {domid}: dying but for what is held of it"
+        deadline = dom0.patience(step, dom0.total_bytes)
+        while True:
+            found = [d for d in dom0.domains() if d.domid == domid]
+            assert found, "it is gone, and somebody in dom0 still has pages of it mapped"
+            if found[0].dying and found[0].memory_bytes <= memory_bytes:
+                return found[0]
+            deadline.check(**dom0.evidence())
+            time.sleep(0.02)
+
+    return wait
