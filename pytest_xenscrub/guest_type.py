@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from pytest_xenscrub.units import MIB
 
-GuestType: TypeAlias = Literal["pv", "pvh"]
+GuestType: TypeAlias = Literal["pv", "pvh", "hvm"]
 
 _PAGING_SHARE = 127
 

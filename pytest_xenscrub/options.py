@@ -99,10 +99,10 @@ class Options:
         "xl|libvirt", default=("xl",), many=True, asks_for_xen=True,
     )
     guest_type: tuple[GuestType, ...] = option(
-        value.choice("pv", "pvh"),
-        "type of guest that victims are, may be given several times: pv (default) or pvh; probes"
-        " are PV guests",
-        "pv|pvh", default=("pv",), many=True,
+        value.choice("pv", "pvh", "hvm"),
+        "type of guest that victims are, may be given several times: pv (default), pvh, or hvm"
+        " (with xl alone); probes are PV guests",
+        "pv|pvh|hvm", default=("pv",), many=True,
     )
     guest_memory: int | None = option(
         value.guest_memory,
@@ -247,6 +247,11 @@ def read_options(config: pytest.Config) -> Options:
     options = Options(**{each.key: each.read(config) for each in ALL_OPTIONS})
     if options.fail_if and options.compare is None:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
+    if "hvm" in options.guest_type and "xl" not in options.toolstack:
+        raise pytest.UsageError(
+            "--xen-guest-type=hvm needs --xen-toolstack=xl: our kernel is the firmware of such a"
+            " guest, and libvirt has no way to replace that"
+        )
     if options.control and config.getoption("runxfail", default=False):
         raise pytest.UsageError(
             "--xen-control has tests that must fail, and --runxfail calls them failed: leave one"

@@ -39,6 +39,7 @@ class EmulatedChoice:
         nodes: its NUMA nodes.
         hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
         accel: "kvm", "tcg" or "auto".
+        device_model: whether its dom0 is to start HVM guests.
     """
 
     suite: str
@@ -46,6 +47,7 @@ class EmulatedChoice:
     nodes: int = 1
     hang_seconds: float = HANG_SECONDS
     accel: str = "auto"
+    device_model: bool = False
 
 
 class EmulatedDeployment:
@@ -91,6 +93,7 @@ class EmulatedDeployment:
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,
             symbols=None if artefact is None else artefact.symbols,
+            device_model=self._choice.device_model,
         )
         prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
         deadline = Deadline.after(EMULATED_BOOT_SECONDS, f"emulated: booting Xen {self._xen.name}")

@@ -17,7 +17,7 @@ HELP: Final = "build now what runs would build: for the image of a CI machine"
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    xen_options.declare(parser, "suite", "variant", "source", "config", "cmdline")
+    xen_options.declare(parser, "suite", "guest_type", "variant", "source", "config", "cmdline")
     parser.add_argument(
         "--no-image", action="store_true", help="no image of dom0: for machines of a lab alone"
     )
@@ -41,5 +41,8 @@ def run(options: argparse.Namespace) -> None:
             print(f"Xen {name}: {artefact.elf}", flush=True)
     if not options.no_image:
         deadline = Deadline.after(IMAGE_SECONDS, "building the host's image")
-        image = ensure_image(options.suite, say=xen_options.say, deadline=deadline)
+        image = ensure_image(
+            options.suite, say=xen_options.say, deadline=deadline,
+            device_model="hvm" in options.guest_type,
+        )  # fmt: skip
         print(f"dom0 of Debian {options.suite}: {image.folder}")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pytest_xenscrub.deadline import HANG_SECONDS
 from pytest_xenscrub.dom0.answers import DomainInfo, TimedResult, XenInfo
+from pytest_xenscrub.dom0.capabilities import Capabilities
 from pytest_xenscrub.dom0.patience import PatientConnection, what_stands_still
 from pytest_xenscrub.dom0.reclaiming import Teardown
 from pytest_xenscrub.errors import InfrastructureError
@@ -74,28 +75,13 @@ class Dom0(PatientConnection):
         )
 
     @functools.cached_property
-    def _virt_caps(self) -> list[str]:
-        """What `xl info` tells; Xen's Python library leaves out nested paging."""
-        deadline = self.patience(f"{self.host.name}: xl info")
-        return self.run(["xl", "info", "virt_caps"], deadline=deadline).check().stdout.split()
+    def capabilities(self) -> Capabilities:
+        """Which types of guest can run here."""
+        return Capabilities(self)
 
     def runs(self, guest_type: GuestType) -> bool:
         """Whether guests of a type can run here."""
-        return guest_type == "pv" or "hap" in self._virt_caps
-
-    def check_runs(self, guest_type: GuestType) -> None:
-        """See that guests of a type can run here.
-
-        Raises:
-            InfrastructureError: they cannot.
-        """
-        if not self.runs(guest_type):
-            raise InfrastructureError(
-                f"{self.host.name}: {guest_type} guests cannot run here: Xen has no nested paging",
-                tried=f"xl info: virt_caps {' '.join(self._virt_caps)}, and hap is needed",
-                todo="use a machine whose CPUs have it and whose firmware lets Xen use it, or"
-                " --xen-guest-type=pv",
-            )
+        return self.capabilities.runs(guest_type)
 
     def _is_debug(self) -> bool:
         """`debug=y` or `debug=n` of Xen's banner; `xl info` does not show it.

@@ -96,9 +96,10 @@ class Plan:
         from pytest_xenscrub.run import preflight  # noqa: PLC0415 - only with a host
 
         suite = options.suite if self._session.hosts.pool[0].emulated else ""
+        wanted = preflight.Wanted(suite, variants, toolstacks, "hvm" in options.guest_type)
         try:
             with told_as("this machine cannot be looked at"):
-                preflight.check(preflight.Wanted(suite, variants, toolstacks), self._session.xens)
+                preflight.check(wanted, self._session.xens)
         except InfrastructureError:
             self._session.blame.refused = True
             raise

@@ -32,11 +32,13 @@ class Wanted:
         suite: the Debian release of an emulated host; empty for machines over ssh.
         variants: the Xens, by name.
         toolstacks: what drives guests.
+        device_model: whether an emulated dom0 is to start HVM guests.
     """
 
     suite: str
     variants: Iterable[str]
     toolstacks: Iterable[str]
+    device_model: bool = False
 
 
 def check(wanted: Wanted, xens: Xens) -> None:
@@ -75,7 +77,9 @@ def _lacking(wanted: Wanted, xens: Xens) -> tuple[dict[str, dict[str, str]], str
         from pytest_xenscrub.host.emulated.image import missing_for_image  # noqa: PLC0415
 
         found["--xen-host=emulated"] = missing_qemu()
-        found[f"the emulated host's image ({wanted.suite})"] = missing_for_image(wanted.suite)
+        found[f"the emulated host's image ({wanted.suite})"] = missing_for_image(
+            wanted.suite, device_model=wanted.device_model
+        )
     found |= xens.missing(wanted.variants, Deadline.after(SECONDS, "looking for what is missing"))
     pip = ""
     if "libvirt" in wanted.toolstacks:

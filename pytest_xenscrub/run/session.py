@@ -162,6 +162,7 @@ class Session:
                 options.host_nodes,
                 options.hang_seconds,
                 options.accel,
+                device_model="hvm" in options.guest_type,
             )
             return deploy_emulated.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say

@@ -3,29 +3,72 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.mapping import ForeignMapping
 from pytest_xenscrub.run.stash import SESSION, parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from pytest_xenscrub.dom0.answers import DomainInfo
+    from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.scrub.victim import Victim
 
+    WaitZombie = Callable[[int, int], DomainInfo]
+
+
+HAVE: dict[str, tuple[GuestType, ...]] = {"paging_pool": ("pvh", "hvm"), "device_model": ("hvm",)}
+"""Which types of guest have what a fixture of that name is for."""
+_SIGNAL_SECONDS = 30.0
+_PID = "/local/domain/{}/image/device-model-pid"
+_KILL = 'kill -KILL "$0" && while kill -0 "$0" 2> /dev/null; do sleep 0.01; done'
+
+
+class DeviceModel:
+    """A victim's device model.
+
+    Args:
+        domid: the victim's.
+        dom0: where it runs.
+    """
+
+    def __init__(self, domid: int, dom0: Dom0) -> None:
+        self._domid = domid
+        self._dom0 = dom0
+        self._pid = self._run("xenstore-read", _PID.format(domid))
+
+    def _run(self, *command: str) -> str:
+        what = f"the device model of domain {self._domid}: {command[0]}"
+        deadline = Deadline.after(_SIGNAL_SECONDS, what)
+        return self._dom0.run(command, deadline=deadline).check().stdout.strip()
+
+    def kill(self) -> None:
+        """End it without a word; it is gone on return."""
+        self._run("sh", "-c", _KILL, self._pid)
+
+    def stop(self) -> None:
+        """Have it stand still, with all that it has mapped."""
+        self._run("kill", "-STOP", self._pid)
+
+    def cont(self) -> None:
+        """Have it go on."""
+        self._run("kill", "-CONT", self._pid)
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only PVH guests have where victims are others."""
+    """Leave out what only some types of guest have where victims are others."""
 
     def left_out(item: pytest.Item) -> bool:
-        if "pvh" not in getattr(item, "fixturenames", ()):
-            return False
+        names = set(getattr(item, "fixturenames", ()))
         wanted = parameter(item, "xen_guest_type") or config.stash[SESSION].options.guest_type[0]
-        return wanted != "pvh"
+        return any(wanted not in HAVE[name] for name in names & HAVE.keys())
 
     if gone := [item for item in items if left_out(item)]:
         config.hook.pytest_deselected(items=gone)
@@ -33,9 +76,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def pvh(xen_guest_type: GuestType) -> None:
-    """A test of what only PVH guests have: run with `--xen-guest-type=pvh`."""
-    assert xen_guest_type == "pvh"
+def paging_pool(xen_guest_type: GuestType) -> None:
+    """A test of what only guests with nested paging have: run with `--xen-guest-type=pvh`."""
+    assert xen_guest_type in HAVE["paging_pool"]
+
+
+@pytest.fixture
+def device_model(xen_guest_type: GuestType, dom0: Dom0) -> Callable[[int], DeviceModel]:
+    """That of a domain, a process in dom0: run with `--xen-guest-type=hvm`."""
+    assert xen_guest_type in HAVE["device_model"]
+    return lambda domid: DeviceModel(domid, dom0)
 
 
 @pytest.fixture
@@ -44,3 +94,21 @@ def mapping(xen_host: Host, victim: Victim) -> Iterator[ForeignMapping]:
     taken = ForeignMapping(xen_host)
     yield taken
     taken.close()
+
+
+@pytest.fixture
+def wait_zombie(dom0: Dom0) -> WaitZombie:
+    """Waits until a domain that is dying, and somebody still uses, has so many bytes left."""
+
+    def wait(domid: int, memory_bytes: int) -> DomainInfo:
+        step = f"domain {domid}: dying but for what is held of it"
+        deadline = dom0.patience(step, dom0.total_bytes)
+        while True:
+            found = [d for d in dom0.domains() if d.domid == domid]
+            assert found, "it is gone, and somebody in dom0 still has pages of it mapped"
+            if found[0].dying and found[0].memory_bytes <= memory_bytes:
+                return found[0]
+            deadline.check(**dom0.evidence())
+            time.sleep(0.02)
+
+    return wait

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,33 +10,27 @@ import pytest
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.dom0.answers import DomainInfo
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.mapping import ForeignMapping
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
 
+    from .conftest import WaitZombie
+
 HELD_PAGES = 64
-
-
-def wait_zombie(dom0: Dom0, domid: int, memory_bytes: int) -> DomainInfo:
-    """Until a dying domain has no more than so much memory left."""
-    step = f"domain {domid}: dying but for what is held of it"
-    deadline = dom0.patience(step, dom0.total_bytes)
-    while True:
-        found = [d for d in dom0.domains() if d.domid == domid]
-        assert found, "it is gone, and dom0 still has a mapping of its pages"
-        if found[0].dying and found[0].memory_bytes <= memory_bytes:
-            return found[0]
-        deadline.check(**dom0.evidence())
-        time.sleep(0.02)
 
 
 @pytest.mark.quick
 @pytest.mark.control
 def test_pages_held_by_dom0_are_scrubbed_when_released(
-    victim: Victim, probe: Probe, timings: Timings, dom0: Dom0, mapping: ForeignMapping
+    victim: Victim,
+    probe: Probe,
+    timings: Timings,
+    dom0: Dom0,
+    mapping: ForeignMapping,
+    *,
+    wait_zombie: WaitZombie,
 ) -> None:
     """A mapped page of a dying guest is freed by whoever lets go of it, long after the destroy.
 
@@ -50,7 +43,7 @@ def test_pages_held_by_dom0_are_scrubbed_when_released(
     filled = mapping.hash()
 
     dying = victim.start_destroy(until="clean")
-    zombie = wait_zombie(dom0, victim.guest.domid, HELD_PAGES * PAGE)
+    zombie = wait_zombie(victim.guest.domid, HELD_PAGES * PAGE)
     dom0.wait_drained(dom0.patience("scrubbing what is not held", dom0.total_bytes))
     assert zombie.memory_bytes == HELD_PAGES * PAGE
     assert not dying.done()

@@ -31,7 +31,7 @@ MOST_LOST_PAGES = 2
 TOO_MUCH = f"overdraw={4 * MIB // PAGE}"
 """More than the pages full of zeroes that a guest of ours has for Xen to take from it instead."""
 
-pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("pvh")]
+pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("paging_pool")]
 
 
 @pytest.fixture

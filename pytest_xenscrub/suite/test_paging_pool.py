@@ -23,7 +23,7 @@ MOST_LOST_PAGES = 2
 """Xen's own heap may still grow by a page; a page lost with each guest is more than that."""
 
 
-@pytest.mark.usefixtures("pvh")
+@pytest.mark.usefixtures("paging_pool")
 @pytest.mark.parametrize(
     "cycles",
     [pytest.param(10, marks=pytest.mark.quick), pytest.param(50, marks=pytest.mark.slow)],

@@ -42,6 +42,8 @@ class ToolstackBase(ABC):
 
     logs: ClassVar[str]
     by_hand: ClassVar[str]
+    _installed: Path
+    """The guest kernel, on this machine."""
 
     def __init__(self, dom0: Dom0, tag: str) -> None:
         self.dom0 = dom0
@@ -77,6 +79,7 @@ class ToolstackBase(ABC):
         """Copy a guest kernel into this run's folder in dom0, before any guest is created."""
         deadline = self._deadline(_INSTALL_SECONDS, "copying the guest kernel")
         self._before = self._domids()
+        self._installed = kernel
         # The agent makes the folder with it, faster than a command would.
         self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
         self.dom0.host.put(kernel, self.kernel, deadline=deadline)

@@ -42,7 +42,8 @@ class DomainConfig:
         paused: whether it is left paused, built and never run.
         node: NUMA node, one that has CPUs, whose memory and CPUs it gets as long as there is some;
             None leaves that to Xen.
-        type: of guest: "pv", or "pvh", which needs nested paging.
+        type: of guest: "pv"; or "pvh" or "hvm", which need nested paging; one of
+            `Toolstack.types`.
         claim: whether its memory is claimed before it is built, one of `Toolstack.claims`; None
             leaves that to the toolstack.
         maximum_bytes: what the memory map of a guest with nested paging shows, bytes; more than
@@ -135,6 +136,10 @@ class Toolstack(Protocol):
     @property
     def version(self) -> str:
         """Its version, as dom0 has it; empty where that cannot be found out."""
+
+    @property
+    def types(self) -> Collection[GuestType]:
+        """What `DomainConfig.type` may be."""
 
     @property
     def claims(self) -> Collection[bool]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from pytest_xenscrub.errors import CommandError, InfrastructureError, NotApplicableError
+from pytest_xenscrub.toolstack import firmware
 from pytest_xenscrub.toolstack.base import ToolstackBase
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig, Listed
 from pytest_xenscrub.toolstack.xl_console import XlConsole
@@ -18,9 +21,11 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.answers import Reclaim, TimedResult, Until
+    from pytest_xenscrub.guest_type import GuestType
 
 _LIST_FIELDS = 6
 _VERSION_SECONDS = 20.0
+_FIRMWARE_SECONDS = 120.0
 # xl itself does not tell; what `xl info` calls xen_version is the hypervisor's.
 _VERSION = """
 xl=$(command -v xl)
@@ -44,6 +49,7 @@ class Xl(ToolstackBase):
     """Drives xl in dom0; implements `Toolstack`."""
 
     name = "xl"
+    types: ClassVar[tuple[GuestType, ...]] = ("pv", "pvh", "hvm")
     claims = (True, False)
     places = True
     sizes_pool = True
@@ -70,10 +76,9 @@ class Xl(ToolstackBase):
             "type": config.type,
             "name": config.name,
             "uuid": str(config.uuid),
-            "kernel": self.kernel,
+            **self._boot(config),
             "memory": config.memory_bytes // MIB,
             "vcpus": config.vcpus,
-            "extra": config.command_line,
             "on_crash": config.on_crash,
         }
         if config.node is not None:
@@ -91,6 +96,28 @@ class Xl(ToolstackBase):
             return command
         own = f"{self.folder}/xl.conf"
         return ["unshare", "-m", "sh", "-c", _WITH_CLAIMS, own, str(int(config.claim)), *command]
+
+    def _boot(self, config: DomainConfig) -> dict[str, object]:
+        """What a domain starts with."""
+        if config.type != "hvm":
+            return {"kernel": self.kernel, "extra": config.command_line}
+        module = f"{self.folder}/{config.name}.module"
+        self.dom0.write(module, firmware.module(config))
+        return firmware.settings(self._firmware, module)
+
+    @functools.cached_property
+    def _firmware(self) -> str:
+        """Path of the firmware in dom0; put there for the first HVM guest."""
+        path = f"{self.folder}/firmware.elf"
+        with tempfile.NamedTemporaryFile(prefix="xenscrub-", suffix=".elf") as made:
+            made.write(firmware.firmware(self._installed.read_bytes()))
+            made.flush()
+            self.dom0.host.put(
+                Path(made.name),
+                path,
+                deadline=self._deadline(_FIRMWARE_SECONDS, "copying the guests' firmware"),
+            )
+        return path
 
     def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
         """`xl create`."""

@@ -167,6 +167,14 @@ def test_charts_need_what_draws_them(
         options(pytester, "--xen-plots=out")
 
 
+def test_hvm_guests_need_xl(pytester: pytest.Pytester) -> None:
+    hvm, libvirt = "--xen-guest-type=hvm", "--xen-toolstack=libvirt"
+    assert options(pytester, hvm).guest_type == ("hvm",)
+    assert options(pytester, hvm, libvirt, "--xen-toolstack=xl").toolstack == ("libvirt", "xl")
+    with pytest.raises(pytest.UsageError, match="needs --xen-toolstack=xl"):
+        options(pytester, hvm, libvirt)
+
+
 def test_what_values_mean(pytester: pytest.Pytester, tmp_path: Path) -> None:
     ssh_config = tmp_path / "ssh"
     ssh_config.touch()

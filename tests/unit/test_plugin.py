@@ -110,7 +110,8 @@ def xen_rig(_xen_session, xen_variant):
 
 @pytest.fixture
 def toolstack(xen_host, xen_toolstack):
-    return SimpleNamespace(name=xen_toolstack, version="1.2.3")
+    types = ("pv", "pvh") if xen_toolstack == "libvirt" else ("pv", "pvh", "hvm")
+    return SimpleNamespace(name=xen_toolstack, version="1.2.3", types=types)
 
 
 @pytest.fixture
@@ -1021,6 +1022,15 @@ def test_types_of_guest_are_parameters_where_there_are_several(project: pytest.P
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*::test_measured?pv? PASSED*", "*::test_measured?pvh? *"])
     result.stdout.fnmatch_lines(["measured * pv * 1.00 *", "measured * pvh * 1.00 *"])
+
+
+def test_a_type_that_a_toolstack_cannot_start_is_skipped_and_says_why(
+    project: pytest.Pytester,
+) -> None:
+    both = ("--xen-toolstack=xl", "--xen-toolstack=libvirt", "--xen-guest-type=hvm")
+    result = run(project, "def test_it(guests): pass", *both, "-k", "libvirt", "-rs")
+    result.assert_outcomes(skipped=1, deselected=1)
+    result.stdout.fnmatch_lines(["SKIPPED*libvirt starts no hvm guest*firmware; xl can*"])
 
 
 # -- the control -------------------------------------------------------------------------------

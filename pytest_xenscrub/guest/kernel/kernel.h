@@ -41,8 +41,10 @@ void options_parse(const char *command_line);
  * The domain's pages, by pfn:
  *
  *   0 .. image_end          the domain builder's: image, start info; on PV rings, page tables, stack
- *   p2m_start .. p2m_end    the domain builder's: the p2m and what maps it (PV, above image_end)
- *   hole_start .. hole_end  no memory (PVH: below 4 GiB)
+ *   p2m_start .. p2m_end    the domain builder's, above image_end: the p2m and what maps it (PV),
+ *                           or a page that tells firmware of the machine (HVM)
+ *   vga_start .. vga_end    no memory (HVM: where a video card has its own)
+ *   hole_start .. hole_end  no memory (PVH and HVM: below 4 GiB)
  *   reserved .. end         ours: page tables, bitmaps, stacks; scanned before they became that
  *   data_end .. reserved    given back to Xen: no longer pages of the domain
  *   the rest                data: filled and scanned
@@ -52,6 +54,7 @@ struct memory {
     unsigned long end;
     unsigned long image_end;
     unsigned long p2m_start, p2m_end;
+    unsigned long vga_start, vga_end;
     unsigned long hole_start, hole_end;
     unsigned long data_end;
     unsigned long reserved;
@@ -68,11 +71,17 @@ static inline unsigned long frame(unsigned long pfn)
     return p2m ? p2m[pfn] : pfn;
 }
 
+/* No memory at all. */
+static inline bool is_hole(unsigned long pfn)
+{
+    return (pfn >= memory.vga_start && pfn < memory.vga_end) ||
+           (pfn >= memory.hole_start && pfn < memory.hole_end);
+}
+
 /* What the builder wrote to above the image, or no memory at all. */
 static inline bool is_gap(unsigned long pfn)
 {
-    return (pfn >= memory.p2m_start && pfn < memory.p2m_end) ||
-           (pfn >= memory.hole_start && pfn < memory.hole_end);
+    return (pfn >= memory.p2m_start && pfn < memory.p2m_end) || is_hole(pfn);
 }
 
 static inline bool is_data(unsigned long pfn)
@@ -88,7 +97,7 @@ static inline bool is_ballooned(unsigned long pfn)
 /* Pages that the domain has now, by pfn. */
 static inline bool is_owned(unsigned long pfn)
 {
-    return !is_ballooned(pfn) && (pfn < memory.hole_start || pfn >= memory.hole_end);
+    return !is_ballooned(pfn) && !is_hole(pfn);
 }
 
 static inline unsigned long pages_owned(void)
@@ -99,7 +108,7 @@ static inline unsigned long pages_owned(void)
 /* Where data begins that can be given back: pages above it are data up to data_end. */
 static inline unsigned long data_start(void)
 {
-    unsigned long start = max(memory.image_end, memory.p2m_end);
+    unsigned long start = max(max(memory.image_end, memory.p2m_end), memory.vga_end);
 
     return memory.data_end > memory.hole_end ? max(start, memory.hole_end) : start;
 }

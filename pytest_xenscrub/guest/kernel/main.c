@@ -35,7 +35,7 @@ static void populate_on_demand(void)
         memory.end = options.pages;
         memory.hole_start = memory.hole_end = 0;
     }
-    memory.pages = options.pages;
+    memory.pages = options.pages - (memory.vga_end - memory.vga_start);
 
     for ( pfn = 0; pfn < memory.image_end; pfn++ )
         *(volatile const char *)(VIRT_BASE + (pfn << PAGE_SHIFT));

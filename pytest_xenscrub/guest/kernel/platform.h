@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What differs between the types of guest: pv/ and pvh/ have one of these each. */
+/* What differs between the types of guest: pv/ has one of these, and pvh/ one for PVH and HVM. */
 
 #ifndef PLATFORM_H
 #define PLATFORM_H

@@ -29,8 +29,8 @@ void reserve_layout(unsigned int nr_cpus)
     rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
-    /* In one piece, above a hole. */
-    lowest = max(max(memory.image_end, memory.p2m_end), memory.hole_end);
+    /* In one piece, above all holes. */
+    lowest = max(max(memory.image_end, memory.p2m_end), max(memory.vga_end, memory.hole_end));
     if ( memory.end < lowest + rest + 2 * r->nr_early + 1 )
         fail("not enough memory");
 

@@ -56,7 +56,7 @@ _LISTING = "/proc/xen/xensyms"
 
 def prepare_image(spec: MachineSpec, say: Say, deadline: Deadline) -> None:
     """Build dom0's image now if the cache does not have it: that takes a minute, a boot ten s."""
-    ensure_image(spec.suite, say=say, deadline=deadline)
+    ensure_image(spec.suite, say=say, deadline=deadline, device_model=spec.device_model)
 
 
 class EmulatedHost:
@@ -118,7 +118,7 @@ class EmulatedHost:
             XenHungError: Xen was started, and hangs.
             DeadlineExceededError: it did not come up in time.
         """
-        image = ensure_image(spec.suite, say=say, deadline=deadline)
+        image = ensure_image(spec.suite, say=say, deadline=deadline, device_model=spec.device_model)
         host = cls(spec, image, say, hang_seconds, accel)
         try:
             host._power_on(deadline)

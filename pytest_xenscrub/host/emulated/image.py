@@ -88,36 +88,44 @@ class Image:
         return " ".join((self.folder / "hostkey.pub").read_text().split()[:2])
 
 
-def _image_folder(suite: str) -> Path:
-    return cache_root() / "image" / f"{suite}-{recipe_hash(suite)}"
+def _image_folder(suite: str, *, device_model: bool) -> Path:
+    what = f"{suite}-hvm" if device_model else suite
+    return cache_root() / "image" / f"{what}-{recipe_hash(suite, device_model=device_model)}"
 
 
-def missing_for_image(suite: str) -> dict[str, str]:
+def missing_for_image(suite: str, *, device_model: bool = False) -> dict[str, str]:
     """What is not there to build the image of `suite`, and Debian's package of each.
 
     Nothing is missing for an image that the cache has.
     """
-    if _image_folder(suite).is_dir():
+    if _image_folder(suite, device_model=device_model).is_dir():
         return {}
     tools = _TOOLS if os.geteuid() == 0 else _TOOLS | _TOOLS_UNPRIVILEGED
     path = search_path()
     return {tool: pkg for tool, pkg in tools.items() if shutil.which(tool, path=path) is None}
 
 
-def ensure_image(suite: str, *, say: Say, deadline: Deadline) -> Image:
+def ensure_image(suite: str, *, say: Say, deadline: Deadline, device_model: bool = False) -> Image:
     """The image of `suite`, built now if the cache does not have it.
+
+    Args:
+        suite: Debian release.
+        say: called with a line for the user where something takes long.
+        deadline: for the build.
+        device_model: whether its dom0 has a device model, which HVM guests need: an image of its
+            own.
 
     Raises:
         MissingToolError: a program that builds it is not installed.
         InfrastructureError: the build failed, or cannot be done here.
         DeadlineExceededError: the build took too long.
     """
-    folder = _image_folder(suite)
+    folder = _image_folder(suite, device_model=device_model)
     if folder.is_dir():
         with contextlib.suppress(OSError):
             os.utime(folder)
         return Image(folder)
-    if missing := missing_for_image(suite):
+    if missing := missing_for_image(suite, device_model=device_model):
         raise MissingToolError(
             f"the emulated host's image cannot be built, not installed: {', '.join(missing)}",
             todo=f"apt-get install {' '.join(sorted(set(missing.values())))}",
@@ -126,14 +134,14 @@ def ensure_image(suite: str, *, say: Say, deadline: Deadline) -> Image:
     need_room(folder.parent, _BUILD_BYTES, f"building the image of a Debian {suite} dom0")
     build_once(
         folder,
-        lambda work: _build(suite, work, say, deadline),
+        lambda work: _build(suite, packages(suite, device_model=device_model), work, say, deadline),
         say=say,
         deadline=deadline,
     )
     return Image(folder)
 
 
-def _build(suite: str, work: Path, say: Say, deadline: Deadline) -> None:
+def _build(suite: str, included: list[str], work: Path, say: Say, deadline: Deadline) -> None:
     recipe = work / "recipe"
     shutil.copytree(RECIPE, recipe, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for name in ("key", "hostkey"):
@@ -156,7 +164,7 @@ def _build(suite: str, work: Path, say: Say, deadline: Deadline) -> None:
     )
     command = ["mmdebstrap", "--mode=auto", "--variant=minbase", "--dpkgopt=force-confold"]
     command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
-    command += [f"--include={','.join(packages(suite))}", f"--essential-hook={essential}"]
+    command += [f"--include={','.join(included)}", f"--essential-hook={essential}"]
     command += [f"--customize-hook={hook}" for hook in hooks]
     # The archive goes through our own stdout: in a user namespace the file would not be ours.
     command += [suite, "-", *(sources or [])]

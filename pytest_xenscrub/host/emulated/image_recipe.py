@@ -30,9 +30,12 @@ PACKAGES = (
     "xz-utils",
 )
 
+DEVICE_MODEL_PACKAGES = ("qemu-system-xen",)
+"""What a dom0 that starts HVM guests has besides. Others are spared the 100 MiB of it."""
 
-def packages(suite: str) -> list[str]:
-    """The Debian packages of a dom0 of `suite`.
+
+def packages(suite: str, *, device_model: bool = False) -> list[str]:
+    """The Debian packages of a dom0 of `suite`, with a device model for HVM guests or without.
 
     Raises:
         ConfigurationError: the suite is not known.
@@ -42,13 +45,15 @@ def packages(suite: str) -> list[str]:
         raise ConfigurationError(
             f"no recipe for a dom0 of {suite!r}", todo=f"use one of: {', '.join(XEN_OF_SUITE)}"
         )
-    return [f"xen-hypervisor-{version}-amd64", f"xen-utils-{version}", *PACKAGES]
+    further = DEVICE_MODEL_PACKAGES if device_model else ()
+    return [f"xen-hypervisor-{version}-amd64", f"xen-utils-{version}", *PACKAGES, *further]
 
 
-def recipe_hash(suite: str) -> str:
+def recipe_hash(suite: str, *, device_model: bool = False) -> str:
     """Name of what would be built now: any change of the recipe changes it."""
+    names = packages(suite, device_model=device_model)
     digest = hashlib.sha256()
-    for text in (suite, *packages(suite), str(DISK_BYTES), str(_FORMAT)):
+    for text in (suite, *names, str(DISK_BYTES), str(_FORMAT)):
         digest.update(text.encode() + b"\0")
     for path in sorted(RECIPE.iterdir()):
         if path.is_file():

@@ -36,6 +36,7 @@ class MachineSpec:
         hypervisor: the Xen it boots, an uncompressed ELF file; None for the image's own.
         xen_cmdline: options for Xen, appended to ours.
         symbols: the hypervisor with its symbols, to say where a CPU is.
+        device_model: whether dom0 has a device model, which HVM guests need.
     """
 
     suite: str = "bookworm"
@@ -45,6 +46,7 @@ class MachineSpec:
     hypervisor: Path | None = None
     xen_cmdline: str = ""
     symbols: Path | None = None
+    device_model: bool = False
 
 
 def qemu_command(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import libvirt
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.dom0.answers import Reclaim, Until
     from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.toolstack.libvirt.connection import Keeper, LibvirtConnection
 
 _TIMING_SECONDS = 30.0
@@ -47,6 +48,8 @@ class Libvirt(ToolstackBase):
     """
 
     name = "libvirt"
+    # It has no way to replace the firmware of an HVM guest.
+    types: ClassVar[tuple[GuestType, ...]] = ("pv", "pvh")
     claims = (False,)  # it builds all without, and has no switch for it
     places = False
     sizes_pool = False

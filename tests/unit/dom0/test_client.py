@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from types import SimpleNamespace
@@ -105,22 +104,6 @@ def test_missing_bindings_say_what_to_install(connect: Connected) -> None:
 def test_what_a_login_prints_is_passed_over(connect: Connected, tmp_path: Path) -> None:
     (tmp_path / "bindings" / "xen" / "__init__.py").write_text('print("Welcome to dom0!")')
     assert connect().info().cpus == 2
-
-
-@pytest.mark.parametrize(("caps", "runs"), [("pv hvm hap", True), ("pv hvm", False)])
-def test_pvh_guests_need_nested_paging(
-    connect: Connected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caps: str, runs: bool
-) -> None:
-    xl = tmp_path / "xl"
-    xl.write_text(f'#!/bin/sh\n[ "$*" = "info virt_caps" ] && echo {caps}\n')
-    xl.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    dom0 = connect()
-    assert (dom0.runs("pv"), dom0.runs("pvh")) == (True, runs)
-    dom0.check_runs("pv")
-    if not runs:
-        with pytest.raises(InfrastructureError, match="no nested paging"):
-            dom0.check_runs("pvh")
 
 
 def test_free_memory_backlog_and_domains(connect: Connected) -> None:

@@ -19,7 +19,7 @@ from pytest_xenscrub.host.emulated import image as module
 from pytest_xenscrub.host.emulated import image_recipe, step
 from pytest_xenscrub.host.emulated.bzimage import unpack_kernel
 from pytest_xenscrub.host.emulated.image import ensure_image
-from pytest_xenscrub.host.emulated.image_recipe import recipe_hash
+from pytest_xenscrub.host.emulated.image_recipe import packages, recipe_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +189,17 @@ def test_the_hash_follows_recipe_and_suite(tmp_path: Path, monkeypatch: pytest.M
     with (recipe / "init").open("a") as file:
         file.write("\n")
     assert recipe_hash("bookworm") != before
+
+
+def test_a_device_model_makes_an_image_of_its_own(machine: Machine) -> None:
+    plain = build()
+    deadline = Deadline.after(60, "image")
+    other = ensure_image("bookworm", say=print, deadline=deadline, device_model=True)
+    assert machine.left() == sorted([plain.folder.name, other.folder.name])
+    assert other.folder.name.startswith("bookworm-hvm-")
+    assert "qemu-system-xen" in packages("bookworm", device_model=True)
+    assert "qemu-system-xen" not in packages("bookworm")
+    assert build() == plain
 
 
 def test_an_unknown_suite_is_the_users_error() -> None:

@@ -525,6 +525,16 @@ def test_what_only_pvh_guests_have_is_for_pvh_victims(pytester: pytest.Pytester)
     assert all("[pvh" in line for line in on_demand[2])
 
 
+def test_what_only_some_types_of_guest_have_is_for_these(pytester: pytest.Pytester) -> None:
+    (pytester.mkdir("docs") / "notes.py").touch()
+    found = collected(pytester, HOST, *(f"--xen-guest-type={each}" for each in ("pvh", "hvm")))
+    ids = ["device_model", "test_paging_pool"]
+    device_models, pools = ([line for line in found if each in line] for each in ids)
+    assert device_models
+    assert all("[hvm" in line for line in device_models)
+    assert {line.partition("[")[2][:3] for line in pools} == {"pvh", "hvm"}
+
+
 def test_a_projects_own_tests_stay_its_tests(pytester: pytest.Pytester) -> None:
     (pytester.mkdir("checks") / "test_own.py").write_text("def test_it(): pass")
     assert collected(pytester, HOST) == ["checks/test_own.py::test_it"]

@@ -23,6 +23,7 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 from pytest_xenscrub.identity import is_of_run, new_uuid
+from pytest_xenscrub.toolstack import firmware
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed, wants_memory
 from pytest_xenscrub.toolstack.xl import _VERSION, Xl, parse_list
 from pytest_xenscrub.toolstack.xl_console import XlConsole
@@ -238,11 +239,37 @@ def test_create_writes_a_config_and_finds_the_domain(
         'name = "xenscrub-12ab34-victim-1"',
         f'uuid = "{UUIDS[1]}"',
         'kernel = "/run/xenscrub-12ab34/kernel.elf"',
+        r'extra = "run=0x1 note=\"a \\ b\""',
         "memory = 512",
         "vcpus = 2",
-        r'extra = "run=0x1 note=\"a \\ b\""',
         'on_crash = "destroy"',
     ]
+
+
+def test_an_hvm_domain_has_our_kernel_as_its_firmware(
+    xl: Xl, dom0: FakeDom0, config: DomainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firmware, "firmware", lambda kernel: b"32 bits of " + kernel)
+    copied: list[tuple[bytes, str]] = []
+    monkeypatch.setattr(
+        dom0.host, "put", lambda local, to, deadline: copied.append((local.read_bytes(), to))
+    )
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(b"ELF")
+    xl.install(kernel)
+    hvm = dataclasses.replace(config, type="hvm")
+    dom0.written.clear()
+    xl.create_command(hvm)
+    xl.create_command(hvm)
+    folder = "/run/xenscrub-12ab34"
+    at = f"{folder}/firmware.elf"
+    assert copied == [(b"ELF", f"{folder}/kernel.elf"), (b"32 bits of ELF", at)]
+    module, path = dom0.written
+    assert dom0.written[module] == f"{config.command_line}\0"
+    lines = dom0.written[path].splitlines()
+    assert {'type = "hvm"', f'firmware_override = "{at}"', 'vga = "none"'} <= set(lines)
+    assert f'bios_path_override = "{module}"' in lines
+    assert not [line for line in lines if line.startswith(("kernel", "extra", "disk", "vif"))]
 
 
 def test_a_domain_of_one_numa_node(xl: Xl, dom0: FakeDom0, config: DomainConfig) -> None:

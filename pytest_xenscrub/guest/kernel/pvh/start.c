@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The PVH platform, and a PVH guest's first steps. */
+/* The platform of PVH and HVM guests, and their first steps. */
 
 #include "pvh/pvh.h"
 #include "window.h"
 
 #include <xen/arch-x86/hvm/start_info.h>
+#include <xen/hvm/hvm_info_table.h>
 #include <xen/hvm/hvm_vcpu.h>
 
 #define XEN_CPUID_FIRST 0x40000000
@@ -15,6 +16,11 @@
 #define CODE_SEGMENT    8
 #define INTERRUPT_GATE  0x8e00ul
 #define NR_FAULTS       32
+
+/* An HVM guest's memory below 1 MiB: the builder's map leaves it out, and it is there. */
+#define VGA_START       0xa0ul
+#define VGA_END         0xc0ul
+#define LOW_END         0x100ul
 
 extern char pvh_start_secondary[], pvh_fault[], image_end[];
 extern unsigned long pvh_idt[NR_FAULTS][2];
@@ -69,7 +75,7 @@ static void initialise_vcpu(unsigned int cpu, unsigned int seen, unsigned long s
     MUST(hyp_vcpu_op(VCPUOP_initialise, cpu, &context));
 }
 
-static const struct platform pvh = {
+static struct platform pvh = {
     .type = "pvh",
     .attach = pvh_attach,
     .leave = pvh_leave,
@@ -119,10 +125,26 @@ static void fill_hypercall_page(void)
                    "d" ((uint32_t)(page >> 32)) : "memory" );
 }
 
+/*
+ * Firmware of an HVM guest, in place of Xen's own, has no command line. The module that is meant to
+ * be a BIOS is ours to choose: what it holds is the command line.
+ */
+static bool is_firmware(const struct hvm_start_info *si)
+{
+    return !si->cmdline_paddr && si->nr_modules;
+}
+
+static const char *find_command_line(const struct hvm_start_info *si)
+{
+    const struct hvm_modlist_entry *module = (void *)(VIRT_BASE + si->modlist_paddr);
+
+    return (const char *)(VIRT_BASE + (is_firmware(si) ? module->paddr : si->cmdline_paddr));
+}
+
 /* The builder's pages are those of the image and, behind them, what hvm_start_info points to. */
 static void find_image_end(const struct hvm_start_info *si)
 {
-    const char *command_line = (const char *)(VIRT_BASE + si->cmdline_paddr);
+    const char *command_line = find_command_line(si);
     unsigned long end = (unsigned long)image_end;
 
     end = max(end, (unsigned long)(si + 1));
@@ -131,6 +153,18 @@ static void find_image_end(const struct hvm_start_info *si)
                    si->memmap_entries * sizeof(struct hvm_memmap_table_entry));
 
     memory.image_end = DIV_ROUND_UP(end - VIRT_BASE, PAGE_SIZE);
+}
+
+/* What is below the first memory that the map of an HVM guest shows. */
+static bool find_low_memory(void)
+{
+    memory.p2m_start = HVM_INFO_PFN;
+    memory.p2m_end = HVM_INFO_PFN + 1;
+    memory.vga_start = VGA_START;
+    memory.vga_end = VGA_END;
+    memory.end = LOW_END;
+
+    return memory.image_end <= HVM_INFO_PFN;
 }
 
 /* Memory from 0 on, and from 4 GiB on if there is more. */
@@ -156,7 +190,8 @@ static bool find_memory(const struct hvm_start_info *si)
             return false;
         memory.end = first + (entry->size >> PAGE_SHIFT);
     }
-    memory.pages = memory.end - (memory.hole_end - memory.hole_start);
+    memory.pages = memory.end - (memory.hole_end - memory.hole_start) -
+                   (memory.vga_end - memory.vga_start);
 
     return memory.end;
 }
@@ -169,8 +204,14 @@ void pvh_main(unsigned long start_info)
     handle_faults();
     fill_hypercall_page();
     find_image_end(si);
+    if ( is_firmware(si) )
+    {
+        pvh.type = "hvm";
+        if ( !find_low_memory() )
+            pvh_crash();
+    }
     if ( !find_memory(si) )
         pvh_crash();
 
-    kernel_main((const char *)(VIRT_BASE + si->cmdline_paddr));
+    kernel_main(find_command_line(si));
 }
