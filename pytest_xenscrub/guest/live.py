@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import (
+    ConfigurationError,
     DisagreementError,
     GuestFailedError,
     HostSilentError,
@@ -22,10 +23,12 @@ from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
 from pytest_xenscrub.guest.events import (
     ErrorLine,
+    Filled,
     Hello,
     Progress,
     Ranges,
     Ready,
+    Scanned,
     Verified,
 )
 from pytest_xenscrub.units import GIB, PAGE, gib
@@ -52,6 +55,8 @@ class LiveGuest(Account):
         created: how it was created; after a reboot still the first time.
         domid: its domain.
         given_back_before: frames that guests had given back, dirty, when this one was created.
+        unfilled_before: frames that the last guest that had them had not filled, when this one
+            last began to read; see `Sample`.
         ended: whether its domain has ended, as far as we have ended it.
     """
 
@@ -64,6 +69,7 @@ class LiveGuest(Account):
         *,
         listeners: Listeners,
         given_back: BitMap64,
+        unfilled: BitMap64 | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -75,6 +81,8 @@ class LiveGuest(Account):
         self._listeners = listeners
         self._given_back = given_back
         self.given_back_before = given_back.copy()
+        self._unfilled = BitMap64() if unfilled is None else unfilled
+        self.unfilled_before = self._unfilled.copy()
         self._machine_frames: MachineFrames | None = None
         if config.type != "pv":
             from pytest_xenscrub.guest.machine_frames import MachineFrames  # noqa: PLC0415 - numpy
@@ -121,7 +129,7 @@ class LiveGuest(Account):
         return self.config.type == "pv" or self._listeners.witness is not None
 
     def some_frames(self, count: int) -> BitMap64:
-        """So many of its frames (MFNs), evenly spread.
+        """So many of its frames (MFNs), evenly spread; of a sample, such as it has filled.
 
         Raises:
             NotApplicableError: nobody knows which they are.
@@ -131,7 +139,7 @@ class LiveGuest(Account):
                 f"{self.name}: a {self.config.type} guest does not know its machine frames, and"
                 " nobody sees them from outside here"
             )
-        frames = self.frames
+        frames = self.filled_frames
         return BitMap64(frames[len(frames) * at // count] for at in range(count))
 
     def mappable(self, frames: BitMap64) -> list[int]:
@@ -161,6 +169,9 @@ class LiveGuest(Account):
                 self.events.append(event)
                 if isinstance(event, Ranges):
                     self._keep_account(event)
+                    self._keep_sample(event)
+                if isinstance(event, Scanned):
+                    self.unfilled_before = self._unfilled.copy()
                 if isinstance(event, ErrorLine):
                     raise GuestFailedError(
                         f"{self.name}: {event.what} {event.detail}".rstrip(),
@@ -201,6 +212,38 @@ class LiveGuest(Account):
                 self._given_back.update(ranges.frames)
         else:
             self._given_back.difference_update(ranges.frames)
+
+    def _keep_sample(self, ranges: Ranges) -> None:
+        """Which frames its pattern is not in: that those are clean says nothing.
+
+        Raises:
+            DisagreementError: the guest has filled other pages than its seed says.
+            ConfigurationError: it has filled none.
+        """
+        filled = self.last(Filled)
+        if filled is None or not self.knows_frames:
+            return
+        if ranges.kind == "populated" and filled.sample is not None:
+            self._unfilled.update(ranges.frames)
+        if ranges.kind != "frames":
+            return
+        holding = self.filled_frames
+        self._unfilled.update(ranges.frames)
+        self._unfilled.difference_update(holding)
+        if filled.sample is None or self.ballooned:
+            return
+        if not filled.pages:
+            raise ConfigurationError(
+                f"{self.name}: of its {gib(self.memory_bytes)} a share so small fills no page",
+                todo="give a larger share: --xen-fill",
+            )
+        if len(holding) != filled.pages:
+            raise DisagreementError(
+                f"{self.name} has filled {filled.pages} pages, and by its seed it is"
+                f" {len(holding)} of those that it has",
+                todo="this is an error of ours: in what is sampled, in C or in Python",
+                evidence=self.evidence(),
+            )
 
     def ready(self, *, seconds: float | None = None) -> None:
         """Wait until it has done all that it was told to."""

@@ -46,8 +46,7 @@ def judge(request, measure, _xen_session):
     def judge(frames=1000, read=1000, state="clean"):
         measure()
         verdict = SimpleNamespace(
-            state=state, victim=set(range(frames)), read_frames=set(range(read)),
-            coverage=read / frames,
+            state=state, covered=set(range(read)), coverage=read / frames, sampled=None,
         )
         _xen_session.judged(request.node, 0, verdict)
     return judge

@@ -37,6 +37,7 @@ class FakeGuest:
         residue: range = range(0),
         *,
         given_back: range = range(0),
+        unfilled: range = range(0),
         unjudged: int = 0,
     ) -> None:
         dirty = BitMap64(residue)
@@ -45,6 +46,7 @@ class FakeGuest:
         self.name = "probe-2"
         self.config = SimpleNamespace(type="pvh")
         self.given_back_before = BitMap64(given_back)
+        self.unfilled_before = BitMap64(unfilled)
         pages = len(clean) + len(residue) + unjudged
         self.scanned = Scanned(
             pages, len(clean), len(residue), unjudged, pattern=len(residue), other=0,
@@ -76,6 +78,7 @@ class FakeFactory:
 
     run = 0x12AB34
     knows_frames = True
+    unfilled = BitMap64()
 
     def __init__(self, *guests: FakeGuest, sizes: list[int] | None = None) -> None:
         self.names = {1: "victim-1"}
