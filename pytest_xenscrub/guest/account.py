@@ -77,8 +77,8 @@ class Account:
     def filled_frames(self) -> BitMap64:
         """The frames that hold its pattern, where it filled a sample; elsewhere all that it has.
 
-        Of a sample: what it took back after that is not among them, nor, should its frames change then, any
-        that it did not have before: nobody can tell which pages those are.
+        What it took back after it had filled a sample is not among them, nor, should its frames
+        change then, any that it did not have before: nobody can tell which pages those are.
         """
         if self.sample is None:
             return self.frames

@@ -29,14 +29,8 @@ _WHERE: Final = ("host", "guest", "toolstack", "variant", "Xen")
 _ALWAYS: Final = ("test", "MiB", "filled", "n", "speed-up", "verdict")
 _LEFT: Final = ("test", *_WHERE, "verdict")
 NAMES: Final = (
-    "test",
-    *_WHERE,
-    "MiB",
-    "filled",
-    "n",
-    *(metric.column for metric in COLUMNS),
-    "verdict",
-)
+    "test", *_WHERE, "MiB", "filled", "n", *(metric.column for metric in COLUMNS), "verdict",
+)  # fmt: skip
 """All columns, as they follow each other."""
 _FIRST: Final = (*_ALWAYS, *(metric.column for metric in COLUMNS if metric.main))
 

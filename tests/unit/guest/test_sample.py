@@ -42,7 +42,8 @@ def chosen_in_c(folder: Path, sample: Sample, first: int, pages: int) -> NDArray
     except FileNotFoundError:
         pytest.skip("gcc is not installed")
     said = subprocess.run([program], capture_output=True, check=True).stdout
-    return np.frombuffer(said, np.uint8) == ord("1")
+    chosen: NDArray[np.bool_] = np.frombuffer(said, np.uint8) == ord("1")
+    return chosen
 
 
 def pfns(pages: int, first: int = 0) -> NDArray[np.uint64]:
