@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import Fault
-from pytest_xenscrub.scrub.sampled import CERTAINTY
+from pytest_xenscrub.scrub.sampled import CERTAINTY, shown_share
 from pytest_xenscrub.units import PAGE, gib
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SampledRun:
     def __str__(self) -> str:
         return (
             f"a sample of {self.share:.4%} was filled ({gib(self.filled_bytes)}), and leaks of"
-            f" {self.found:.4%} of the pages are found with {CERTAINTY:.1%} certainty"
+            f" {shown_share(self.found)} of the pages are found with {CERTAINTY:.1%} certainty"
         )
 
     def as_dict(self) -> dict[str, object]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,11 @@ from pytest_xenscrub.units import PAGE, gib
 
 CERTAINTY: Final = 0.999
 """With which the leak that is told of is found."""
+
+
+def shown_share(found: float) -> str:
+    """A share that is found, in percent; rounded up, as what is said must hold."""
+    return f"{math.ceil(found * 1e6) / 1e4:.4f}%"
 
 
 @dataclass(frozen=True)
@@ -53,5 +59,5 @@ class Sampled:
         return (
             f"{gib(self.filled * PAGE)} were filled, {self.share:.4%} of the victim's pages; a leak"
             f" of a share p of them is missed with probability (1-p)^{self.spread}: one of"
-            f" {self.found:.4%} or more is found with {CERTAINTY:.1%} certainty"
+            f" {shown_share(self.found)} or more is found with {CERTAINTY:.1%} certainty"
         )

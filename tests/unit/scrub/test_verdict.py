@@ -262,7 +262,7 @@ def test_a_verdict_on_a_sample_says_what_it_can_miss() -> None:
     assert "a sample" in text.splitlines()[0]
     assert "100.00% of 100 freed and filled frames" in text
     assert "10.0000% of the victim's pages" in text
-    assert "probability (1-p)^50: one of 12.9036% or more is found with 99.9% certainty" in text
+    assert "probability (1-p)^50: one of 12.9037% or more is found with 99.9% certainty" in text
 
 
 def test_a_sample_of_which_nothing_was_read_finds_nothing() -> None:
