@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 from pyroaring import BitMap64
 
 from pytest_xenscrub.errors import (
-    ConfigurationError,
     DisagreementError,
     GuestFailedError,
     HostSilentError,
@@ -23,7 +22,6 @@ from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
 from pytest_xenscrub.guest.events import (
     ErrorLine,
-    Filled,
     Hello,
     Progress,
     Ranges,
@@ -31,6 +29,7 @@ from pytest_xenscrub.guest.events import (
     Scanned,
     Verified,
 )
+from pytest_xenscrub.guest.unfilled import keep_sample
 from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ class LiveGuest(Account):
                 self.events.append(event)
                 if isinstance(event, Ranges):
                     self._keep_account(event)
-                    self._keep_sample(event)
+                    keep_sample(self, event, self._unfilled)
                 if isinstance(event, Scanned):
                     self.unfilled_before = self._unfilled.copy()
                 if isinstance(event, ErrorLine):
@@ -212,38 +211,6 @@ class LiveGuest(Account):
                 self._given_back.update(ranges.frames)
         else:
             self._given_back.difference_update(ranges.frames)
-
-    def _keep_sample(self, ranges: Ranges) -> None:
-        """Which frames its pattern is not in: that those are clean says nothing.
-
-        Raises:
-            DisagreementError: the guest has filled other pages than its seed says.
-            ConfigurationError: it has filled none.
-        """
-        filled = self.last(Filled)
-        if filled is None or not self.knows_frames:
-            return
-        if ranges.kind == "populated" and filled.sample is not None:
-            self._unfilled.update(ranges.frames)
-        if ranges.kind != "frames":
-            return
-        holding = self.filled_frames
-        self._unfilled.update(ranges.frames)
-        self._unfilled.difference_update(holding)
-        if filled.sample is None or self.ballooned:
-            return
-        if not filled.pages:
-            raise ConfigurationError(
-                f"{self.name}: of its {gib(self.memory_bytes)} a share so small fills no page",
-                todo="give a larger share: --xen-fill",
-            )
-        if len(holding) != filled.pages:
-            raise DisagreementError(
-                f"{self.name} has filled {filled.pages} pages, and by its seed it is"
-                f" {len(holding)} of those that it has",
-                todo="this is an error of ours: in what is sampled, in C or in Python",
-                evidence=self.evidence(),
-            )
 
     def ready(self, *, seconds: float | None = None) -> None:
         """Wait until it has done all that it was told to."""
