@@ -78,6 +78,7 @@ def guests(
         cpus=running_xen.info.cpus,
         clean_byte=running_xen.info.clean_byte,
         reveal=_xen_session.options.show_residue,
+        sample=_xen_session.sample,
     )
     listeners = Listeners(
         update=_xen_session.update,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_xenscrub.guest.sample import FillChoice
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.report.gate import Limit
     from pytest_xenscrub.report.records import ProfileChoice
@@ -237,6 +238,29 @@ def share(text: str) -> float:
         value = -1.0
     if not 0 < value <= 1:
         raise ConfigurationError(f"{text!r} is no share", todo="write it as 0.99 or 99%")
+    return value
+
+
+def fill(text: str) -> FillChoice:
+    """A share of a victim's pages, and the seed for which they are, hex."""
+    from pytest_xenscrub.guest.sample import FillChoice  # noqa: PLC0415 - as above
+
+    said, colon, seed = text.partition(":")
+    if colon and not re.fullmatch("0*[1-9a-f][0-9a-f]{0,7}", seed):
+        raise ConfigurationError(
+            f"{seed!r} is no seed", todo="give the fill_seed of a result: up to 8 hex digits"
+        )
+    chosen = FillChoice(_fraction(said), int(seed, 16) if colon else None)
+    chosen.sample(seed=1)
+    return chosen
+
+
+def _fraction(text: str) -> float:
+    """As `share`, or as a fraction."""
+    parts = re.fullmatch("([0-9]{1,12})/([1-9][0-9]{0,11})", text)
+    value = int(parts[1]) / int(parts[2]) if parts else share(text)
+    if not 0 < value <= 1:
+        raise ConfigurationError(f"{text!r} is no share", todo="write it as 1/256, 0.5 or 50%")
     return value
 
 

@@ -15,7 +15,9 @@ import pytest
 from pytest_xenscrub import option_paths as paths
 from pytest_xenscrub import option_values as value
 from pytest_xenscrub.deadline import HANG_SECONDS, STARVED_SHARE
+from pytest_xenscrub.guest.sample import FillChoice
 from pytest_xenscrub.option_places import Option, option
+from pytest_xenscrub.units import PAGE, gib
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +110,12 @@ class Options:
         value.guest_memory,
         "memory of a victim (default: a third of what is free)",
         "SIZE",
+    )
+    fill: FillChoice = option(
+        value.fill,
+        "share of its pages that a victim fills, as 1/256, 0.5 or 100%% (the default); with :SEED"
+        " those that a run of that seed chose",
+        "SHARE[:SEED]", default=FillChoice(),
     )
     min_coverage: float = option(
         value.coverage,
@@ -251,6 +259,11 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError(
             "--xen-guest-type=hvm needs --xen-toolstack=xl: our kernel is the firmware of such a"
             " guest, and libvirt has no way to replace that"
+        )
+    if options.guest_memory is not None and options.guest_memory * options.fill.share < PAGE:
+        raise pytest.UsageError(
+            f"--xen-fill: a share of {options.fill.share:.3g} fills no page of"
+            f" {gib(options.guest_memory)} (--xen-guest-memory)"
         )
     if options.control and config.getoption("runxfail", default=False):
         raise pytest.UsageError(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyroaring import BitMap64
 
-from pytest_xenscrub.guest.events import Ballooned, Filled, Ranges
+from pytest_xenscrub.guest.events import Ballooned, Filled, Populated, Ranges
 
 if TYPE_CHECKING:
     from pytest_xenscrub.guest.events import Event
     from pytest_xenscrub.guest.frames import PfnMap
+    from pytest_xenscrub.guest.sample import Sample
 
 E = TypeVar("E")
 
@@ -67,8 +68,44 @@ class Account:
         return has
 
     @property
+    def sample(self) -> Sample | None:
+        """What it filled last; None if that was all, or nothing."""
+        filled = self.last(Filled)
+        return None if filled is None else filled.sample
+
+    @property
+    def filled_frames(self) -> BitMap64:
+        """The frames that hold its pattern, where it filled a sample; elsewhere all that it has.
+
+        What it took back after it had filled a sample is not among them, nor, should its frames
+        change then, any that it did not have before: nobody can tell which pages those are.
+        """
+        if self.sample is None:
+            return self.frames
+        sample, grown = None, False
+        own, has = BitMap64(), BitMap64()
+        for event in self.events:
+            if isinstance(event, Filled):
+                sample, grown = event.sample, False
+            elif isinstance(event, Populated):
+                grown = True
+            elif not isinstance(event, Ranges):
+                continue
+            elif event.kind == "own":
+                own = event.frames
+            elif event.kind == "ballooned":
+                has -= event.frames
+            elif event.kind == "frames" and grown:
+                has &= event.frames
+            elif event.kind == "frames" and sample is not None and event.map is not None:
+                has = BitMap64(sample.frames(event.map).tolist()) - own
+        return has
+
+    @property
     def pattern_pages(self) -> int:
         """How many pages hold its pattern: those that it filled, less what it then gave back."""
+        if self.sample is not None:
+            return len(self.filled_frames)
         pages = 0
         for event in self.events:
             if isinstance(event, Filled):

@@ -149,9 +149,11 @@ class LineDecoder:
         return self.hello
 
     def _filled(self, v: Values) -> Filled:
-        event = Filled(v.dec("pages"), v.dec("own"), v.dec("ns"), v.dec("vcpus"))
-        if event.pages + event.own != self._owned():
+        event = line_events.filled(v)
+        if event.pages + event.own + event.left != self._owned():
             raise ValueError(f"the guest has {self._owned()} pages")
+        if event.sample is not None:
+            self._owed["own"] = event.own
         return event
 
     def _scanned(self, v: Values) -> Scanned:

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from pyroaring import BitMap64
 
     from pytest_xenscrub.guest.frames import PfnMap
+    from pytest_xenscrub.guest.sample import Sample
     from pytest_xenscrub.guest_type import GuestType
 
 Kind: TypeAlias = Literal[
-    "frames", "clean", "residue", "pattern", "unjudged", "used", "ballooned", "populated"
+    "frames", "own", "clean", "residue", "pattern", "unjudged", "used", "ballooned", "populated"
 ]
 Operation: TypeAlias = Literal["scan", "fill"]
 Reason: TypeAlias = Literal["poweroff", "reboot", "crash"]
@@ -59,12 +60,22 @@ class Progress:
 
 @dataclass(frozen=True)
 class Filled:
-    """The pattern is in `pages` pages; `own` more are the guest's own. It took `ns`."""
+    """The pattern is in `pages` pages; `own` more are the guest's own. It took `ns`.
+
+    Where only a sample was filled, `left` pages were not.
+    """
 
     pages: int
     own: int
     ns: int
     vcpus: int
+    left: int = 0
+    sample: Sample | None = None
+
+    @property
+    def share(self) -> float:
+        """Pages with the pattern ÷ pages of the guest."""
+        return self.pages / (self.pages + self.own + self.left)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ class Ranges:
     Attributes:
         kind: which set: all frames of the guest, or those with one verdict, or given back, or
             taken back; "pattern" are those of "residue" that hold our pattern, "used" those that
-            the guest has written to after it had read them.
+            the guest has written to after it had read them. "own" are those that a guest never
+            fills, told only where it fills a sample of the others.
         frames: MFNs; as long as they come from a guest that is no PV guest, its GFNs.
         pages: how many; equal to ``len(frames)``.
         map: page to frame, for kind ``frames`` only.

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyroaring import BitMap64
+
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.guest_type import paging_bytes
@@ -16,10 +18,9 @@ from pytest_xenscrub.units import MIB, PAGE, gib
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyroaring import BitMap64
-
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.listeners import Listeners
+    from pytest_xenscrub.guest.sample import Sample
     from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.outside.exposure import Witness
     from pytest_xenscrub.toolstack.protocol import Toolstack
@@ -50,6 +51,7 @@ class InCommon:
         cpus: how many CPUs the host has.
         clean_byte: what Xen fills a scrubbed page with.
         reveal: whether a guest shows bytes of pages that are not clean.
+        sample: what guests fill; None for all of their pages.
     """
 
     run: int
@@ -59,6 +61,7 @@ class InCommon:
     cpus: int
     clean_byte: int
     reveal: bool
+    sample: Sample | None = None
 
 
 class GuestFactory:
@@ -74,6 +77,7 @@ class GuestFactory:
         claim: whether guests from now on have their memory claimed; see `DomainConfig`.
         names: this run's guests by their number in the pattern.
         guests: those that were created, by that number.
+        unfilled: frames that the last of these guests that had them had not filled.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class GuestFactory:
         self.claim: bool | None = None
         self.names: dict[int, str] = {}
         self.guests: dict[int, Guest] = {}
+        self.unfilled = BitMap64()
         self._common = common
 
     @property
@@ -147,7 +152,7 @@ class GuestFactory:
             name=name,
             uuid=new_uuid(self.tag),
             command_line=self._command_line(number, actions)
-            + (f" pages={memory_bytes // PAGE}" if maximum_bytes else ""),
+            + (f" pages={memory_bytes // PAGE}" if maximum_bytes else self._sample(number)),
             memory_bytes=memory_bytes,
             vcpus=self._common.cpus if vcpus is None else vcpus,
             on_crash=on_crash,
@@ -178,6 +183,11 @@ class GuestFactory:
             f" show={_SHOWN_PAGES} reveal={int(common.reveal)}"
         )
 
+    def _sample(self, number: int) -> str:
+        """What it fills. One that is populated on demand fills all: it has only what it touches."""
+        sample = self._common.sample
+        return "" if sample is None else f" {sample.of_guest(number).words}"
+
     def _started(self, config: DomainConfig) -> Guest:
         name, size = config.name, config.memory_bytes
         self.listeners.update(f"{name}: creating {gib(size)}")
@@ -187,6 +197,7 @@ class GuestFactory:
         return Guest(
             self.toolstack, self.dom0, config, created,
             listeners=self.listeners, given_back=self._common.given_back,
+            unfilled=self.unfilled,
         )  # fmt: skip
 
     def most_bytes(self, node: int | None = None, *, guest_type: GuestType | None = None) -> int:

@@ -60,8 +60,12 @@ class PfnMap:
         for at in range(0, len(self._rows), self._WIDTH):
             yield Group(*self._rows[at : at + self._WIDTH])
 
-    def arrays(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """All pages that have a frame, and the frame of each: PFNs and MFNs, one entry a page."""
+    def arrays(self, only: BitMap64 | None = None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """All pages that have a frame, and the frame of each: PFNs and MFNs, one entry a page.
+
+        Args:
+            only: frames (MFNs) to which they are restricted; None for all.
+        """
         import numpy as np  # noqa: PLC0415 - only where RAM is read from outside
 
         parts = [np.empty((2, 0), np.int64)]
@@ -70,7 +74,10 @@ class PfnMap:
             mfns = (starts[:, None] + np.arange(group.length)).reshape(-1)
             parts.append(np.stack([group.pfn + np.arange(len(mfns)), mfns]))
         pfns, mfns = np.concatenate(parts, axis=1).astype(np.uint64)
-        return pfns, mfns
+        if only is None:
+            return pfns, mfns
+        chosen = np.isin(mfns, np.fromiter(only, np.uint64, len(only)))
+        return pfns[chosen], mfns[chosen]
 
 
 class FrameList:

@@ -111,7 +111,7 @@ class Guest(LiveGuest):
         ahead = self._dom0.clock_offset()
         try:
             return self._listeners.witness.watch(
-                self.name, self.frames, run=hello.run, guest=hello.guest,
+                self.name, self.filled_frames, run=hello.run, guest=hello.guest,
                 filled=self.pattern_pages, ahead=ahead,
             )  # fmt: skip
         except DisagreementError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from pytest_xenscrub.guest.events import (
     Bye,
     DirtyPage,
+    Filled,
     Hello,
     Kind,
     Operation,
@@ -20,6 +21,7 @@ from pytest_xenscrub.guest.events import (
     Reason,
     Scanned,
 )
+from pytest_xenscrub.guest.sample import Sample
 from pytest_xenscrub.guest_type import GuestType
 
 if TYPE_CHECKING:
@@ -59,6 +61,15 @@ def progress(v: Values) -> Progress:
         if op == known:
             return Progress(known, v.dec("bytes"), v.dec("total"), v.dec("ns"))
     raise ValueError(f"op={op}")
+
+
+def filled(v: Values) -> Filled:
+    """`filled`: the sums of a fill, unchecked; and of a sample, which it was."""
+    sums = v.dec("pages"), v.dec("own"), v.dec("ns"), v.dec("vcpus")
+    if "left" not in v:
+        return Filled(*sums)
+    sample = Sample(v.hex("seed"), v.hex("single"), v.hex("dense"))
+    return Filled(*sums, v.dec("left"), sample)
 
 
 def scanned(v: Values) -> Scanned:

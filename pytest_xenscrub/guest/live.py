@@ -26,8 +26,10 @@ from pytest_xenscrub.guest.events import (
     Progress,
     Ranges,
     Ready,
+    Scanned,
     Verified,
 )
+from pytest_xenscrub.guest.unfilled import keep_sample
 from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class LiveGuest(Account):
         created: how it was created; after a reboot still the first time.
         domid: its domain.
         given_back_before: frames that guests had given back, dirty, when this one was created.
+        unfilled_before: frames that the last guest that had them had not filled, when this one
+            last began to read; see `Sample`.
         ended: whether its domain has ended, as far as we have ended it.
     """
 
@@ -64,6 +68,7 @@ class LiveGuest(Account):
         *,
         listeners: Listeners,
         given_back: BitMap64,
+        unfilled: BitMap64 | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -75,6 +80,8 @@ class LiveGuest(Account):
         self._listeners = listeners
         self._given_back = given_back
         self.given_back_before = given_back.copy()
+        self._unfilled = BitMap64() if unfilled is None else unfilled
+        self.unfilled_before = self._unfilled.copy()
         self._machine_frames: MachineFrames | None = None
         if config.type != "pv":
             from pytest_xenscrub.guest.machine_frames import MachineFrames  # noqa: PLC0415 - numpy
@@ -121,7 +128,7 @@ class LiveGuest(Account):
         return self.config.type == "pv" or self._listeners.witness is not None
 
     def some_frames(self, count: int) -> BitMap64:
-        """So many of its frames (MFNs), evenly spread.
+        """So many of its frames (MFNs), evenly spread; of a sample, such as it has filled.
 
         Raises:
             NotApplicableError: nobody knows which they are.
@@ -131,7 +138,7 @@ class LiveGuest(Account):
                 f"{self.name}: a {self.config.type} guest does not know its machine frames, and"
                 " nobody sees them from outside here"
             )
-        frames = self.frames
+        frames = self.filled_frames
         return BitMap64(frames[len(frames) * at // count] for at in range(count))
 
     def mappable(self, frames: BitMap64) -> list[int]:
@@ -161,6 +168,9 @@ class LiveGuest(Account):
                 self.events.append(event)
                 if isinstance(event, Ranges):
                     self._keep_account(event)
+                    keep_sample(self, event, self._unfilled)
+                if isinstance(event, Scanned):
+                    self.unfilled_before = self._unfilled.copy()
                 if isinstance(event, ErrorLine):
                     raise GuestFailedError(
                         f"{self.name}: {event.what} {event.detail}".rstrip(),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_MFN: Final = -1
 """Of a page whose machine frame nobody can tell."""
-_NEW_FRAMES: Final = ("frames", "populated")
+_NEW_FRAMES: Final = ("own", "frames", "populated")
 """Lists after which a guest may have other frames than before."""
 
 

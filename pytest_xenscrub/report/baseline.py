@@ -11,6 +11,7 @@ from pytest_xenscrub.report.table import (
     COLUMNS,
     MAIN,
     Chosen,
+    filled,
     grid,
     grouped,
     typed_name,
@@ -37,6 +38,7 @@ _MACHINE: tuple[tuple[str, str, Callable[[object], str]], ...] = (
     ("debug", "debug build", lambda debug: "yes" if debug else "no"),
     ("config", "Kconfig options", str),
     ("command_line", "boot options of Xen", str),
+    ("fill_share", "share of victims' pages that is filled", str),
 )
 
 
@@ -130,6 +132,7 @@ def _line(pair: Pair) -> dict[str, str]:
         "toolstack": row.setting.toolstack,
         "variant": row.setting.variant,
         "MiB": f"{row.memory_bytes // MIB}",
+        "filled": filled(pair.now),
         "n": f"{len(pair.then)}, {len(pair.now)}",
         **{metric.column: _cell(pair, metric) for metric in COLUMNS if not metric.least},
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import Fault
+from pytest_xenscrub.scrub.sampled import CERTAINTY, shown_share
 from pytest_xenscrub.units import PAGE, gib
 
 if TYPE_CHECKING:
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_xenscrub.scrub.sampled import Sampled
     from pytest_xenscrub.scrub.verdict import Verdict
 
 _MEASURED = re.compile(r"xen(\.verdict)?\[\d+\]\.|xen\.measured$")
 _FRAMES = re.compile(r"xen\.verdict\[\d+\]\.frames_read")
 _COVERAGE = re.compile(r"xen\.verdict\[\d+\]\.coverage")
+_FILLED = re.compile(r"xen\.verdict\[\d+\]\.frames_filled")
+_FREED = re.compile(r"xen\.verdict\[\d+\]\.frames_freed")
+_FOUND = re.compile(r"xen\.verdict\[\d+\]\.found_share")
 _STATE = re.compile(r"xen\.verdict\[\d+\]\.state")
 _GROUPS = 3
 _REASON_LENGTH = 70
@@ -48,9 +53,54 @@ def verdict_properties(
         return [state]
     return [
         state,
-        (f"{name}.frames_read", len(verdict.victim & verdict.read_frames)),
+        (f"{name}.frames_read", len(verdict.covered)),
         (f"{name}.coverage", verdict.coverage),
+        *_sample_properties(name, verdict.sampled),
     ]
+
+
+def _sample_properties(name: str, sampled: Sampled | None) -> Iterator[tuple[str, object]]:
+    """Of a verdict on a sample; none of others."""
+    if sampled is not None:
+        yield f"{name}.frames_filled", sampled.filled
+        yield f"{name}.frames_freed", sampled.freed
+        yield f"{name}.found_share", sampled.found
+
+
+@dataclass(frozen=True)
+class SampledRun:
+    """What victims filled, where that was a sample of their pages.
+
+    Attributes:
+        filled_bytes: of all of them together.
+        share: of their memory.
+        found: the worst of their verdicts finds the leak of that share of a victim's pages.
+    """
+
+    filled_bytes: int
+    share: float
+    found: float
+
+    def __str__(self) -> str:
+        return (
+            f"a sample of {self.share:.4%} was filled ({gib(self.filled_bytes)}), and leaks of"
+            f" {shown_share(self.found)} of the pages are found with {CERTAINTY:.1%} certainty"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """For the results' file."""
+        return {
+            "filled_bytes": self.filled_bytes,
+            "filled_share": self.share,
+            "found_share": self.found,
+        }
+
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> SampledRun:
+        """Of which `as_dict` made a part of `known`; errors: see `Proof.of`."""
+        return cls(
+            int(known["filled_bytes"]), float(known["filled_share"]), float(known["found_share"])
+        )
 
 
 @dataclass(frozen=True)
@@ -64,6 +114,7 @@ class Proof:
         coverage: the least of all verdicts; None where there is none.
         not_judged: how many say nothing, by their outcome and its reason.
         residue: in how many of them a probe saw residue.
+        sampled: what was filled of all victims that filled a sample; None where none did.
     """
 
     scenarios: int
@@ -72,6 +123,7 @@ class Proof:
     coverage: float | None
     not_judged: dict[str, int]
     residue: int = 0
+    sampled: SampledRun | None = None
 
     def __str__(self) -> str:
         said = f"judged {self.judged} of {self.scenarios} scenarios"
@@ -79,6 +131,8 @@ class Proof:
         if self.coverage is not None:
             # Rounded down: what is said here must hold.
             said += f", coverage ≥ {math.floor(self.coverage * 10000) / 100:.2f} %"
+        if self.sampled is not None:
+            said += f"; {self.sampled}"
         if self.residue:
             said += f"; RESIDUE in {self.residue}"
         return f"{said}; not judged: {self._reasons()}" if self.not_judged else said
@@ -99,6 +153,7 @@ class Proof:
             "bytes_read": self.frames * PAGE,
             "coverage": self.coverage,
             "not_judged": self.not_judged,
+            **(self.sampled.as_dict() if self.sampled is not None else {}),
         }
 
     @classmethod
@@ -116,6 +171,7 @@ class Proof:
             None if coverage is None else float(coverage),
             {str(why): int(count) for why, count in dict(known["not_judged"]).items()},
             int(known.get("residue", 0)),
+            SampledRun.of(known) if "filled_bytes" in known else None,
         )
 
     def as_properties(self) -> list[tuple[str, object]]:
@@ -182,7 +238,16 @@ class Tally:
             min(coverage) if coverage else None,
             dict(Counter(each.reason for each in scenarios if not each.judged)),
             sum(scenario.residue for scenario in scenarios),
+            _sampled(judged),
         )
+
+
+def _sampled(scenarios: Sequence[_Scenario]) -> SampledRun | None:
+    freed = int(sum(_values(scenarios, _FREED)))
+    if not freed:
+        return None
+    filled = int(sum(_values(scenarios, _FILLED)))
+    return SampledRun(filled * PAGE, filled / freed, max(_values(scenarios, _FOUND)))
 
 
 def _values(scenarios: Iterable[_Scenario], name: re.Pattern[str]) -> Iterator[float]:

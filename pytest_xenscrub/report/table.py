@@ -26,9 +26,11 @@ _GAP: Final = 2
 """Characters that tabulate puts between columns, and beside a heading."""
 _WHERE: Final = ("host", "guest", "toolstack", "variant", "Xen")
 """Columns that are shown where rows differ in them."""
-_ALWAYS: Final = ("test", "MiB", "n", "speed-up", "verdict")
+_ALWAYS: Final = ("test", "MiB", "filled", "n", "speed-up", "verdict")
 _LEFT: Final = ("test", *_WHERE, "verdict")
-NAMES: Final = ("test", *_WHERE, "MiB", "n", *(metric.column for metric in COLUMNS), "verdict")
+NAMES: Final = (
+    "test", *_WHERE, "MiB", "filled", "n", *(metric.column for metric in COLUMNS), "verdict",
+)  # fmt: skip
 """All columns, as they follow each other."""
 _FIRST: Final = (*_ALWAYS, *(metric.column for metric in COLUMNS if metric.main))
 
@@ -134,7 +136,7 @@ def grouped(rows: Iterable[Row]) -> list[list[Row]]:
         s = row.setting
         key = (
             test_name(row), s.host, s.guest_type, s.toolstack, s.variant, s.xen, s.debug,
-            row.memory_bytes >> 24, row.how,
+            row.memory_bytes >> 24, row.how, s.fill_share,
         )  # fmt: skip
         groups.setdefault(key, []).append(row)
     return list(groups.values())
@@ -220,12 +222,24 @@ def cell(group: Sequence[Row], metric: Metric) -> str:
     return spread([min(known)] if known and metric.least else known, metric.unit)
 
 
+def filled(group: Sequence[Row]) -> str:
+    """What was filled where that was a sample: MiB, and the least share; elsewhere nothing."""
+    sampled = [
+        (row.filled_share, row.filled_bytes) for row in group if row.filled_bytes is not None
+    ]
+    if not sampled:
+        return ""
+    share, size = min(sampled)
+    return f"{size / MIB:.1f} ({share:.3%})"
+
+
 def _line(group: list[Row]) -> dict[str, str]:
     row = group[0]
     return {
         "test": test_name(row),
         **where(row),
         "MiB": f"{row.memory_bytes // MIB}",
+        "filled": filled(group),
         "n": count(group),
         **{metric.column: cell(group, metric) for metric in COLUMNS},
         "verdict": worst_verdict(group),

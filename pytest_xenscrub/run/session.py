@@ -40,6 +40,7 @@ class Session:
         live: prints for the user while it runs.
         started: when the run began, UTC, as ISO 8601 has it.
         run: this run's number in the patterns and names of its guests, 24 bits.
+        sample: which pages victims fill; None for all of them.
         guest_numbers: of the guests to come: no two of a run write the same pattern.
         rig: the host in use, once a test has asked for one.
         records: what was measured.
@@ -58,6 +59,7 @@ class Session:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.run = secrets.randbits(24) | 1
         self.guest_numbers = itertools.count(1)
+        self.sample = options.fill.sample(secrets.randbits(32) | 1)
         self.rig: Rig | None = None
         self.records = Records(options)
         config.pluginmanager.register(self.records)

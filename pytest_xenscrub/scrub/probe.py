@@ -141,6 +141,14 @@ class Probe:
                 return Compared()
             raise
 
+    def _unfilled(self, probes: Sequence[Guest]) -> BitMap64:
+        """Frames that hold nothing to be found, as the last that had them had not filled them.
+
+        As it was when these guests read: a guest that reads may fill what it has after that.
+        """
+        known = [probe.unfilled_before for probe in probes]
+        return BitMap64.union(*known) if known else self._guests.unfilled
+
     def _see(
         self, frames: BitMap64, probes: Sequence[Guest], compared: Sequence[Compared]
     ) -> Verdict:
@@ -170,6 +178,7 @@ class Probe:
             victim=frames,
             clean_frames=clean - residue,
             residue_frames=residue,
+            unfilled=frames & self._unfilled(probes),
             given_back=(excused | _given_back_before_all(probes)) - owed,
             pattern_frames=written,
             unjudged_pages=unjudged,

@@ -111,6 +111,8 @@ class Setting:
         started: when the run began, UTC, as ISO 8601 has it.
         not_in_use: files that the variant changes, but that are in nothing that ran.
         guest_type: the type of guest that victims are: pv or pvh.
+        fill_share: the share of their pages that victims were to fill.
+        fill_seed: the run's seed for which pages those are, hex; empty where they are all.
     """
 
     test: str
@@ -132,6 +134,8 @@ class Setting:
     started: str = ""
     not_in_use: str = ""
     guest_type: str = "pv"
+    fill_share: float = 1.0
+    fill_seed: str = ""
 
 
 @dataclasses.dataclass
@@ -151,6 +155,9 @@ class Row:
             in the order of time; None where RAM cannot be seen from outside.
         profile: where the CPUs were meanwhile, as `scrub.profile` has it; None where nobody looked.
         verdict: clean, residue or unproven; None where nothing was probed.
+        filled_bytes: what the guest had filled, where that was a sample of its pages, else None.
+        filled_share: that as a share of its memory.
+        found_share: the least share of its pages whose leak the verdict finds; see `Sampled`.
         differences: what probes said that is not so, seen from outside; None where all agreed.
         first_after_boot: whether it is the first end measured since the host booted, or was
             woken: caches are cold then, and it is no repeat of the others.
@@ -232,6 +239,9 @@ class Row:
     exposure_curve: list[list[float]] | None = None
     profile: dict[str, object] | None = None
     verdict: str | None = None
+    filled_bytes: int | None = None
+    filled_share: float | None = None
+    found_share: float | None = None
     differences: str | None = None
     first_after_boot: bool = False
     too_starved: bool = False

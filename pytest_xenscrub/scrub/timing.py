@@ -11,6 +11,7 @@ from pytest_xenscrub.guest.events import Filled
 from pytest_xenscrub.scrub.profile import profile_of
 from pytest_xenscrub.scrub.row import Row
 from pytest_xenscrub.scrub.series import series_of
+from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ class Timings:
         def since_issued(moment: float | None) -> float | None:
             return None if moment is None else moment - reclaim.issued
 
+        sampled = filled if filled is not None and filled.sample is not None else None
         destroy, seen = since_issued(reclaim.returned), ended.samples
         row = Row(
             setting=self.setting,
@@ -73,6 +75,8 @@ class Timings:
             vcpus=guest.config.vcpus,
             create=guest.created.seconds,
             fill=None if filled is None else filled.ns / 1e9,
+            filled_bytes=None if sampled is None else sampled.pages * PAGE,
+            filled_share=None if sampled is None else sampled.share,
             destroy=destroy,
             client=None if reclaim.command is None else reclaim.command.client_seconds,
             gone=since_issued(reclaim.gone),
@@ -115,6 +119,7 @@ class Timings:
             row.probe_bytes_per_second = verdict.bytes_per_second
             row.coverage = verdict.coverage
             row.judged = verdict.judged
+            row.found_share = None if verdict.sampled is None else verdict.sampled.found
             row.residue_frames = len(verdict.residue_in_victim)
             row.pattern_pages = verdict.pattern_pages
             row.verdict = verdict.state

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pyroaring import BitMap64
 
+from pytest_xenscrub.scrub.sampled import Sampled
 from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Verdict:
         victim: frames that the victim had.
         clean_frames: frames that a probe read and found clean.
         residue_frames: frames that a probe read and found dirty.
+        unfilled: frames of the victim that it had not filled, where it filled a sample: that they
+            are clean says nothing, and counts for nothing; dirty they are residue as any other.
         given_back: frames that live guests had given back before: they are dirty by contract.
         unjudged_pages: pages of probes that the domain builder had written to, so that nothing
             can be said of them.
@@ -53,6 +56,7 @@ class Verdict:
     victim: BitMap64
     clean_frames: BitMap64
     residue_frames: BitMap64
+    unfilled: BitMap64 = field(default_factory=BitMap64)
     given_back: BitMap64 = field(default_factory=BitMap64)
     pattern_frames: BitMap64 = field(default_factory=BitMap64)
     unjudged_pages: int = 0
@@ -74,17 +78,34 @@ class Verdict:
         return self.clean_frames | self.residue_frames
 
     @property
+    def filled(self) -> BitMap64:
+        """Freed frames that hold the victim's data, unless they were scrubbed."""
+        return self.victim - self.unfilled
+
+    @property
+    def covered(self) -> BitMap64:
+        """Those of them that a probe read."""
+        return self.filled & self.read_frames
+
+    @property
     def coverage(self) -> float:
-        """Freed frames that a probe read ÷ freed frames that a guest can be given."""
-        free = self.victim - (self.tables - self.read_frames)
-        return len(free & self.read_frames) / len(free) if free else 0.0
+        """Filled frames that a probe read ÷ filled frames that a guest can be given."""
+        free = self.filled - (self.tables - self.read_frames)
+        return len(self.covered) / len(free) if free else 0.0
 
     @property
     def judged(self) -> float:
-        """Freed frames that a probe read, or that were seen from outside ÷ freed frames."""
+        """Filled frames that a probe read, or that were seen from outside ÷ filled frames."""
         outside = self.outside_clean | self.outside_residue | self.kept
         judged = self.read_frames | outside | self.given_back
-        return len(self.victim & judged) / len(self.victim) if self.victim else 0.0
+        return len(self.filled & judged) / len(self.filled) if self.filled else 0.0
+
+    @property
+    def sampled(self) -> Sampled | None:
+        """What the verdict rests on, where the victim filled a sample; None where all counts."""
+        if not self.unfilled:
+            return None
+        return Sampled(len(self.filled), len(self.victim), len(self.covered))
 
     @property
     def pattern_pages(self) -> int:
@@ -138,11 +159,14 @@ class Verdict:
 
     def __str__(self) -> str:
         lines = [self._headline()]
+        freed = "freed" if self.sampled is None else "freed and filled"
         lines.append(
-            f"  coverage: {self.coverage:.2%} of {len(self.victim)} freed frames were read"
+            f"  coverage: {self.coverage:.2%} of {len(self.filled)} {freed} frames were read"
             f" ({self.min_coverage:.2%} are needed), {self.unjudged_pages} pages of the probes"
             " cannot be judged"
         )
+        if self.sampled is not None:
+            lines.append(f"  sample: {self.sampled}")
         if outside := self.outside_clean | self.outside_residue | self.kept:
             lines.append(
                 f"  from outside: {len(self.outside_residue)} of {len(outside)} frames that no"
@@ -185,7 +209,8 @@ class Verdict:
     def _headline(self) -> str:
         if self.state == "clean":
             rate = f"{self.bytes_per_second / GIB:.1f} GiB/s"
-            return f"CLEAN: {gib(len(self.read_frames) * PAGE)} read at {rate}, no byte of residue"
+            read = f"CLEAN: {gib(len(self.read_frames) * PAGE)} read at {rate}, no byte of residue"
+            return read if self.sampled is None else f"{read} in what was filled, a sample"
         if self.differences and not self.has_residue:
             return "UNPROVEN: no residue was seen, but a probe said what is not so"
         if self.state == "unproven":

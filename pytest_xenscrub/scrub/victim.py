@@ -66,7 +66,7 @@ class Victim:
         return self._guest
 
     def fill(self, actions: str = "fill") -> BitMap64:
-        """Create it, and wait until every page that it owns holds its pattern.
+        """Create it, and wait until every page that it owns holds its pattern, or its sample does.
 
         The backlog is waited for first, so that what is measured later is this victim's.
 
@@ -104,9 +104,10 @@ class Victim:
             return
         filled, hello, pages = self.guest.last(Filled), self.guest.last(Hello), self.guest.map
         if filled and hello and pages:
+            frames = None if filled.sample is None else self.guest.filled_frames
             try:
                 witness.oracle.prove(
-                    self.guest.name, *pages.arrays(),
+                    self.guest.name, *pages.arrays(frames),
                     run=hello.run, guest=hello.guest, filled=filled.pages, named=named,
                 )  # fmt: skip
             except DisagreementError as error:

@@ -40,7 +40,7 @@ def test_ballooned_pages_are_found(
             raise ResidueError(str(verdict))
     else:
         # All of them, and no pattern anywhere else; what dom0 or Xen left is not ours to judge.
-        expected = given_back & verdict.read_frames
+        expected = given_back & verdict.covered
         assert verdict.residue_frames & given_back == expected, str(verdict)
         assert verdict.pattern_pages == len(expected), str(verdict)
     assert victim.verify().mismatched == 0, "the live guest's own memory was touched"

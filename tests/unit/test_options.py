@@ -11,6 +11,7 @@ import pytest
 
 from pytest_xenscrub import option_paths, option_places, option_values
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.guest.sample import FillChoice
 from pytest_xenscrub.host.description import HostDescription
 from pytest_xenscrub.host.target import Target
 from pytest_xenscrub.options import (
@@ -45,6 +46,17 @@ BAD = [
     ("min_coverage", "nan", "'nan' is no share"),
     ("min_coverage", "0.99%", "'0.99%' is too little to call memory clean"),
     ("min_coverage", "1e-9", "'1e-9' is too little to call memory clean"),
+    ("fill", "0", "'0' is no share"),
+    ("fill", "0/4", "'0/4' is no share"),
+    ("fill", "1/0", "'1/0' is no share"),
+    ("fill", "5/4", "'5/4' is no share"),
+    ("fill", "nan", "'nan' is no share"),
+    ("fill", "101%", "'101%' is no share"),
+    ("fill", "half", "'half' is no share"),
+    ("fill", "1e-12", "1e-12 is too small a share: it fills no page"),
+    ("fill", "1/16:", "'' is no seed"),
+    ("fill", "1/16:0", "'0' is no seed"),
+    ("fill", "1/16:xyz", "'xyz' is no seed"),
     ("max_exposure", "0", "'0' is no number above 0"),
     ("max_exposure", "inf", "'inf' is no number above 0"),
     ("max_exposure", "soon", "'soon' is no number above 0"),
@@ -383,3 +395,26 @@ def test_a_wrong_exit_option_is_not_bisects(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(option_places.Option, "read", wrong)
     config: Any = None
     assert not bisects(config)
+
+
+# -- a share of a victim's pages ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("1/256", FillChoice(1 / 256)),
+        ("0.5", FillChoice(0.5)),
+        ("6.25%", FillChoice(1 / 16)),
+        ("100%", FillChoice()),
+        ("1/16:5eed", FillChoice(1 / 16, 0x5EED)),
+    ],
+)
+def test_a_share_to_fill(pytester: pytest.Pytester, text: str, choice: FillChoice) -> None:
+    assert options(pytester, f"--xen-fill={text}").fill == choice
+
+
+def test_a_share_that_fills_no_page_of_a_victim(pytester: pytest.Pytester) -> None:
+    with pytest.raises(pytest.UsageError, match=r"fills no page of .* \(--xen-guest-memory\)"):
+        options(pytester, "--xen-fill=1/1000000", "--xen-guest-memory=8M")
+    assert options(pytester, "--xen-fill=1/2000", "--xen-guest-memory=8M").fill.share == 1 / 2000

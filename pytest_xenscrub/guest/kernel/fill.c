@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes the pattern to all data, and sees whether it is still there. */
+/* Writes the pattern to all data, or a sample of it, and sees whether it is still there. */
 
 #include "console.h"
 #include "directmap.h"
@@ -8,7 +8,7 @@
 #include "residue.h"
 #include "work.h"
 
-static unsigned long nr_filled, nr_verified, nr_mismatched;
+static unsigned long nr_filled, nr_left, nr_verified, nr_mismatched;
 static unsigned long owner;
 static bool moved;
 
@@ -72,29 +72,44 @@ static void fill_page(unsigned long *word, struct pattern p)
 
 static void fill_unit(unsigned int cpu, unsigned long first, unsigned long end)
 {
-    unsigned long pfn, filled = 0;
+    unsigned long pfn, filled = 0, left = 0;
 
     for ( pfn = first; pfn < end; pfn++ )
     {
         if ( !is_data(pfn) )
             continue;
+        if ( !is_sampled(&options.sample, pfn) )
+        {
+            left++;
+            continue;
+        }
         fill_page(direct_map(pfn), pattern_of(pfn));
         filled++;
     }
 
     add_to(&nr_filled, filled);
+    add_to(&nr_left, left);
 }
 
-void report_frames(void)
+/* In order, of all pages; or of those alone that no fill touches: ours, and the builder's. */
+static void report_pages(const char *kind, bool data_too)
 {
     struct frame_list list;
     unsigned long pfn;
 
-    frames_begin(&list, "frames", true);
+    frames_begin(&list, kind, data_too);
     for ( pfn = 0; pfn < memory.end; pfn++ )
-        if ( is_owned(pfn) )
+        if ( is_owned(pfn) && (data_too || !is_data(pfn)) )
             frames_add(&list, pfn, frame(pfn));
     frames_end(&list);
+}
+
+void report_frames(void)
+{
+    /* First: the sample is what the seed says of all frames, without these. */
+    if ( !samples_all(&options.sample) )
+        report_pages("own", false);
+    report_pages("frames", true);
 }
 
 void fill(void)
@@ -103,14 +118,21 @@ void fill(void)
 
     owner = pattern_owner(options.run, options.guest);
     moved = false;
-    nr_filled = 0;
+    nr_filled = nr_left = 0;
     ns = work_run(fill_unit, memory.end, work_unit(), "fill");
 
     line_begin("filled");
     line_dec("pages", nr_filled);
-    line_dec("own", pages_owned() - nr_filled);
+    line_dec("own", pages_owned() - nr_filled - nr_left);
     line_dec("ns", ns);
     line_dec("vcpus", nr_cpus);
+    if ( !samples_all(&options.sample) )
+    {
+        line_dec("left", nr_left);
+        line_hex("seed", options.sample.seed);
+        line_hex("single", options.sample.single);
+        line_hex("dense", options.sample.dense);
+    }
     line_end();
 
     report_frames();
@@ -149,7 +171,7 @@ static void verify_unit(unsigned int cpu, unsigned long first, unsigned long end
     {
         struct pattern p;
 
-        if ( !is_data(pfn) )
+        if ( !is_data(pfn) || !is_sampled(&options.sample, pfn) )
             continue;
         p = pattern_of(pfn);
         if ( moved )

@@ -5,6 +5,7 @@
 #define KERNEL_H
 
 #include "lib.h"
+#include "sample.h"
 
 /* Says which call failed on the console and crashes the domain. */
 void __attribute__((__noreturn__)) fail(const char *what);
@@ -28,6 +29,7 @@ struct options {
     unsigned long vcpus;        /* use no more than these; 0: all there are */
     unsigned long pages;        /* of the domain, where its map shows more; 0: all it shows */
     bool reveal;                /* show bytes that are not of our pattern */
+    struct sample sample;       /* the pages that are filled */
     enum fill_loop fill;
     enum scan_loop scan;
     const char *actions;        /* comma list, ends at a blank */
@@ -47,7 +49,7 @@ void options_parse(const char *command_line);
  *   hole_start .. hole_end  no memory (PVH and HVM: below 4 GiB)
  *   reserved .. end         ours: page tables, bitmaps, stacks; scanned before they became that
  *   data_end .. reserved    given back to Xen: no longer pages of the domain
- *   the rest                data: filled and scanned
+ *   the rest                data: filled, or a sample of it, and scanned
  */
 struct memory {
     unsigned long pages;        /* at the start of day */
@@ -118,7 +120,7 @@ void actions_run(const char *list);
 
 void report_frames(void);
 
-/* Fills, or compares with the pattern, all data. */
+/* Fills, or compares with the pattern, all data, or a sample of it. */
 void fill(void);
 void verify(void);
 

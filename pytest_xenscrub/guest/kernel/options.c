@@ -57,6 +57,9 @@ void options_parse(const char *line)
     options.vcpus = number(line, "vcpus", 0);
     options.pages = number(line, "pages", 0);
     options.reveal = number(line, "reveal", 0);
+    options.sample.seed = number(line, "seed", 0);
+    options.sample.single = number(line, "single", SAMPLE_ALL);
+    options.sample.dense = number(line, "dense", 0);
     options.actions = option(line, "do") ?: "";
 
     if ( chosen(line, "fill", "stosq") )

@@ -77,7 +77,7 @@ def to_markdown(runs: Sequence[RunResults]) -> str:
     parts = ["\n".join(f"**{_escaped(line)}**  " for line in headline(runs))]
     if rows:
         shown, lines = lines_of(rows, MAIN)
-        figures = {metric.column for metric in METRICS} | {"MiB", "n"}
+        figures = {metric.column for metric in METRICS} | {"MiB", "filled", "n"}
         table = [
             "| " + " | ".join(shown) + " |",
             "| " + " | ".join("---:" if key in figures else "---" for key in shown) + " |",

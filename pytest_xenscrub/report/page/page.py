@@ -30,7 +30,9 @@ _FOLDER: Final = Path(__file__).parent
 _ALL: Final = Chosen(every=True)
 _SHOWN_SERIES: Final = 40
 _ORDER: Final = ("failed", "error", "xpassed")
-_FIGURES: Final = frozenset({metric.column for metric in METRICS} | {"MiB", "n", "speed-up"})
+_FIGURES: Final = frozenset(
+    {metric.column for metric in METRICS} | {"MiB", "filled", "n", "speed-up"}
+)
 _MACHINE: Final = (
     ("host", "host"), ("kind", "kind"), ("emulated_on", "emulated on"), ("cpu_model", "CPU model"),
     ("cpus", "CPUs"), ("total_bytes", "memory, bytes"), ("xen", "Xen"), ("build_id", "build id"),

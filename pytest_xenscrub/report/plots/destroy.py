@@ -39,9 +39,10 @@ def paint(axes: Axes, row: Row) -> None:
             label="free, but not scrubbed yet (backlog)",
         )  # fmt: skip
     if row.exposure_curve:
+        held = row.filled_bytes or row.memory_bytes
         axes.plot(
             [at for at, _ in row.exposure_curve],
-            [share * row.memory_bytes / GIB for _, share in row.exposure_curve],
+            [share * held / GIB for _, share in row.exposure_curve],
             color=GREEN, linestyle=(0, (4, 1.2, 1, 1.2)),
             label="still holds the guest's bytes (seen from outside)",
         )  # fmt: skip

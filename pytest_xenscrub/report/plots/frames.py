@@ -55,9 +55,9 @@ def frame_map(verdict: Verdict, title: str) -> FrameMap:
     """The map of a verdict: made at once, as verdicts of large machines are not kept."""
     residue = verdict.residue_frames - verdict.given_back
     kinds = (
-        verdict.clean_frames - verdict.victim,
-        verdict.victim & verdict.clean_frames,
-        verdict.victim - verdict.read_frames,
+        verdict.clean_frames - verdict.filled,
+        verdict.filled & verdict.clean_frames,
+        verdict.filled - verdict.read_frames,
         residue,
     )
     last = max((frames.max() for frames in kinds if frames), default=0)

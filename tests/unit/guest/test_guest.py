@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from pyroaring import BitMap64
 
@@ -17,6 +18,7 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import DomainInfo, Reclaim
 from pytest_xenscrub.dom0.patience import Pace
 from pytest_xenscrub.errors import (
+    ConfigurationError,
     DisagreementError,
     Fault,
     GuestFailedError,
@@ -29,6 +31,7 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.guest.events import Filled, Hello, Progress, Ready, Resumed, Scanned
 from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.guest.listeners import Listeners
+from pytest_xenscrub.guest.sample import Sample
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig
 from pytest_xenscrub.units import MIB, PAGE
 
@@ -150,6 +153,7 @@ class Started:
         self,
         *consoles: FakeConsole,
         given_back: BitMap64 | None = None,
+        unfilled: BitMap64 | None = None,
         maximum_bytes: int | None = None,
     ) -> None:
         self.console = consoles[0]
@@ -157,6 +161,7 @@ class Started:
         self.shown: list[str] = []
         self.heard: list[bytes] = []
         self.given_back = BitMap64() if given_back is None else given_back
+        self.unfilled = BitMap64() if unfilled is None else unfilled
         config = DomainConfig(
             "victim-1", UUID(int=1), "do=fill", 64 * MIB, 2, maximum_bytes=maximum_bytes
         )
@@ -164,7 +169,7 @@ class Started:
         self.guest = Guest(
             fake, fake, config, Created(5, 1.0, 2.0),
             listeners=Listeners(self.shown.append, lambda _, data: self.heard.append(data)),
-            given_back=self.given_back,
+            given_back=self.given_back, unfilled=self.unfilled,
         )  # fmt: skip
 
 
@@ -512,3 +517,125 @@ def test_frames_that_nobody_sees_are_a_skip(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Guest, "knows_frames", False)
     with pytest.raises(NotApplicableError, match="does not know its machine frames"):
         Started(FakeConsole(b"")).guest.some_frames(4)
+
+
+# -- a sample of its pages ---------------------------------------------------------------------
+
+SAMPLE = Sample(seed=0x5EED, single=1 << 30, dense=0)
+SAMPLED_HELLO = "hello protocol=3 type=pv pages=100 vcpus=1 run=1 guest=1 clean=0"
+OWN = 10
+DATA = [pfn for pfn in range(OWN, 100) if SAMPLE.has(np.array([pfn], np.uint64))[0]]
+FIRST = 0x1000
+"""The frame of page 0."""
+
+
+def frames_lines(first: int) -> list[str]:
+    return [
+        f"range kind=own at=0 runs={first:x}:{OWN:x}",
+        f"ranges-end kind=own pages={OWN}",
+        f"range kind=frames at=0 runs={first:x}:64",
+        "ranges-end kind=frames pages=100",
+    ]
+
+
+def sampled(*more: str, pages: int = len(DATA), own: int = OWN) -> Started:
+    filled = (
+        f"filled pages={pages} own={own} ns=1 vcpus=1 left={100 - own - pages} seed=5eed"
+        f" single={SAMPLE.single:x} dense=0"
+    )
+    return Started(FakeConsole(said(SAMPLED_HELLO, filled, *frames_lines(FIRST), *more, "ready")))
+
+
+def test_what_it_filled_is_what_its_seed_says_without_its_own_pages() -> None:
+    started = sampled()
+    started.guest.ready()
+    assert 5 < len(DATA) < 50
+    assert started.guest.sample == SAMPLE
+    assert started.guest.filled_frames == BitMap64(FIRST + pfn for pfn in DATA)
+    assert started.guest.pattern_pages == len(DATA)
+    assert started.unfilled == BitMap64(range(FIRST, FIRST + 100)) - started.guest.filled_frames
+    filled = started.guest.last(Filled)
+    assert filled is not None
+    assert filled.share == len(DATA) / 100
+    assert started.guest.some_frames(3).issubset(started.guest.filled_frames)
+
+
+def test_other_pages_than_its_seed_says_are_an_error_of_ours() -> None:
+    with pytest.raises(DisagreementError, match=r"has filled .* by its seed it is"):
+        sampled(pages=len(DATA) - 1).guest.ready()
+
+
+def test_a_share_that_fills_no_page_is_an_error() -> None:
+    filled = f"filled pages=0 own={OWN} ns=1 vcpus=1 left={100 - OWN} seed=5eed single=1 dense=0"
+    started = Started(FakeConsole(said(SAMPLED_HELLO, filled, *frames_lines(FIRST), "ready")))
+    with pytest.raises(ConfigurationError, match="fills no page"):
+        started.guest.ready()
+
+
+def test_sums_of_a_sample_must_come_out() -> None:
+    with pytest.raises(GuestProtocolError, match="9 pages were to come"):
+        sampled(own=9).guest.ready()
+    wrong = "filled pages=5 own=5 ns=1 vcpus=1 left=5 seed=1 single=1 dense=0"
+    with pytest.raises(GuestProtocolError, match="the guest has 100 pages"):
+        Started(FakeConsole(said(SAMPLED_HELLO, wrong))).guest.ready()
+
+
+def test_what_it_gives_back_of_a_sample_it_no_longer_holds() -> None:
+    started = sampled(
+        "ballooned pages=50", f"range kind=ballooned at=50 runs={FIRST + 50:x}:32",
+        "ranges-end kind=ballooned pages=50",
+        # It gets others, which it has not filled, whatever its seed says; and tells of all.
+        "populated pages=20", f"range kind=populated at=50 runs={FIRST + 500:x}:14",
+        "ranges-end kind=populated pages=20",
+        f"range kind=own at=0 runs={FIRST:x}:{OWN:x}", f"ranges-end kind=own pages={OWN}",
+        f"range kind=frames at=0 runs={FIRST:x}:32,{FIRST + 500:x}:14",
+        "ranges-end kind=frames pages=70",
+    )  # fmt: skip
+    started.guest.ready()
+    held = BitMap64(FIRST + pfn for pfn in DATA if pfn < 50)
+    assert started.guest.filled_frames == held
+    assert BitMap64(range(FIRST + 500, FIRST + 520)).issubset(started.unfilled)
+    assert not started.unfilled & held
+
+
+def test_after_a_move_the_same_pages_are_filled_in_other_frames() -> None:
+    started = sampled(*frames_lines(0x9000), "resumed cancelled=0 ns=5")
+    started.guest.ready()
+    assert started.guest.filled_frames == BitMap64(0x9000 + pfn for pfn in DATA)
+    # Those that it has left are what they were.
+    assert BitMap64(FIRST + pfn for pfn in DATA).isdisjoint(started.unfilled)
+    assert FIRST in started.unfilled
+
+
+WHOLE = ["filled pages=90 own=10 ns=1 vcpus=1", *frames_lines(FIRST)[2:], "ready"]
+
+
+def test_the_last_that_had_a_frame_counts() -> None:
+    started = sampled()
+    started.guest.ready()
+    assert started.unfilled
+    other = Started(FakeConsole(said(SAMPLED_HELLO, *WHOLE)), unfilled=started.unfilled)
+    other.guest.ready()
+    assert not started.unfilled
+
+
+def test_one_that_reads_knows_what_was_not_filled_before_it() -> None:
+    started = sampled()
+    left = started.unfilled
+    console = FakeConsole(
+        said(
+            SAMPLED_HELLO,
+            "scanned pages=100 clean=90 residue=0 unjudged=10 pattern=0 other=0 ns=5 vcpus=1",
+            f"range kind=clean at=10 runs={FIRST + OWN:x}:5a", "ranges-end kind=clean pages=90",
+            "ranges-end kind=residue pages=0",
+            f"range kind=unjudged at=0 runs={FIRST:x}:a", "ranges-end kind=unjudged pages=10",
+            *WHOLE,
+        )
+    )  # fmt: skip
+    reader = Started(console, unfilled=left)
+    started.guest.ready()
+    before = left.copy()
+    reader.guest.ready()
+    assert before
+    assert reader.guest.unfilled_before == before
+    assert not left

@@ -197,3 +197,13 @@ def test_the_legend_has_a_line_for_each_column_of_figures() -> None:
 def test_what_a_starved_host_took_is_marked(a_row: Callable[..., Row]) -> None:
     assert count([a_row(), a_row(too_starved=True)]) == "2~"
     assert count([a_row(too_starved=True, first_after_boot=True)]) == "*~"
+
+
+def test_a_sample_has_a_column_of_its_own(a_row: MakeRow) -> None:
+    assert "filled" not in render([a_row()])
+    part = a_row(filled_bytes=1 << 26, filled_share=0.0625, fill_share=0.0625)
+    lines = render([part, a_row()]).splitlines()
+    assert lines[0].split()[:3] == ["test", "MiB", "filled"]
+    assert "64.0 (6.250%)" in lines[2]
+    # They are no repeats of each other.
+    assert len(lines) == 4

@@ -29,6 +29,7 @@ from pytest_xenscrub.errors import (
     UndecidedError,
     XenFaultError,
 )
+from pytest_xenscrub.report.judged import Proof, SampledRun
 from pytest_xenscrub.report.results import read_results
 from pytest_xenscrub.run import blame, preflight
 from pytest_xenscrub.run.ending import NOTHING_JUDGED
@@ -43,11 +44,10 @@ from types import SimpleNamespace
 
 @pytest.fixture
 def judge(request, measure, _xen_session):
-    def judge(frames=1000, read=1000, state="clean"):
+    def judge(frames=1000, read=1000, state="clean", sampled=None):
         measure()
         verdict = SimpleNamespace(
-            state=state, victim=set(range(frames)), read_frames=set(range(read)),
-            coverage=read / frames,
+            state=state, covered=set(range(read)), coverage=read / frames, sampled=sampled,
         )
         _xen_session.judged(request.node, 0, verdict)
     return judge
@@ -362,6 +362,37 @@ def test_the_last_line_says_what_was_proven(
     found = {p.get("name"): p.get("value") for p in suite.findall("./properties/property")}
     assert found["xen.judged"] == "3"
     assert found["xen.scenarios"] == "7"
+
+
+def test_the_last_line_says_what_was_filled_of_samples(project: pytest.Pytester) -> None:
+    project.makeconftest(CONFTEST + JUDGES)
+    test = """
+        from pytest_xenscrub.scrub.sampled import Sampled
+
+        def test_it(judge):
+            judge(6000, 6000, sampled=Sampled(6000, 96000, 6000))
+
+        def test_worse(judge):
+            judge(2000, 2000, sampled=Sampled(2000, 32000, 2000))
+    """
+    files = ("--xen-results=results.jsonl", "--junit-xml=junit.xml")
+    result = run(project, test, "--xen-fill=1/16:5eed", *files)
+    assert result.ret == 0
+    assert result.outlines[-1] == (
+        "judged 2 of 2 scenarios, 8000 frames (31 MiB) read, coverage ≥ 100.00 %; a sample of"
+        " 6.2500% was filled (31 MiB), and leaks of 0.6884% of the pages are found with 99.9%"
+        " certainty"
+    )
+    row, *_, last = (project.path / "results.jsonl").read_text().splitlines()
+    told = json.loads(last)["run"]
+    assert (told["filled_bytes"], told["filled_share"]) == (8000 * 4096, 0.0625)
+    assert Proof.of(told).sampled == SampledRun(8000 * 4096, 0.0625, 1 - 0.001 ** (1 / 1000))
+    assert (json.loads(row)["fill_share"], json.loads(row)["fill_seed"]) == (0.0625, "5eed")
+    suite = ET.parse(project.path / "junit.xml").getroot().find("testsuite")  # noqa: S314
+    assert suite is not None
+    found = {p.get("name"): p.get("value") for p in suite.findall("./properties/property")}
+    assert found["xen.filled_bytes"] == str(8000 * 4096)
+    assert found["xen.filled_share"] == "0.0625"
 
 
 def test_a_leak_is_judged_and_a_control_is_no_scenario(project: pytest.Pytester) -> None:

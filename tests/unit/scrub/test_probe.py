@@ -37,6 +37,7 @@ class FakeGuest:
         residue: range = range(0),
         *,
         given_back: range = range(0),
+        unfilled: range = range(0),
         unjudged: int = 0,
     ) -> None:
         dirty = BitMap64(residue)
@@ -45,6 +46,7 @@ class FakeGuest:
         self.name = "probe-2"
         self.config = SimpleNamespace(type="pvh")
         self.given_back_before = BitMap64(given_back)
+        self.unfilled_before = BitMap64(unfilled)
         pages = len(clean) + len(residue) + unjudged
         self.scanned = Scanned(
             pages, len(clean), len(residue), unjudged, pattern=len(residue), other=0,
@@ -76,6 +78,7 @@ class FakeFactory:
 
     run = 0x12AB34
     knows_frames = True
+    unfilled = BitMap64()
 
     def __init__(self, *guests: FakeGuest, sizes: list[int] | None = None) -> None:
         self.names = {1: "victim-1"}
@@ -353,3 +356,30 @@ def test_residue_that_a_guest_beside_saw_needs_no_probe() -> None:
     verdict = probe_of(factory, judged=judged.append).read(VICTIM, beside=[beside])
     assert verdict.has_residue
     assert judged == [verdict]
+
+
+def test_what_the_victim_had_not_filled_is_not_counted() -> None:
+    guest = FakeGuest(range(1000), unfilled=range(100, 5000))
+    verdict = probe_of(FakeFactory(guest)).read(VICTIM)
+    assert verdict.covered == BitMap64(range(100))
+    assert verdict.unfilled == BitMap64(range(100, 1000))
+    assert verdict.clean
+
+
+def test_only_frames_that_were_not_filled_are_no_proof() -> None:
+    guest = FakeGuest(range(500, 1000), unfilled=range(500, 1000))
+    assert probe_of(FakeFactory(guest)).read(VICTIM).state == "unproven"
+
+
+def test_what_any_of_the_readers_knew_as_not_filled_does_not_count() -> None:
+    early, late = FakeGuest(range(500), unfilled=range(100)), FakeGuest(range(500, 1000))
+    fake: Any = early
+    verdict = probe_of(FakeFactory(late)).read(VICTIM, beside=[fake])
+    assert verdict.unfilled == BitMap64(range(100))
+    assert verdict.coverage == 1.0
+
+
+def test_where_no_probe_can_be_created_it_is_known_all_the_same() -> None:
+    factory = FakeFactory()
+    factory.unfilled = BitMap64(range(10))
+    assert probe_of(factory).read(VICTIM).unfilled == BitMap64(range(10))

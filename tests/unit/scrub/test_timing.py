@@ -14,6 +14,7 @@ from pyroaring import BitMap64
 from pytest_xenscrub.dom0.answers import Reclaim
 from pytest_xenscrub.guest.events import Filled, Resumed
 from pytest_xenscrub.guest.guest import Ended
+from pytest_xenscrub.guest.sample import Sample
 from pytest_xenscrub.outside.exposure import measure
 from pytest_xenscrub.report.results import as_properties, rows_of
 from pytest_xenscrub.scrub.row import Row, Setting, row_from
@@ -26,18 +27,20 @@ SETTING = Setting(
 )  # fmt: skip
 
 
-def ended(how: str = "destroy", *, filled: bool = True, **moments: Any) -> Ended:
+WHOLE = Filled(pages=9, own=1, ns=1_500_000_000, vcpus=2)
+
+
+def ended(how: str = "destroy", *, filled: Filled | None = WHOLE, **moments: Any) -> Ended:
     """A guest that was asked to end at 100 s, on dom0's clock."""
     known: dict[str, Any] = {
         "issued": 100.0, "returned": 101.0, "gone": 102.5, "free": 103.0, "clean": 104.0,
         "command": None, "samples": [], "backlog": [(103.1, 4096), (104.0, 0)],
     }  # fmt: skip
-    last = Filled(pages=9, own=1, ns=1_500_000_000, vcpus=2) if filled else None
     guest: Any = SimpleNamespace(
         memory_bytes=1 << 30,
         config=SimpleNamespace(vcpus=2),
         created=SimpleNamespace(seconds=0.5, returned=110.0),
-        last=lambda kind: last if kind is Filled else None,
+        last=lambda kind: filled if kind is Filled else None,
     )
     return Ended(guest, how, Reclaim(**{**known, **moments}))
 
@@ -56,7 +59,7 @@ def test_moments_become_times_since_the_end_was_asked_for() -> None:
 
 def test_what_was_not_seen_has_no_time() -> None:
     row = Timings(SETTING).record(
-        ended("crash", filled=False, returned=None, clean=None, backlog=[])
+        ended("crash", filled=None, returned=None, clean=None, backlog=[])
     )
     assert row.fill is row.destroy is row.clean is row.backlog_pages is None
     assert (row.how, row.gone) == ("crash", 2.5)
@@ -145,7 +148,7 @@ def two_rows() -> list[Row]:
     timings = Timings(SETTING)
     timings.record(ended())
     timings.judge(Verdict(BitMap64([1]), BitMap64([1]), BitMap64(), seconds=0.25))
-    timings.record(ended("crash", filled=False, returned=None, clean=None))
+    timings.record(ended("crash", filled=None, returned=None, clean=None))
     return timings.rows
 
 
@@ -214,3 +217,21 @@ def test_a_host_that_starves_after_a_row_marks_it_too_and_that_is_kept(
     now[0], starved[0] = 20.0, 9.0
     timings.close()
     assert kept == [False, True]
+
+
+def test_a_row_says_what_was_filled_of_a_sample() -> None:
+    part = Filled(pages=64, own=6, ns=5, vcpus=2, left=930, sample=Sample(1, 1 << 28, 0))
+    timings = Timings(SETTING)
+    row = timings.record(ended(filled=part))
+    assert (row.filled_bytes, row.filled_share) == (64 * 4096, 0.064)
+    victim = BitMap64(range(1000))
+    timings.judge(Verdict(victim, victim, BitMap64(), unfilled=BitMap64(range(64, 1000))))
+    assert (row.coverage, row.verdict) == (1.0, "clean")
+    assert row.found_share == pytest.approx(1 - 0.001 ** (1 / 32))
+
+
+def test_a_row_of_a_guest_that_filled_all_says_nothing_of_a_sample() -> None:
+    timings = Timings(SETTING)
+    row = timings.record(ended())
+    timings.judge(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()))
+    assert (row.filled_bytes, row.filled_share, row.found_share) == (None, None, None)

@@ -217,3 +217,61 @@ def test_speed_counts_what_cannot_be_judged_too() -> None:
 
 def test_its_repr_is_short() -> None:
     assert repr(found([1500])) == "<Verdict residue: coverage 100.00%>"
+
+
+# -- a sample ----------------------------------------------------------------------------------
+
+FILLED = BitMap64(range(1000, 1100))
+UNFILLED = VICTIM - FILLED
+
+
+def test_what_was_not_filled_is_no_coverage() -> None:
+    everything_else = Verdict(VICTIM, UNFILLED, NONE, unfilled=UNFILLED)
+    assert (everything_else.state, everything_else.coverage) == ("unproven", 0.0)
+    half = Verdict(VICTIM, UNFILLED | BitMap64(range(1050)), NONE, unfilled=UNFILLED)
+    assert (half.state, half.coverage, half.judged) == ("unproven", 0.5, 0.5)
+    assert half.covered == BitMap64(range(1000, 1050))
+
+
+def test_all_that_was_filled_is_enough() -> None:
+    verdict = Verdict(VICTIM, FILLED, NONE, unfilled=UNFILLED)
+    assert (verdict.state, verdict.coverage, verdict.judged) == ("clean", 1.0, 1.0)
+
+
+def test_a_victim_that_filled_nothing_proves_nothing() -> None:
+    assert Verdict(VICTIM, VICTIM, NONE, unfilled=VICTIM).state == "unproven"
+
+
+def test_what_lies_outside_and_was_not_filled_is_not_judged() -> None:
+    verdict = Verdict(VICTIM, NONE, NONE, unfilled=UNFILLED, outside_clean=UNFILLED)
+    assert verdict.judged == 0.0
+
+
+@pytest.mark.parametrize("mfn", [1050, 1500])
+def test_a_dirty_frame_condemns_whether_it_was_filled_or_not(mfn: int) -> None:
+    assert found([mfn], unfilled=UNFILLED).state == "residue"
+
+
+def test_a_verdict_on_a_sample_says_what_it_can_miss() -> None:
+    verdict = Verdict(VICTIM, VICTIM, NONE, unfilled=UNFILLED)
+    assert verdict.sampled is not None
+    assert (verdict.sampled.share, verdict.sampled.spread) == (0.1, 50)
+    # Of 50 pages: (1 - p)^50 = 0.001.
+    assert (1 - verdict.sampled.found) ** 50 == pytest.approx(0.001)
+    text = str(verdict)
+    assert "a sample" in text.splitlines()[0]
+    assert "100.00% of 100 freed and filled frames" in text
+    assert "10.0000% of the victim's pages" in text
+    assert "probability (1-p)^50: one of 12.9037% or more is found with 99.9% certainty" in text
+
+
+def test_a_sample_of_which_nothing_was_read_finds_nothing() -> None:
+    verdict = Verdict(VICTIM, NONE, NONE, unfilled=UNFILLED)
+    assert verdict.sampled is not None
+    assert verdict.sampled.found == 1.0
+
+
+def test_without_a_sample_nothing_is_said_of_one() -> None:
+    verdict = Verdict(VICTIM, VICTIM, NONE)
+    assert verdict.sampled is None
+    assert "sample" not in str(verdict)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Which pages a victim fills where it does not fill all: the twin of `kernel/sample.h`.
+
+Half of a sample are single pages, spread at random, half are runs of 2 MiB, in which an extent is
+filled from end to end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_xenscrub.guest.frames import PfnMap
+
+_ALL: Final = 1 << 32
+"""Above every hash: SAMPLE_ALL."""
+_RUN_BITS: Final = 9
+"""A run has 512 pages: RUN_PAGES."""
+_DENSE_STREAM: Final = 0xD1B54A32D192ED03
+_STEP: Final = 0x9E3779B97F4A7C15
+_MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_NUMBER_BITS: Final = 23
+"""Of a guest's number: GUEST_BITS."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A choice of pages.
+
+    Attributes:
+        seed: of the hash.
+        single: hashes of a page's number below it choose the page.
+        dense: hashes of a run's number below it choose the whole run.
+    """
+
+    seed: int
+    single: int
+    dense: int
+
+    @classmethod
+    def of(cls, share: float, seed: int) -> Sample:
+        """About that share of all pages.
+
+        Raises:
+            ConfigurationError: it is less than a hash can tell.
+        """
+        dense = share / 2
+        # Of what no run has: together they are the share.
+        single = dense / (1 - dense)
+        if share * _ALL < 1:
+            raise ConfigurationError(
+                f"{share:.3g} is too small a share: it fills no page",
+                todo="give a larger share, as 1/256",
+            )
+        return cls(seed, max(1, int(single * _ALL)), int(dense * _ALL))
+
+    def of_guest(self, number: int) -> Sample:
+        """The same share for one of several guests: each has a choice of its own."""
+        return dataclasses.replace(self, seed=self.seed << _NUMBER_BITS | number)
+
+    @property
+    def words(self) -> str:
+        """For the command line of a guest."""
+        return f"seed={self.seed:#x} single={self.single:#x} dense={self.dense:#x}"
+
+    def has(self, pfns: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Of each page, whether it is chosen."""
+        import numpy as np  # noqa: PLC0415 - only where a guest was filled in part
+
+        single = _hashes(self.seed, pfns) < np.uint64(self.single)
+        runs = pfns >> np.uint64(_RUN_BITS)
+        dense: NDArray[np.bool_] = _hashes(self.seed ^ _DENSE_STREAM, runs) < np.uint64(self.dense)
+        return dense | single
+
+    def frames(self, pages: PfnMap) -> NDArray[np.uint64]:
+        """The frames (MFNs) of the pages that are chosen."""
+        pfns, mfns = pages.arrays()
+        return mfns[self.has(pfns)]
+
+
+def _hashes(seed: int, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The hash of each number, 32 bits; all is modulo 2^64, as in C."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    z = np.uint64(seed) + (numbers + np.uint64(1)) * np.uint64(_STEP)
+    for shift, factor in _MIX:
+        z = (z ^ z >> np.uint64(shift)) * np.uint64(factor)
+    return (z ^ z >> np.uint64(31)) >> np.uint64(32)
+
+
+@dataclass(frozen=True)
+class FillChoice:
+    """`--xen-fill`: which share of a victim's pages is filled, if not all.
+
+    Attributes:
+        share: of its pages; 1 for all of them.
+        seed: for the choice; None for one of the run's own.
+    """
+
+    share: float = 1.0
+    seed: int | None = None
+
+    def sample(self, seed: int) -> Sample | None:
+        """The sample of a run, None where all is filled; by that seed, if none was chosen."""
+        return None if self.share == 1 else Sample.of(self.share, self.seed or seed)
