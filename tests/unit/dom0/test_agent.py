@@ -11,7 +11,8 @@ import threading
 import time
 import uuid
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -548,3 +549,20 @@ def test_another_domain_of_the_same_number_is_not_it(agent: Conversation, xc: Fa
 def test_no_such_domain(agent: Conversation) -> None:
     agent.send(1, "reclaim", domid=5, argv=None, timeout=1, until="gone")
     assert "there is no domain 5" in agent.answer()["error"]
+
+
+def test_an_agent_to_whom_nobody_listens_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(status: int) -> NoReturn:
+        assert status == 1
+        raise Ended
+
+    def broken(_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(os, "_exit", end)
+    fake: Any = SimpleNamespace(say=broken)
+    with pytest.raises(Ended):
+        Agent.beat(fake)

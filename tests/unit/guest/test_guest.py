@@ -512,3 +512,18 @@ def test_frames_that_nobody_sees_are_a_skip(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Guest, "knows_frames", False)
     with pytest.raises(NotApplicableError, match="does not know its machine frames"):
         Started(FakeConsole(b"")).guest.some_frames(4)
+
+
+@pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (60.0, UndecidedError)])
+def test_a_console_that_never_said_a_word_is_a_hang(starved: float, kind: type[Exception]) -> None:
+    started = Started(FakeConsole(b""))
+    started.host.hang_seconds = 0.05
+    console = started.console
+
+    def silent(timeout: float) -> bytes:
+        started.host.starved = starved
+        return b""
+
+    console.read = silent  # type: ignore[method-assign]
+    with pytest.raises(kind):
+        started.guest.ready(seconds=0.5)
