@@ -59,11 +59,6 @@ def test_two_variants_of_one_name_are_refused(tmp_path: Path) -> None:
         xens(str(patch), str(patch))
 
 
-def test_kconfig_for_a_xen_that_is_not_built_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="none is"):
-        xens("as-is", config=["DEBUG=y"])
-
-
 def test_a_kconfig_option_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         xens("stock", config=["DEBUG"])
@@ -95,7 +90,23 @@ def test_tools_that_are_to_be_built_are_looked_for_too(
     monkeypatch.setattr(tools_needs, "PATH", "")
     missing = xens("stock", build_tools=True).missing(["stock"], deadline)
     assert {"autoconf", "iasl"} <= set(missing["--xen-tools=build"])
-    assert xens("as-is", build_tools=True).missing(["as-is"], deadline) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"config": ["DEBUG=y"]}, "--xen-config"),
+        ({"source": "/tree"}, "--xen-source"),
+        ({"build_tools": True}, "--xen-tools=build"),
+    ],
+)
+def test_what_is_for_a_xen_that_is_built_is_refused_where_none_is(
+    given: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{option} is for a Xen that is built"):
+        xens("as-is", **given)
+    xens("as-is", "stock", **given)
+    xens("as-is", also=("noscrub",), **given)
 
 
 def test_a_variant_that_cannot_be_read_yet_is_not_built(
