@@ -7,6 +7,7 @@ import ast
 import errno
 import json
 import os
+import subprocess
 import threading
 import time
 import uuid
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_xenscrub.dom0.sent import commands
 from pytest_xenscrub.dom0.sent.agent import PARTS, Agent
 
 if TYPE_CHECKING:
@@ -566,3 +568,21 @@ def test_an_agent_to_whom_nobody_listens_ends(monkeypatch: pytest.MonkeyPatch) -
     fake: Any = SimpleNamespace(say=broken)
     with pytest.raises(Ended):
         Agent.beat(fake)
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_a_command_that_cannot_be_killed_is_left(
+    monkeypatch: pytest.MonkeyPatch, stuck: bool
+) -> None:
+    def gone(*_: int) -> NoReturn:
+        raise ProcessLookupError
+
+    def wait(seconds: float) -> int:
+        assert 0 < seconds <= 10
+        if stuck:
+            raise subprocess.TimeoutExpired("xl", seconds)
+        return -9
+
+    child: Any = SimpleNamespace(pid=1, wait=wait)
+    monkeypatch.setattr(os, "killpg", gone)
+    commands.kill_group(child)

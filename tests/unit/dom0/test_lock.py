@@ -209,3 +209,43 @@ def test_a_lock_that_is_not_had_leaves_no_connection(
         lock.acquire(0)
     assert not lock.held
     assert started[0].poll() is not None
+
+
+def test_a_lock_that_is_let_go_of_between_two_looks_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, looks = os.stat, []
+
+    def first_gone(asked: str, *arguments: Any, **named: Any) -> Any:
+        if asked == str(path):
+            looks.append(asked)
+            if len(looks) == 1:
+                raise FileNotFoundError(asked)
+        return stat(asked, *arguments, **named)
+
+    monkeypatch.setattr(os, "stat", first_gone)
+    fd, before = locker.attempt(str(path), {"tag": "a"}, 60)
+    assert fd is not None
+    os.close(fd)
+    assert before is None
+    assert len(looks) == 2
+
+
+def test_our_own_end_of_a_lost_connection_may_be_gone_already(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = {"tag": "a"}
+    fd, _ = locker.attempt(str(path), mine, 60)
+    assert fd is not None
+    killed = []
+
+    def gone(pid: int, _signal: int) -> None:
+        killed.append(pid)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", gone)
+    again, found = locker.attempt(str(path), mine, 60)
+    os.close(fd)
+    assert again is None
+    assert found is not None
+    assert killed == [found["pid"]]

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
+import pexpect
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
@@ -528,3 +529,34 @@ def test_a_guest_that_does_not_leave_in_time_is_told_with_how_far_it_had_come(
     with pytest.raises(XenHungError) as caught:
         xl._leaving(5, raising(toolstack_says), until="gone", deadline=soon())
     assert caught.value is (dom0_says if seen else toolstack_says)
+
+
+def test_a_clean_up_that_hangs_is_xens(
+    xl: Xl, dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0.found = [domain(0, UUID(int=0)), domain(1, UUID(int=1))]
+
+    def hangs(_: object, *, deadline: Deadline) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0, hard_end=0.0).error()
+
+    monkeypatch.setattr(dom0, "run", hangs)
+    with pytest.raises(XenHungError, match="removing this run's guests"):
+        xl.clean()
+
+
+def test_a_console_is_never_waited_for_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+    read: Any = pexpect.spawn.read_nonblocking
+
+    def note(child: object, size: int, timeout: float | None) -> Any:
+        limits.append(timeout)
+        if len(limits) == 1:
+            raise pexpect.TIMEOUT("nothing yet")
+        return read(child, size, timeout)
+
+    monkeypatch.setattr(pexpect.spawn, "read_nonblocking", note)
+    console = XlConsole(["echo", "ready"])
+    assert read_all(console) == b"ready\r\n"
+    assert {*limits} == {0}
+    assert console._child.timeout is None
+    console.close()
