@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import time
 from types import SimpleNamespace
@@ -249,3 +250,22 @@ def test_our_own_end_of_a_lost_connection_may_be_gone_already(
     assert again is None
     assert found is not None
     assert killed == [found["pid"]]
+
+
+def test_a_lock_is_asked_for_again_where_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([(None, {"tag": "b"}), (None, {"tag": "b"}), (7, None)])
+    monkeypatch.setattr(locker, "attempt", lambda *_: next(answers))
+    monkeypatch.setattr(locker, "POLL_SECONDS", 0.01)
+    request = {"path": "", "who": {}, "grace": 0, "wait": 60}
+    assert locker.acquire(request, queue.Queue()) == 7
+    assert [*map(json.loads, capsys.readouterr().out.splitlines())] == [
+        {"waiting": {"tag": "b"}}, {"locked": None},
+    ]  # fmt: skip
+
+
+def test_a_lock_whose_run_is_silent_is_let_go_of(path: Path) -> None:
+    path.touch()
+    locker.hold(str(path), queue.Queue(), 0.01)
+    assert path.exists()  # it tells the next run that this one is dead
