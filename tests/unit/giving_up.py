@@ -110,7 +110,7 @@ def rows() -> list[tuple[str, list[str]]]:
     ]
 
 
-def tests() -> set[str]:
+def unit_tests() -> set[str]:
     """Every unit test, as the table names it."""
     found = set()
     for path in UNIT.rglob("test_*.py"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from giving_up import TABLE, found_in, places, rows, tests
+from giving_up import TABLE, found_in, places, rows, unit_tests
 
 
 def test_each_way_to_give_up_has_a_row() -> None:
@@ -26,7 +26,7 @@ def test_no_row_stands_twice() -> None:
 
 
 def test_each_row_names_tests_that_exist() -> None:
-    known = tests()
+    known = unit_tests()
     untested = [row for row, named in rows() if not named]
     assert not untested, "name the test that fails where each of these does otherwise"
     gone = {test for _, named in rows() for test in named} - known

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
@@ -269,3 +269,21 @@ def test_a_lock_whose_run_is_silent_is_let_go_of(path: Path) -> None:
     path.touch()
     locker.hold(str(path), queue.Queue(), 0.01)
     assert path.exists()  # it tells the next run that this one is dead
+
+
+def test_a_connection_that_is_gone_is_let_go_of_without_a_word(path: Path, make: Make) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    ended: list[str] = []
+    pipe = SimpleNamespace(write=broken, flush=broken, close=broken)
+    process: Any = SimpleNamespace(
+        stdin=pipe, stdout=None, stderr=None, poll=lambda: None,
+        kill=lambda: ended.append("killed"), wait=lambda *_: ended.append("reaped"),
+    )  # fmt: skip
+    lock = make("a")
+    lock._renew(process, "{}")
+    lock._process = process
+    lock.release()
+    assert ended == ["killed", "reaped"]
+    assert not lock.held

@@ -7,7 +7,7 @@ import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import pytest
@@ -27,6 +27,7 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 from pytest_xenscrub.guest.events import Filled, Hello, Progress, Ready, Resumed, Scanned
+from pytest_xenscrub.guest.factory import GuestFactory
 from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.guest.listeners import Listeners
 from pytest_xenscrub.toolstack.protocol import Created, DomainConfig
@@ -527,3 +528,22 @@ def test_a_console_that_never_said_a_word_is_a_hang(starved: float, kind: type[E
     console.read = silent  # type: ignore[method-assign]
     with pytest.raises(kind):
         started.guest.ready(seconds=0.5)
+
+
+@pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (600.0, UndecidedError)])
+def test_a_guest_that_is_not_built_in_time_is_xens(starved: float, kind: type[Exception]) -> None:
+    def create(_: object, *, deadline: Deadline) -> NoReturn:
+        raise deadline.error()
+
+    fake: Any = SimpleNamespace(
+        listeners=SimpleNamespace(update=lambda _: None),
+        dom0=SimpleNamespace(
+            patience=lambda step, _: Deadline.for_xen(
+                0.0, step, iter([0.0, *[starved] * 9]).__next__
+            )
+        ),
+        toolstack=SimpleNamespace(name="xl", create=create),
+    )
+    config: Any = SimpleNamespace(name="victim-1", memory_bytes=64 * MIB)
+    with pytest.raises(kind, match="xl create victim-1"):
+        GuestFactory._started(fake, config)

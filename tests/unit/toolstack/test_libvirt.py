@@ -789,7 +789,7 @@ def test_the_relays_word_is_no_wait_for_xen(dom0: FakeDom0, call: str) -> None:
     keeper: Any = SimpleNamespace(get=lambda _: connection)
     made = driver.Libvirt(dom0, TAG, keeper)  # type: ignore[arg-type]
     xen = dom0.patience("a guest")
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "create": lambda: made.create(CONFIG, deadline=xen),
         "destroy": lambda: made.destroy(5, until="gone", deadline=xen),
     }
@@ -825,3 +825,31 @@ def test_an_event_of_a_connection_that_is_gone_ends_no_loop(
     with pytest.raises(Enough):
         loops[0]()
     assert len(rounds) == 3
+
+
+def test_a_daemon_that_does_not_answer_is_not_xen(
+    dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lets_it_pass(_: object, deadline: Deadline, *_arguments: object) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0).error()
+
+    monkeypatch.setattr(api, "call", lets_it_pass)
+    monkeypatch.setattr(api, "start_event_loop", lambda: None)
+    with pytest.raises(DeadlineExceededError, match="connecting to libvirt"):
+        LibvirtConnection(dom0, TAG)  # type: ignore[arg-type]
+
+
+def test_a_refusal_is_told_though_libxls_log_cannot_be_had(
+    dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> NoReturn:
+        raise InfrastructureError("the connection was lost")
+
+    connection: Any = MagicMock()
+    connection.call.side_effect = CommandError("libxenlight failed to create new domain")
+    keeper: Any = SimpleNamespace(get=lambda _: connection)
+    monkeypatch.setattr(dom0, "run", lost)
+    made = driver.Libvirt(dom0, TAG, keeper)  # type: ignore[arg-type]
+    with pytest.raises(CommandError, match="libxenlight failed") as caught:
+        made.create(CONFIG, deadline=soon())
+    assert caught.value.evidence["libxl's log"] == ""

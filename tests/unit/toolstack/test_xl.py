@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from uuid import UUID
 
 import pexpect
@@ -19,11 +19,13 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import DomainInfo, TimedResult
 from pytest_xenscrub.errors import (
     CommandError,
+    DeadlineExceededError,
     InfrastructureError,
     NotApplicableError,
     XenHungError,
 )
 from pytest_xenscrub.identity import is_of_run, new_uuid
+from pytest_xenscrub.toolstack.drivers import Drivers
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed, wants_memory
 from pytest_xenscrub.toolstack.xl import _VERSION, Xl, parse_list
 from pytest_xenscrub.toolstack.xl_console import XlConsole
@@ -560,3 +562,32 @@ def test_a_console_is_never_waited_for_where_it_is_read(monkeypatch: pytest.Monk
     assert {*limits} == {0}
     assert console._child.timeout is None
     console.close()
+
+
+def test_files_in_dom0_are_no_wait_for_xen(
+    xl: Xl, dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lets_it_pass(*_: object, deadline: Deadline) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0).error()
+
+    monkeypatch.setattr(dom0.host, "put", lets_it_pass)
+    with pytest.raises(DeadlineExceededError, match="copying the guest kernel"):
+        xl.install(tmp_path / "kernel")
+
+
+def test_what_a_toolstack_cannot_remove_at_the_end_is_left_to_the_next_run(
+    dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    def left() -> NoReturn:
+        closed.append("left")
+        raise InfrastructureError("guests of this run are left")
+
+    drivers = Drivers("xenscrub-12ab34", cast("Path", "kernel"))
+    alive: Any = SimpleNamespace(alive=True)
+    made: Any = {"xl": SimpleNamespace(close=left), "libvirt": SimpleNamespace(close=left)}
+    drivers._dom0, drivers._made = alive, made
+    drivers.close()
+    assert closed == ["left", "left"]
+    assert drivers._made == {}
