@@ -18,6 +18,9 @@ from pytest_xenscrub.host import power
 from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.host.power import Action, PowerSwitch, SerialLog, parse_power, parse_serial
 
+if TYPE_CHECKING:
+    from pytest_xenscrub.deadline import Deadline
+
 
 def run(text: str, action: Action = "cycle") -> str:
     return PowerSwitch(parse_power(text), "lab7").run(action)
@@ -37,9 +40,6 @@ def run(text: str, action: Action = "cycle") -> str:
         ("no-such-tool {action}", "there is no program no-such-tool"),
     ],
 )
-
-if TYPE_CHECKING:
-    from pytest_xenscrub.deadline import Deadline
 def test_what_is_no_power_command(text: str, why: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_power(text)
