@@ -31,6 +31,9 @@ BLAMES_XEN = "(lambda d: type(d).for_xen(d.seconds, d.step, lambda: 0.0))"
 BLAMES_OTHERS = "(lambda d: type(d).after(d.seconds, d.step))"
 ENDLESS = "1e6"
 SECONDS = 300.0
+"""For a row's tests to end, s."""
+TOLD = (0, 1, 2)
+"""Exit statuses of a pytest that passed, failed, or was interrupted by what a test raised."""
 
 
 def replaced(code: str, first: ast.expr | ast.stmt, last: ast.expr | ast.stmt, text: str) -> str:
@@ -87,6 +90,8 @@ def passes(checkout: Path, tests: list[str]) -> bool:
     done = subprocess.run(
         command, cwd=checkout, env=environment, capture_output=True, timeout=SECONDS, check=False
     )
+    if done.returncode not in TOLD:
+        raise RuntimeError(f"{' '.join(tests)} cannot be run:\n{done.stdout.decode()[-2000:]}")
     return done.returncode == 0
 
 
