@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Final
 
 from pytest_xenscrub.errors import ConfigurationError
 
+DEFAULT_SOURCE: Final = "debian"
+"""What `--xen-source` is where nobody says it."""
 _REMOTE = re.compile(r"\w+://|\w+@[\w.-]+:")
 
 
@@ -46,7 +49,7 @@ def source_beside(text: str, folder: Path) -> str:
 
 def is_no_path(source: str) -> bool:
     """Whether `--xen-source` names something that is not on this machine's disk."""
-    return source == "debian" or source.startswith("debian=") or bool(_REMOTE.match(source))
+    return source == DEFAULT_SOURCE or source.startswith("debian=") or bool(_REMOTE.match(source))
 
 
 def command_beside(text: str, folder: Path) -> str:

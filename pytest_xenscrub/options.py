@@ -152,7 +152,7 @@ class Options:
         value.source,
         "where variants are built from: debian (default), a folder, a git repository PATH#REV or"
         " URL#REV, a tarball",
-        "SPEC", default="debian", beside=paths.source_beside,
+        "SPEC", default=paths.DEFAULT_SOURCE, beside=paths.source_beside,
     )
     config: tuple[str, ...] = option(
         value.kconfig,

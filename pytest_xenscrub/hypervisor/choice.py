@@ -10,10 +10,11 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
 from pytest_xenscrub.hypervisor.defect import each_of
 from pytest_xenscrub.hypervisor.variant import AS_IS, Variant, load_variant
+from pytest_xenscrub.option_paths import DEFAULT_SOURCE
 from pytest_xenscrub.system_errors import told_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_xenscrub.hypervisor.artefact import Artefact
     from pytest_xenscrub.hypervisor.cache import Cache
@@ -115,11 +116,8 @@ class Xens:
         self.variants |= {name: load_variant(name) for name in also}
         for option in config:
             parse_option(option)
-        if config and not any(variant.builds for variant in self.variants.values()):
-            raise ConfigurationError(
-                "--xen-config is for a Xen that is built, and none is",
-                todo="add --xen-variant=stock, or another one",
-            )
+        given = {"--xen-config": config, "--xen-source": source != DEFAULT_SOURCE}
+        self._check_used(given | {"--xen-tools=build": build_tools})
         self._source = source
         self._config = tuple(config)
         self._cmdline = cmdline
@@ -128,6 +126,19 @@ class Xens:
         self._update = update
         self._tree: SourceTree | None = None
         self._built: dict[str, ChosenXen] = {}
+
+    def _check_used(self, given: Mapping[str, object]) -> None:
+        """See that what was given for Xens that are built is for any: nobody tests another Xen.
+
+        Raises:
+            ConfigurationError: none is built.
+        """
+        unused = [option for option, is_given in given.items() if is_given]
+        if unused and not any(variant.builds for variant in self.variants.values()):
+            raise ConfigurationError(
+                f"{unused[0]} is for a Xen that is built, and none is",
+                todo="add --xen-variant=stock, or another one",
+            )
 
     def get(self, name: str) -> ChosenXen:
         """The Xen of that name, built now if it was not before.

@@ -25,6 +25,7 @@ from pytest_xenscrub.errors import (
 )
 from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.hypervisor.choice import ChosenXen
+from pytest_xenscrub.hypervisor.variant import STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,3 +204,27 @@ def test_a_machine_that_nothing_can_switch_is_unusable_once_it_was_waited_for(
 def test_a_line_of_grubs_that_is_not_whole_has_no_words() -> None:
     assert _words("echo 'begins here") == ()
     assert _words("echo 'is whole'") == ("echo", "is whole")
+
+
+def test_no_step_before_a_chosen_xen_runs_blames_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[Deadline] = []
+
+    def note(*arguments: Any, **named: Any) -> Any:
+        deadlines.extend(
+            each for each in (*arguments, *named.values()) if isinstance(each, Deadline)
+        )
+        return MagicMock()
+
+    for name in ("running", "wait_for_xenstore"):
+        monkeypatch.setattr(deploy_ssh, name, note)
+    monkeypatch.setattr("pytest_xenscrub.boot.interface_probe.ask_tools", note)
+    monkeypatch.setattr(
+        "pytest_xenscrub.boot.grub.OneShotBoot", lambda *_, **__: SimpleNamespace(boot=note)
+    )
+    artefact: Any = MagicMock()
+    deployment = SshDeployment(
+        ChosenXen(STOCK, artefact), parse_host("lab7"), config=None, tag="xenscrub-000001",
+        lock=MagicMock(), tools_for=lambda *_: None, say=lambda _: None,
+    )  # fmt: skip
+    deployment.start().close()
+    assert [deadline.blames_xen for deadline in deadlines] == [False] * 3

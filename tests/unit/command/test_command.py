@@ -163,3 +163,13 @@ def test_control_c_is_told_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None
     except KeyboardInterrupt:  # which would end this run, too
         pytest.fail("Ctrl-C went on")
     assert status == INTERRUPTED == 130
+
+
+def test_looking_for_commits_is_no_wait_for_xen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lets_it_pass(_repository: Path, _name: str, deadline: Deadline) -> NoReturn:
+        raise deadline.error()
+
+    monkeypatch.setattr(bisect, "resolve", lets_it_pass)
+    options = argparse.Namespace(source=Path("/nowhere"), good="a", bad="b", pytest=[])
+    with pytest.raises(DeadlineExceededError, match="looking at the repository"):
+        bisect.run(options)

@@ -115,3 +115,24 @@ def test_commands_that_fail_or_take_too_long_are_told() -> None:
     assert activate.call("true")
     assert not activate.call("false")
     assert not activate.call("sleep", "10", timeout=0.05)
+
+
+def test_a_command_that_does_not_end_counts_as_failed() -> None:
+    assert activate.call("true")
+    assert not activate.call("sleep", "60", timeout=0.1)
+
+
+def test_each_question_to_xenstored_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    dom0 = FakeDom0(f"{PREFIX}/sbin/xenstored")
+    limits = []
+
+    def call(*argv: str, timeout: float = 20) -> bool:
+        limits.append(timeout)
+        return dom0.call(*argv)
+
+    monkeypatch.setattr(activate, "running", dom0.running)
+    monkeypatch.setattr(activate, "call", call)
+    daemons = activate.Daemons(PREFIX)
+    monkeypatch.setattr(daemons, "ours", lambda _: True)
+    daemons.replace_xenstored()
+    assert {*limits} == {5}

@@ -7,14 +7,17 @@ import ast
 import errno
 import json
 import os
+import subprocess
 import threading
 import time
 import uuid
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_xenscrub.dom0.sent import commands
 from pytest_xenscrub.dom0.sent.agent import PARTS, Agent
 
 if TYPE_CHECKING:
@@ -548,3 +551,38 @@ def test_another_domain_of_the_same_number_is_not_it(agent: Conversation, xc: Fa
 def test_no_such_domain(agent: Conversation) -> None:
     agent.send(1, "reclaim", domid=5, argv=None, timeout=1, until="gone")
     assert "there is no domain 5" in agent.answer()["error"]
+
+
+def test_an_agent_to_whom_nobody_listens_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(status: int) -> NoReturn:
+        assert status == 1
+        raise Ended
+
+    def broken(_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(os, "_exit", end)
+    fake: Any = SimpleNamespace(say=broken)
+    with pytest.raises(Ended):
+        Agent.beat(fake)
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_a_command_that_cannot_be_killed_is_left(
+    monkeypatch: pytest.MonkeyPatch, stuck: bool
+) -> None:
+    def gone(*_: int) -> NoReturn:
+        raise ProcessLookupError
+
+    def wait(seconds: float) -> int:
+        assert 0 < seconds <= 10
+        if stuck:
+            raise subprocess.TimeoutExpired("xl", seconds)
+        return -9
+
+    child: Any = SimpleNamespace(pid=1, wait=wait)
+    monkeypatch.setattr(os, "killpg", gone)
+    commands.kill_group(child)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.program import run_program
+from pytest_xenscrub.dom0.sent import interface_probe
 
 from .conftest import LocalHost, as_host
 
@@ -55,3 +57,10 @@ def test_it_sees_what_bindings_call(tmp_path: Path) -> None:
     if "ptrace:" in done.stderr:
         pytest.skip("this machine lets nobody trace")
     assert (done.stdout, done.stderr) == ('{"sysctl": 21, "domctl": 23}\n', "")
+
+
+def test_a_dom0_without_bindings_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "xen", None)
+    with pytest.raises(SystemExit, match="no bindings: "):
+        interface_probe.load_bindings()

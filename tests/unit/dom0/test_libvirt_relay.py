@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -195,3 +198,42 @@ def test_a_socket_that_nobody_serves(tmp_path: Path) -> None:
     with start(tmp_path / "sock", PATH="") as process:
         _, err = process.communicate(timeout=10)
     assert json.loads(err)["error"] == f"{tmp_path}/sock: Connection refused"
+
+
+def test_a_stream_that_closes_roughly_has_ended() -> None:
+    seen: list[bytes] = []
+    pieces = iter([b"call", b""])
+
+    def broken(_: bytes) -> None:
+        raise ConnectionResetError
+
+    relay.pump(lambda _: next(pieces), seen.append, broken)
+    assert seen == [b"call"]
+
+
+def test_a_daemon_that_closed_first_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+
+    def shutdown(_: int) -> None:
+        done.set()
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    def recv(_: int) -> bytes:
+        assert done.wait(10)
+        return b""
+
+    def read(_file: int, _size: int) -> bytes:
+        return b""
+
+    ended: list[int] = []
+    server = SimpleNamespace(shutdown=shutdown, recv=recv, sendall=None)
+    monkeypatch.setattr(relay, "connect", lambda _: (server, "/socket", ""))
+    monkeypatch.setattr(relay, "tell", lambda _: None)
+    with monkeypatch.context() as context:
+        context.setattr(os, "read", read)
+        context.setattr(os, "_exit", ended.append)
+        threads = {*threading.enumerate()}
+        relay.main(TAG)
+        for thread in {*threading.enumerate()} - threads:
+            thread.join(10)
+    assert ended == [0]

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
@@ -209,3 +210,80 @@ def test_a_lock_that_is_not_had_leaves_no_connection(
         lock.acquire(0)
     assert not lock.held
     assert started[0].poll() is not None
+
+
+def test_a_lock_that_is_let_go_of_between_two_looks_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, looks = os.stat, []
+
+    def first_gone(asked: str, *arguments: Any, **named: Any) -> Any:
+        if asked == str(path):
+            looks.append(asked)
+            if len(looks) == 1:
+                raise FileNotFoundError(asked)
+        return stat(asked, *arguments, **named)
+
+    monkeypatch.setattr(os, "stat", first_gone)
+    fd, before = locker.attempt(str(path), {"tag": "a"}, 60)
+    assert fd is not None
+    os.close(fd)
+    assert before is None
+    assert len(looks) == 2
+
+
+def test_our_own_end_of_a_lost_connection_may_be_gone_already(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = {"tag": "a"}
+    fd, _ = locker.attempt(str(path), mine, 60)
+    assert fd is not None
+    killed = []
+
+    def gone(pid: int, _signal: int) -> None:
+        killed.append(pid)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", gone)
+    again, found = locker.attempt(str(path), mine, 60)
+    os.close(fd)
+    assert again is None
+    assert found is not None
+    assert killed == [found["pid"]]
+
+
+def test_a_lock_is_asked_for_again_where_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([(None, {"tag": "b"}), (None, {"tag": "b"}), (7, None)])
+    monkeypatch.setattr(locker, "attempt", lambda *_: next(answers))
+    monkeypatch.setattr(locker, "POLL_SECONDS", 0.01)
+    request = {"path": "", "who": {}, "grace": 0, "wait": 60}
+    assert locker.acquire(request, queue.Queue()) == 7
+    assert [*map(json.loads, capsys.readouterr().out.splitlines())] == [
+        {"waiting": {"tag": "b"}}, {"locked": None},
+    ]  # fmt: skip
+
+
+def test_a_lock_whose_run_is_silent_is_let_go_of(path: Path) -> None:
+    path.touch()
+    locker.hold(str(path), queue.Queue(), 0.01)
+    assert path.exists()  # it tells the next run that this one is dead
+
+
+def test_a_connection_that_is_gone_is_let_go_of_without_a_word(path: Path, make: Make) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    ended: list[str] = []
+    pipe = SimpleNamespace(write=broken, flush=broken, close=broken)
+    process: Any = SimpleNamespace(
+        stdin=pipe, stdout=None, stderr=None, poll=lambda: None,
+        kill=lambda: ended.append("killed"), wait=lambda *_: ended.append("reaped"),
+    )  # fmt: skip
+    lock = make("a")
+    lock._renew(process, "{}")
+    lock._process = process
+    lock.release()
+    assert ended == ["killed", "reaped"]
+    assert not lock.held

@@ -84,3 +84,16 @@ def test_a_word_that_is_none(library: FakeLibrary) -> None:
 def test_dom0s_python_may_be_old() -> None:
     source = Path(holder_module.__file__).read_text()
     ast.parse(source, feature_version=(3, 7))
+
+
+def test_a_library_that_is_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise OSError("libxenforeignmemory.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(holder_module, "load_library", missing)
+    holder_module.main()
+    assert capsys.readouterr().out == (
+        "error libxenforeignmemory.so.1: cannot open shared object file\n"
+    )

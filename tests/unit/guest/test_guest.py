@@ -7,7 +7,7 @@ import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import numpy as np
@@ -29,6 +29,7 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 from pytest_xenscrub.guest.events import Filled, Hello, Progress, Ready, Resumed, Scanned
+from pytest_xenscrub.guest.factory import GuestFactory
 from pytest_xenscrub.guest.guest import Guest
 from pytest_xenscrub.guest.listeners import Listeners
 from pytest_xenscrub.guest.sample import Sample
@@ -639,3 +640,37 @@ def test_one_that_reads_knows_what_was_not_filled_before_it() -> None:
     assert before
     assert reader.guest.unfilled_before == before
     assert not left
+
+
+@pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (60.0, UndecidedError)])
+def test_a_console_that_never_said_a_word_is_a_hang(starved: float, kind: type[Exception]) -> None:
+    started = Started(FakeConsole(b""))
+    started.host.hang_seconds = 0.05
+    console = started.console
+
+    def silent(timeout: float) -> bytes:
+        started.host.starved = starved
+        return b""
+
+    console.read = silent  # type: ignore[method-assign]
+    with pytest.raises(kind):
+        started.guest.ready(seconds=0.5)
+
+
+@pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (600.0, UndecidedError)])
+def test_a_guest_that_is_not_built_in_time_is_xens(starved: float, kind: type[Exception]) -> None:
+    def create(_: object, *, deadline: Deadline) -> NoReturn:
+        raise deadline.error()
+
+    fake: Any = SimpleNamespace(
+        listeners=SimpleNamespace(update=lambda _: None),
+        dom0=SimpleNamespace(
+            patience=lambda step, _: Deadline.for_xen(
+                0.0, step, iter([0.0, *[starved] * 9]).__next__
+            )
+        ),
+        toolstack=SimpleNamespace(name="xl", create=create),
+    )
+    config: Any = SimpleNamespace(name="victim-1", memory_bytes=64 * MIB)
+    with pytest.raises(kind, match="xl create victim-1"):
+        GuestFactory._started(fake, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -16,6 +17,9 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.host import power
 from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.host.power import Action, PowerSwitch, SerialLog, parse_power, parse_serial
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.deadline import Deadline
 
 
 def run(text: str, action: Action = "cycle") -> str:
@@ -115,3 +119,21 @@ def test_commands_are_tried_while_the_machine_is_well() -> None:
     with pytest.raises(InfrastructureError, match="reading its serial log") as caught:
         power.try_commands(dataclasses.replace(lab7, power=good, serial=bad))
     assert "no console for lab7" in str(caught.value)
+
+
+def test_a_serial_log_that_does_not_come_is_not_xens() -> None:
+    deadlines: list[Deadline] = []
+
+    def note(_words: object, _values: object, deadline: Deadline) -> NoReturn:
+        deadlines.append(deadline)
+        raise deadline.error()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(power, "run_command", note)
+        log = SerialLog(["cat", "log"], "lab7")
+        with pytest.raises(DeadlineExceededError, match="reading its serial log"):
+            log.read()
+        assert "reading its serial log: not done" in log.tail(5)
+        with pytest.raises(DeadlineExceededError, match="lab7"):
+            PowerSwitch(["bmc"], "lab7").run("off")
+    assert not any(deadline.blames_xen for deadline in deadlines)

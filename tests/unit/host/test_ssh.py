@@ -161,6 +161,7 @@ def test_a_master_that_cannot_be_asked_is_not_alive(
     host = make_host(WORKING)
 
     def hang(*_: object, timeout: float, **__: object) -> NoReturn:
+        assert 0 < timeout <= 60
         raise subprocess.TimeoutExpired("ssh -O check", timeout)
 
     monkeypatch.setattr(subprocess, "run", hang)
@@ -184,3 +185,16 @@ def test_a_master_that_does_not_end_by_itself_is_ended(
         context.setattr(subprocess, "run", hang)
         host.disconnect()
     assert master.poll() is not None
+
+
+def test_connecting_is_no_wait_for_xen(
+    make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host(WORKING)
+
+    def lets_it_pass(deadline: Deadline) -> NoReturn:
+        raise deadline.error()
+
+    monkeypatch.setattr(host, "connect", lets_it_pass)
+    with pytest.raises(DeadlineExceededError, match="ssh root@lab7"):
+        host.popen(["true"])

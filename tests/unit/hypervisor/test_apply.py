@@ -451,3 +451,8 @@ def test_patches_in_one_file_build_on_each_other(bench: Bench) -> None:
     (bench.tree / "xen/common/new.c").unlink()
     bench.apply(first + second)
     assert bench.text("xen/common/new.c") == "int b;\n"
+
+
+def test_a_series_that_cannot_be_placed_names_its_variant(bench: Bench) -> None:
+    with pytest.raises(ConfigurationError, match="variant mine: "):
+        bench.apply("--- a/nowhere/x.c\n+++ b/nowhere/x.c\n@@ -1 +1 @@\n-a\n+b\n")

@@ -257,3 +257,15 @@ def test_machine_that_ran_out_of_something_is_not_the_patch(
     makefile.write_text(makefile.read_text().replace("error: expected ';'", said))
     with pytest.raises(InfrastructureError, match="this machine could not build Xen"):
         builder(tree, cache).build(patched(tmp_path, "SYNTAX"), deadline=deadline)
+
+
+def test_a_link_that_another_run_has_made_meanwhile_is_used(
+    tree: Path, cache: Cache, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/ccache")
+    builder = Builder(resolve_source(str(tree), cache=cache, deadline=deadline), cache=cache)
+    links = cache.path("ccache-bin")
+    links.mkdir(parents=True)
+    (links / "gcc").touch()
+    assert builder._environment(tree)["PATH"].startswith(f"{links}:")
+    assert (links / "cc").is_symlink()

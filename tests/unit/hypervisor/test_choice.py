@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import MagicMock
 
 import pytest
 
-from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError
 from pytest_xenscrub.hypervisor import tools_needs
 from pytest_xenscrub.hypervisor.cache import Cache
-from pytest_xenscrub.hypervisor.choice import Xens
+from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
+from pytest_xenscrub.hypervisor.interface import Interfaces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +59,6 @@ def test_two_variants_of_one_name_are_refused(tmp_path: Path) -> None:
         xens(str(patch), str(patch))
 
 
-def test_kconfig_for_a_xen_that_is_not_built_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="none is"):
-        xens("as-is", config=["DEBUG=y"])
-
-
 def test_a_kconfig_option_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         xens("stock", config=["DEBUG"])
@@ -93,7 +90,23 @@ def test_tools_that_are_to_be_built_are_looked_for_too(
     monkeypatch.setattr(tools_needs, "PATH", "")
     missing = xens("stock", build_tools=True).missing(["stock"], deadline)
     assert {"autoconf", "iasl"} <= set(missing["--xen-tools=build"])
-    assert xens("as-is", build_tools=True).missing(["as-is"], deadline) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"config": ["DEBUG=y"]}, "--xen-config"),
+        ({"source": "/tree"}, "--xen-source"),
+        ({"build_tools": True}, "--xen-tools=build"),
+    ],
+)
+def test_what_is_for_a_xen_that_is_built_is_refused_where_none_is(
+    given: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{option} is for a Xen that is built"):
+        xens("as-is", **given)
+    xens("as-is", "stock", **given)
+    xens("as-is", also=("noscrub",), **given)
 
 
 def test_a_variant_that_cannot_be_read_yet_is_not_built(
@@ -110,3 +123,21 @@ def test_a_variant_that_cannot_be_read_yet_is_not_built(
 
     monkeypatch.setattr(chosen, "_resolved", unreadable)
     assert not chosen._was_built(variant, Cache(), deadline)
+
+
+def test_what_is_built_for_too_long_is_not_xens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    chosen = xens("stock", build_tools=True)
+
+    def lets_it_pass(deadline: Deadline) -> NoReturn:
+        raise deadline.error()
+
+    monkeypatch.setattr(chosen, "_resolved", lets_it_pass)
+    with pytest.raises(DeadlineExceededError, match="building Xen stock"):
+        chosen.get("stock")
+    artefact: Any = MagicMock(domctl=1, sysctl=1, touched=[], build_id="c0ffee")
+    (variant,) = chosen.variants.values()
+    with pytest.raises(DeadlineExceededError, match="building the tools of Xen stock"):
+        chosen.tools_for(ChosenXen(variant, artefact), Interfaces(2, 2), "")

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
 import pytest
 
-from pytest_xenscrub import fixtures_host
+from pytest_xenscrub import fixtures_host, plugin
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import (
+    ConfigurationError,
     DeadlineExceededError,
     HostSilentError,
     InfrastructureError,
@@ -25,6 +27,7 @@ from pytest_xenscrub.run.blame import Terminated
 from pytest_xenscrub.run.hosts import Hosts
 from pytest_xenscrub.run.plan import Plan
 from pytest_xenscrub.run.rig import Rig
+from pytest_xenscrub.run.stash import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,3 +184,35 @@ def test_what_preflight_misses_ends_the_run_before_any_host(
     with pytest.raises(InfrastructureError):
         Plan(session)._preflight([item], ["stock"])
     assert session.blame.refused
+
+
+def test_a_xen_that_cannot_be_built_is_told_by_the_tests_that_need_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Plan, "_preflight", lambda *_: None)
+    session = MagicMock()
+    session.xens.names = ("stock",)
+    item: Any = SimpleNamespace(callspec=SimpleNamespace(params={}))
+    session.xens.get.side_effect = InfrastructureError("no disk")
+    Plan(session).build([item])
+    session.xens.get.side_effect = ConfigurationError("the patch does not apply")
+    with pytest.raises(ConfigurationError):
+        Plan(session).build([item])
+
+
+def test_a_worker_that_has_ended_stops_nobody_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers: list[Any] = []
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
+    monkeypatch.setattr(signal, "signal", lambda _, handler: handlers.append(handler))
+    gone, there = MagicMock(), MagicMock()
+    gone.send_signal.side_effect = ProcessLookupError
+    config = MagicMock()
+    session = MagicMock()
+    config.stash = {plugin._WORKERS: [gone, there], SESSION: session}
+    plugin._end_on_sigterm(config)
+    with pytest.raises(Terminated):
+        handlers[0](signal.SIGTERM, None)
+    there.send_signal.assert_called_once_with(signal.SIGTERM)
+    assert session.blame.interrupted

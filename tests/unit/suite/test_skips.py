@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyroaring import BitMap64
 
+from pytest_xenscrub import fixtures_guests
 from pytest_xenscrub.errors import CommandError
 from pytest_xenscrub.suite import (
     test_aborted_scrubs,
@@ -212,3 +214,13 @@ def test_what_else_xl_refuses_is_not_xens_failure() -> None:
     parts.guests.create.side_effect = CommandError("No space left on device")
     with pytest.raises(CommandError, match="No space left"):
         next_guest(parts)
+
+
+def test_a_toolstack_that_cannot_start_a_type_of_guest_is_skipped() -> None:
+    libvirt: Any = SimpleNamespace(name="libvirt", types=("pv", "pvh"))
+    nothing: Any = None
+    guests = body(fixtures_guests.guests)(
+        nothing, nothing, nothing, nothing, libvirt, "hvm", nothing
+    )
+    with pytest.raises(pytest.skip.Exception, match="xl can"):
+        next(guests)

@@ -23,6 +23,7 @@ from pytest_xenscrub.errors import (
 )
 from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.suite import (
+    conftest,
     test_buddies,
     test_cpu_hotplug,
     test_exposure,
@@ -75,13 +76,12 @@ def bytes_stay(parts: Parts, _: pytest.MonkeyPatch) -> None:
 
 def zombie(parts: Parts, _: pytest.MonkeyPatch) -> None:
     parts.dom0.domains.return_value = [MagicMock(domid=5, dying=False, memory_bytes=64 * MIB)]
-    test_foreign_mapping.wait_zombie(parts.dom0, 5, MIB)
+    body(conftest.wait_zombie)(parts.dom0)(5, MIB)
 
 
-def held(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test_foreign_mapping, "wait_zombie", MagicMock())
+def held(parts: Parts, _: pytest.MonkeyPatch) -> None:
     test_foreign_mapping.test_pages_held_by_dom0_are_scrubbed_when_released(
-        *parts.usual(), parts.dom0, parts.mapping
+        *parts.usual(), parts.dom0, parts.mapping, wait_zombie=MagicMock()
     )
 
 
@@ -238,3 +238,9 @@ def test_damaging_a_file_on_dom0s_disk_is_not_xen() -> None:
     parts.toolstack = MagicMock(spec=ToolstackBase, saved="/var/saved")
     with pytest.raises(DeadlineExceededError, match="damaging"):
         test_move.test_damage_to_a_saved_guest_is_seen(parts.victim, parts.toolstack, parts.dom0)
+
+
+def test_a_signal_that_is_not_sent_is_not_xen() -> None:
+    parts = Parts()
+    with pytest.raises(DeadlineExceededError, match="the device model of domain 5"):
+        conftest.DeviceModel(5, parts.dom0)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import MagicMock
 from uuid import UUID
 from xml.etree import ElementTree
 
@@ -29,6 +31,7 @@ from pytest_xenscrub.errors import (
     NotApplicableError,
     XenHungError,
 )
+from pytest_xenscrub.toolstack.inbox import Inbox
 from pytest_xenscrub.toolstack.libvirt import (
     LibvirtRun,
     api,
@@ -687,3 +690,166 @@ def test_a_console_that_does_not_open_is_xens(dom0: FakeDom0) -> None:
 def test_a_library_that_is_missing_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "libvirt", None)
     assert "libvirt" in missing_library()
+
+
+# -- what cannot be closed, or told ----------------------------------------------------------------
+
+GONE = error_of(38, 7, "the connection is gone")
+
+
+def gone(*_: object) -> NoReturn:
+    raise GONE
+
+
+@pytest.mark.parametrize("error", [GONE, KeyboardInterrupt()])
+def test_a_connection_that_is_not_had_leaves_nothing(
+    dom0: FakeDom0, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: LibvirtConnection) -> NoReturn:
+        raise error
+
+    ended: list[str] = []
+    monkeypatch.setattr(LibvirtConnection, "_open", refuse)
+    monkeypatch.setattr(Transport, "kill", lambda _: ended.append("kill"))
+    close = Transport.close
+
+    def note(transport: Transport) -> None:
+        ended.append("close")
+        close(transport)
+
+    monkeypatch.setattr(Transport, "close", note)
+    with pytest.raises(type(error)) as caught:
+        LibvirtConnection(dom0, TAG)  # type: ignore[arg-type]
+    assert caught.value is error
+    assert ended == ["kill", "close"]
+
+
+def test_a_goodbye_that_libvirt_refuses_is_said_to_the_end() -> None:
+    closed: list[bool] = []
+    virt = SimpleNamespace(
+        unregisterCloseCallback=gone, domainEventDeregisterAny=gone,
+        close=lambda: closed.append(True),
+    )  # fmt: skip
+    fake: Any = SimpleNamespace(virt=virt, _events=3)
+    LibvirtConnection._say_goodbye(fake)
+    assert closed == [True]
+    assert fake._events is None
+
+
+def test_logs_and_goodbyes_are_no_waits_for_xen(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[Deadline] = []
+
+    def note(*arguments: object, **named: object) -> NoReturn:
+        found = [each for each in (*arguments, *named.values()) if isinstance(each, Deadline)]
+        deadlines.append(found[0])
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(api, "call", note)
+    nothing: Any = MagicMock()
+    fake: Any = SimpleNamespace(
+        dom0=SimpleNamespace(run=note), alive=True, lifecycle=nothing, transport=nothing,
+        _say_goodbye=None,
+    )  # fmt: skip
+    assert LibvirtConnection._daemon_log(fake) == ""
+    LibvirtConnection.close(fake)
+    console: Any = SimpleNamespace(_inbox=SimpleNamespace(ended=False), _connection=fake)
+    fake.alive = True
+    console._let_go = None
+    LibvirtConsole.close(console)
+    assert [deadline.blames_xen for deadline in deadlines] == [False] * 3
+
+
+def test_a_console_whose_stream_is_gone_has_ended() -> None:
+    inbox = Inbox()
+    aborted: list[bool] = []
+    stream: Any = SimpleNamespace(
+        recv=gone, eventRemoveCallback=gone, abort=lambda: aborted.append(True)
+    )
+    fake: Any = SimpleNamespace(_inbox=inbox, _stream=stream)
+    LibvirtConsole._ready(fake, stream, 0, None)
+    with pytest.raises(EOFError):
+        inbox.read(0)
+    LibvirtConsole._let_go(fake)
+    assert aborted == [True]
+
+
+def test_a_domain_that_ends_while_it_is_listed_is_left_out() -> None:
+    there = SimpleNamespace(info=lambda: (1, 0, 1024, 2, 0), name=lambda: "probe-2", ID=lambda: 7)
+    virt: Any = SimpleNamespace(listAllDomains=lambda _: [SimpleNamespace(info=gone), there])
+    assert [domain.name for domain in driver._list(virt)] == ["probe-2"]
+
+
+@pytest.mark.parametrize("call", ["create", "destroy"])
+def test_the_relays_word_is_no_wait_for_xen(dom0: FakeDom0, call: str) -> None:
+    def timing(_call: str, _domain: str, deadline: Deadline) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0).error()
+
+    connection: Any = MagicMock()
+    connection.transport.timing = timing
+    keeper: Any = SimpleNamespace(get=lambda _: connection)
+    made = driver.Libvirt(dom0, TAG, keeper)  # type: ignore[arg-type]
+    xen = dom0.patience("a guest")
+    calls: dict[str, Callable[[], object]] = {
+        "create": lambda: made.create(CONFIG, deadline=xen),
+        "destroy": lambda: made.destroy(5, until="gone", deadline=xen),
+    }
+    with pytest.raises(DeadlineExceededError):
+        calls[call]()
+
+
+def test_an_event_of_a_connection_that_is_gone_ends_no_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Enough(BaseException):
+        pass
+
+    rounds: list[int] = []
+
+    def turn() -> None:
+        rounds.append(len(rounds))
+        if len(rounds) == 3:
+            raise Enough
+        raise GONE
+
+    loops: list[Callable[[], None]] = []
+
+    def thread(*, target: Callable[[], None], **_: object) -> Any:
+        loops.append(target)
+        return SimpleNamespace(start=lambda: None)
+
+    monkeypatch.setattr(libvirt, "virEventRegisterDefaultImpl", lambda: None)
+    monkeypatch.setattr(libvirt, "virEventRunDefaultImpl", turn)
+    monkeypatch.setattr(libvirt, "registerErrorHandler", lambda *_: None)
+    monkeypatch.setattr(threading, "Thread", thread)
+    inspect.unwrap(api.start_event_loop)()
+    with pytest.raises(Enough):
+        loops[0]()
+    assert len(rounds) == 3
+
+
+def test_a_daemon_that_does_not_answer_is_not_xen(
+    dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lets_it_pass(_: object, deadline: Deadline, *_arguments: object) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0).error()
+
+    monkeypatch.setattr(api, "call", lets_it_pass)
+    monkeypatch.setattr(api, "start_event_loop", lambda: None)
+    with pytest.raises(DeadlineExceededError, match="connecting to libvirt"):
+        LibvirtConnection(dom0, TAG)  # type: ignore[arg-type]
+
+
+def test_a_refusal_is_told_though_libxls_log_cannot_be_had(
+    dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> NoReturn:
+        raise InfrastructureError("the connection was lost")
+
+    connection: Any = MagicMock()
+    connection.call.side_effect = CommandError("libxenlight failed to create new domain")
+    keeper: Any = SimpleNamespace(get=lambda _: connection)
+    monkeypatch.setattr(dom0, "run", lost)
+    made = driver.Libvirt(dom0, TAG, keeper)  # type: ignore[arg-type]
+    with pytest.raises(CommandError, match="libxenlight failed") as caught:
+        made.create(CONFIG, deadline=soon())
+    assert caught.value.evidence["libxl's log"] == ""

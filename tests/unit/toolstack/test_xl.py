@@ -9,21 +9,24 @@ import subprocess
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from uuid import UUID
 
+import pexpect
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0.answers import DomainInfo, TimedResult
 from pytest_xenscrub.errors import (
     CommandError,
+    DeadlineExceededError,
     InfrastructureError,
     NotApplicableError,
     XenHungError,
 )
 from pytest_xenscrub.identity import is_of_run, new_uuid
 from pytest_xenscrub.toolstack import firmware
+from pytest_xenscrub.toolstack.drivers import Drivers
 from pytest_xenscrub.toolstack.protocol import DomainConfig, Listed, wants_memory
 from pytest_xenscrub.toolstack.xl import _VERSION, Xl, parse_list
 from pytest_xenscrub.toolstack.xl_console import XlConsole
@@ -555,3 +558,63 @@ def test_a_guest_that_does_not_leave_in_time_is_told_with_how_far_it_had_come(
     with pytest.raises(XenHungError) as caught:
         xl._leaving(5, raising(toolstack_says), until="gone", deadline=soon())
     assert caught.value is (dom0_says if seen else toolstack_says)
+
+
+def test_a_clean_up_that_hangs_is_xens(
+    xl: Xl, dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0.found = [domain(0, UUID(int=0)), domain(1, UUID(int=1))]
+
+    def hangs(_: object, *, deadline: Deadline) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0, hard_end=0.0).error()
+
+    monkeypatch.setattr(dom0, "run", hangs)
+    with pytest.raises(XenHungError, match="removing this run's guests"):
+        xl.clean()
+
+
+def test_a_console_is_never_waited_for_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+    read: Any = pexpect.spawn.read_nonblocking
+
+    def note(child: object, size: int, timeout: float | None) -> Any:
+        limits.append(timeout)
+        if len(limits) == 1:
+            raise pexpect.TIMEOUT("nothing yet")
+        return read(child, size, timeout)
+
+    monkeypatch.setattr(pexpect.spawn, "read_nonblocking", note)
+    console = XlConsole(["echo", "ready"])
+    assert read_all(console) == b"ready\r\n"
+    assert {*limits} == {0}
+    assert console._child.timeout is None
+    console.close()
+
+
+def test_files_in_dom0_are_no_wait_for_xen(
+    xl: Xl, dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lets_it_pass(*_: object, deadline: Deadline) -> NoReturn:
+        raise dataclasses.replace(deadline, end=0.0).error()
+
+    monkeypatch.setattr(dom0.host, "put", lets_it_pass)
+    with pytest.raises(DeadlineExceededError, match="copying the guest kernel"):
+        xl.install(tmp_path / "kernel")
+
+
+def test_what_a_toolstack_cannot_remove_at_the_end_is_left_to_the_next_run(
+    dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    def left() -> NoReturn:
+        closed.append("left")
+        raise InfrastructureError("guests of this run are left")
+
+    drivers = Drivers("xenscrub-12ab34", cast("Path", "kernel"))
+    alive: Any = SimpleNamespace(alive=True)
+    made: Any = {"xl": SimpleNamespace(close=left), "libvirt": SimpleNamespace(close=left)}
+    drivers._dom0, drivers._made = alive, made
+    drivers.close()
+    assert closed == ["left", "left"]
+    assert drivers._made == {}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Hosts of a pool that cannot be had: the next one is tried, and no step there blames Xen."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import MagicMock
+
+import pytest
+
+from pytest_xenscrub.errors import (
+    DeadlineExceededError,
+    HostLostError,
+    HostUnusableError,
+    InfrastructureError,
+)
+from pytest_xenscrub.host.description import parse_host
+from pytest_xenscrub.run import preflight
+from pytest_xenscrub.run.reservation import Reservation
+
+if TYPE_CHECKING:
+    from pytest_xenscrub.deadline import Deadline
+    from pytest_xenscrub.host.description import HostDescription
+
+
+def reservation(*names: str) -> Reservation:
+    holder: Any = None
+    return Reservation(
+        [parse_host(name) for name in names], holder,
+        config=None, wait_seconds=0, allow_busy=False, say=lambda _: None,
+    )  # fmt: skip
+
+
+def test_the_next_host_is_tried_where_one_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reserve(_: Reservation, described: HostDescription, _wait: float) -> None:
+        if described.name == "lab1":
+            raise HostLostError("lab1 does not answer")
+
+    monkeypatch.setattr(Reservation, "_reserve", reserve)
+    assert reservation("lab1", "lab2").get().name == "lab2"
+
+
+def test_where_no_host_can_be_had_every_test_is_told_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    def reserve(_: Reservation, described: HostDescription, _wait: float) -> None:
+        tried.append(described.name)
+        raise HostLostError(f"{described.name} does not answer")
+
+    monkeypatch.setattr(Reservation, "_reserve", reserve)
+    pool = reservation("lab1", "lab2")
+    with pytest.raises(InfrastructureError, match="none of 2 hosts can be had"):
+        pool.get()
+    with pytest.raises(HostUnusableError, match="no host could be had: none of 2 hosts"):
+        pool.get()
+    assert tried == ["lab1", "lab2"]
+
+
+@pytest.mark.parametrize("step", ["login.check_login", "leftovers.remove_leftovers"])
+def test_no_step_on_a_host_that_is_to_be_had_blames_xen(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lets_it_pass(_host: object, deadline: Deadline, *_: object) -> NoReturn:
+        raise deadline.error()
+
+    for name in ("login.check_login", "leftovers.remove_leftovers", "leftovers.refuse_busy"):
+        monkeypatch.setattr(f"pytest_xenscrub.boot.{name}", lambda *_: None)
+    monkeypatch.setattr("pytest_xenscrub.host.power.try_commands", lambda _: None)
+    monkeypatch.setattr("pytest_xenscrub.dom0.lock.HostLock", MagicMock())
+    monkeypatch.setattr(f"pytest_xenscrub.boot.{step}", lets_it_pass)
+    with pytest.raises(DeadlineExceededError, match="lab7"):
+        reservation("lab7").get()
+
+
+def test_looking_for_what_is_missing_is_no_wait_for_xen() -> None:
+    def lets_it_pass(_: object, deadline: Deadline) -> NoReturn:
+        raise deadline.error()
+
+    wanted: Any = SimpleNamespace(suite="", variants=["stock"], toolstacks=set())
+    xens: Any = SimpleNamespace(missing=lets_it_pass)
+    with pytest.raises(DeadlineExceededError, match="looking for what is missing"):
+        preflight._lacking(wanted, xens)
