@@ -162,6 +162,7 @@ class Session:
                 options.host_nodes,
                 options.hang_seconds,
                 options.accel,
+                options.host_ram_limit,
             )
             return deploy_emulated.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say

@@ -120,7 +120,9 @@ def no_matplotlib(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def container(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limited = Memory(1 << 30, "the memory limit of this container (/sys/fs/cgroup)")
-    monkeypatch.setattr("pytest_xenscrub.host.emulated.accel.available_memory", lambda: limited)
+    monkeypatch.setattr(
+        "pytest_xenscrub.host.emulated.ram_choice.available_memory", lambda: limited
+    )
 
 
 def nowhere_for_sockets(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +330,10 @@ ENVIRONMENTS = (
     Bad("cache: read-only", (EMULATED,), "the cache cannot be written", 75,
         env={"XDG_CACHE_HOME": "/proc"}),
     Bad("memory: less than was asked for", (EMULATED, "--xen-host-memory=3G"),
-        "1.0 GiB are available by the memory limit of this container", 75, setup=container),
+        "512 MiB, half of what is available by the memory limit of this container", 75,
+        setup=container),
+    Bad("memory: more than there is may be taken", (EMULATED, "--xen-host-ram-limit=3G"),
+        "1.00 GiB are available by the memory limit of this container", 75, setup=container),
     Bad("memory: too little in this container", (EMULATED,), "too little memory", 75,
         setup=container),
     Bad("sockets: nowhere to put them", ("--xen-host=127.0.0.1:9",), "set TMPDIR", 75,

@@ -79,9 +79,16 @@ class FakeOutside:
     """What is seen of a host from outside."""
 
     starved = 0.0
+    ended: InfrastructureError | None = None
 
     def starved_seconds(self) -> float:
         return self.starved
+
+    def stood_seconds(self) -> float:
+        return 0.0
+
+    def why_ended(self) -> InfrastructureError | None:
+        return self.ended
 
     def where_cpus_are(self) -> str:
         return "CPU 0: free_heap_pages"

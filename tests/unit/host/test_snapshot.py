@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.host.emulated.accel import KVM, TCG, memory_for
+from pytest_xenscrub.host.emulated.accel import KVM, TCG
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.ram import Ram
+from pytest_xenscrub.host.emulated.ram_choice import memory_for
 from pytest_xenscrub.host.emulated.snapshot import KEEP, SnapshotStore, snapshot_key
 from pytest_xenscrub.host.emulated.spec import MachineSpec
 
@@ -37,6 +38,7 @@ def test_anything_that_differs_has_another_key(tmp_path: Path) -> None:
         snapshot_key(image, replace(spec, nodes=2), TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, hypervisor=other), TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, xen_cmdline="bootscrub=1"), TCG, "QEMU 7.2"),
+        snapshot_key(image, replace(spec, ram_limit=GIB), TCG, "QEMU 7.2"),
         snapshot_key(image, spec, KVM, "QEMU 7.2"),
         snapshot_key(image, spec, TCG, "QEMU 10.0"),
     ]
