@@ -6,9 +6,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.limits import Memory, available_memory, usable_cpus
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,17 +16,14 @@ from pytest_xenscrub.host.emulated.spec import MachineSpec, qemu_command, xen_op
 from pytest_xenscrub.limits import Memory
 from pytest_xenscrub.units import GIB
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture(autouse=True)
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the user is told on a machine with 20 GiB to spare."""
     monkeypatch.setattr(ram_choice, "available_memory", lambda: Memory(20 * GIB, "a container"))
     lines: list[str] = []
     monkeypatch.setattr("builtins.print", lines.append)
-    yield lines
+    return lines
 
 
 def choose(wanted: int | None, limit: int | None = None, share_with: int = 1) -> HostRam:
