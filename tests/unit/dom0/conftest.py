@@ -79,13 +79,14 @@ class FakeOutside:
     """What is seen of a host from outside."""
 
     starved = 0.0
+    stood = 0.0
     ended: InfrastructureError | None = None
 
     def starved_seconds(self) -> float:
         return self.starved
 
     def stood_seconds(self) -> float:
-        return 0.0
+        return self.stood
 
     def why_ended(self) -> InfrastructureError | None:
         return self.ended

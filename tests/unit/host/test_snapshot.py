@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host import holes
 from pytest_xenscrub.host.emulated.accel import KVM, TCG
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.ram import Ram
@@ -106,6 +107,22 @@ def test_ram_comes_back_as_it_was(tmp_path: Path) -> None:
     after.close()
     after.close()
     before.close()
+
+
+def test_sparse_ram_is_saved_and_loaded_as_sparse_as_it_was(tmp_path: Path) -> None:
+    size = 64 * GIB
+    before, after = Ram(size, sparse=True), Ram(size, sparse=True)
+    at = (5, 3 * MIB - 7, 40 * GIB + 5 * MIB, size - 9)
+    for offset in at:
+        os.pwrite(before.fd, b"here", offset)
+    before.save(tmp_path)
+    after.load(tmp_path)
+    for offset in at:
+        assert os.pread(after.fd, 4, offset) == b"here"
+    assert holes.used_bytes(before.fd) < MIB
+    assert holes.used_bytes(after.fd) < MIB
+    before.close()
+    after.close()
 
 
 @pytest.mark.parametrize("change", [-1, 1])
