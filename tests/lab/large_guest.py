@@ -12,10 +12,6 @@ from pytest_xenscrub.host import holes
 from pytest_xenscrub.units import GIB, gib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pytest
-
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.host.protocol import Host

@@ -225,14 +225,16 @@ def test_a_host_that_we_ended_ourselves_says_why(connect: Connected) -> None:
         dom0.crash(DIE)
 
 
-def test_dom0_is_not_told_of_time_in_which_its_own_clock_stood(connect: Connected) -> None:
+def test_dom0_is_not_told_of_time_in_which_its_own_clock_stood(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dom0 = connect()
     assert connect.host is not None
     connect.host.outside.stood = 50.0
     dom0._latest_beat -= 30
     dom0.check_alive("a drain")
-    told: list[dict[str, object]] = []
-    dom0._say = told.append  # type: ignore[method-assign]
+    told: list[object] = []
+    monkeypatch.setattr(dom0, "_say", told.append)
     dom0._tell_starved()
     assert told == []
 
