@@ -73,6 +73,8 @@ class Drainer:
                     return
         except InfrastructureError:
             return  # QEMU is gone: whoever uses the machine is told of it
+        except OSError as error:
+            self._end(InfrastructureError(f"the emulated host's RAM cannot be kept small: {error}"))
 
     def _pass(self) -> bool:
         """Give back what can be; whether the machine may go on."""

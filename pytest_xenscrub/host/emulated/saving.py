@@ -9,12 +9,28 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host import holes
+from pytest_xenscrub.units import GIB, gib
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.emulated.machine import Machine
+    from pytest_xenscrub.host.emulated.ram import Ram
+
+
+_MOST_SPARSE = 4 * GIB
+"""Of a far larger host than this machine Xen's tables alone fill the cache's disk."""
+
+
+def _check_size(ram: Ram) -> None:
+    """Raise `InfrastructureError` where RAM that is sparse has too much in it to be kept."""
+    used = holes.used_bytes(ram.fd)
+    if ram.sparse and used > _MOST_SPARSE:
+        raise InfrastructureError(
+            f"{gib(used)} of its RAM hold something, and {gib(_MOST_SPARSE)} are kept at most"
+        )
 
 
 def _prepare(machine: Machine) -> None:
@@ -44,10 +60,11 @@ def save(machine: Machine, folder: Path, deadline: Deadline) -> None:
     """Save a machine to `folder`, and go on with it.
 
     Raises:
-        InfrastructureError: QEMU could not do it.
+        InfrastructureError: QEMU could not do it, or there is too much to save.
         DeadlineExceededError: it took too long.
     """
     assert machine.ram is not None  # noqa: S101 - for the type checker
+    _check_size(machine.ram)
     with machine.standing.still():
         _prepare(machine)
         state = shlex.quote(str(folder / "state"))

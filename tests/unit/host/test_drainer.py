@@ -136,6 +136,18 @@ def test_a_machine_that_is_gone_ends_it(machine: FakeMachine) -> None:
     assert not machine.ended
 
 
+def test_ram_that_cannot_be_kept_small_ends_the_machine(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_drain: Drain, **_: object) -> int:
+        raise OSError(95, "a hole cannot be made: Operation not supported")
+
+    monkeypatch.setattr(Drain, "give_back", refuse)
+    machine.fill(LIMIT // 2, lambda: bytes(MIB))
+    until(lambda: machine.ended)
+    assert "Operation not supported" in str(machine.ended[0])
+
+
 def test_two_never_stop_a_machine_at_once(machine: FakeMachine) -> None:
     inside: list[int] = []
 
