@@ -87,6 +87,7 @@ def until(true: Callable[[], object]) -> None:
 
 def test_a_machine_that_is_scrubbed_may_be_larger_than_its_limit(machine: FakeMachine) -> None:
     machine.fill(SIZE, lambda: bytes(MIB))
+    machine.drainer.close()
     assert not machine.ended
     assert machine.drainer.most_bytes < LIMIT
     assert holes.used_bytes(machine.fd) < LIMIT
@@ -124,6 +125,7 @@ def test_no_byte_is_lost_however_fast_the_machine_writes(machine: FakeMachine) -
             data = chance.randbytes(16)
             machine.write(page * PAGE + 512, data)
             want[page] = data
+    machine.drainer.close()
     assert len(machine.commands) > 10
     for page, data in want.items():
         assert os.pread(machine.fd, PAGE, page * PAGE).strip(b"\0") == data.strip(b"\0")
