@@ -180,6 +180,7 @@ VALUES = (
     argument("a size in no ASCII", "host-memory=größe", "is no size"),
     argument("a host of 1 MiB", "host-memory=1M", "is too little"),
     argument("a host of 9 TiB", "host-memory=9T", "is too much"),
+    argument("a limit in words", "host-ram-limit=half", "'half' is no size"),
     argument("a guest of 1 MiB", "guest-memory=1M", "is too little"),
     argument("a host in a bracket", "host=[fd00::7", "the bracket is not closed"),
     argument("a host of nothing", "host=", "is no host"),
