@@ -120,7 +120,8 @@ class Recorder:
         run: its run's number in the pattern.
         guest: its own.
         filled: how many frames must hold its pattern now.
-        ahead: how far the clock on which its end is timed is ahead of our monotonic one, s.
+        ahead: how far the clock on which its end is timed is ahead of our monotonic one, s, if that
+            had stood still whenever the host did.
 
     Raises:
         DisagreementError: not so many do.
@@ -142,7 +143,6 @@ class Recorder:
             )
         self._all = filled
         self._ahead = ahead
-        self._stood_before = oracle.stood_seconds()
         self._in_full = False
         self._points: Curve = [(self._now(), 1.0)]
         self._issued = self._points[0][0]
@@ -186,8 +186,8 @@ class Recorder:
         return 0
 
     def _now(self) -> float:
-        """Our monotonic clock, but that it has stood still with the host since we began, s."""
-        return time.monotonic() - (self._oracle.stood_seconds() - self._stood_before)
+        """Our monotonic clock, but that it stands still with the host, s."""
+        return time.monotonic() - self._oracle.stood_seconds()
 
     def _run(self) -> None:
         while len(self._left) and not self._stop.wait(PERIOD_SECONDS):

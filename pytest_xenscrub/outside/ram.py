@@ -105,6 +105,9 @@ class RamView:
 
     def words(self, rows: Rows, at: int) -> NDArray[np.uint64]:
         """Word `at` of the pages in some rows."""
+        if self._fd < 0:
+            dense: NDArray[np.uint64] = self.pages[rows, at]
+            return dense
         words = np.zeros(len(rows), np.uint64)
         there = self.there(rows)
         words[there] = self.pages[rows[there], at]
