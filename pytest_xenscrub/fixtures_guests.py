@@ -115,7 +115,7 @@ def timings(
 
     `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
     """
-    from pytest_xenscrub.host.outside import starvation  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.host.outside import standing, starvation  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.report import results  # noqa: PLC0415
     from pytest_xenscrub.run.setting import setting_of  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.fit import fits  # noqa: PLC0415
@@ -128,6 +128,7 @@ def timings(
     collected = Timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
         starved_seconds=starvation(running_xen.host),
+        stood_seconds=standing(running_xen.host),
         max_starvation=_xen_session.options.max_starvation,
         first=results.next_number(request.node.user_properties),
     )  # fmt: skip

@@ -61,6 +61,12 @@ class Options:
         "memory of the emulated host (default: half of what is available, 8 GiB at most)",
         "SIZE",
     )
+    host_ram_limit: int | None = option(
+        value.host_memory,
+        "memory of this machine that the emulated host's RAM may take (default: half of what is"
+        " available); a host that has more is sparse: pages of zeros are given back while it runs",
+        "SIZE",
+    )
     host_nodes: int = option(
         value.nodes,
         "NUMA nodes of the emulated host, all but the first of them without CPUs (default: 1)",

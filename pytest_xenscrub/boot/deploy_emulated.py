@@ -40,6 +40,7 @@ class EmulatedChoice:
         hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
         accel: "kvm", "tcg" or "auto".
         device_model: whether its dom0 is to start HVM guests.
+        ram_limit: what of this machine its RAM may take; None for half of what is available.
     """
 
     suite: str
@@ -48,6 +49,7 @@ class EmulatedChoice:
     hang_seconds: float = HANG_SECONDS
     accel: str = "auto"
     device_model: bool = False
+    ram_limit: int | None = None
 
 
 class EmulatedDeployment:
@@ -72,28 +74,27 @@ class EmulatedDeployment:
         from pytest_xenscrub.host.emulated import (  # noqa: PLC0415 - only when it is used
             EmulatedHost,
             MachineSpec,
-            check_memory,
-            default_memory_bytes,
+            choose_ram,
             prepare_image,
         )
 
-        wanted = self._choice.memory_bytes
-        if wanted is None:
-            memory = default_memory_bytes(share_with=_workers())
-        else:
-            memory = check_memory(wanted)
+        choice = self._choice
+        ram = choose_ram(
+            choice.memory_bytes, choice.ram_limit, say=self._say, share_with=_workers()
+        )
         artefact = self._xen.artefact
         suite = self._choice.suite
         tools = self._tools_for(self._xen, tools_of_suite(suite), suite)
         spec = MachineSpec(
             suite=suite,
-            memory_bytes=memory,
+            memory_bytes=ram.memory_bytes,
             cpus=min(EMULATED_CPUS, usable_cpus()),
             nodes=self._choice.nodes,
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,
             symbols=None if artefact is None else artefact.symbols,
             device_model=self._choice.device_model,
+            ram_limit=ram.limit,
         )
         prepare_image(spec, self._say, Deadline.after(IMAGE_SECONDS, "building the host's image"))
         deadline = Deadline.after(EMULATED_BOOT_SECONDS, f"emulated: booting Xen {self._xen.name}")

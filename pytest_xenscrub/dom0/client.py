@@ -15,6 +15,7 @@ from pytest_xenscrub.dom0.capabilities import Capabilities
 from pytest_xenscrub.dom0.patience import PatientConnection, what_stands_still
 from pytest_xenscrub.dom0.reclaiming import Teardown
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host.outside import standing
 from pytest_xenscrub.units import MIB, PAGE, gib
 
 if TYPE_CHECKING:
@@ -106,12 +107,15 @@ class Dom0(PatientConnection):
         self._call("memory", deadline)
 
     def clock_offset(self) -> float:
-        """dom0's monotonic clock less this machine's, s; good to half a round trip of a request."""
-        found = []
+        """dom0's monotonic clock less this machine's, s; good to half a round trip of a request.
+
+        In which the host stood still until then is not counted of this machine's.
+        """
+        stood, found = standing(self.host), []
         for _ in range(CLOCK_LOOKS):
-            before = time.monotonic()
+            before = time.monotonic() - stood()
             at = self._look("memory", "reading its clock")["at"]
-            after = time.monotonic()
+            after = time.monotonic() - stood()
             found.append((after - before, at - (before + after) / 2))
         return float(min(found)[1])
 

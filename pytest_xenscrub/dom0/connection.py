@@ -20,7 +20,7 @@ from pytest_xenscrub.dom0.sent.agent import PARTS
 from pytest_xenscrub.dom0.serial import LINES, telling
 from pytest_xenscrub.dom0.silence import is_emulated, silent
 from pytest_xenscrub.errors import HostLostError, InfrastructureError, XenScrubError
-from pytest_xenscrub.host.outside import starvation
+from pytest_xenscrub.host.outside import kept, starvation
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -53,8 +53,11 @@ class Connection:
         self._lock = threading.Lock()
         self._waiting: dict[int, Request] = {}
         self._latest_beat = time.monotonic()
-        self._starved_seconds = starvation(host)
-        self._starved = self._told_starved = self._starved_seconds()
+        self._starved_seconds = kept(host)
+        self._starved = self._starved_seconds()
+        # dom0's own clock stands still while the host does, so of that it is not told.
+        self._starved_in_dom0 = starvation(host)
+        self._told_starved = self._starved_in_dom0()
         self._worst_stall = Stall(0.0, 0.0)
         self._log_before = host.serial_tail(LINES)
         self._end: str | None = None
@@ -112,6 +115,9 @@ class Connection:
             request.answer.set_result(message["ok"])
 
     def _lost(self) -> InfrastructureError | HostStalledError | HostSilentError:
+        outside = self.host.outside
+        if outside is not None and (why := outside.why_ended()) is not None:
+            return why
         if self._end is not None and "bindings" in self._end:
             return InfrastructureError(
                 self._end,
@@ -171,7 +177,7 @@ class Connection:
 
     def _tell_starved(self) -> None:
         """Tell the agent how long the host was kept from running, which it cannot see itself."""
-        starved = self._starved_seconds()
+        starved = self._starved_in_dom0()
         with self._lock:
             more, self._told_starved = starved - self._told_starved, starved
         if more > 0:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.host.outside import starvation
+from pytest_xenscrub.host.outside import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ class ForeignMapping:
             stdin.write(line.encode() + b"\n")
             stdin.flush()
         step = f"{self._host.name}: pages of a guest in dom0: {line.split(maxsplit=1)[0]}"
-        deadline = Deadline.for_xen(HANG_SECONDS, step, starvation(self._host))
+        deadline = Deadline.for_xen(HANG_SECONDS, step, kept(self._host))
         while not select.select([stdout], [], [], min(1.0, deadline.remaining))[0]:
             deadline.check(**{"serial log": self._host.serial_tail()})
         word, _, said = stdout.readline().decode().strip().partition(" ")

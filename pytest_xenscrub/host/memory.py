@@ -35,12 +35,16 @@ class HostMemory(NamedTuple):
         extents: what of it the machine has where, by address.
         page_tables: asks for CR3 of each CPU now. While a CPU runs a PVH or HVM guest it is the
             guest's, and no machine address.
+        sparse: whether it has holes that nobody is to fill by looking at them.
+        stood_seconds: how long the machine has stood still so far, s.
     """
 
     fd: int
     size: int
     extents: tuple[Extent, ...]
     page_tables: Callable[[], list[int]]
+    sparse: bool = False
+    stood_seconds: Callable[[], float] = float
 
 
 def parse_map(text: str, name: str) -> tuple[Extent, ...]:

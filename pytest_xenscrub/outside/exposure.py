@@ -120,7 +120,8 @@ class Recorder:
         run: its run's number in the pattern.
         guest: its own.
         filled: how many frames must hold its pattern now.
-        ahead: how far the clock on which its end is timed is ahead of our monotonic one, s.
+        ahead: how far the clock on which its end is timed is ahead of our monotonic one, s, if that
+            had stood still whenever the host did.
 
     Raises:
         DisagreementError: not so many do.
@@ -143,7 +144,7 @@ class Recorder:
         self._all = filled
         self._ahead = ahead
         self._in_full = False
-        self._points: Curve = [(time.monotonic(), 1.0)]
+        self._points: Curve = [(self._now(), 1.0)]
         self._issued = self._points[0][0]
         self._cpu_seconds = 0.0
         self._stop = threading.Event()
@@ -184,6 +185,10 @@ class Recorder:
             return len(mfns) if self._oracle.frame_table.xen_heap(mfns) == mfns else 0
         return 0
 
+    def _now(self) -> float:
+        """Our monotonic clock, but that it stands still with the host, s."""
+        return time.monotonic() - self._oracle.stood_seconds()
+
     def _run(self) -> None:
         while len(self._left) and not self._stop.wait(PERIOD_SECONDS):
             self._points.append(self._look())
@@ -191,13 +196,13 @@ class Recorder:
 
     def _look(self) -> tuple[float, float]:
         """When, and which share of the frames holds any of the guest's bytes."""
-        at = time.monotonic()
+        at = self._now()
         sample = self._left[:: max(1, len(self._left) // _SAMPLED_FRAMES)]
         held = np.count_nonzero(self._hold(sample)) / len(sample)
         if held:
             return at, held * len(self._left) / self._all
         left = self._left[self._hold(self._left)]
-        at = time.monotonic()
+        at = self._now()
         if not (len(left) or self._in_full):
             # Two words of each page are gone; is there more of those that were scrubbed in part?
             self._in_full = True

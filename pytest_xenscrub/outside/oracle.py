@@ -51,12 +51,14 @@ class Oracle:
         ram: all of it.
         frame_table: what Xen says of its frames.
         proven: whether it was once seen, word for word, that frames are where we look for them.
+        stood_seconds: how long the host has stood still so far, its clock included, s.
     """
 
     def __init__(self, memory: HostMemory, clean_byte: int) -> None:
         self.ram = RamView(memory)
         self.frame_table = FrameTable(self.ram, memory.page_tables)
         self.proven = False
+        self.stood_seconds = memory.stood_seconds
         self._clean = np.uint64(int.from_bytes(bytes([clean_byte]) * 8, "little"))
 
     def clean(self, frames: BitMap64) -> BitMap64:
@@ -97,7 +99,7 @@ class Oracle:
         found = np.zeros(len(rows), np.bool_)
         for at in _SAMPLED:
             rest = np.flatnonzero(~found)
-            found[rest] = self.ram.pages[rows[rest], at] == owner + np.uint64(at)
+            found[rest] = self.ram.words(rows[rest], at) == owner + np.uint64(at)
         return found
 
     def prove(
@@ -148,9 +150,18 @@ class Oracle:
         owner = owner_word(run, guest)
         high = np.uint32(owner >> 32)
         low = np.uint32(owner & 0xFFFFFFFF)
-        ram = self.ram.pages.reshape(-1).view(np.uint8)
         counts = np.zeros(len(self.ram.pages), np.int64)
-        for start in range(0, len(ram), _SEARCHED_BYTES):
+        for first, last in self.ram.data():
+            self._search(first * PAGE, last * PAGE, high, low, counts)
+        rows = np.flatnonzero(counts)
+        return dict(zip(self.ram.mfns(rows).tolist(), counts[rows].tolist(), strict=True))
+
+    def _search(
+        self, first: int, last: int, high: np.uint32, low: np.uint32, counts: NDArray[np.int64]
+    ) -> None:
+        """Count the words that begin in a range of the file, whose halves are these, by row."""
+        ram = self.ram.pages.reshape(-1).view(np.uint8)[:last]
+        for start in range(first, last, _SEARCHED_BYTES):
             for shift in range(_HALF):
                 part = ram[start + shift : start + shift + _SEARCHED_BYTES + _HALF]
                 # A copy is aligned, whatever the shift.
@@ -160,5 +171,3 @@ class Oracle:
                 if len(at):
                     here = np.bincount((shift + at * _HALF) // PAGE)
                     counts[start // PAGE :][: len(here)] += here
-        rows = np.flatnonzero(counts)
-        return dict(zip(self.ram.mfns(rows).tolist(), counts[rows].tolist(), strict=True))

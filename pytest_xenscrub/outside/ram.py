@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host import holes
 from pytest_xenscrub.outside.pattern import WORDS
 from pytest_xenscrub.units import PAGE
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 NOWHERE: Final = -1
 """The row of a frame that is no RAM."""
+_FEW: Final = 4096
+"""Of so many rows each is asked for on its own."""
 _CHUNK: Final = 128
 """Pages that are looked at together: what is copied of them stays in a CPU's cache."""
 
@@ -47,8 +51,11 @@ class RamView:
 
     def __init__(self, memory: HostMemory) -> None:
         view = mmap.mmap(memory.fd, memory.size, prot=mmap.PROT_READ)
-        with contextlib.suppress(OSError):  # a kernel without them is slower, that is all
-            view.madvise(mmap.MADV_HUGEPAGE)
+        # A copy of the descriptor, as the host closes its own with itself.
+        self._fd = os.dup(memory.fd) if memory.sparse else -1
+        if not memory.sparse:
+            with contextlib.suppress(OSError):  # a kernel without them is slower, that is all
+                view.madvise(mmap.MADV_HUGEPAGE)
         self.pages: NDArray[np.uint64] = np.frombuffer(view, "<u8").reshape(-1, WORDS)
         table = np.array(memory.extents, dtype=np.int64) // PAGE
         self._first, self._row, self._count = table.T
@@ -57,6 +64,54 @@ class RamView:
     def close(self) -> None:
         """Let go of the mapping, whoever still has this view: a failed test's traceback may."""
         self.pages = self.pages[:0].copy()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def data(self) -> Iterator[tuple[int, int]]:
+        """First row of each range of pages that may hold anything, and the row behind its last.
+
+        All others are holes: zeros, as long as nobody writes there.
+        """
+        if self._fd < 0:
+            yield 0, len(self.pages)
+            return
+        for start, end in holes.data(self._fd, len(self.pages) * PAGE):
+            yield start // PAGE, end // PAGE
+
+    def there(self, rows: Rows) -> NDArray[np.bool_]:
+        """Of each row, whether its page is there; in a hole are zeros, and a look would fill it."""
+        found = np.ones(len(rows), np.bool_)
+        if self._fd < 0 or not len(rows):
+            return found
+        in_order = np.argsort(rows, kind="stable")
+        ascending = rows[in_order]
+        at = 0
+        while at < len(rows):
+            start = holes.next_data(self._fd, int(ascending[at]) * PAGE)
+            row = len(self.pages) if start is None else start // PAGE
+            behind = int(np.searchsorted(ascending, row))
+            found[in_order[at:behind]] = False
+            if behind < len(rows) and ascending[behind] == row:
+                # To find the end of a run takes as long as the run is.
+                end = row + 1 if len(rows) <= _FEW else self._run_end(row)
+                behind = int(np.searchsorted(ascending, end))
+            at = behind
+        return found
+
+    def _run_end(self, row: int) -> int:
+        """The row behind the run of pages that are there, of which `row` is one."""
+        return max(row + 1, os.lseek(self._fd, row * PAGE, os.SEEK_HOLE) // PAGE)
+
+    def words(self, rows: Rows, at: int) -> NDArray[np.uint64]:
+        """Word `at` of the pages in some rows."""
+        if self._fd < 0:
+            dense: NDArray[np.uint64] = self.pages[rows, at]
+            return dense
+        words = np.zeros(len(rows), np.uint64)
+        there = self.there(rows)
+        words[there] = self.pages[rows[there], at]
+        return words
 
     def rows(self, frames: Iterable[int] | NDArray[np.uint64]) -> Rows:
         """The rows of some machine frames, in their order.
@@ -100,12 +155,20 @@ class RamView:
         """Some pages, a few at a time: which of `rows` they are, and their words.
 
         Rows that follow each other, as most of a guest's do, are RAM itself; others are a copy, and
-        it is overwritten by the next one.
+        it is overwritten by the next one. So are those among which is a hole.
         """
         buffer = np.empty((_CHUNK, WORDS), np.uint64)
+        known = self.there(rows)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
             where = slice(start, start + len(part))
+            there = known[where]
+            if not there.all():
+                copy = buffer[: len(part)]
+                copy[:] = 0
+                copy[there] = self.pages[part[there]]
+                yield where, copy
+                continue
             if (np.diff(part) == 1).all():
                 yield where, self.pages[part[0] : part[-1] + 1]
                 continue

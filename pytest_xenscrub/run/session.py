@@ -165,6 +165,7 @@ class Session:
                 options.hang_seconds,
                 options.accel,
                 device_model="hvm" in options.guest_type,
+                ram_limit=options.host_ram_limit,
             )
             return deploy_emulated.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say

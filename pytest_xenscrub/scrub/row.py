@@ -236,6 +236,12 @@ class Row:
     starved: float | None = metric(
         SHARE, "of the test's time, that in which other work kept the host from running", column=""
     )
+    stood: float | None = metric(
+        SECONDS,
+        "of the test, that in which the emulated host stood still, its clock included, to give"
+        " memory back to this machine or to be looked at",
+        column="",
+    )
     exposure_curve: list[list[float]] | None = None
     profile: dict[str, object] | None = None
     verdict: str | None = None

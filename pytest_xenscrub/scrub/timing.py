@@ -32,6 +32,7 @@ class Timings:
         changed: told of each row that is new or has more in it: results are kept as they happen.
         first_after_boot: whether nothing was measured since the host booted; asked once a row.
         starved_seconds: how long the host has been kept from running so far, s.
+        stood_seconds: how long the host has stood still so far, its clock included, s.
         max_starvation: share of the test's time above which its rows are marked for that.
         first: number of the first row; above 0 where the test is run again.
     """
@@ -43,6 +44,7 @@ class Timings:
         *,
         first_after_boot: Callable[[], bool] = lambda: False,
         starved_seconds: Callable[[], float] = lambda: 0.0,
+        stood_seconds: Callable[[], float] = lambda: 0.0,
         max_starvation: float = STARVED_SHARE,
         first: int = 0,
     ) -> None:
@@ -53,9 +55,11 @@ class Timings:
         self._changed = changed
         self._exposed: list[tuple[Row, Recorder]] = []
         self._starved_seconds = starved_seconds
+        self._stood_seconds = stood_seconds
         self._max_starvation = max_starvation
         self._begin = time.monotonic()
         self._starved_before = starved_seconds()
+        self._stood_before = stood_seconds()
 
     def record(self, ended: Ended) -> Row:
         """A row for a guest that has ended."""
@@ -127,19 +131,21 @@ class Timings:
             self._changed(row)
 
     def _mark_starved(self) -> None:
-        """Write into every row how starved the host has been since the test began."""
+        """Write into every row how starved the host has been since the test began, or stood."""
         starved = max(0.0, self._starved_seconds() - self._starved_before)
-        share = min(1.0, starved / max(1e-3, time.monotonic() - self._begin))
+        stood = max(0.0, self._stood_seconds() - self._stood_before)
+        share = min(1.0, starved / max(1e-3, time.monotonic() - self._begin - stood))
         for row in self.rows:
+            row.stood = stood or None
             row.starved = share
             row.too_starved = share > self._max_starvation
 
     def close(self) -> None:
         """Stop looking at what guests left in RAM; what was seen of it goes into their rows."""
-        before = [row.too_starved for row in self.rows]
+        before = [(row.too_starved, row.stood) for row in self.rows]
         self._mark_starved()
         for row, was in zip(self.rows, before, strict=True):
-            if row.too_starved != was:
+            if (row.too_starved, row.stood) != was:
                 self._changed(row)
         exposed, self._exposed = self._exposed, []
         for row, recorder in exposed:

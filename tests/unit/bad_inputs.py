@@ -120,7 +120,9 @@ def no_matplotlib(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def container(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limited = Memory(1 << 30, "the memory limit of this container (/sys/fs/cgroup)")
-    monkeypatch.setattr("pytest_xenscrub.host.emulated.accel.available_memory", lambda: limited)
+    monkeypatch.setattr(
+        "pytest_xenscrub.host.emulated.ram_choice.available_memory", lambda: limited
+    )
 
 
 def nowhere_for_sockets(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +180,7 @@ VALUES = (
     argument("a size in no ASCII", "host-memory=größe", "is no size"),
     argument("a host of 1 MiB", "host-memory=1M", "is too little"),
     argument("a host of 9 TiB", "host-memory=9T", "is too much"),
+    argument("a limit in words", "host-ram-limit=half", "'half' is no size"),
     argument("a guest of 1 MiB", "guest-memory=1M", "is too little"),
     argument("a host in a bracket", "host=[fd00::7", "the bracket is not closed"),
     argument("a host of nothing", "host=", "is no host"),
@@ -328,7 +331,10 @@ ENVIRONMENTS = (
     Bad("cache: read-only", (EMULATED,), "the cache cannot be written", 75,
         env={"XDG_CACHE_HOME": "/proc"}),
     Bad("memory: less than was asked for", (EMULATED, "--xen-host-memory=3G"),
-        "1.0 GiB are available by the memory limit of this container", 75, setup=container),
+        "512 MiB, half of what is available by the memory limit of this container", 75,
+        setup=container),
+    Bad("memory: more than there is may be taken", (EMULATED, "--xen-host-ram-limit=3G"),
+        "1.00 GiB are available by the memory limit of this container", 75, setup=container),
     Bad("memory: too little in this container", (EMULATED,), "too little memory", 75,
         setup=container),
     Bad("sockets: nowhere to put them", ("--xen-host=127.0.0.1:9",), "set TMPDIR", 75,

@@ -6,10 +6,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.host.emulated import accel
 from pytest_xenscrub.limits import Memory, available_memory, usable_cpus
 
 if TYPE_CHECKING:
@@ -109,11 +105,3 @@ def test_a_group_that_uses_more_than_it_may_has_nothing_left(tmp_path: Path) -> 
 def test_this_very_machine_has_something() -> None:
     assert available_memory().available > 0
     assert usable_cpus() >= 1
-
-
-def test_an_emulated_host_gets_what_the_container_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accel, "available_memory", lambda: Memory(6 * GIB, "a container"))
-    assert accel.default_memory_bytes() == 3 * GIB
-    assert accel.check_memory(6 * GIB) == 6 * GIB
-    with pytest.raises(InfrastructureError, match=r"7\.0 GiB, and 6\.0 GiB .* a container"):
-        accel.check_memory(7 * GIB)

@@ -90,7 +90,9 @@ class FakeRig(Rig):
         with Path("started").open("a") as file:
             file.write(self.xen.name + chr(10))
         host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
-        host.outside = SimpleNamespace(starved_seconds=lambda: STARVED["seconds"])
+        host.outside = SimpleNamespace(
+            starved_seconds=lambda: STARVED["seconds"], stood_seconds=lambda: 0.0
+        )
         info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
         return RunningXen(self.xen, host, Dom0(host), info, None, None)
 

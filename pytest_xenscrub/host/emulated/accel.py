@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_xenscrub.cache_folder import cache_root
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError, XenScrubError
-from pytest_xenscrub.limits import available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Say
 
 T = TypeVar("T")
-
-_GIB = 1 << 30
-_STEP = 256 << 20
-_LEAST = 2 * _GIB
-_MOST = 8 * _GIB
 
 
 @dataclass(frozen=True)
@@ -175,44 +169,3 @@ def _this_machine(path: str) -> str:
     """What KVM depends on: the kernel, since it was started, and QEMU."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     return f"{platform.release()}\n{boot.strip()}\n{qemu_version(path)}\n"
-
-
-def default_memory_bytes(share_with: int = 1) -> int:
-    """Memory for an emulated host: half of what is available, 8 GiB at most, bytes.
-
-    Args:
-        share_with: how many hosts share that half.
-
-    Raises:
-        InfrastructureError: that is too little for a dom0 and a guest.
-    """
-    memory = available_memory()
-    return memory_for(memory.available // share_with, memory.why)
-
-
-def memory_for(available: int, why: str = "this machine") -> int:
-    """What `default_memory_bytes` says where `available` bytes are available, and what of."""
-    memory = min(available // 2, _MOST) // _STEP * _STEP
-    if memory < _LEAST:
-        raise InfrastructureError(
-            f"too little memory for an emulated host: {available / _GIB:.1f} GiB are available"
-            f" by {why}, half of it is used, and at least {_LEAST / _GIB:.0f} GiB are needed",
-            todo="close other programs, raise the limit, or say --xen-host-memory yourself",
-        )
-    return memory
-
-
-def check_memory(wanted: int) -> int:
-    """What was asked for, if it can be had: an emulated host comes to use all of it.
-
-    Raises:
-        InfrastructureError: there is less; the kernel would kill QEMU, or the run.
-    """
-    memory = available_memory()
-    if wanted > memory.available:
-        raise InfrastructureError(
-            f"--xen-host-memory asks for {wanted / _GIB:.1f} GiB, and"
-            f" {memory.available / _GIB:.1f} GiB are available by {memory.why}",
-            todo="ask for less, close other programs, or raise the limit",
-        )
-    return wanted

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.cache_folder import CacheUnusableError
 from pytest_xenscrub.deadline import HANG_SECONDS, Deadline
 from pytest_xenscrub.errors import InfrastructureError, XenScrubError
+from pytest_xenscrub.host.emulated import saving
 from pytest_xenscrub.host.emulated.accel import (
     KVM,
     KVM_SILENT_SECONDS,
@@ -135,7 +136,8 @@ class EmulatedHost:
     @property
     def kind(self) -> str:
         """What it is made of."""
-        return f"emulated ({self._accel.name})"
+        sparse = "" if self._spec.ram_limit is None else ", sparse RAM"
+        return f"emulated ({self._accel.name}{sparse})"
 
     @property
     def _running(self) -> Machine:
@@ -237,7 +239,8 @@ class EmulatedHost:
             ssh.disconnect()
             time.sleep(0.5)
             self._store.make(
-                self._key, lambda folder: machine.save(folder, deadline.within(120, "saving it"))
+                self._key,
+                lambda folder: saving.save(machine, folder, deadline.within(120, "saving it")),
             )
         except (XenScrubError, OSError) as error:
             machine.check_alive()

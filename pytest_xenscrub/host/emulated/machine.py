@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import shutil
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,11 +12,14 @@ from pytest_xenscrub.deadline import HANG_SECONDS
 from pytest_xenscrub.errors import InfrastructureError, UndecidedError, XenFaultError
 from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.boot_log import Stage, stage
-from pytest_xenscrub.host.emulated import overlay
+from pytest_xenscrub.host.emulated import overlay, saving
 from pytest_xenscrub.host.emulated.boot import BootWatch
+from pytest_xenscrub.host.emulated.drain import Drain
+from pytest_xenscrub.host.emulated.drainer import Drainer
 from pytest_xenscrub.host.emulated.qmp import Qmp
 from pytest_xenscrub.host.emulated.ram import Ram
 from pytest_xenscrub.host.emulated.spec import RAM, MachineSpec, qemu_command
+from pytest_xenscrub.host.emulated.standing import Standing
 from pytest_xenscrub.host.emulated.starvation import starved_seconds, stolen_seconds
 from pytest_xenscrub.host.memory import HostMemory, parse_map
 from pytest_xenscrub.host.rundir import RunFolder
@@ -46,6 +47,10 @@ class Machine:
         accel: accelerator and processor model.
         snapshot: folder of a saved machine to go on from; None to boot.
         deadline: for QEMU itself to start; booting takes longer and is `wait_banner`'s.
+
+    Attributes:
+        standing: when it stands still.
+        ended: why we ended it, if we did.
     """
 
     def __init__(
@@ -64,10 +69,13 @@ class Machine:
         self.folder = self._folder.path
         self.process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
+        self.standing = Standing(self.qmp)
+        self._drainer: Drainer | None = None
+        self.ended: InfrastructureError | None = None
         self.ram: Ram | None = None
         try:
             overlay.need_room(self.folder)
-            self.ram = Ram(spec.memory_bytes)
+            self.ram = Ram(spec.memory_bytes, sparse=spec.ram_limit is not None)
             if snapshot is not None:
                 self.ram.load(snapshot)
             overlay.make_overlay(image, snapshot, self.folder)
@@ -82,10 +90,12 @@ class Machine:
             (self.folder / "qemu.pid").write_text(str(self.process.pid))
             self._qmp = self._connect(deadline)
             if snapshot is not None:
-                self._go_on(snapshot, deadline)
+                saving.go_on(self, snapshot, deadline)
             self.port = self._ssh_port()
             self._cpus = [cpu["thread-id"] for cpu in self.qmp("query-cpus-fast")]
-            if snapshot is not None:
+            if spec.ram_limit is not None:
+                self._drainer = self._start_draining(spec.ram_limit)
+            elif snapshot is not None:
                 self.ram.populate()
         except BaseException as error:
             self.close()
@@ -93,6 +103,15 @@ class Machine:
             if isinstance(error, OSError) and snapshot is None:
                 raise explained(error, "the emulated host cannot be started") from None
             raise
+
+    def _start_draining(self, limit: int) -> Drainer:
+        assert self.ram is not None  # noqa: S101 - for the type checker
+        return Drainer(Drain(self.ram.fd, self.ram.size), limit, self.standing, self._end)
+
+    def _end(self, why: InfrastructureError) -> None:
+        self.ended = why
+        if self.process is not None:
+            self.process.kill()
 
     def adapted(self, command: list[str]) -> list[str]:
         """QEMU's command line; another kind of machine changes it."""
@@ -122,59 +141,25 @@ class Machine:
             self.check_alive()
             raise
 
-    def _capabilities(self) -> None:
-        on = [{"capability": "x-ignore-shared", "state": True}]
-        self.qmp("migrate-set-capabilities", {"capabilities": on})
-        self.qmp("migrate-set-parameters", {"max-bandwidth": 1 << 40})
-
-    def _go_on(self, snapshot: Path, deadline: Deadline) -> None:
-        self._capabilities()
-        state = shlex.quote(str(snapshot / "state"))
-        self.qmp("migrate-incoming", {"uri": f"exec:cat {state}"})
-        while self.qmp("query-status")["status"] in ("inmigrate", "postmigrate"):
-            deadline.check(qemu=self.qemu_log())
-            time.sleep(0.02)
-        if not self.qmp("query-status")["running"]:
-            self.qmp("cont")
-
-    def save(self, folder: Path, deadline: Deadline) -> None:
-        """Save the machine to `folder`, and go on with it.
-
-        Raises:
-            InfrastructureError: QEMU could not do it.
-            DeadlineExceededError: it took too long.
-        """
-        assert self.ram is not None  # noqa: S101 - for the type checker
-        self.qmp("stop")
-        try:
-            self._capabilities()
-            state = shlex.quote(str(folder / "state"))
-            self.qmp("migrate", {"uri": f"exec:cat > {state}"})
-            while True:
-                status = self.qmp("query-migrate")
-                if status.get("status") == "completed":
-                    break
-                if status.get("status") in ("failed", "cancelled"):
-                    raise InfrastructureError("QEMU could not save its state", tried=str(status))
-                deadline.check(qemu=self.qemu_log())
-                time.sleep(0.05)
-            self.ram.save(folder)
-            shutil.copyfile(self.folder / "disk.qcow2", folder / "disk.qcow2")
-        finally:
-            self.qmp("cont")
-
     def starved_seconds(self) -> float:
         """How long its CPUs have waited so far for those of this machine, s."""
         if self.process is None:
             return 0.0
         return starved_seconds(self.process.pid, self._cpus) + stolen_seconds()
 
+    def kept_seconds(self) -> float:
+        """How long its CPUs have not run so far though they might have: starved, or stood still."""
+        return self.starved_seconds() + self.standing.stood_seconds()
+
     def memory(self) -> HostMemory:
         """Its RAM, and where the machine has it."""
         if self.ram is None:
             raise InfrastructureError("the emulated host has been closed")
         told = self.qmp("human-monitor-command", {"command-line": "info mtree -f"})
-        return HostMemory(self.ram.fd, self.ram.size, parse_map(told, RAM), self._page_tables)
+        return HostMemory(
+            self.ram.fd, self.ram.size, parse_map(told, RAM), self._page_tables,
+            self.ram.sparse, self.standing.stood_seconds,
+        )  # fmt: skip
 
     def _page_tables(self) -> list[int]:
         told = self.qmp("human-monitor-command", {"command-line": "info registers -a"})
@@ -221,7 +206,7 @@ class Machine:
             XenHungError: Xen was started, and moves no more.
             DeadlineExceededError: nothing answered in time.
         """
-        watch = BootWatch(hang_seconds, self.starved_seconds, self._disk_bytes)
+        watch = BootWatch(hang_seconds, self.kept_seconds, self._disk_bytes)
         patience = _BANNER_SECONDS
         while True:
             self._check_booting()
@@ -265,7 +250,9 @@ class Machine:
         self.check_alive()
 
     def check_alive(self) -> None:
-        """Raise `InfrastructureError` with what QEMU said if it has ended."""
+        """Raise `InfrastructureError` with what QEMU said, or why it was ended, if it has."""
+        if self.ended is not None:
+            raise self.ended
         if self.process is None or self.process.poll() is None:
             return
         raise InfrastructureError(
@@ -293,6 +280,8 @@ class Machine:
             # Nothing on its disk is worth an orderly end.
             self.process.kill()
             self.process.wait()
+        if self._drainer is not None:
+            self._drainer.close()
         if self._qmp is not None:
             qmp, self._qmp = self._qmp, None
             qmp.close()

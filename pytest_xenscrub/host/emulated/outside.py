@@ -63,6 +63,16 @@ class EmulatedOutside:
         machine = self._machine()
         return 0.0 if machine is None else machine.starved_seconds()
 
+    def stood_seconds(self) -> float:
+        """How long it has stood still so far, s."""
+        machine = self._machine()
+        return 0.0 if machine is None else machine.standing.stood_seconds()
+
+    def why_ended(self) -> InfrastructureError | None:
+        """Why we ended the host, if we did."""
+        machine = self._machine()
+        return None if machine is None else machine.ended
+
     def where_cpus_are(self) -> str:
         """A line for each CPU: what a machine that hangs can still tell."""
         try:

@@ -15,7 +15,10 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from pytest_xenscrub.host import holes
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _BLOCK = 1 << 20
@@ -26,15 +29,22 @@ _MADV_POPULATE_WRITE = 23
 
 
 class Ram:
-    """A memory file (memfd) of `size` bytes; gone with the last process that holds it."""
+    """A memory file (memfd); gone with the last process that holds it.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        size: its size, bytes.
+        sparse: whether it takes no more of this machine than what is written to it.
+    """
+
+    def __init__(self, size: int, *, sparse: bool = False) -> None:
         self.size = size
+        self.sparse = sparse
         self.fd = os.memfd_create("xenscrub-ram", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, size)
         self._map = mmap.mmap(self.fd, size)
-        with contextlib.suppress(OSError):  # a kernel without them is slower, that is all
-            self._map.madvise(mmap.MADV_HUGEPAGE)
+        if not sparse:
+            with contextlib.suppress(OSError):  # a kernel without them is slower, that is all
+                self._map.madvise(mmap.MADV_HUGEPAGE)
         self._stop = threading.Event()
         self._filler: threading.Thread | None = None
 
@@ -80,7 +90,7 @@ class Ram:
         """Write what is not zero to `folder`: `ram.bin`, and `ram.json` that says where it goes."""
         runs: list[tuple[int, int, int | None]] = []  # offset, bytes, the byte of a uniform run
         with (folder / "ram.bin").open("wb") as out:
-            for offset in range(0, self.size, _BLOCK):
+            for offset in self._blocks():
                 block = os.pread(self.fd, min(_BLOCK, self.size - offset), offset)
                 uniform = _uniform(block)
                 if uniform is not None:
@@ -94,6 +104,14 @@ class Ram:
                     _add(runs, offset + at, len(grain), byte)
         index = {"size": self.size, "runs": [run for run in runs if run[2] != 0]}
         (folder / "ram.json").write_text(json.dumps(index))
+
+    def _blocks(self) -> Iterator[int]:
+        """Where blocks begin that are not all hole."""
+        done = 0
+        for start, end in holes.data(self.fd, self.size):
+            for offset in range(max(done, start // _BLOCK * _BLOCK), end, _BLOCK):
+                yield offset
+                done = offset + _BLOCK
 
     def load(self, folder: Path) -> None:
         """Fill it, fresh and zero as it is, from what `save` wrote.

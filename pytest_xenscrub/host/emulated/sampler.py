@@ -70,12 +70,9 @@ class CpuSampler:
 
     def _look(self) -> None:
         at, began = self._now(), time.monotonic()
-        self._machine.qmp("stop", seconds=_SECONDS)
-        try:
+        with self._machine.standing.still(seconds=_SECONDS):
             registers = self._machine.qmp(
                 "human-monitor-command", {"command-line": "info registers -a"}, seconds=_SECONDS
             )
-        finally:
-            self._machine.qmp("cont", seconds=_SECONDS)
         self._stopped += time.monotonic() - began
         self._samples.append(Sample(at, states(registers)))

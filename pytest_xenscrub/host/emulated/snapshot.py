@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_xenscrub.cache_folder import cache_root
 from pytest_xenscrub.host.emulated.numa import numa_options
-from pytest_xenscrub.host.emulated.spec import DOM0_OPTIONS, XEN_OPTIONS, MachineSpec
+from pytest_xenscrub.host.emulated.spec import DOM0_OPTIONS, MachineSpec, xen_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def snapshot_key(image: Image, spec: MachineSpec, accel: Accel, qemu_version: st
         "xen": file_hash(spec.hypervisor or image.hypervisor),
         # QEMU says the path in no state, but its options must be the same.
         "options": [
-            XEN_OPTIONS, spec.xen_cmdline, DOM0_OPTIONS,
+            xen_options(spec), DOM0_OPTIONS,
             *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
         ],
         "memory": spec.memory_bytes,

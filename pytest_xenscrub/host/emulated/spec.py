@@ -18,6 +18,11 @@ XEN_OPTIONS = (
     "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=2 "
     "loglvl=all guest_loglvl=all conring_size=64k"
 )
+_LARGE_DOM0 = " dom0_mem=3072M,max:3072M"
+_LARGE_BYTES = 256 << 30
+"""A toolstack needs dom0's memory for the pages of a guest: hosts from this size on have more."""
+# Fresh RAM is zeros, and to scrub it at boot would write every page of it.
+_SPARSE = " bootscrub=off"
 # Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
 RAM = "ram"
@@ -37,6 +42,8 @@ class MachineSpec:
         xen_cmdline: options for Xen, appended to ours.
         symbols: the hypervisor with its symbols, to say where a CPU is.
         device_model: whether dom0 has a device model, which HVM guests need.
+        ram_limit: bytes of this machine that its RAM may take: the RAM is sparse, and pages of
+            zeros are given back. None: as many as its RAM has, and all of them at once.
     """
 
     suite: str = "bookworm"
@@ -47,6 +54,17 @@ class MachineSpec:
     xen_cmdline: str = ""
     symbols: Path | None = None
     device_model: bool = False
+    ram_limit: int | None = None
+
+
+def xen_options(spec: MachineSpec) -> str:
+    """Xen's boot options: ours, and then the user's, of which the later ones count."""
+    ours = XEN_OPTIONS
+    if spec.ram_limit is not None:
+        ours += _SPARSE
+        if spec.memory_bytes >= _LARGE_BYTES:
+            ours += _LARGE_DOM0
+    return f"{ours} {spec.xen_cmdline}".strip()
 
 
 def qemu_command(
@@ -85,7 +103,7 @@ def qemu_command(
         *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
         "-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot",
         "-kernel", str(spec.hypervisor or image.hypervisor),
-        "-append", f"{XEN_OPTIONS} {spec.xen_cmdline}".strip(),
+        "-append", xen_options(spec),
         "-initrd", f"{kernel} {DOM0_OPTIONS},{initrd}",
         # A full disk here is an error that dom0 sees. By default QEMU would stop the machine
         # without a word, and that looks as if Xen hung.

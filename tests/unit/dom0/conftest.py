@@ -79,9 +79,17 @@ class FakeOutside:
     """What is seen of a host from outside."""
 
     starved = 0.0
+    stood = 0.0
+    ended: InfrastructureError | None = None
 
     def starved_seconds(self) -> float:
         return self.starved
+
+    def stood_seconds(self) -> float:
+        return self.stood
+
+    def why_ended(self) -> InfrastructureError | None:
+        return self.ended
 
     def where_cpus_are(self) -> str:
         return "CPU 0: free_heap_pages"

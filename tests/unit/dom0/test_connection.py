@@ -24,6 +24,7 @@ from pytest_xenscrub.errors import (
     HostLostError,
     HostSilentError,
     HostStalledError,
+    InfrastructureError,
     XenHungError,
 )
 
@@ -217,6 +218,29 @@ def test_a_connection_that_ended_alone_is_not_xens_doing(connect: Connected) -> 
         dom0.crash(DIE)
     assert e.value.fault is Fault.INFRASTRUCTURE
     assert "Connection reset by peer" in e.value.evidence["ssh"]
+
+
+def test_a_host_that_we_ended_ourselves_says_why(connect: Connected) -> None:
+    """Whatever its dom0 did last, that is no fault of Xen's."""
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.outside.ended = InfrastructureError("it needs more than --xen-host-ram-limit")
+    with pytest.raises(InfrastructureError, match="needs more than --xen-host-ram-limit"):
+        dom0.crash(DIE)
+
+
+def test_dom0_is_not_told_of_time_in_which_its_own_clock_stood(
+    connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    connect.host.outside.stood = 50.0
+    dom0._latest_beat -= 30
+    dom0.check_alive("a drain")
+    told: list[object] = []
+    monkeypatch.setattr(dom0, "_say", told.append)
+    dom0._tell_starved()
+    assert told == []
 
 
 def test_a_lost_connection_stays_lost_and_says_the_same(connect: Connected) -> None:

@@ -15,6 +15,7 @@ from pytest_xenscrub.host.emulated.accel import TCG
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.machine import Machine
 from pytest_xenscrub.host.emulated.spec import MachineSpec
+from pytest_xenscrub.host.emulated.standing import Standing
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_a_dom0_that_is_slow_to_answer_is_given_more_time(monkeypatch: pytest.Mo
     """On a busy machine sshd says its name after seconds: who hangs up before never hears it."""
     machine = Machine.__new__(Machine)
     machine.process = None
+    machine.standing = Standing(machine.qmp)
     monkeypatch.setattr(machine, "_serial", lambda: b"", raising=False)
     monkeypatch.setattr(machine, "_check_booting", lambda: None, raising=False)
     monkeypatch.setattr(machine, "_disk_bytes", lambda: 0, raising=False)

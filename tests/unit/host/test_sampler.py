@@ -6,6 +6,7 @@ from typing import Any
 
 from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host.emulated.sampler import CpuSampler
+from pytest_xenscrub.host.emulated.standing import Standing
 from pytest_xenscrub.host.symbols import Symbols
 
 REGISTERS = "\nCPU#0\nRIP=ffff82d040232456 CPL=0 HLT=0\n\nCPU#1\nRIP=ffff82d040232999 CPL=0 HLT=1\n"
@@ -19,6 +20,7 @@ class FakeMachine:
         self.over = threading.Event()
         self._looks = looks
         self._without = without_registers
+        self.standing = Standing(self.qmp)
 
     def qmp(self, command: str, _arguments: dict[str, Any] | None = None, *, seconds: float) -> Any:
         assert seconds <= 5

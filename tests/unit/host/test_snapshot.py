@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.host.emulated.accel import KVM, TCG, memory_for
+from pytest_xenscrub.host import holes
+from pytest_xenscrub.host.emulated.accel import KVM, TCG
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.ram import Ram
+from pytest_xenscrub.host.emulated.ram_choice import memory_for
 from pytest_xenscrub.host.emulated.snapshot import KEEP, SnapshotStore, snapshot_key
 from pytest_xenscrub.host.emulated.spec import MachineSpec
 
@@ -37,6 +39,7 @@ def test_anything_that_differs_has_another_key(tmp_path: Path) -> None:
         snapshot_key(image, replace(spec, nodes=2), TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, hypervisor=other), TCG, "QEMU 7.2"),
         snapshot_key(image, replace(spec, xen_cmdline="bootscrub=1"), TCG, "QEMU 7.2"),
+        snapshot_key(image, replace(spec, ram_limit=GIB), TCG, "QEMU 7.2"),
         snapshot_key(image, spec, KVM, "QEMU 7.2"),
         snapshot_key(image, spec, TCG, "QEMU 10.0"),
     ]
@@ -104,6 +107,22 @@ def test_ram_comes_back_as_it_was(tmp_path: Path) -> None:
     after.close()
     after.close()
     before.close()
+
+
+def test_sparse_ram_is_saved_and_loaded_as_sparse_as_it_was(tmp_path: Path) -> None:
+    size = 64 * GIB
+    before, after = Ram(size, sparse=True), Ram(size, sparse=True)
+    at = (5, 3 * MIB - 7, 40 * GIB + 5 * MIB, size - 9)
+    for offset in at:
+        os.pwrite(before.fd, b"here", offset)
+    before.save(tmp_path)
+    after.load(tmp_path)
+    for offset in at:
+        assert os.pread(after.fd, 4, offset) == b"here"
+    assert holes.used_bytes(before.fd) < MIB
+    assert holes.used_bytes(after.fd) < MIB
+    before.close()
+    after.close()
 
 
 @pytest.mark.parametrize("change", [-1, 1])

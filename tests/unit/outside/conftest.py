@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pytest_xenscrub.guest.frames import Group, PfnMap
+from pytest_xenscrub.host.emulated.drain import Drain
 from pytest_xenscrub.host.memory import Extent, HostMemory
 from pytest_xenscrub.outside.oracle import Oracle
 from pytest_xenscrub.outside.pattern import (
@@ -33,9 +34,15 @@ RUN, GUEST = 0xABCDEF, 7
 
 
 class FakeHostRam:
-    """The file, written as guests and Xen would."""
+    """The file, written as guests and Xen would.
 
-    def __init__(self) -> None:
+    Args:
+        sparse: whether frames of zeros are given back at once.
+    """
+
+    def __init__(self, *, sparse: bool = False) -> None:
+        self.sparse = sparse
+        self.stood = 0.0
         self.fd = os.memfd_create("ram")
         os.ftruncate(self.fd, FRAMES * PAGE)
         self.memory = HostMemory(
@@ -46,6 +53,8 @@ class FakeHostRam:
                 Extent(4 * GIB, BELOW * PAGE, (FRAMES - BELOW) * PAGE),
             ),
             lambda: [self.root * PAGE],
+            sparse,
+            lambda: self.stood,
         )
         self.root = ABOVE + FRAMES - BELOW - 1
         """The L4; the tables below it are in the frames before."""
@@ -79,6 +88,10 @@ class FakeHostRam:
     def scrub(self, mfns: Iterable[int], byte: int = 0) -> None:
         for mfn in mfns:
             self.write(mfn, bytes([byte]) * PAGE)
+        if self.sparse:
+            drain = Drain(self.fd, FRAMES * PAGE)
+            drain.give_back()
+            drain.close()
 
 
 def page(pfn: int, mfn: int, *, guest: int = GUEST, run: int = RUN) -> bytes:
@@ -90,9 +103,12 @@ def page(pfn: int, mfn: int, *, guest: int = GUEST, run: int = RUN) -> bytes:
     return (words + POSITIONS).tobytes()
 
 
-@pytest.fixture
-def ram() -> Iterator[FakeHostRam]:
-    fake = FakeHostRam()
+@pytest.fixture(params=["dense", "sparse", "sparse, many"])
+def ram(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHostRam]:
+    """Dense, or sparse, where holes are told in one way for few frames and in another for many."""
+    fake = FakeHostRam(sparse=request.param != "dense")
+    if "many" in request.param:
+        monkeypatch.setattr("pytest_xenscrub.outside.ram._FEW", 0)
     yield fake
     os.close(fake.fd)
 

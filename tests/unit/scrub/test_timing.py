@@ -235,3 +235,22 @@ def test_a_row_of_a_guest_that_filled_all_says_nothing_of_a_sample() -> None:
     row = timings.record(ended())
     timings.judge(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()))
     assert (row.filled_bytes, row.filled_share, row.found_share) == (None, None, None)
+
+
+def test_time_in_which_the_host_stood_still_is_told_and_starves_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, stood, kept = [0.0], [3.0], []
+    monkeypatch.setattr("pytest_xenscrub.scrub.timing.time.monotonic", lambda: now[0])
+    timings = Timings(
+        SETTING, lambda row: kept.append(row.stood), starved_seconds=lambda: now[0] / 10,
+        stood_seconds=lambda: stood[0], max_starvation=0.25,
+    )  # fmt: skip
+    now[0] = 10.0
+    row = timings.record(ended())
+    assert row.stood is None
+    now[0], stood[0] = 20.0, 13.0
+    timings.close()
+    assert kept == [None, 10.0]
+    assert row.starved == pytest.approx(0.2)
+    assert not row.too_starved
