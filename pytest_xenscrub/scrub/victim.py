@@ -153,6 +153,17 @@ class Victim:
         self.guest.do(f"balloon={pages}")
         return self.guest.ballooned
 
+    def punch(self, step: int, at: int = 0) -> BitMap64:
+        """Have it give back single filled pages: each whose number leaves `at`, divided by `step`.
+
+        Once in its life.
+
+        Returns:
+            The frames that it gave back (MFNs).
+        """
+        self.guest.do(f"punch={step}:{at}")
+        return self.guest.ballooned
+
     def verify(self) -> Verified:
         """Have it look whether its pages still hold what it wrote there."""
         self.guest.do("verify")

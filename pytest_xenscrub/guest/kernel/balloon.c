@@ -12,18 +12,18 @@
 /* Handed to Xen in one call; the stack is small. */
 #define EXTENTS 256
 
-static void give_back(unsigned long first, unsigned long end)
+static void give_back(unsigned long first, unsigned long end, unsigned long step)
 {
     xen_pfn_t frames[EXTENTS];
-    unsigned long nr, i;
+    unsigned long nr;
 
-    for ( ; first < end; first += nr )
+    platform->unmap(first, end, step);
+    while ( first < end )
     {
         struct xen_memory_reservation reservation = { .domid = DOMID_SELF };
 
-        nr = min(end - first, EXTENTS);
-        for ( i = 0; i < nr; i++ )
-            frames[i] = frame(first + i);
+        for ( nr = 0; nr < EXTENTS && first < end; nr++, first += step )
+            frames[nr] = frame(first);
         reservation.nr_extents = nr;
         set_xen_guest_handle(reservation.extent_start, frames);
         if ( hyp_memory_op(XENMEM_decrease_reservation, &reservation) != nr )
@@ -31,10 +31,29 @@ static void give_back(unsigned long first, unsigned long end)
     }
 }
 
+/* They are dirty, so whoever reads them next must know that they are. */
+static void report(unsigned long first, unsigned long end, unsigned long step)
+{
+    struct frame_list list;
+    unsigned long pfn;
+
+    line_begin("ballooned");
+    line_dec("pages", DIV_ROUND_UP(end - first, step));
+    line_end();
+
+    frames_begin(&list, "ballooned", false);
+    for ( pfn = first; pfn < end; pfn += step )
+    {
+        frames_add(&list, pfn, frame(pfn));
+        if ( p2m )
+            p2m[pfn] = ~0ul;
+    }
+    frames_end(&list);
+}
+
 void balloon(unsigned long pages)
 {
-    unsigned long end = memory.data_end, first, pfn;
-    struct frame_list list;
+    unsigned long end = memory.data_end, first = end - pages;
 
     if ( !pages || end < data_start() || pages > end - data_start() )
     {
@@ -42,21 +61,25 @@ void balloon(unsigned long pages)
         return;
     }
 
-    first = end - pages;
-    platform->unmap(first, end);
-    give_back(first, end);
+    give_back(first, end, 1);
     memory.data_end = first;
+    report(first, end, 1);
+}
 
-    line_begin("ballooned");
-    line_dec("pages", pages);
-    line_end();
+void punch(unsigned long step, unsigned long at)
+{
+    unsigned long first = data_start(), end = memory.data_end;
 
-    frames_begin(&list, "ballooned", false);
-    for ( pfn = first; pfn < end; pfn++ )
+    first += (at % step + step - first % step) % step;
+    if ( memory.punched.end || first >= end )
     {
-        frames_add(&list, pfn, frame(pfn));
-        if ( p2m )
-            p2m[pfn] = ~0ul;
+        report_error("punch: done before, or no page to give", NULL);
+        return;
     }
-    frames_end(&list);
+
+    give_back(first, end, step);
+    memory.punched.first = first;
+    memory.punched.end = end;
+    memory.punched.step = step;
+    report(first, end, step);
 }

@@ -49,6 +49,7 @@ void options_parse(const char *command_line);
  *   hole_start .. hole_end  no memory (PVH and HVM: below 4 GiB)
  *   reserved .. end         ours: page tables, bitmaps, stacks; scanned before they became that
  *   data_end .. reserved    given back to Xen: no longer pages of the domain
+ *   punched                 each step-th page there: given back, too
  *   the rest                data: filled, or a sample of it, and scanned
  */
 struct memory {
@@ -60,6 +61,9 @@ struct memory {
     unsigned long hole_start, hole_end;
     unsigned long data_end;
     unsigned long reserved;
+    struct {
+        unsigned long first, end, step;
+    } punched;
 };
 
 extern struct memory memory;
@@ -86,14 +90,21 @@ static inline bool is_gap(unsigned long pfn)
     return (pfn >= memory.p2m_start && pfn < memory.p2m_end) || is_hole(pfn);
 }
 
+static inline bool is_punched(unsigned long pfn)
+{
+    return pfn >= memory.punched.first && pfn < memory.punched.end &&
+           !((pfn - memory.punched.first) % memory.punched.step);
+}
+
 static inline bool is_data(unsigned long pfn)
 {
-    return pfn >= memory.image_end && pfn < memory.data_end && !is_gap(pfn);
+    return pfn >= memory.image_end && pfn < memory.data_end && !is_gap(pfn) &&
+           !is_punched(pfn);
 }
 
 static inline bool is_ballooned(unsigned long pfn)
 {
-    return pfn >= memory.data_end && pfn < memory.reserved;
+    return (pfn >= memory.data_end && pfn < memory.reserved) || is_punched(pfn);
 }
 
 /* Pages that the domain has now, by pfn. */
@@ -102,15 +113,23 @@ static inline bool is_owned(unsigned long pfn)
     return !is_ballooned(pfn) && !is_hole(pfn);
 }
 
+static inline unsigned long pages_punched(void)
+{
+    unsigned long pages = memory.punched.end - memory.punched.first;
+
+    return pages ? DIV_ROUND_UP(pages, memory.punched.step) : 0;
+}
+
 static inline unsigned long pages_owned(void)
 {
-    return memory.pages - (memory.reserved - memory.data_end);
+    return memory.pages - (memory.reserved - memory.data_end) - pages_punched();
 }
 
 /* Where data begins that can be given back: pages above it are data up to data_end. */
 static inline unsigned long data_start(void)
 {
-    unsigned long start = max(max(memory.image_end, memory.p2m_end), memory.vga_end);
+    unsigned long start = max(max(memory.image_end, memory.p2m_end),
+                              max(memory.vga_end, memory.punched.end));
 
     return memory.data_end > memory.hole_end ? max(start, memory.hole_end) : start;
 }
@@ -129,6 +148,12 @@ void frames_moved(void);
 
 /* Gives data pages back to Xen, as a balloon driver does. */
 void balloon(unsigned long pages);
+
+/*
+ * As that, but each step-th of them alone, beginning with one whose pfn leaves `at` when it is
+ * divided by step: holes in the extents that the builder gave us. Once in a life.
+ */
+void punch(unsigned long step, unsigned long at);
 
 /* Takes some of them back, one by one; fewer if there are no more. */
 void populate(unsigned long pages);

@@ -54,6 +54,16 @@ static unsigned long number_of(const char *name, size_t len, const char *key)
     return len > key_len && !memcmp(name, key, key_len) ? parse_number(name + key_len) : 0;
 }
 
+/* The number behind a character that is in an action; 0 if it is not. */
+static unsigned long number_behind(const char *name, size_t len, char c)
+{
+    for ( ; len > 1; name++, len-- )
+        if ( *name == c )
+            return parse_number(name + 1);
+
+    return 0;
+}
+
 static void ready(void)
 {
     line_begin("ready");
@@ -75,6 +85,8 @@ static void run_action(const char *name, size_t len)
         report_frames();
     else if ( (pages = number_of(name, len, "balloon=")) )
         balloon(pages);
+    else if ( (pages = number_of(name, len, "punch=")) )
+        punch(pages, number_behind(name, len, ':'));
     else if ( (pages = number_of(name, len, "populate=")) )
         populate(pages);
     else if ( (pages = number_of(name, len, "overdraw=")) )

@@ -27,8 +27,8 @@ struct platform {
     unsigned int (*map_level)(void);
     /* Maps every page, with tables of the reserved area; those of L1 are not yet claimed. */
     void (*map_all)(void);
-    /* Pages that go back to Xen, and such that have come again. */
-    void (*unmap)(unsigned long first, unsigned long end);
+    /* Pages that go back to Xen, each step-th of them, and such that have come again. */
+    void (*unmap)(unsigned long first, unsigned long end, unsigned long step);
     void (*map)(unsigned long first, unsigned long end);
 
     /* Makes a vCPU ready to run work_main(cpu, seen). */

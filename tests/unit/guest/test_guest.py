@@ -337,6 +337,18 @@ def test_frames_are_those_it_has_not_given_back() -> None:
     assert len(guest.map) == 65536
 
 
+def test_holes_are_given_back_and_what_is_between_them_is_not() -> None:
+    told = [
+        "range kind=frames at=0 runs=1:a", "ranges-end kind=frames pages=10",
+        "ballooned pages=3", "range kind=ballooned at=2 runs=3:1:3:3",
+        "ranges-end kind=ballooned pages=3", "ready",
+    ]  # fmt: skip
+    started = Started(FakeConsole(said(HELLO, *told)))
+    started.guest.ready()
+    assert started.guest.ballooned == started.given_back == BitMap64([3, 6, 9])
+    assert started.guest.frames == BitMap64([1, 2, 4, 5, 7, 8, 10])
+
+
 def test_frames_that_were_taken_back_are_its_own() -> None:
     told = [
         "range kind=frames at=0 runs=1:a", "ranges-end kind=frames pages=10",

@@ -170,6 +170,8 @@ def monitor(tmp_path: Path) -> Any:
     """A machine whose QEMU is faked."""
     machine = Machine.__new__(Machine)
     machine.process, machine.folder = None, tmp_path
+    machine.standing = MagicMock()
+    machine.standing.stood_seconds.return_value = 0.0
     (tmp_path / "qmp").touch()
     return machine
 
@@ -331,7 +333,7 @@ def test_a_time_of_use_that_cannot_be_written_changes_nothing(
     folder = tmp_path / "image"
     folder.mkdir()
     build_once(folder, lambda _: pytest.fail("built again"), say=said.append, deadline=soon())
-    monkeypatch.setattr(image, "_image_folder", lambda _: folder)
+    monkeypatch.setattr(image, "_image_folder", lambda *_, **__: folder)
     assert image.ensure_image("bookworm", say=said.append, deadline=soon()).folder == folder
     store = SnapshotStore()
     monkeypatch.setattr(store, "root", tmp_path)
@@ -341,7 +343,7 @@ def test_a_time_of_use_that_cannot_be_written_changes_nothing(
 def test_memory_without_huge_pages_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mmap, "mmap", Small)
     memory = Ram(1 << 20)
-    seen: Any = SimpleNamespace(fd=memory.fd, size=1 << 20, extents=[(0, 0, 1 << 20)])
+    seen: Any = SimpleNamespace(fd=memory.fd, size=1 << 20, extents=[(0, 0, 1 << 20)], sparse=False)
     assert RamView(seen).pages.shape == (256, 512)
     memory.close()
 

@@ -57,27 +57,28 @@ void pv_map_all(void)
     work_run(build_l1, reserved.nr_l1, WINDOW_SLOTS, NULL);
 }
 
-static void set(unsigned long first, unsigned long end, unsigned long flags)
+static void set(unsigned long first, unsigned long end, unsigned long step,
+                unsigned long flags)
 {
     struct pte_batch batch = { };
     unsigned long pfn;
 
-    for ( pfn = first; pfn < end; pfn++ )
+    for ( pfn = first; pfn < end; pfn += step )
         pte_set(&batch, p2m[reserved.l1 + pfn / ENTRIES], pfn % ENTRIES,
                 flags ? p2m[pfn] << PAGE_SHIFT | flags : 0);
     pte_flush(&batch);
 }
 
 /* Xen frees a page when nobody refers to it, and a mapping is a reference. */
-void pv_unmap(unsigned long first, unsigned long end)
+void pv_unmap(unsigned long first, unsigned long end, unsigned long step)
 {
     struct mmuext_op op = { .cmd = MMUEXT_TLB_FLUSH_ALL };
 
-    set(first, end, 0);
+    set(first, end, step, 0);
     MUST(hyp_mmuext_op(&op));
 }
 
 void pv_map(unsigned long first, unsigned long end)
 {
-    set(first, end, PTE_RW);
+    set(first, end, 1, PTE_RW);
 }

@@ -12,7 +12,7 @@ void pv_attach(void);
 bool pv_leave(void);
 
 void pv_map_all(void);
-void pv_unmap(unsigned long first, unsigned long end);
+void pv_unmap(unsigned long first, unsigned long end, unsigned long step);
 void pv_map(unsigned long first, unsigned long end);
 
 #endif

@@ -51,7 +51,11 @@ static const void *image_l3(void)
 }
 
 /* To nobody's harm, as Xen frees a page whether we map it or not. */
-static void leave_mapped(unsigned long first, unsigned long end)
+static void leave_mapped(unsigned long first, unsigned long end, unsigned long step)
+{
+}
+
+static void are_mapped(unsigned long first, unsigned long end)
 {
 }
 
@@ -86,7 +90,7 @@ static struct platform pvh = {
     .map_level = pvh_map_level,
     .map_all = pvh_map_all,
     .unmap = leave_mapped,
-    .map = leave_mapped,
+    .map = are_mapped,
     .initialise_vcpu = initialise_vcpu,
 };
 

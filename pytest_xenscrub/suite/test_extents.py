@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""Memory that is given out in extents of 2 MiB and comes back singly, and the reverse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
+from pytest_xenscrub.errors import ResidueError
+from pytest_xenscrub.guest.factory import LEAST_BYTES
+from pytest_xenscrub.units import MIB, PAGE
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap64
+
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.guest.guest import Guest
+    from pytest_xenscrub.guest_type import GuestType
+    from pytest_xenscrub.run.rig import RunningXen
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+EXTENT = 2 * MIB // PAGE
+"""Pages of what a domain builder takes at a time (order 9), and a page table maps by one entry."""
+LEAST_WHOLE = 0.5
+"""Of a guest's memory: so much must be in whole extents, or there is nothing to punch holes in."""
+LEAST_TAKEN = 0.5
+"""Of single pages given back: what Xen needs for a guest it takes from there, too."""
+SMALL_BYTES = 32 * MIB
+CYCLES, WARM_UP = 8, 3
+"""Small guests, and those before the first look: Xen's own heap grows with the first few."""
+MOST_LOST_PAGES = 2
+"""Xen's own heap may still grow by a page; a page lost with each guest is more than that."""
+
+
+def extents(frames: BitMap64) -> list[int]:
+    """The first frames of the whole extents of 2 MiB among these (MFNs)."""
+    starts = {mfn - mfn % EXTENT for mfn in frames}
+    return [at for at in sorted(starts) if frames.range_cardinality(at, at + EXTENT) == EXTENT]
+
+
+def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> BitMap64:
+    """Have one guest give back single pages, and another take them and read them at once.
+
+    The taker has given back as many itself before, and nothing else is free by then: of what is
+    free, Xen gives a single page out of the smallest extent, but looks at high addresses first.
+
+    Args:
+        guests: makes what takes all else.
+        giver: gives back.
+        taker: takes, and has pages of its own to spare.
+        holes: which, as the kernel's `punch=` has it.
+
+    Returns:
+        The frames that the taker has now, of those that were given back (MFNs).
+    """
+    pages = giver.memory_bytes // PAGE // int(holes.partition(":")[0])
+    taker.do(f"balloon={pages}")
+    guests.create("ballast", guests.most_bytes(guest_type="pv"), "frames").ready()
+    giver.do(f"punch={holes}")
+    taker.do(f"populate={pages},scan")
+    taken = giver.ballooned & (taker.frames_of("clean") | taker.frames_of("residue"))
+    assert len(taken) >= LEAST_TAKEN * len(giver.ballooned), "the holes are nobody's: not proven"
+    return taken
+
+
+@pytest.mark.parametrize(
+    "holes",
+    [
+        pytest.param(f"{EXTENT}:0", id="first", marks=pytest.mark.quick),
+        pytest.param(f"{EXTENT}:{EXTENT - 1}", id="last", marks=pytest.mark.slow),
+        pytest.param("3:0", id="thirds", marks=pytest.mark.slow),
+    ],
+)
+def test_guest_with_holes_leaves_nothing(
+    victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
+    running_xen: RunningXen, holes: str,
+) -> None:  # fmt: skip
+    """A live guest gives single pages back out of its extents; what is left of those dies later.
+
+    Of a PVH guest Xen has to split the entry that maps the extent. The holes are dirty by contract
+    (but with `scrub-domheap`): who takes them must find them so, and dies with them. From then on
+    they are clean, and merge with the pages around them, which are not.
+    """
+    before = dom0.settled_free_bytes()
+    had = victim.fill()
+    if not victim.guest.knows_frames:
+        pytest.skip("which frames it gives back, and which it keeps, nobody knows here")
+    whole = extents(had)
+    if len(whole) * EXTENT < LEAST_WHOLE * len(had):
+        pytest.skip(f"of {len(had)} frames only {len(whole)} extents of 2 MiB are whole")
+    spare = victim.memory_bytes // int(holes.partition(":")[0])
+    taker = guests.create("taker", 2 * (spare + LEAST_BYTES), "scan")
+    taker.ready()
+    taken = hand_over(guests, victim.guest, taker, holes)
+    punched = [mfn for mfn in whole if taken.range_cardinality(mfn, mfn + EXTENT)]
+    assert len(punched) >= LEAST_TAKEN * len(whole), "most extents have no hole: nothing is proven"
+    verdict = probe.verdict(taken, [taker])
+    dirty = verdict.residue_frames & taken
+    if running_xen.info.scrubs_all:
+        # A verdict excuses what a live guest gave back.
+        if dirty:
+            raise ResidueError(str(verdict))
+    else:
+        assert dirty == taken, str(verdict)
+    assert victim.verify().mismatched == 0, "the live guest's own memory was touched"
+    frames = victim.frames
+    for guest in guests.guests.values():
+        if guest is not victim.guest:
+            guest.destroy(until="clean")
+    timings.record(victim.destroy(until="clean"))
+    missing = before - dom0.settled_free_bytes()
+    assert abs(missing) <= XEN_HEAP_BYTES, f"{missing} bytes are missing"
+    verdict = probe.read(frames | taken)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.quick
+def test_guests_with_holes_cost_nothing(timings: Timings, guests: GuestFactory, dom0: Dom0) -> None:
+    """The tables that Xen needs for what is left of an extent come back with its guest."""
+    before = dom0.settled_free_bytes()
+    for number in range(CYCLES):
+        if number == WARM_UP:
+            before = dom0.settled_free_bytes()
+        guest = guests.create("victim", SMALL_BYTES, "fill", vcpus=1)
+        guest.ready()
+        guest.do(f"punch={EXTENT}")
+        timings.record(guest.destroy(until="free"))
+    lost = (before - dom0.settled_free_bytes()) // PAGE
+    assert abs(lost) <= MOST_LOST_PAGES, f"{CYCLES - WARM_UP} guests cost {lost} pages"
+
+
+@pytest.mark.control
+@pytest.mark.usefixtures("oracle")
+@pytest.mark.parametrize(
+    "reader_type",
+    [pytest.param("pvh", marks=pytest.mark.quick), pytest.param("pv", marks=pytest.mark.slow)],
+)
+def test_single_pages_that_merge_leave_nothing(
+    probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *, reader_type: GuestType
+) -> None:
+    """Two guests share each extent page by page, die, and the next one gets extents of 2 MiB.
+
+    One has given back every other page, and the other one has taken those, one by one.
+    """
+    if not dom0.runs(reader_type):
+        pytest.skip(f"{reader_type} guests cannot run here: Xen has no nested paging (hap)")
+    size = guests.most_bytes() // 4
+    giver = guests.create("victim", size, "fill")
+    taker = guests.create("victim", size, "scan")
+    for guest in (giver, taker):
+        guest.ready()
+    hand_over(guests, giver, taker, "2")
+    taker.do("fill")
+    frames = giver.frames | taker.frames
+    shared = {mfn - mfn % EXTENT for mfn in giver.frames}
+    shared &= {mfn - mfn % EXTENT for mfn in taker.frames}
+    for guest in (giver, taker):
+        timings.record(guest.destroy(until="gone"))
+    size = guests.most_bytes(guest_type=reader_type)
+    reader = probe.create(size, guest_type=reader_type)
+    verdict = probe.read(frames, beside=[reader])
+    assert verdict.clean, str(verdict)
+    merged = shared.intersection(extents(reader.frames_of("clean")))
+    assert merged, "no extent that both had was given to the reader whole: nothing is proven"
