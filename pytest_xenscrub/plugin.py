@@ -106,8 +106,8 @@ def pytest_testnodeready(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """A worker is about to be started: it is told its host."""
-    node.config.stash[SESSION].hosts.worker_starts(node)
+    """A worker is about to be started: it is told its host, and of which run it is."""
+    node.config.stash[SESSION].worker_starts(node)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -164,6 +164,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     try:
+        session.config.stash[SESSION].ending.page_begins()
         session.config.stash[SESSION].build(session.items)
     except (ConfigurationError, InfrastructureError) as error:
         raise pytest.UsageError(str(error)) from None
@@ -243,6 +244,7 @@ def pytest_sessionfinish(
     reporter = config.pluginmanager.getplugin("terminalreporter")
     session.exitstatus = config.stash[SESSION].ending.status(exitstatus, reporter)
     result = yield
+    config.stash[SESSION].ending.page_ends(int(session.exitstatus), reporter)
     config.stash[SESSION].ending.last_words(int(session.exitstatus), reporter)
     return result
 

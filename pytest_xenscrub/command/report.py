@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.report.export import prose, series
 from pytest_xenscrub.report.results import read_runs
+from pytest_xenscrub.report.run_page import LogFiles
 from pytest_xenscrub.system_errors import explained
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--html", type=Path, metavar="FILE", help="write one page of all of it to this file"
     )
     parser.add_argument(
+        "--logs", type=Path, metavar="FOLDER", help="of --xen-logs: the page links to files in it"
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write to this file (default: print)"
     )
 
@@ -59,26 +63,26 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigurationError(f"{options.results[0]}: there is no result in it")
     runs.sort(key=lambda run: run.started)
     if options.html is not None:
-        _write(options.html, _page(runs))
+        _write(options.html, _page(runs, LogFiles(options.logs, options.html)))
     if options.output is not None:
         _write(options.output, FORMATS[options.format](runs))
     elif options.html is None:
         sys.stdout.write(FORMATS[options.format](runs))
 
 
-def _page(runs: Sequence[RunResults]) -> str:
+def _page(runs: Sequence[RunResults], logs: LogFiles) -> str:
     if importlib.util.find_spec("jinja2") is None:
         raise ConfigurationError(
             "jinja2, which makes the page, is not installed",
             todo="pip install 'pytest-xenscrub[html]'",
         )
-    from pytest_xenscrub.report.page import to_html  # noqa: PLC0415 - an extra
+    from pytest_xenscrub.report.page import Extras, to_html  # noqa: PLC0415 - an extra
 
-    return to_html(runs)
+    return to_html(runs, Extras(logs=logs.of))
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text.encode(errors="replace"))
     except OSError as error:
         raise explained(error, f"{path} cannot be written") from None

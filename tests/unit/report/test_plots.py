@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from pyroaring import BitMap64
 
+from pytest_xenscrub.report.frame_map import frame_map
 from pytest_xenscrub.report.plots import destroy, draw, exposure, frames, sizes
 from pytest_xenscrub.report.plots.style import looks
 from pytest_xenscrub.scrub.verdict import Verdict
@@ -85,7 +86,7 @@ def test_a_pixel_shows_the_worst_of_its_frames(axes: Axes) -> None:
         residue_frames=BitMap64([50, 60]),
         given_back=BitMap64([60]),
     )
-    shown = frames.frame_map(verdict, "a test on stock")
+    shown = frame_map(verdict, "a test on stock")
     assert shown.frames_per_pixel == 3
     assert shown.counts == (10, 200, 198, 1)
     line = shown.pixels[0]
@@ -97,7 +98,7 @@ def test_a_pixel_shows_the_worst_of_its_frames(axes: Axes) -> None:
 
 
 def test_a_verdict_on_nothing_has_a_map(axes: Axes) -> None:
-    frames.paint(axes, frames.frame_map(Verdict(BitMap64(), BitMap64(), BitMap64()), "nothing"))
+    frames.paint(axes, frame_map(Verdict(BitMap64(), BitMap64(), BitMap64()), "nothing"))
 
 
 def test_variants_keep_their_colours_and_strangers_get_their_own() -> None:
@@ -110,7 +111,7 @@ def test_files_of_all_charts_and_nothing_of_matplotlibs_is_changed(
     tmp_path: Path, a_row: MakeRow
 ) -> None:
     before = mpl.rcParams.copy()
-    shown = frames.frame_map(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()), "a test")
+    shown = frame_map(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()), "a test")
     row = a_row(exposure=0.6, exposure_curve=GONE, series=SERIES)
     draw([row], {"stock": shown}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
