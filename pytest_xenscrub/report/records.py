@@ -198,13 +198,19 @@ class Records:
         if self._options.compare is None:
             return True
         from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
-        from pytest_xenscrub.report.gate import left_out, verdicts  # noqa: PLC0415
+        from pytest_xenscrub.report.gate import (  # noqa: PLC0415 - as above
+            left_out,
+            verdicts,
+            within_noise,
+        )
 
         rows = [] if reporter is None else self.rows(reporter)
         self.comparison = compare_runs(self._options.compare, rows)
         if self._options.fail_if:
             self.faults = verdicts(self._options.fail_if, self.comparison)
-            self.left_out = left_out(self.comparison)
+            self.left_out = [
+                *left_out(self.comparison), *within_noise(self._options.fail_if, self.comparison)
+            ]  # fmt: skip
         return not self.faults
 
     @property

@@ -27,6 +27,8 @@ _STUDENT_T = (12.706, 4.303, 3.182, 2.776)
 """Its 97.5 % quantile for 1, 2, 3 and 4 degrees of freedom."""
 SIGNIFICANT: Final = 0.05
 """With at most this chance a difference is more than noise."""
+FEW: Final = 5
+"""Of fewer repeats of either run nothing is called noise."""
 _EXACT: Final = 60
 """Values in all, above which the distribution of ranks is taken as the normal one."""
 _BITS: Final = 64
@@ -104,12 +106,12 @@ def _rank(count: int) -> int | None:
 def noise(then: Sequence[float], now: Sequence[float]) -> Noise:
     """Whether the values of `now` are higher than those of `then` by more than noise.
 
-    Both have at least one value. Three and three repeats are the fewest that can tell: even if all
-    of `now` are higher than all of `then`, two and two have a chance of one in six.
+    Both have at least one value. Of fewer than five each, a single one that is out of order hides
+    a real difference: what is no more than noise there is not called noise either.
     """
-    if 1 / math.comb(len(then) + len(now), len(now)) > SIGNIFICANT:
-        return Noise.UNKNOWN
-    return Noise.MORE if chance(then, now) <= SIGNIFICANT else Noise.WITHIN
+    if chance(then, now) <= SIGNIFICANT:
+        return Noise.MORE
+    return Noise.UNKNOWN if min(len(then), len(now)) < FEW else Noise.WITHIN
 
 
 def chance(then: Sequence[float], now: Sequence[float]) -> float:

@@ -91,7 +91,7 @@ def _print_faults(
     """Print why the run fails, and what no limit was held to."""
     verbosity = reporter.config.option.verbose
     if left_out and not faults and verbosity >= 0:
-        reporter.section("--xen-fail-if: left out")
+        reporter.section("--xen-fail-if: not held against this run")
     if faults:
         reporter.section("--xen-fail-if: failed", red=True)
     if faults or verbosity >= 0:
