@@ -28,11 +28,10 @@ def read(path: str) -> str:
 def is_listed(pid: object = None, inode: Optional[int] = None) -> bool:
     """Whether there is a lock of flock's that this process has, or that is of this file."""
     for line in read(LOCKS).splitlines():
-        # Number, kind, two words on how, process, device and file: "1: FLOCK ... 812 fe:01:4711".
-        words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK":
-            if words[4] == str(pid) or words[5].split(":")[-1] == str(inode):
-                return True
+        # "1: FLOCK ADVISORY WRITE 812 fe:01:4711 0 EOF": process 812, file 4711
+        _, kind, _, _, owner, file, *_ = line.replace("->", "").split()
+        if kind == "FLOCK" and (owner == str(pid) or file.split(":")[-1] == str(inode)):
+            return True
     return False
 
 
