@@ -14,6 +14,7 @@ import pytest
 
 from pytest_xenscrub import hookspec, options
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.report.pytest_html import PytestHtml
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS, Blame, Terminated
 from pytest_xenscrub.run.refused import Refusals
 from pytest_xenscrub.run.stash import SESSION, uses_host
@@ -63,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 " PYTHONOPTIMIZE"
             )
         choose_tests(config)
+        config.pluginmanager.register(PytestHtml(config, lambda: str(session.tally.proof())))
     config.pluginmanager.register(_Reports(config))
     config.pluginmanager.register(Refusals())
     _end_on_sigterm(config)
