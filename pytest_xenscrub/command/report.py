@@ -16,7 +16,7 @@ from pytest_xenscrub.system_errors import explained
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_xenscrub.report.results import RunResults
 
@@ -35,7 +35,11 @@ FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument(
-        "results", nargs="+", type=Path, metavar="RESULTS", help="files of --xen-results"
+        "results",
+        nargs="+",
+        type=Path,
+        metavar="RESULTS",
+        help="files of --xen-results, or folders of such files, named *.jsonl",
     )
     parser.add_argument(
         "--format", choices=list(FORMATS), default="text", help="of what is shown (default: text)"
@@ -58,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         ConfigurationError: a file is no results.
         InfrastructureError: the output cannot be written.
     """
-    runs = [run for path in options.results for run in read_runs(path)]
+    runs = [run for path in _files(options.results) for run in read_runs(path)]
     if not runs:
         raise ConfigurationError(f"{options.results[0]}: there is no result in it")
     runs.sort(key=lambda run: run.started)
@@ -68,6 +72,11 @@ def run(options: argparse.Namespace) -> None:
         _write(options.output, FORMATS[options.format](runs))
     elif options.html is None:
         sys.stdout.write(FORMATS[options.format](runs))
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
 
 
 def _page(runs: Sequence[RunResults], logs: LogFiles) -> str:

@@ -17,7 +17,7 @@ from pytest_xenscrub.report.history import history
 from pytest_xenscrub.report.outcome import CUT_SHORT
 from pytest_xenscrub.report.page.charts import charts, line_of
 from pytest_xenscrub.report.page.tables import FIGURES, machines, repeat, tables
-from pytest_xenscrub.report.results import last_rows
+from pytest_xenscrub.report.results import RunResults, last_rows
 from pytest_xenscrub.report.summary import describe, then_and_now
 from pytest_xenscrub.report.table import legend
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.report.baseline import Comparison
     from pytest_xenscrub.report.outcome import Outcome
-    from pytest_xenscrub.report.results import RunResults
 
 LIMIT: Final = 1_000_000
 """Bytes that a page has at most."""
 _FOLDER: Final = Path(__file__).parent
+_LOOKED: Final = 50
+"""Runs at most that are looked at for one to compare with."""
 _ORDER: Final = ("failed", "error", "xpassed")
 _UNJUDGED: Final = ("skipped", "xfailed", CUT_SHORT)
 
@@ -154,12 +155,13 @@ def _failures(tests: Iterable[Outcome]) -> list[Outcome]:
 
 
 def _with_run_before(runs: Sequence[RunResults]) -> Comparison | None:
-    """The last run against the one before it; None where there is none."""
-    measured = [run for run in runs if run.rows]
-    if len(measured) < 2:  # noqa: PLR2004 - now and then
-        return None
-    then, now = measured[-2:]
-    return compare_runs(then.rows.values(), now.rows.values())
+    """The last run against the one before it that measured the same; None where there is none.
+
+    Where none has measured the same, the one before it says what is not.
+    """
+    *before, now = [run for run in runs if run.rows] or [RunResults("")]
+    found = [compare_runs(run.rows.values(), now.rows.values()) for run in before[:-_LOOKED:-1]]
+    return next((each for each in found if each.pairs), found[0] if found else None)
 
 
 def _commands(runs: Iterable[RunResults]) -> list[str]:

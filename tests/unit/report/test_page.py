@@ -127,6 +127,16 @@ def test_slower_and_more_than_noise_comes_first(a_row: MakeRow) -> None:
     assert "better, more than noise" in text
 
 
+def test_the_run_before_is_one_that_measured_the_same(a_row: MakeRow) -> None:
+    same = run(a_row(1.0, started="1"), started="1")
+    other = run(a_row(1.0, test="x.py::test_other", started="2"), started="2")
+    now = run(a_row(1.5, started="3"), started="3")
+    assert "worse, too few repeats to tell" in Page(to_html([same, other, now])).text
+    text = Page(to_html([other, now])).text
+    assert "No figure could be compared." in text
+    assert "not compared: destroyed_guest (xl, stock, 1024 MiB): not measured" in text
+
+
 def test_what_a_starved_host_took_is_not_compared(a_row: MakeRow) -> None:
     starved = run(a_row(9.0, too_starved=True, started="2"), started="2")
     text = Page(to_html([run(a_row(1.0, started="1"), started="1"), starved])).text
