@@ -16,7 +16,7 @@ from pytest_xenscrub.report.export.prose import headline
 from pytest_xenscrub.report.history import history
 from pytest_xenscrub.report.outcome import CUT_SHORT
 from pytest_xenscrub.report.page.charts import charts, line_of
-from pytest_xenscrub.report.page.tables import FIGURES, machines, repeat, tables
+from pytest_xenscrub.report.page.tables import FIGURES, machines, marks, repeat, tables
 from pytest_xenscrub.report.results import RunResults, last_rows
 from pytest_xenscrub.report.summary import describe, then_and_now
 from pytest_xenscrub.report.table import legend
@@ -135,6 +135,7 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
         "hosts": sorted({describe(row) for row in rows}),
         "host_names": sorted({row.setting.host for row in rows}),
         "figures": FIGURES,
+        "marks": marks(rows),
         "legend": legend(),
         "charts": charts(rows, maps),
         "history": [(series, line_of(series)) for series in history([*extras.earlier, *runs])],

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.report.compare import comparison_lines
 from pytest_xenscrub.report.export.prose import first_variant
-from pytest_xenscrub.report.table import MAIN, Chosen, lines_of
+from pytest_xenscrub.report.table import FIRST, MAIN, STARVED, UNITS, Chosen, lines_of
 from pytest_xenscrub.scrub.row import METRICS
+from pytest_xenscrub.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ FIGURES: Final = frozenset({metric.column for metric in METRICS} | {"MiB", "n", 
 _ALL: Final = Chosen(every=True)
 _MACHINE: Final = (
     ("host", "host"), ("kind", "kind"), ("emulated_on", "emulated on"), ("cpu_model", "CPU model"),
-    ("cpus", "CPUs"), ("total_bytes", "memory, bytes"), ("xen", "Xen"), ("variant", "variant"),
+    ("cpus", "CPUs"), ("total_bytes", "memory"), ("xen", "Xen"), ("variant", "variant"),
     ("build_id", "build id"), ("debug", "debug build"), ("config", "Kconfig"),
     ("command_line", "boot options"), ("not_in_use", "not in use"), ("toolstack", "toolstack"),
     ("toolstack_version", "its version"), ("version", "pytest-xenscrub"), ("started", "started"),
@@ -82,7 +83,20 @@ def repeat(test: Outcome, rows: Sequence[Row]) -> str:
 def machines(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
     """What is known of each machine and Xen."""
     known = {
-        tuple((label, str(getattr(row.setting, field))) for field, label in _MACHINE)
+        tuple((label, _told(getattr(row.setting, field), label)) for field, label in _MACHINE)
         for row in rows
     }
     return [[each for each in one if each[1]] for one in sorted(known)]
+
+
+def _told(value: object, label: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return gib(value) if label == "memory" and isinstance(value, int) else str(value)
+
+
+def marks(rows: Sequence[Row]) -> list[str]:
+    """What the tables' units are, and the marks that stand behind a number of repeats."""
+    found = [UNITS] if rows else []
+    found += [FIRST] if any(row.first_after_boot for row in rows) else []
+    return found + ([STARVED] if any(row.too_starved for row in rows) else [])

@@ -127,6 +127,13 @@ def test_slower_and_more_than_noise_comes_first(a_row: MakeRow) -> None:
     assert "better, more than noise" in text
 
 
+def test_marks_are_explained(a_row: MakeRow) -> None:
+    text = Page(to_html([run(a_row(first_after_boot=True, total_bytes=3 << 30))])).text
+    assert "* with the first end after a boot" in text
+    assert "~ this machine" not in text
+    assert "3.00 GiB" in text
+
+
 def test_the_run_before_is_one_that_measured_the_same(a_row: MakeRow) -> None:
     same = run(a_row(1.0, started="1"), started="1")
     other = run(a_row(1.0, test="x.py::test_other", started="2"), started="2")
