@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     MakeRow = Callable[..., Row]
 
 KEPT = Path(__file__).parent / "results"
-"""Lines that runs on a real Xen have written; in one file without what came with the first number."""
+"""Lines that runs on a real Xen have written; of one file without what came with number 1."""
 SHAPE = json.loads(
     resources.files("pytest_xenscrub.report").joinpath("results.schema.json").read_text("utf-8")
 )
