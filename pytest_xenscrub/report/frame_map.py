@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyroaring import BitMap64
 
 from pytest_xenscrub.outside.ram import to_array
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 256
 _MOST_ROWS = 128
+_CHUNK = 1 << 24
+"""Frames that are looked at together: a machine with 1 TiB has 16 times as many."""
 _WORST = 4
 """The kind of a pixel in which a frame is residue."""
 
@@ -87,10 +90,15 @@ def frame_map(verdict: Verdict, title: str) -> FrameMap:
     last = max((frames.max() for frames in kinds if frames), default=0)
     per_pixel = -(-(last + 1) // (COLUMNS * _MOST_ROWS))
     lines = -(-(last + 1) // (COLUMNS * per_pixel))
-    seen = np.zeros(lines * COLUMNS * per_pixel, dtype=np.uint8)
-    for number, frames in enumerate(kinds, start=1):
-        seen[to_array(frames)] = number
-    return FrameMap(
-        title, verdict.state, seen.reshape(lines, COLUMNS, per_pixel).max(axis=2), per_pixel,
-        tuple(len(frames) for frames in kinds),
-    )  # fmt: skip
+    shown = np.zeros((lines, COLUMNS), dtype=np.uint8)
+    at_once = max(1, _CHUNK // (COLUMNS * per_pixel))
+    for line in range(0, lines, at_once):
+        part = shown[line : line + at_once]
+        first = line * COLUMNS * per_pixel
+        here = BitMap64(range(first, first + part.size * per_pixel))
+        seen = np.zeros(part.size * per_pixel, dtype=np.uint8)
+        for number, frames in enumerate(kinds, start=1):
+            seen[to_array(frames & here) - first] = number
+        part[:] = seen.reshape(len(part), COLUMNS, per_pixel).max(axis=2)
+    counts = tuple(len(frames) for frames in kinds)
+    return FrameMap(title, verdict.state, shown, per_pixel, counts)

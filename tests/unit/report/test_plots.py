@@ -97,6 +97,21 @@ def test_a_pixel_shows_the_worst_of_its_frames(axes: Axes) -> None:
     assert "residue: 1" in legend(axes)
 
 
+def test_a_map_is_the_same_whether_it_is_made_at_once_or_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verdict = Verdict(
+        victim=BitMap64(range(0, 9000, 7)),
+        clean_frames=BitMap64(range(3000, 70_000, 3)),
+        residue_frames=BitMap64([50, 66_000, 69_999]),
+    )
+    whole = frame_map(verdict, "a test")
+    monkeypatch.setattr("pytest_xenscrub.report.frame_map._CHUNK", 2000)
+    parts = frame_map(verdict, "a test")
+    assert parts.pixels.tolist() == whole.pixels.tolist()
+    assert set(whole.pixels.flat) == {0, 1, 2, 3, 4}
+
+
 def test_a_verdict_on_nothing_has_a_map(axes: Axes) -> None:
     frames.paint(axes, frame_map(Verdict(BitMap64(), BitMap64(), BitMap64()), "nothing"))
 
