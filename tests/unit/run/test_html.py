@@ -44,10 +44,12 @@ LEAKS = """
     def test_numa(xen_host): pytest.skip("no NUMA nodes")
 """
 HANGS = """
-    import time
+    import signal, time
     from pathlib import Path
 
     def test_leaks(judge):
+        # A shell starts what is in the background with Ctrl-C ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         judge(100, 100, "residue")
         Path("hangs").touch()
         time.sleep(60)
