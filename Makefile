@@ -4,6 +4,7 @@
 # make control  the same tests on a Xen that does not scrub: they must fail there
 # make compare  the ways of scrubbing side by side
 # make exposure  how long a dead guest's bytes stay in RAM: table, and chart docs/exposure.svg
+# make report   one page of all runs of quick, compare and exposure here: report.html
 # make bench    what the measuring itself costs, each figure beside its limit
 # make defects  Xens that are broken on purpose, each against the test that must catch it; an hour
 # make lab      the project's own tests of whole runs: lab machines, broken Xens; some hours
@@ -20,15 +21,21 @@ quick:   PACKAGES := $(BASE) $(HOST)
 control: PACKAGES := $(BASE) $(HOST) $(BUILD)
 compare: PACKAGES := $(BASE) $(HOST) $(BUILD)
 exposure: PACKAGES := $(BASE) $(HOST) $(BUILD)
+report:  PACKAGES := $(BASE)
 bench:   PACKAGES := $(BASE) $(HOST)
 defects: PACKAGES := $(BASE) $(HOST) $(BUILD)
 lab:     PACKAGES := $(BASE) $(HOST) $(BUILD) $(LAB)
 
-.PHONY: test quick control compare exposure bench defects lab packages
+.PHONY: test quick control compare exposure report bench defects lab packages
 test: packages .venv/bin/tox
 	.venv/bin/tox
 
 quick control compare exposure bench defects lab: packages .venv/bin/tox
+	.venv/bin/tox -q -e $@
+
+report: packages .venv/bin/tox
+	@ls results/*.jsonl > /dev/null 2>&1 \
+	|| { echo "there are no results here yet: make quick writes some" >&2; exit 1; }
 	.venv/bin/tox -q -e $@
 
 .venv/bin/tox: | packages

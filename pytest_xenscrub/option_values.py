@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.sample import FillChoice
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.report.gate import Limit
-    from pytest_xenscrub.report.records import ProfileChoice
+    from pytest_xenscrub.report.wanted import ProfileChoice
     from pytest_xenscrub.scrub.row import Row
 
 _MOST_REPEATS = 1000
@@ -154,7 +154,7 @@ def results(text: str) -> Path:
 
 def profile(text: str) -> ProfileChoice | None:
     """Whether to profile, and a folder to write to."""
-    from pytest_xenscrub.report.records import ProfileChoice  # noqa: PLC0415 - as above
+    from pytest_xenscrub.report.wanted import ProfileChoice  # noqa: PLC0415 - as above
 
     with contextlib.suppress(ConfigurationError):
         return ProfileChoice(None) if flag(text) else None
@@ -184,6 +184,24 @@ def plots(text: str) -> Path:
             todo="pip install 'pytest-xenscrub[plots]'",
         )
     return _folder(path_of(text))
+
+
+def html(text: str) -> Path:
+    """A file that a page can be written to; it is not made yet."""
+    if importlib.util.find_spec("jinja2") is None:
+        raise ConfigurationError(
+            "jinja2, which makes the page, is not installed",
+            todo="pip install 'pytest-xenscrub[html]'",
+        )
+    path = path_of(text)
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{path}: cannot be written: it is no file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(
+            f"{path}: cannot be written",
+            todo="name a file in a folder that is there and that you can write",
+        )
+    return path
 
 
 def _folder(path: Path) -> Path:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.report.gate import Limit
-    from pytest_xenscrub.report.records import ProfileChoice
+    from pytest_xenscrub.report.wanted import ProfileChoice
     from pytest_xenscrub.scrub.row import Row
 
 
@@ -215,6 +215,12 @@ class Options:
         "write charts to FOLDER when all is done, as PNG and SVG: exposure, courses of destroys,"
         " destroy against memory, maps of memory",
         "FOLDER", beside=paths.beside,
+    )
+    html: Path | None = option(
+        value.html,
+        "write one HTML page of the run to FILE when it ends, however it does: what leaked and"
+        " where, what was not judged, what got slower, tables, charts",
+        "FILE", beside=paths.beside,
     )
     logs: Path | None = option(
         value.logs,

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_xenscrub import hookspec, options
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.report.pytest_html import PytestHtml
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS, Blame, Terminated
 from pytest_xenscrub.run.refused import Refusals
 from pytest_xenscrub.run.stash import SESSION, uses_host
@@ -63,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 " PYTHONOPTIMIZE"
             )
         choose_tests(config)
+        config.pluginmanager.register(PytestHtml(config, lambda: str(session.tally.proof())))
     config.pluginmanager.register(_Reports(config))
     config.pluginmanager.register(Refusals())
     _end_on_sigterm(config)
@@ -106,8 +108,8 @@ def pytest_testnodeready(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """A worker is about to be started: it is told its host."""
-    node.config.stash[SESSION].hosts.worker_starts(node)
+    """A worker is about to be started: it is told its host, and of which run it is."""
+    node.config.stash[SESSION].worker_starts(node)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -164,6 +166,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     try:
+        session.config.stash[SESSION].ending.page_begins()
         session.config.stash[SESSION].build(session.items)
     except (ConfigurationError, InfrastructureError) as error:
         raise pytest.UsageError(str(error)) from None
@@ -243,6 +246,7 @@ def pytest_sessionfinish(
     reporter = config.pluginmanager.getplugin("terminalreporter")
     session.exitstatus = config.stash[SESSION].ending.status(exitstatus, reporter)
     result = yield
+    config.stash[SESSION].ending.page_ends(int(session.exitstatus), reporter)
     config.stash[SESSION].ending.last_words(int(session.exitstatus), reporter)
     return result
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.report.export import prose, series
 from pytest_xenscrub.report.results import read_runs
+from pytest_xenscrub.report.run_page import LogFiles
 from pytest_xenscrub.system_errors import explained
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_xenscrub.report.results import RunResults
 
@@ -34,13 +35,20 @@ FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument(
-        "results", nargs="+", type=Path, metavar="RESULTS", help="files of --xen-results"
+        "results",
+        nargs="+",
+        type=Path,
+        metavar="RESULTS",
+        help="files of --xen-results, or folders of such files, named *.jsonl",
     )
     parser.add_argument(
         "--format", choices=list(FORMATS), default="text", help="of what is shown (default: text)"
     )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="write one page of all of it to this file"
+    )
+    parser.add_argument(
+        "--logs", type=Path, metavar="FOLDER", help="of --xen-logs: the page links to files in it"
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write to this file (default: print)"
@@ -54,31 +62,36 @@ def run(options: argparse.Namespace) -> None:
         ConfigurationError: a file is no results.
         InfrastructureError: the output cannot be written.
     """
-    runs = [run for path in options.results for run in read_runs(path)]
+    runs = [run for path in _files(options.results) for run in read_runs(path)]
     if not runs:
         raise ConfigurationError(f"{options.results[0]}: there is no result in it")
     runs.sort(key=lambda run: run.started)
     if options.html is not None:
-        _write(options.html, _page(runs))
+        _write(options.html, _page(runs, LogFiles(options.logs, options.html)))
     if options.output is not None:
         _write(options.output, FORMATS[options.format](runs))
     elif options.html is None:
         sys.stdout.write(FORMATS[options.format](runs))
 
 
-def _page(runs: Sequence[RunResults]) -> str:
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+
+
+def _page(runs: Sequence[RunResults], logs: LogFiles) -> str:
     if importlib.util.find_spec("jinja2") is None:
         raise ConfigurationError(
             "jinja2, which makes the page, is not installed",
             todo="pip install 'pytest-xenscrub[html]'",
         )
-    from pytest_xenscrub.report.page import to_html  # noqa: PLC0415 - an extra
+    from pytest_xenscrub.report.page import Extras, to_html  # noqa: PLC0415 - an extra
 
-    return to_html(runs)
+    return to_html(runs, Extras(logs=logs.of))
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text.encode(errors="replace"))
     except OSError as error:
         raise explained(error, f"{path} cannot be written") from None

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-fail-if`: how much worse than in an earlier run a figure may be; uncompared is no pass."""
+"""`--xen-fail-if`: how much worse than in an earlier run a figure may be; uncompared is no pass.
+
+A figure beyond its limit fails the run, unless both runs have repeats enough to say that so much is
+noise: it is told then. Where they have too few, nothing excuses it, and that is told too.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.report.changes import fed
+from pytest_xenscrub.report.statistics import FEW, Noise, chance, noise
 from pytest_xenscrub.report.table import values
 from pytest_xenscrub.scrub.row import METRICS
 
@@ -15,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_xenscrub.report.baseline import Comparison, Pair
-    from pytest_xenscrub.scrub.row import Metric, Row
+    from pytest_xenscrub.scrub.row import Metric
 
+_EXCUSED = "within noise: "
 _STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "median": statistics.median,
     "mean": statistics.fmean,
@@ -82,26 +89,36 @@ def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
     Figures of a starved host are left out: they neither break a limit nor keep it.
     """
     faults = [f"not compared: {line}" for line in comparison.mismatches]
-    fed = " on a host that was not starved" if left_out(comparison) else ""
+    starved = " on a host that was not starved" if left_out(comparison) else ""
     for limit in limits:
         compared = False
         for pair in comparison.pairs:
-            if not (then := _fed(pair.then)) or not (now := _fed(pair.now)):
+            if not (then := fed(pair.then)) or not (now := fed(pair.now)):
                 continue
             before, after = values(then, limit.metric), values(now, limit.metric)
             if before or after:
                 compared = True
-                faults += _judge(limit, pair, before, after)
+                told = _judge(limit, pair, before, after)
+                faults += [line for line in told if not line.startswith(_EXCUSED)]
         if not compared:
             faults.append(
                 f"not compared: {limit.metric.name} {limit.statistic}: measured by no test that"
-                f" both runs have{fed}"
+                f" both runs have{starved}"
             )
     return faults
 
 
-def _fed(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if not row.too_starved]
+def within_noise(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
+    """What is beyond its limit and does not fail the run, as it is no more than noise."""
+    return [
+        line
+        for limit in limits
+        for pair in comparison.pairs
+        if (before := values(fed(pair.then), limit.metric))
+        and (after := values(fed(pair.now), limit.metric))
+        for line in _judge(limit, pair, before, after)
+        if line.startswith(_EXCUSED)
+    ]
 
 
 def _judge(limit: Limit, pair: Pair, before: list[float], after: list[float]) -> Iterator[str]:
@@ -115,7 +132,29 @@ def _judge(limit: Limit, pair: Pair, before: list[float], after: list[float]) ->
     if now < allowed if more_is_better else now > allowed:
         unit = limit.metric.unit
         change = f"{abs(now / then - 1):.1%} {'more' if now > then else 'less'}" if then else "more"
+        lower, higher = (after, before) if more_is_better else (before, after)
+        is_noise = noise(lower, higher)
         yield (
-            f"worse: {label}: {unit.show(then)} then, {unit.show(now)} {unit.name} now:"
-            f" {change}, and {limit.share:.1%} are allowed"
+            f"{_EXCUSED if is_noise is Noise.WITHIN else 'worse: '}{label}:"
+            f" {unit.show(then)} then, {unit.show(now)} {unit.name} now:"
+            f" {change}, and {limit.share:.1%} are allowed;"
+            f" {_sure(is_noise, len(before), len(after), chance(lower, higher))}"
         )
+
+
+def _sure(is_noise: Noise, before: int, after: int, by_chance: float) -> str:
+    """How sure it is that a figure is worse, by the ranks of all repeats, whatever the statistic.
+
+    Args:
+        is_noise: what they say.
+        before: how many the earlier run has.
+        after: how many this run has.
+        by_chance: how likely they rank so if nothing has changed.
+    """
+    if is_noise is Noise.UNKNOWN:
+        return (
+            f"{before} and {after} repeats are too few to tell that from noise"
+            f" ({FEW} and {FEW} could), so the limit alone decides"
+        )
+    sure = f"{before} and {after} repeats rank so by chance in {by_chance:.1%} of cases"
+    return f"more than noise: {sure}" if is_noise is Noise.MORE else sure

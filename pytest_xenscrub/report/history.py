@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.report.export.figures import figures
+from pytest_xenscrub.report.statistics import chance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +131,7 @@ def change_points(values: Sequence[float]) -> list[int]:
     if not cuts:
         return []
     best = min(cuts, key=lambda cut: _spread(values[:cut]) + _spread(values[cut:]))
-    if _chance(values[:best], values[best:]) * len(cuts) > _SIGNIFICANT:
+    if _two_sided(values[:best], values[best:]) * len(cuts) > _SIGNIFICANT:
         return []
     after = [best + at for at in change_points(values[best:])]
     return [*change_points(values[:best]), best, *after]
@@ -142,20 +142,6 @@ def _spread(values: Sequence[float]) -> float:
     return sum(abs(value - middle) for value in values)
 
 
-def _chance(left: Sequence[float], right: Sequence[float]) -> float:
-    """How likely two samples of one distribution are to differ so much in rank; ties count half."""
-    won = sum((a > b) + (a == b) / 2 for a in left for b in right)
-    all_pairs = len(left) * len(right)
-    fewer = math.floor(min(won, all_pairs - won))
-    ways = sum(_ways(len(left), len(right), count) for count in range(fewer + 1))
-    return min(1.0, 2 * ways / math.comb(len(left) + len(right), len(left)))
-
-
-@cache
-def _ways(left: int, right: int, won: int) -> int:
-    """How many orders of so many values have the left one first in exactly `won` of all pairs."""
-    if won < 0 or won > left * right:
-        return 0
-    if not left or not right:
-        return int(won == 0)
-    return _ways(left - 1, right, won - right) + _ways(left, right - 1, won)
+def _two_sided(left: Sequence[float], right: Sequence[float]) -> float:
+    """How likely two samples of one distribution are to differ so much in rank."""
+    return min(1.0, 2 * min(chance(left, right), chance(right, left)))

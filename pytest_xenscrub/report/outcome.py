@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 8000
 """Characters of a failure's message."""
+CUT_SHORT: Final = "cut short"
 _RANKS: Final = {
     name: rank
     for rank, name in enumerate(("passed", "skipped", "xfailed", "xpassed", "error", "failed"), 1)
@@ -24,7 +25,8 @@ class Outcome:
 
     Attributes:
         test: its node id.
-        outcome: passed, failed, error, skipped, xfailed or xpassed, as pytest counts it.
+        outcome: passed, failed, error, skipped, xfailed or xpassed, as pytest counts it; of a test
+            that the end of the run has cut short, CUT_SHORT.
         fault: whose it is, where it failed: xen, infrastructure or unknown.
         residue: whether a probe saw residue.
         why: what the failure, skip or xfail says.
@@ -66,6 +68,15 @@ class Outcomes:
             return None
         return self._open.pop(report.nodeid)
 
+    def cut_short(self) -> list[Outcome]:
+        """Those that have begun, and not ended: the run did before them."""
+        return [
+            outcome
+            if outcome.outcome in ("failed", "error")
+            else replace(outcome, outcome=CUT_SHORT, why="the run ended in the middle of it")
+            for outcome in self._open.values()
+        ]
+
 
 def _of_phase(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
@@ -81,5 +92,6 @@ def _why(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
         return report.longrepr[2].removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    text = getattr(crash, "message", None) or (report.longreprtext if report.failed else "")
+    text = vars(report).get("xen_text") or getattr(crash, "message", None)
+    text = text or (report.longreprtext if report.failed else "")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -3,64 +3,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.errors import InfrastructureError
-from pytest_xenscrub.report.outcome import Outcomes
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.report.outcome import Outcome, Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pytest_xenscrub.report.baseline import Comparison
-    from pytest_xenscrub.report.gate import Limit
-    from pytest_xenscrub.report.judged import Proof
-    from pytest_xenscrub.report.plots.frames import FrameMap
+    from pytest_xenscrub.report.frame_map import FrameMap
+    from pytest_xenscrub.report.run_page import RunPage
+    from pytest_xenscrub.report.wanted import Wanted
     from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Row, Setting
     from pytest_xenscrub.scrub.verdict import Verdict
-
-
-@dataclass(frozen=True)
-class ProfileChoice:
-    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
-
-    folder: Path | None
-
-
-class Wanted(Protocol):
-    """What the user asked for of the records; options of the run."""
-
-    @property
-    def plots(self) -> Path | None:
-        """Folder for charts."""
-
-    @property
-    def results(self) -> Path | None:
-        """File of results."""
-
-    @property
-    def profile(self) -> ProfileChoice | None:
-        """Whether destroys are profiled, and the folder for folded stacks."""
-
-    @property
-    def compare(self) -> tuple[Row, ...] | None:
-        """Rows of an earlier run."""
-
-    @property
-    def fail_if(self) -> tuple[Limit, ...]:
-        """How much worse than the earlier run a figure may be."""
-
-    @property
-    def repeat(self) -> int:
-        """How often each test runs."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns of the tables, if the user chose."""
 
 
 class Records:
@@ -85,13 +44,14 @@ class Records:
         self._outcomes = Outcomes()
         self._rows: dict[str, Row] = {}
         self._maps: dict[str, FrameMap] = {}
+        self._tests: dict[str, Outcome] = {}
 
     # -- as it happens --------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xenscrub_row(self, row: Row) -> None:
         """Keep a row, now and before others see it: what happens later must not lose it."""
-        if self._options.plots is not None:
+        if self._draws:
             self._rows[row.id] = row
         if self._options.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
@@ -115,7 +75,11 @@ class Records:
         A disk that is full ends no run here: `lost` says so at its end.
         """
         outcome = self._outcomes.note(report)
-        if outcome is None or self._options.results is None:
+        if outcome is None:
+            return
+        if self._options.html is not None:
+            self._tests[outcome.test] = outcome
+        if self._options.results is None:
             return
         from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
@@ -126,26 +90,91 @@ class Records:
 
     def judged(self, row: Row | None, verdict: Verdict) -> None:
         """Keep a map of the machine's memory for the charts: of each Xen the first, or worst."""
-        if self._options.plots is None or row is None:
+        if not self._draws or row is None:
             return
-        from pytest_xenscrub.report.plots.frames import frame_map  # noqa: PLC0415 - with plots
+        from pytest_xenscrub.report.frame_map import frame_map  # noqa: PLC0415 - brings numpy
         from pytest_xenscrub.report.table import test_name  # noqa: PLC0415 - as above
 
         variant = row.setting.variant
         known = self._maps.get(variant)
         if known is None or (known.state == "clean" and not verdict.clean):
-            self._maps[variant] = frame_map(verdict, f"{test_name(row)} on {variant}")
+            shown = frame_map(verdict, f"{test_name(row)} on {variant}")
+            self._maps[variant] = shown
+            if self._options.results is not None:
+                from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
-    def proven(self, proof: Proof, run: str, started: str, status: int) -> None:
-        """Keep what the whole run comes to."""
+                ResultsFile(self._options.results).append_map(variant, shown, row.setting.started)
+
+    @property
+    def _draws(self) -> bool:
+        """Whether there will be charts."""
+        return self._options.plots is not None or self._options.html is not None
+
+    def proven(self, run: str, known: dict[str, object]) -> None:
+        """Keep what the whole run comes to.
+
+        Args:
+            run: its tag.
+            known: when it began, its exit status and command, and what was proven.
+        """
         if self._options.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
-            ResultsFile(self._options.results).append_run(
-                run, {"started": started, "status": status, **proof.as_dict()}
-            )
+            ResultsFile(self._options.results).append_run(run, known)
+
+    @property
+    def _page(self) -> RunPage | None:
+        if self._options.html is None:
+            return None
+        from pytest_xenscrub.report.run_page import RunPage  # noqa: PLC0415 - if asked for
+
+        return RunPage(self._options.html, self._options.logs, self._options.results)
+
+    def page_begins(self, started: str) -> None:
+        """Say on the page that the run has not ended.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        try:
+            if page := self._page:
+                page.begin(started)
+        except OSError as error:
+            raise ConfigurationError(
+                f"--xen-html: {self._options.html}: cannot be written: {error.strerror}",
+                todo="name a file on another disk",
+            ) from None
 
     # -- at the end -----------------------------------------------------------------------------
+
+    def page_ends(
+        self, reporter: pytest.TerminalReporter | None, started: str, known: dict[str, object]
+    ) -> str:
+        """Write the page; gives a line that says where it is, or why there is none.
+
+        Args:
+            reporter: pytest's; None where it prints nothing.
+            started: when the run began.
+            known: as for `proven`.
+        """
+        page = self._page
+        if page is None:
+            return ""
+        rows = [] if reporter is None else self.rows(reporter)
+        # Of a test that was cut short there is no report, but what it measured is known here.
+        every = {row.id: row for row in rows} | self._rows
+        tests = {test.test: test for test in self._outcomes.cut_short()} | self._tests
+        from pytest_xenscrub.report.results import RunResults  # noqa: PLC0415 - with a page
+
+        run = RunResults(started, every, tests, known, dict(self._maps))
+        try:
+            page.end(
+                run, earlier=self._options.compare or (), comparison=self.comparison,
+                faults=self.faults, notes=self.left_out,
+            )  # fmt: skip
+        except OSError as error:  # all that was proven stands without it
+            return f"the page cannot be written: {error.strerror}: {self._options.html}"
+        return f"all of it is in {self._options.html}"
 
     def rows(self, reporter: pytest.TerminalReporter) -> list[Row]:
         """Every row of the run, also of those tests that ran in other processes.
@@ -169,13 +198,19 @@ class Records:
         if self._options.compare is None:
             return True
         from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
-        from pytest_xenscrub.report.gate import left_out, verdicts  # noqa: PLC0415
+        from pytest_xenscrub.report.gate import (  # noqa: PLC0415 - as above
+            left_out,
+            verdicts,
+            within_noise,
+        )
 
         rows = [] if reporter is None else self.rows(reporter)
         self.comparison = compare_runs(self._options.compare, rows)
         if self._options.fail_if:
             self.faults = verdicts(self._options.fail_if, self.comparison)
-            self.left_out = left_out(self.comparison)
+            self.left_out = [
+                *left_out(self.comparison), *within_noise(self._options.fail_if, self.comparison)
+            ]  # fmt: skip
         return not self.faults
 
     @property

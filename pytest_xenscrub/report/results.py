@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+    from pytest_xenscrub.report.frame_map import FrameMap
     from pytest_xenscrub.scrub.fit import Fit
     from pytest_xenscrub.scrub.row import Setting
 
@@ -87,6 +88,11 @@ class ResultsFile:
         """
         self._write({"id": f"{run}#run", "fit": None, "run": known})
 
+    def append_map(self, variant: str, shown: FrameMap, started: str) -> None:
+        """Write a map of memory, the run's last of this variant; such a line has it as `map`."""
+        line = {"id": f"{variant}#map", "fit": None, "started": started, "variant": variant}
+        self._write({**line, "map": shown.as_dict()})
+
     def _write(self, record: dict[str, object]) -> None:
         """Write a line, all of it or nothing.
 
@@ -128,6 +134,7 @@ class RunResults:
         started: when it began, UTC, as ISO 8601 has it; empty where nobody said so.
         rows: by their `id`; a later line of the same one has replaced the earlier.
         tests: how each test ended, by its id.
+        maps: of memory, by variant.
         known: what the run came to; None for one that was cut short, or goes on.
     """
 
@@ -135,6 +142,7 @@ class RunResults:
     rows: dict[str, Row] = field(default_factory=dict)
     tests: dict[str, Outcome] = field(default_factory=dict)
     known: dict[str, object] | None = None
+    maps: dict[str, FrameMap] = field(default_factory=dict)
 
 
 def read_results(path: Path) -> list[Row]:
@@ -174,7 +182,7 @@ def read_runs(path: Path) -> list[RunResults]:
                     todo="pip install --upgrade pytest-xenscrub",
                 )
             _take(flat, runs)
-        except (TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ConfigurationError(
                 f"{path}:{number}: no result",
                 todo="give a file that --xen-results has written",
@@ -186,9 +194,9 @@ def _take(flat: dict[str, Any], runs: dict[str, RunResults]) -> None:
     """Put a line where it belongs.
 
     Raises:
-        TypeError, ValueError, AttributeError: it is no result.
+        KeyError, TypeError, ValueError, AttributeError: it is no result.
     """
-    if "fit" in flat and not {"run", "tested"} & flat.keys():
+    if "fit" in flat and not {"run", "tested", "map"} & flat.keys():
         return  # it follows from the rows
     known = dict(flat["run"]) if "run" in flat else flat
     started = str(known.get("started", ""))
@@ -198,6 +206,10 @@ def _take(flat: dict[str, Any], runs: dict[str, RunResults]) -> None:
     elif "tested" in flat:
         outcome = Outcome(**flat["tested"])
         run.tests[outcome.test] = outcome
+    elif "map" in flat:
+        from pytest_xenscrub.report.frame_map import map_from  # noqa: PLC0415 - brings numpy
+
+        run.maps[str(flat["variant"])] = map_from(flat["map"])
     else:
         row = _checked(row_from(flat))
         run.rows[row.id] = row

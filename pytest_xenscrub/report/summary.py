@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.report.baseline import render_baseline
 from pytest_xenscrub.report.compare import render_comparison
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.report.baseline import Comparison
     from pytest_xenscrub.scrub.row import Row
+
+MEDIANS: Final = "medians of this run, and how many times those of the earlier run they are"
 
 
 def print_summary(
@@ -62,8 +64,10 @@ def print_summary(
     section("where destroys spend their time", [], profile)
     if comparison is not None:
         refused = [f"not compared: {line}" for line in comparison.mismatches]
+        notes = list(then_and_now(comparison))
+        notes += [MEDIANS] if notes else []
         body = "\n".join([*refused, render_baseline(comparison, chosen)]).strip()
-        section("compared with an earlier run", list(_then_and_now(comparison)), body)
+        section("compared with an earlier run", notes, body)
     _print_faults(reporter, faults, left_out)
 
 
@@ -87,7 +91,7 @@ def _print_faults(
     """Print why the run fails, and what no limit was held to."""
     verbosity = reporter.config.option.verbose
     if left_out and not faults and verbosity >= 0:
-        reporter.section("--xen-fail-if: left out")
+        reporter.section("--xen-fail-if: not held against this run")
     if faults:
         reporter.section("--xen-fail-if: failed", red=True)
     if faults or verbosity >= 0:
@@ -95,13 +99,12 @@ def _print_faults(
             reporter.write_line(line)
 
 
-def _then_and_now(comparison: Comparison) -> Iterator[str]:
+def then_and_now(comparison: Comparison) -> Iterator[str]:
+    """Which runs are compared, a line for each host and Xen of either; nothing where none is."""
     pairs = {(_of_when(pair.then[0]), _of_when(pair.now[0])) for pair in comparison.pairs}
     for then, now in sorted(pairs):
         yield f"then: {then}"
         yield f"now:  {now}"
-    if pairs:
-        yield "medians of this run, and how many times those of the earlier run they are"
 
 
 def _of_when(row: Row) -> str:

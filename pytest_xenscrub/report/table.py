@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = tuple(metric for metric in METRICS if metric.column)
 WIDTH: Final = 120
-"""Characters that a table has at most: names of tests are broken for it."""
-_LEAST_NAME: Final = 20
+"""Characters that a table has at most; names of tests that do not fit stand above their lines."""
 _GAP: Final = 2
 """Characters that tabulate puts between columns, and beside a heading."""
 _WHERE: Final = ("host", "guest", "toolstack", "variant", "Xen")
@@ -94,23 +93,24 @@ def grid(lines: Sequence[Mapping[str, str]], chosen: Chosen) -> str:
         for key in shown
         if key != "test"
     )
-    narrow = None if chosen.every else max(chosen.width - taken, _LEAST_NAME)
-    return tabulate(
-        [[_broken(line[key], narrow) if key == "test" else line[key] for key in shown]
-         for line in lines],
+    names = [line["test"] for line in lines]
+    fits = chosen.every or max(map(len, names)) <= chosen.width - taken
+    text = tabulate(
+        [[line[key] if fits or key != "test" else "" for key in shown] for line in lines],
         headers=shown,
         disable_numparse=True,
         colalign=["left" if key in _LEFT else "right" for key in shown],
-    )  # fmt: skip
+    )
+    return text if fits else _headed(text, names)
 
 
-def _broken(name: str, width: int | None) -> str:
-    """A test's name in lines of at most `width` characters, broken between its words."""
-    lines = [""]
-    for part in re.split(r"(?<=_)|(?=\[)", name):
-        if width is not None and lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append("")
-        lines[-1] += part
+def _headed(text: str, names: Sequence[str]) -> str:
+    """A table whose names would make it too wide: each stands above its lines, once and whole."""
+    head, rule, *body = text.splitlines()
+    lines = [head, rule]
+    for number, (name, line) in enumerate(zip(names, body, strict=True)):
+        lines += [name] if number == 0 or name != names[number - 1] else []
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.options import asked_for_xen
 from pytest_xenscrub.report.logs import add_suite_property
 from pytest_xenscrub.run import blame
+from pytest_xenscrub.run.command_line import command_line
 
 if TYPE_CHECKING:
     import pytest
@@ -50,7 +51,7 @@ class Ending:
             return session.blame.status(status, gate_open=gate_open, judged_nothing=False)
         status = session.blame.status(status, gate_open=gate_open, judged_nothing=not proof.judged)
         try:
-            session.records.proven(proof, session.tag, session.started, status)
+            session.records.proven(session.tag, self._known(status, proof))
         except InfrastructureError as error:
             session.records.lost = str(error)
         if session.records.lost:
@@ -58,6 +59,36 @@ class Ending:
         for name, value in proof.as_properties():
             add_suite_property(session.config, name, value)
         return status
+
+    def _known(self, status: int, proof: Proof) -> dict[str, object]:
+        """What the whole run came to."""
+        session = self._session
+        return {
+            "started": session.started,
+            "status": status,
+            "command": command_line(session.config),
+            **proof.as_dict(),
+        }
+
+    def page_begins(self) -> None:
+        """Have the page of `--xen-html` say that the run has not ended.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        config = self._session.config
+        if not (hasattr(config, "workerinput") or config.option.setupplan):
+            self._session.records.page_begins(self._session.started)
+
+    def page_ends(self, status: int, reporter: pytest.TerminalReporter | None) -> None:
+        """Write the page: after all fixtures, as logs are whole then."""
+        session = self._session
+        if session.blame.refused:
+            status = blame.INFRASTRUCTURE_STATUS
+        known = self._known(status, session.tally.proof())
+        told = session.records.page_ends(reporter, session.started, known)
+        if told and reporter is not None and session.config.option.verbose >= -1:
+            reporter.write_line(told)
 
     def last_words(self, status: int, reporter: pytest.TerminalReporter | None) -> None:
         """Print what was proven, after all that pytest has to say: at -q too, at -qq not."""

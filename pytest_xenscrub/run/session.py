@@ -7,7 +7,7 @@ import functools
 import itertools
 import secrets
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import HostSilentError, HostStalledError, XenScrubError
 from pytest_xenscrub.report.judged import Tally, verdict_properties
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.options import Options
     from pytest_xenscrub.run.rig import Rig
     from pytest_xenscrub.scrub.verdict import Verdict
+
+_WORKER_STARTED = "xenscrub_started"
 
 
 class Session:
@@ -56,7 +58,8 @@ class Session:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.options = options
         self.config = config
-        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.started: str = getattr(config, "workerinput", {}).get(_WORKER_STARTED, now)
         self.run = secrets.randbits(24) | 1
         self.guest_numbers = itertools.count(1)
         self.sample = options.fill.sample(secrets.randbits(32) | 1)
@@ -180,6 +183,11 @@ class Session:
             say=self.say,
         )
 
+    def worker_starts(self, node: Any) -> None:
+        """A worker of pytest-xdist's is about to be started: its rows are of this run."""
+        node.workerinput[_WORKER_STARTED] = self.started
+        self.hosts.worker_starts(node)
+
     # -- after a phase of a test ----------------------------------------------------------------
 
     def settle(
@@ -194,7 +202,7 @@ class Session:
         vars(report)["xen_scenario"] = on_host and not control
         blame.settle(item, error, report, on_host=on_host, control=control)
         if isinstance(error, XenScrubError) and report.failed and call.excinfo is not None:
-            vars(report)["xen_reason"] = error.what
+            vars(report).update(xen_reason=error.what, xen_text=str(error))
             self._shown.show(error, call.excinfo, report)
 
     def after(

@@ -22,7 +22,7 @@ from pytest_xenscrub.options import (
     bisects,
     read_options,
 )
-from pytest_xenscrub.report.records import ProfileChoice
+from pytest_xenscrub.report.wanted import ProfileChoice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,7 @@ BAD = [
     ("compare", "/no/such/file", "/no/such/file: there is no such file"),
     ("fail_if", "destroy", "'destroy' is no limit"),
     ("logs", "/proc/no/folder", "cannot be made"),
+    ("html", "/no/such/folder/page.html", "cannot be written"),
     ("repeat", "0", "'0' is no number of repeats"),
     ("repeat", "two", "'two' is no number of repeats"),
 ]

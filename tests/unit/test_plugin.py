@@ -573,6 +573,24 @@ def test_a_regression_fails_a_run_whose_tests_pass(
         result.stdout.no_fnmatch_line("*--xen-fail-if*")
 
 
+def test_what_is_no_more_than_noise_fails_no_run_and_is_told(project: pytest.Pytester) -> None:
+    def repeats(*seconds: float) -> str:
+        lines = "".join(f"\n    measure({each})" for each in (9.0, *seconds))
+        return f"def test_measured(measure):{lines}"  # the first is the one after the boot
+
+    run(project, repeats(1.0, 1.1, 0.9, 1.5, 1.6), "--xen-results=earlier.jsonl")
+    gate = ("--xen-compare=earlier.jsonl", "--xen-fail-if=destroy:median:10%")
+    result = run(project, repeats(1.4, 1.3, 0.95, 1.05, 1.7), *gate)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([
+        "*= --xen-fail-if: not held against this run =*",
+        "within noise: measured *: destroy median: 1.10 then, 1.30 s now: 18.2% more*",
+    ])  # fmt: skip
+    result = run(project, repeats(1.7, 1.8, 1.75, 1.9, 1.65), *gate)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["worse: measured *more than noise: 5 and 5 repeats*"])
+
+
 def test_a_regression_is_seen_with_workers(project: pytest.Pytester) -> None:
     compare = earlier(project)
     project.makepyfile(test_it=MEASURES.replace("1.25", "2.5"))

@@ -12,41 +12,59 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from pytest_xenscrub.report.frame_map import FrameMap
     from pytest_xenscrub.report.history import Series
     from pytest_xenscrub.scrub.row import Row
 
-_MOST: Final = 6
+_MOST: Final = 3
+"""Charts of one sort."""
+_SORTS: Final = {
+    "exposure": "how long bytes stay in RAM",
+    "sizes": "destroy against memory",
+    "frames": "map of memory",
+    "destroy": "the course of a destroy",
+}
+"""By what the name of a chart's file begins with."""
 _WIDTH: Final = 260
 _HEIGHT: Final = 48
 _MARGIN: Final = 4
 
 
-def charts(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
-    """Exposure, growth with memory, courses of destroys, each with what it is of.
+def charts(rows: Sequence[Row], maps: Mapping[str, FrameMap]) -> list[tuple[str, Markup]]:
+    """Exposure, growth with memory, maps of it, courses of destroys, each with what it is of.
 
     None where matplotlib is not installed.
     """
-    if not rows or importlib.util.find_spec("matplotlib") is None:
+    if not (rows or maps) or importlib.util.find_spec("matplotlib") is None:
         return []
     from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - an extra
 
     with tempfile.TemporaryDirectory(prefix="xenscrub-") as folder:
-        drawn = [path for path in draw(rows, {}, Path(folder)) if path.suffix == ".svg"]
-        texts = {path.stem: path.read_text(encoding="utf-8") for path in drawn[:_MOST]}
+        drawn = draw(rows, maps, Path(folder), kinds=["svg"], most=_MOST)
+        texts = {path.stem: path.read_text(encoding="utf-8") for path in drawn}
     return [
-        (name.replace("-", " "), _inline(text, number))
-        for number, (name, text) in enumerate(texts.items())
+        (name, _inline(text, name, number))
+        for number, (name, text) in enumerate(
+            (_caption(stem), text) for stem, text in texts.items()
+        )
     ]
 
 
-def _inline(text: str, number: int) -> Markup:
+def _caption(stem: str) -> str:
+    """What a chart shows, from the name of its file."""
+    kind, _, of = stem.partition("-")
+    return f"{_SORTS[kind]}: {of}" if of else _SORTS[kind]
+
+
+def _inline(text: str, name: str, number: int) -> Markup:
     """The picture alone; each has names of its own, as all are in one page."""
     picture = text[text.index("<svg") :]
     picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
     picture = re.sub(r'(\bid="|href="#|url\(#)', rf"\1c{number}-", picture)
-    return Markup(picture)  # noqa: S704 - matplotlib's own; it escapes what it writes
+    told = Markup('<svg role="img" aria-label="{}"').format(name)
+    return told + Markup(picture.removeprefix("<svg"))  # noqa: S704 - matplotlib escapes it
 
 
 def line_of(series: Series) -> Markup:

@@ -3,45 +3,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import jinja2
 
 from pytest_xenscrub import __version__
-from pytest_xenscrub.report.compare import comparison_lines
-from pytest_xenscrub.report.export.prose import first_variant, headline
+from pytest_xenscrub.report.baseline import compare_runs
+from pytest_xenscrub.report.changes import changes
+from pytest_xenscrub.report.export.prose import headline
 from pytest_xenscrub.report.history import history
+from pytest_xenscrub.report.outcome import CUT_SHORT
 from pytest_xenscrub.report.page.charts import charts, line_of
-from pytest_xenscrub.report.results import last_rows
-from pytest_xenscrub.report.summary import describe
-from pytest_xenscrub.report.table import MAIN, Chosen, legend, lines_of
-from pytest_xenscrub.scrub.row import METRICS
+from pytest_xenscrub.report.page.tables import FIGURES, machines, marks, repeat, tables
+from pytest_xenscrub.report.results import RunResults, last_rows
+from pytest_xenscrub.report.summary import describe, then_and_now
+from pytest_xenscrub.report.table import legend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
+    from pytest_xenscrub.report.baseline import Comparison
     from pytest_xenscrub.report.outcome import Outcome
-    from pytest_xenscrub.report.results import RunResults
-    from pytest_xenscrub.scrub.row import Row
 
+LIMIT: Final = 1_000_000
+"""Bytes that a page has at most."""
 _FOLDER: Final = Path(__file__).parent
-_ALL: Final = Chosen(every=True)
-_SHOWN_SERIES: Final = 40
+_LOOKED: Final = 50
+"""Runs at most that are looked at for one to compare with."""
 _ORDER: Final = ("failed", "error", "xpassed")
-_FIGURES: Final = frozenset(
-    {metric.column for metric in METRICS} | {"MiB", "filled", "n", "speed-up"}
+_UNJUDGED: Final = ("skipped", "xfailed", CUT_SHORT)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the page shows beside results.
+
+    Attributes:
+        earlier: runs that are shown in the history alone.
+        comparison: with an earlier run; by default the run before the last one is taken.
+        faults: why the run fails though its tests may have passed.
+        notes: what no limit was held to, and why.
+        logs: gives the logs of a test or host that are there: their names, and links to them.
+    """
+
+    earlier: Sequence[RunResults] = ()
+    comparison: Comparison | None = None
+    faults: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    logs: Callable[[str], Sequence[tuple[str, str]]] = field(default=lambda _: ())
+
+
+_NOTHING: Final = Extras()
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How much of something long is shown: a page is opened in a browser, and sent by mail.
+
+    Attributes:
+        tests: that failed, or were not judged.
+        characters: of each failure's message.
+        lines: of each table.
+        everything: whether there is a table of all figures.
+        charts: with pictures of a host's memory among them.
+        series: of the history.
+    """
+
+    tests: int
+    characters: int
+    lines: int
+    everything: bool
+    charts: int
+    series: int
+
+
+_SIZES: Final = (
+    _Size(200, 8000, 1000, everything=True, charts=12, series=40),
+    _Size(100, 2000, 400, everything=False, charts=9, series=40),
+    _Size(50, 1000, 150, everything=False, charts=4, series=20),
+    _Size(20, 500, 50, everything=False, charts=0, series=5),
 )
-_MACHINE: Final = (
-    ("host", "host"), ("kind", "kind"), ("emulated_on", "emulated on"), ("cpu_model", "CPU model"),
-    ("cpus", "CPUs"), ("total_bytes", "memory, bytes"), ("xen", "Xen"), ("build_id", "build id"),
-    ("debug", "debug build"), ("config", "Kconfig"), ("command_line", "boot options"),
-    ("toolstack_version", "toolstack"), ("version", "pytest-xenscrub"), ("started", "started"),
-)  # fmt: skip
+"""The first one with which the page is small enough is taken."""
 
 
-def to_html(runs: Sequence[RunResults]) -> str:
+def to_html(runs: Sequence[RunResults], extras: Extras = _NOTHING) -> str:
     """One page of at least one run; the last one of each measurement is shown, all in history.
 
     All that tests, guests, hosts and files say is escaped.
@@ -51,81 +99,73 @@ def to_html(runs: Sequence[RunResults]) -> str:
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    form = environment.get_template("page.html")
+    known = _content(runs, extras)
+    page = ""
+    for size in _SIZES:
+        page = form.render(**known, size=size, tables=tables(known["rows"], all_of=size.everything))
+        if len(page.encode(errors="replace")) < LIMIT:
+            break
+    return page
+
+
+def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
+    """What the page is made of."""
     rows = last_rows(runs)
-    tests = {test.test: test for run in runs for test in run.tests.values()}.values()
-    return environment.get_template("page.html").render(
-        version=__version__,
-        style=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-        script=(_FOLDER / "sort.js").read_text(encoding="utf-8"),
-        headline=headline(runs),
-        failures=sorted(
-            (test for test in tests if test.outcome in _ORDER or test.residue),
-            key=lambda test: (not test.residue, _ORDER.index(test.outcome)
-                              if test.outcome in _ORDER else len(_ORDER)),
+    tests = list({test.test: test for run in runs for test in run.tests.values()}.values())
+    maps = {variant: shown for run in runs for variant, shown in run.maps.items()}
+    comparison = extras.comparison or _with_run_before([*extras.earlier, *runs])
+    return {
+        "version": __version__,
+        "style": (_FOLDER / "style.css").read_text(encoding="utf-8"),
+        "script": (_FOLDER / "sort.js").read_text(encoding="utf-8"),
+        "headline": headline(runs),
+        "failures": _failures(tests),
+        "not_judged": [
+            test for test in tests if test.outcome in _UNJUDGED and not test.residue
+        ],
+        "repeat": lambda test: repeat(test, rows),
+        "logs": extras.logs,
+        "comparison": comparison,
+        "then_and_now": [] if comparison is None else list(then_and_now(comparison)),
+        "changes": [] if comparison is None else changes(comparison),
+        "faults": extras.faults,
+        "notes": extras.notes,
+        "rows": rows,
+        "hosts": sorted({describe(row) for row in rows}),
+        "host_names": sorted({row.setting.host for row in rows}),
+        "figures": FIGURES,
+        "marks": marks(rows),
+        "legend": legend(),
+        "charts": charts(rows, maps),
+        "history": [(series, line_of(series)) for series in history([*extras.earlier, *runs])],
+        "machines": machines(rows),
+        "commands": _commands(runs),
+    }  # fmt: skip
+
+
+def _failures(tests: Iterable[Outcome]) -> list[Outcome]:
+    """Leaks first, then what is Xen's fault."""
+    return sorted(
+        (test for test in tests if test.outcome in _ORDER or test.residue),
+        key=lambda test: (
+            not test.residue,
+            _ORDER.index(test.outcome) if test.outcome in _ORDER else len(_ORDER),
         ),
-        repeat=lambda test: _repeat(test, rows),
-        not_judged=[test for test in tests if test.outcome in ("skipped", "xfailed")],
-        hosts=sorted({describe(row) for row in rows}),
-        figures=_FIGURES,
-        tables=_tables(rows),
-        legend=legend(),
-        charts=charts(rows),
-        history=[(series, line_of(series)) for series in history(runs)[:_SHOWN_SERIES]],
-        machines=_machines(rows),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table of the page.
-
-    Attributes:
-        title: its heading.
-        columns: those that are shown, the verdict behind the test's name.
-        lines: their cells.
-        folded: whether the reader has to open it.
-    """
-
-    title: str
-    columns: list[str]
-    lines: list[dict[str, str]]
-    folded: bool = False
-
-
-def _tables(rows: Sequence[Row]) -> list[_Table]:
-    if not rows:
-        return []
-    shown, lines = lines_of(rows, MAIN)
-    tables = [_Table("What was measured", _verdict_first(shown), lines)]
-    first = first_variant(rows)
-    if compared := comparison_lines(rows, first):
-        columns = _verdict_first(MAIN.of(compared))
-        tables.append(_Table(f"Compared with {first}", columns, compared))
-    everything = _verdict_first(_ALL.of(lines))
-    return [*tables, _Table("All figures", everything, lines, folded=True)]
-
-
-def _verdict_first(columns: list[str]) -> list[str]:
-    """A narrow window shows the first ones alone."""
-    return ["test", "verdict", *(key for key in columns if key not in ("test", "verdict"))]
-
-
-def _repeat(test: Outcome, rows: Sequence[Row]) -> str:
-    """The command that runs a test again."""
-    settings = [row.setting for row in rows if row.setting.test == test.test]
-    if not settings:
-        return f"pytest '{test.test}' --xen-host=HOST"
-    one = settings[-1]
-    return (
-        f"pytest '{one.test}' --xen-host={one.host} --xen-toolstack={one.toolstack}"
-        f" --xen-variant={one.variant} --xen-guest-type={one.guest_type}"
     )
 
 
-def _machines(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
-    """What is known of each machine and Xen."""
-    known = {
-        tuple((label, str(getattr(row.setting, field))) for field, label in _MACHINE)
-        for row in rows
-    }
-    return [[each for each in one if each[1]] for one in sorted(known)]
+def _with_run_before(runs: Sequence[RunResults]) -> Comparison | None:
+    """The last run against the one before it that measured the same; None where there is none.
+
+    Where none has measured the same, the one before it says what is not.
+    """
+    *before, now = [run for run in runs if run.rows] or [RunResults("")]
+    found = [compare_runs(run.rows.values(), now.rows.values()) for run in before[:-_LOOKED:-1]]
+    return next((each for each in found if each.pairs), found[0] if found else None)
+
+
+def _commands(runs: Iterable[RunResults]) -> list[str]:
+    """What was typed, once each."""
+    told = [str(run.known["command"]) for run in runs if run.known and "command" in run.known]
+    return list(dict.fromkeys(told))

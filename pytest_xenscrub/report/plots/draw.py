@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.report.plots import destroy, exposure, frames, sizes
-from pytest_xenscrub.report.plots.style import save
+from pytest_xenscrub.report.plots.style import KINDS, save
 from pytest_xenscrub.report.table import test_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_xenscrub.report.plots.frames import FrameMap
+    from pytest_xenscrub.report.frame_map import FrameMap
     from pytest_xenscrub.scrub.row import Row
 
 _WIDE = (8.5, 3.8)
@@ -23,36 +23,58 @@ _TALL = (7.0, 5.2)
 _MAP = (8.5, 4.2)
 
 
-def draw(rows: Sequence[Row], maps: Mapping[str, FrameMap], folder: Path) -> list[Path]:
-    """Write every chart for which there is data, as PNG and SVG.
+def draw(
+    rows: Sequence[Row],
+    maps: Mapping[str, FrameMap],
+    folder: Path,
+    *,
+    kinds: Iterable[str] = KINDS,
+    most: int | None = None,
+) -> list[Path]:
+    """Write every chart for which there is data.
 
     Args:
         rows: all rows of a run.
         maps: of memory, by variant.
         folder: where to; files of the same names are replaced.
+        kinds: of files: PNG and SVG.
+        most: charts of one sort; those with most Xens and rows are drawn. None for all.
     """
+    write = partial(save, folder, kinds=kinds)
     paths: list[Path] = []
     tests = _by(rows, test_name)
     exposed = {name: curves for name, group in tests.items() if (curves := _exposed(group))}
-    for test, group in exposed.items():
+    for test, group in _fullest(exposed, most).items():
         name = _name("exposure", test, alone=len(exposed) == 1)
-        paths += save(folder, name, partial(exposure.paint, rows=group), inches=_WIDE)
+        paths += write(name, partial(exposure.paint, rows=group), inches=_WIDE)
     grown = {name: group for name, group in tests.items() if sizes.worth_it(group)}
-    for test, group in grown.items():
+    for test, group in _fullest(grown, most).items():
         name = _name("sizes", test, alone=len(grown) == 1)
-        paths += save(folder, name, partial(sizes.paint, rows=group))
-    for variant, group in _by(rows, lambda row: row.setting.variant).items():
-        watched = [row for row in group if row.series.get("free_bytes") and row.destroy is not None]
-        if watched:
-            row = max(watched, key=lambda row: (row.exposure_curve is not None, row.memory_bytes))
-            paths += save(
-                folder, _name("destroy", variant), partial(destroy.paint, row=row), inches=_TALL
-            )
-    for variant, shown in maps.items():
-        paths += save(
-            folder, _name("frames", variant), partial(frames.paint, shown=shown), inches=_MAP
-        )
+        paths += write(name, partial(sizes.paint, rows=group))
+    for variant, shown in list(maps.items())[:most]:
+        paths += write(_name("frames", variant), partial(frames.paint, shown=shown), inches=_MAP)
+    variants = _by(filter(_watched, rows), lambda row: row.setting.variant)
+    for variant, group in list(variants.items())[:most]:
+        row = max(group, key=lambda row: (row.exposure_curve is not None, row.memory_bytes))
+        paths += write(_name("destroy", variant), partial(destroy.paint, row=row), inches=_TALL)
     return paths
+
+
+def _watched(row: Row) -> bool:
+    """Whether its course can be drawn."""
+    return bool(row.series.get("free_bytes")) and row.destroy is not None
+
+
+def _fullest(groups: dict[str, list[Row]], most: int | None) -> dict[str, list[Row]]:
+    """Of groups of rows those that tell most, in their order."""
+    if most is None or len(groups) <= most:
+        return groups
+
+    def full(name: str) -> tuple[int, int]:
+        return len({row.setting.variant for row in groups[name]}), len(groups[name])
+
+    chosen = sorted(groups, key=full, reverse=True)[:most]
+    return {name: group for name, group in groups.items() if name in chosen}
 
 
 def _by(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:

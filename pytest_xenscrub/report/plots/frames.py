@@ -3,25 +3,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from pytest_xenscrub.outside.ram import to_array
+from pytest_xenscrub.report.frame_map import COLUMNS
 from pytest_xenscrub.report.plots.style import BLUE, ORANGE, SKY, YELLOW
 from pytest_xenscrub.units import GIB, MIB, PAGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
-    from pytest_xenscrub.scrub.verdict import Verdict
+    from pytest_xenscrub.report.frame_map import FrameMap
 
-COLUMNS = 256
-_MOST_ROWS = 128
 _KINDS = (
     ("not seen: Xen, dom0, or no RAM", "#EEEEEE"),
     ("read by a probe, clean", SKY),
@@ -29,47 +24,7 @@ _KINDS = (
     ("was the victim's, not read", YELLOW),
     ("residue", ORANGE),
 )
-"""What a frame can be, what matters most last: a pixel shows the last of its frames' kinds."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FrameMap:
-    """A verdict, frame by frame.
-
-    Attributes:
-        title: of what.
-        state: the verdict.
-        pixels: `_KINDS`' number for each pixel, line by line.
-        frames_per_pixel: neighbours that share one.
-        counts: frames of each kind; the first one is not counted.
-    """
-
-    title: str
-    state: str
-    pixels: NDArray[np.uint8]
-    frames_per_pixel: int
-    counts: tuple[int, ...]
-
-
-def frame_map(verdict: Verdict, title: str) -> FrameMap:
-    """The map of a verdict: made at once, as verdicts of large machines are not kept."""
-    residue = verdict.residue_frames - verdict.given_back
-    kinds = (
-        verdict.clean_frames - verdict.filled,
-        verdict.filled & verdict.clean_frames,
-        verdict.filled - verdict.read_frames,
-        residue,
-    )
-    last = max((frames.max() for frames in kinds if frames), default=0)
-    per_pixel = -(-(last + 1) // (COLUMNS * _MOST_ROWS))
-    lines = -(-(last + 1) // (COLUMNS * per_pixel))
-    seen = np.zeros(lines * COLUMNS * per_pixel, dtype=np.uint8)
-    for number, frames in enumerate(kinds, start=1):
-        seen[to_array(frames)] = number
-    return FrameMap(
-        title, verdict.state, seen.reshape(lines, COLUMNS, per_pixel).max(axis=2), per_pixel,
-        tuple(len(frames) for frames in kinds),
-    )  # fmt: skip
+"""What a frame can be, as `FrameMap.pixels` numbers it."""
 
 
 def paint(axes: Axes, shown: FrameMap) -> None:

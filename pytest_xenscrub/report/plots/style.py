@@ -52,6 +52,8 @@ _STYLE: dict[Any, Any] = {
 }
 # Without the date, so that the same data are the same file.
 _NO_DATE = {"svg": {"Date": None}, "png": {}}
+KINDS = tuple(_NO_DATE)
+"""Of files that a chart is written as."""
 
 
 def looks(variants: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -67,19 +69,21 @@ def save(
     paint: Callable[[Axes], None],
     *,
     inches: tuple[float, float] = INCHES,
+    kinds: Iterable[str] = KINDS,
 ) -> list[Path]:
-    """Make one chart, and write it as PNG and SVG.
+    """Make one chart, and write it.
 
     Args:
         folder: where to.
         name: of the files, without ending.
         paint: is given the axes to draw on.
         inches: the chart's size.
+        kinds: of files.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=inches, layout="constrained")
         paint(figure.subplots())
-        paths = [folder / f"{name}.{kind}" for kind in _NO_DATE]
+        paths = [folder / f"{name}.{kind}" for kind in kinds]
         for path in paths:
             figure.savefig(path, dpi=_DPI, metadata=_NO_DATE[path.suffix[1:]])
     return paths

@@ -65,6 +65,16 @@ def test_into_a_file(written: Path, tmp_path: Path) -> None:
     assert output.read_text().startswith("**clean: ")
 
 
+def test_all_results_of_a_folder(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = written.with_name("other.jsonl")
+    other.write_text(written.read_text().replace("destroyed_guest", "another_guest"))
+    written.with_name("notes.txt").write_text("no result")
+    assert main(["report", str(written.parent)]) == 0
+    out = capsys.readouterr().out
+    assert "destroyed_guest" in out
+    assert "another_guest" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -72,7 +82,7 @@ def test_into_a_file(written: Path, tmp_path: Path) -> None:
         (["report"], USAGE_ERROR, "RESULTS"),
         (["report", "--format=pdf", "x"], USAGE_ERROR, "invalid choice"),
         (["report", "not-there"], USAGE_ERROR, "cannot be read: No such file"),
-        (["report", "{here}"], USAGE_ERROR, "cannot be read"),
+        (["report", "/proc/self/task"], USAGE_ERROR, "there is no result in it"),
         (["report", "/dev/null"], USAGE_ERROR, "there is no result in it"),
         (["report", "{written}", "--output={here}"], FAILED, "cannot be written"),
         (["clean", "sofa"], USAGE_ERROR, "'sofa' is not in the cache"),

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.report.baseline import compare_runs, render_baseline
-from pytest_xenscrub.report.gate import left_out, parse_limit, verdicts
+from pytest_xenscrub.report.gate import left_out, parse_limit, verdicts, within_noise
 from pytest_xenscrub.report.results import ResultsFile, read_results
 
 from .conftest import EVERY
@@ -112,8 +112,54 @@ def test_a_regression_says_of_what_and_by_how_much(a_row: MakeRow) -> None:
     now = [a_row(2.5), a_row(9.0, test="x.py::test_other")]
     assert faults(then, now, "destroy:median:10%") == [
         "worse: destroyed_guest (xl, stock, 1024 MiB): destroy median: 2.00 then, 2.50 s now:"
-        " 25.0% more, and 10.0% are allowed"
+        " 25.0% more, and 10.0% are allowed; 1 and 1 repeats are too few to tell that from noise"
+        " (5 and 5 could), so the limit alone decides"
     ]
+
+
+def repeats(a_row: MakeRow, *seconds: float) -> list[Row]:
+    return [a_row(each) for each in seconds]
+
+
+def test_a_regression_that_is_more_than_noise_fails(a_row: MakeRow) -> None:
+    then = repeats(a_row, 1.0, 1.1, 1.05, 1.02, 1.2)
+    now = repeats(a_row, 1.3, 1.4, 1.15, 1.35, 1.5)
+    (said,) = faults(then, now, "destroy:median:10%")
+    assert said.endswith(
+        "1.05 then, 1.35 s now: 28.6% more, and 10.0% are allowed;"
+        " more than noise: 5 and 5 repeats rank so by chance in 0.8% of cases"
+    )
+    assert within_noise([parse_limit("destroy:median:10%")], compare_runs(then, now)) == []
+
+
+def test_a_regression_that_is_noise_passes_and_is_told(a_row: MakeRow) -> None:
+    then = repeats(a_row, 1.0, 1.1, 0.9, 1.5, 1.6)
+    now = repeats(a_row, 1.4, 1.3, 0.95, 1.05, 1.7)
+    assert faults(then, now, "destroy:median:10%") == []
+    assert within_noise([parse_limit("destroy:median:10%")], compare_runs(then, now)) == [
+        "within noise: destroyed_guest (xl, stock, 1024 MiB): destroy median: 1.10 then, 1.30 s"
+        " now: 18.2% more, and 10.0% are allowed; 5 and 5 repeats rank so by chance in"
+        " 42.1% of cases"
+    ]
+    # Nothing is told of what keeps its limit.
+    assert within_noise([parse_limit("destroy:median:90%")], compare_runs(then, now)) == []
+
+
+def test_the_same_figures_of_fewer_repeats_are_excused_by_nothing(a_row: MakeRow) -> None:
+    then = repeats(a_row, 1.0, 1.1, 0.9, 1.5)
+    (said,) = faults(then, repeats(a_row, 1.4, 1.3, 0.95, 1.5), "destroy:median:10%")
+    assert "4 and 4 repeats are too few to tell that from noise" in said
+    (said,) = faults(then[:3], repeats(a_row, 1.4, 1.3, 1.2), "destroy:median:10%")
+    assert "more than noise: 3 and 3 repeats rank so by chance in 5.0% of cases" in said
+
+
+def test_of_a_rate_less_is_more_than_noise(a_row: MakeRow) -> None:
+    def rates(*found: float) -> list[Row]:
+        return [a_row(probe_bytes_per_second=each * 1e9) for each in found]
+
+    (said,) = faults(rates(9, 8, 8.5, 9, 9), rates(5, 6, 5.5, 5, 6), "probe:median:10%")
+    assert "more than noise" in said
+    assert faults(rates(5, 6, 5.5, 5, 6), rates(9, 8, 8.5, 9, 9), "probe:median:10%") == []
 
 
 @pytest.mark.parametrize(

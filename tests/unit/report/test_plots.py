@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from pyroaring import BitMap64
 
+from pytest_xenscrub.report.frame_map import frame_map
 from pytest_xenscrub.report.plots import destroy, draw, exposure, frames, sizes
 from pytest_xenscrub.report.plots.style import looks
 from pytest_xenscrub.scrub.verdict import Verdict
@@ -85,7 +86,7 @@ def test_a_pixel_shows_the_worst_of_its_frames(axes: Axes) -> None:
         residue_frames=BitMap64([50, 60]),
         given_back=BitMap64([60]),
     )
-    shown = frames.frame_map(verdict, "a test on stock")
+    shown = frame_map(verdict, "a test on stock")
     assert shown.frames_per_pixel == 3
     assert shown.counts == (10, 200, 198, 1)
     line = shown.pixels[0]
@@ -96,8 +97,23 @@ def test_a_pixel_shows_the_worst_of_its_frames(axes: Axes) -> None:
     assert "residue: 1" in legend(axes)
 
 
+def test_a_map_is_the_same_whether_it_is_made_at_once_or_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verdict = Verdict(
+        victim=BitMap64(range(0, 9000, 7)),
+        clean_frames=BitMap64(range(3000, 70_000, 3)),
+        residue_frames=BitMap64([50, 66_000, 69_999]),
+    )
+    whole = frame_map(verdict, "a test")
+    monkeypatch.setattr("pytest_xenscrub.report.frame_map._CHUNK", 2000)
+    parts = frame_map(verdict, "a test")
+    assert parts.pixels.tolist() == whole.pixels.tolist()
+    assert set(whole.pixels.flat) == {0, 1, 2, 3, 4}
+
+
 def test_a_verdict_on_nothing_has_a_map(axes: Axes) -> None:
-    frames.paint(axes, frames.frame_map(Verdict(BitMap64(), BitMap64(), BitMap64()), "nothing"))
+    frames.paint(axes, frame_map(Verdict(BitMap64(), BitMap64(), BitMap64()), "nothing"))
 
 
 def test_variants_keep_their_colours_and_strangers_get_their_own() -> None:
@@ -110,7 +126,7 @@ def test_files_of_all_charts_and_nothing_of_matplotlibs_is_changed(
     tmp_path: Path, a_row: MakeRow
 ) -> None:
     before = mpl.rcParams.copy()
-    shown = frames.frame_map(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()), "a test")
+    shown = frame_map(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()), "a test")
     row = a_row(exposure=0.6, exposure_curve=GONE, series=SERIES)
     draw([row], {"stock": shown}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 
-from pytest_xenscrub.report.statistics import CONFIDENCE, summarize
+from pytest_xenscrub.report.statistics import CONFIDENCE, Noise, chance, noise, summarize
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,66 @@ def test_median_least_and_most() -> None:
 
 def test_confidence() -> None:
     assert CONFIDENCE == 0.95
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ([1.0], [2.0]),
+        ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]),
+        ([1.0, 5.0, 3.0, 3.0], [2.0, 3.0, 6.0]),
+        ([1.0] * 4, [1.0, 1.0, 2.0, 2.0]),
+        ([2.0, 2.0], [2.0, 2.0, 2.0]),
+        ([0.3, 0.9, 0.5, 0.6, 0.4], [0.7, 0.45, 0.8, 0.95, 0.2]),
+    ],
+)
+def test_the_chance_is_that_of_all_ways_to_share_out_the_values(
+    then: list[float], now: list[float]
+) -> None:
+    values = sorted([*then, *now])
+
+    def rank(value: float) -> float:
+        return values.index(value) + (values.count(value) + 1) / 2
+
+    seen = sum(map(rank, now))
+    sums = [sum(map(rank, taken)) for taken in itertools.combinations(values, len(now))]
+    assert chance(then, now) == pytest.approx(sum(each >= seen for each in sums) / len(sums))
+
+
+def test_of_many_values_the_chance_is_nearly_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = random.Random(3)  # noqa: S311 - no secret
+    then = [round(values.gauss(1.0, 0.1), 2) for _ in range(25)]
+    now = [round(values.gauss(1.05, 0.1), 2) for _ in range(25)]
+    exact = chance(then, now)
+    monkeypatch.setattr("pytest_xenscrub.report.statistics._EXACT", 0)
+    assert chance(then, now) == pytest.approx(exact, abs=0.002)
+    assert chance([1.0] * 9, [1.0] * 9) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ([1.0], [9.0], Noise.UNKNOWN),
+        ([1.0, 1.0], [9.0, 9.0], Noise.UNKNOWN),
+        ([1.0] * 3, [9.0], Noise.UNKNOWN),
+        ([1.0, 1.1, 1.2], [1.3, 1.4, 1.5], Noise.MORE),
+        ([1.0, 1.1, 1.3], [1.2, 1.4, 1.5], Noise.UNKNOWN),
+        ([1.0, 1.1, 1.2, 1.3], [1.15, 1.25, 1.4, 1.1], Noise.UNKNOWN),
+        ([1.0, 1.1, 1.2, 1.3, 1.4], [1.15, 1.25, 1.4, 1.1, 1.05], Noise.WITHIN),
+        ([1.0, 1.1, 1.2, 1.3, 1.4], [1.15, 1.45, 1.5, 1.6, 1.7], Noise.MORE),
+        ([1.0, 1.1, 1.2, 1.3, 1.4], [0.1, 0.2, 0.3, 0.4, 0.5], Noise.WITHIN),
+        ([1.0] * 30, [1.1] * 4, Noise.MORE),
+        ([1.0] * 30, [1.0] * 4, Noise.UNKNOWN),
+        ([1.0] * 19, [2.0], Noise.MORE),
+    ],
+)
+def test_more_than_noise(then: list[float], now: list[float], told: Noise) -> None:
+    assert noise(then, now) is told
+
+
+def test_runs_of_the_same_are_seldom_more_than_noise() -> None:
+    values = random.Random(5)  # noqa: S311 - no secret
+    found = [
+        noise(*([values.gauss(1, 0.2) for _ in range(6)] for _ in range(2))) for _ in range(1000)
+    ]
+    assert 20 < found.count(Noise.MORE) <= 60

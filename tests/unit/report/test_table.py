@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.report import table
-from pytest_xenscrub.report.table import count, grouped, render, spread, worst_verdict
+from pytest_xenscrub.report.table import Chosen, count, grouped, render, spread, worst_verdict
 from pytest_xenscrub.units import GIB, MIB
 
 from .conftest import EVERY
@@ -96,8 +96,27 @@ def test_the_table_is_no_wider_than_120_columns(a_row: MakeRow) -> None:
     ]
     text = render(rows)
     assert max(map(len, text.splitlines())) <= 120
-    names = "".join(line.split("  ")[0].strip() for line in text.splitlines()[2:6])
-    assert names == "pages_that_are_held_by_dom0_are_scrubbed_when_they_are_let_go_of[crash-idle]"
+    head, _, *body = text.splitlines()
+    assert head.split()[0] == "test"
+    # Told whole, once, above the lines of both Xens.
+    name = "pages_that_are_held_by_dom0_are_scrubbed_when_they_are_let_go_of"
+    both = ["noscrub", "tasklet"]
+    assert [line.split()[0] for line in body] == [
+        f"{name}[crash-idle]", *both, f"{name}[crash-busy]", *both
+    ]  # fmt: skip
+
+
+def test_names_that_do_not_fit_stand_above_their_own_lines(a_row: MakeRow) -> None:
+    rows = [
+        a_row(1.0, test=f"x.py::test_{name}", variant=variant, exposure=1.0)
+        for name in ("a" * 50, "b") for variant in ("stock", "sync")
+    ]  # fmt: skip
+    body = render(rows, Chosen(width=80)).splitlines()[2:]
+    assert [line.split()[0] for line in body] == [
+        "a" * 50, "stock", "sync", "b", "stock", "sync"
+    ]  # fmt: skip
+    wide = render(rows, Chosen(every=True)).splitlines()[2:]
+    assert [line.split()[0] for line in wide] == ["a" * 50] * 2 + ["b"] * 2
 
 
 def test_nothing_measured_is_no_table() -> None:

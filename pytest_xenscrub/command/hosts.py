@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Tell which hosts there are, which are free, and who has the others; nothing there is changed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from tabulate import tabulate
+
+from pytest_xenscrub.command import xen_options
+from pytest_xenscrub.deadline import Deadline
+from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.host.description import make_pool
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from pytest_xenscrub.dom0.lock_look import LockState
+    from pytest_xenscrub.host.description import HostDescription
+
+HELP: Final = "which hosts are free, and who has the others"
+_LOOK_SECONDS: Final = 60.0
+_AT_ONCE: Final = 16
+_HEADER: Final = ("host", "state", "who", "on", "since", "what for", "tags")
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    xen_options.declare(parser, "host", "hosts_file", "ssh_config")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Look at all of them at once, and print a line for each.
+
+    Raises:
+        ConfigurationError: no host is named, or they cannot be meant together.
+        InfrastructureError: none of them can be reached.
+    """
+    pool = make_pool(options.host, options.hosts_file)
+    if not pool:
+        raise ConfigurationError(
+            "no host is named", todo="say --xen-hosts-file=FILE, or --xen-host=[user@]host[:port]"
+        )
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        looks = list(threads.map(lambda host: _look(host, options.ssh_config), pool))
+    lines = [_line(host, seen) for host, seen in zip(pool, looks, strict=True)]
+    print(tabulate(lines, headers=_HEADER, disable_numparse=True))
+    lost = {
+        host.name: seen for host, seen in zip(pool, looks, strict=True) if isinstance(seen, str)
+    }
+    for name, why in lost.items():
+        print(f"{name}: {why}")
+    if len(lost) == len(pool):
+        raise InfrastructureError("no host can be reached")
+
+
+def _look(described: HostDescription, config: Path | None) -> LockState | str:
+    """A host's lock, or in one line why it cannot be seen."""
+    from pytest_xenscrub.boot.login import check_login  # noqa: PLC0415 - after --help
+    from pytest_xenscrub.dom0.lock_look import LockState, look  # noqa: PLC0415 - as above
+    from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - as above
+
+    if described.target is None:
+        return LockState(in_use=False, who=None)
+    deadline = Deadline.after(_LOOK_SECONDS, f"{described.name}: looking who has it")
+    try:
+        host = SshHost(described.target, config=config, name=described.name)
+        try:
+            check_login(host, deadline)
+            return look(host, deadline)
+        finally:
+            host.close()
+    except InfrastructureError as error:
+        why = error.what.removeprefix(f"{described.name}: ")
+        return " ".join(f"{why} ({error.todo})".split()) if error.todo else why
+
+
+def _line(host: HostDescription, seen: LockState | str) -> list[str]:
+    tags = " ".join(sorted({*host.tags, *host.toolstacks}))
+    if isinstance(seen, str):
+        return [host.name, "unreachable", "", "", "", "", tags]
+    who = seen.who or {}
+    state = "in use" if seen.in_use else "free"
+    if seen.in_use and not who:
+        state = "in use: a run is just starting or ending"
+    elif who.get("rebooting"):
+        state = "in use: it is being rebooted"
+    elif who and not seen.in_use:
+        state = "free: that run is dead"
+    return [
+        host.name, state, *(str(who.get(key, "")) for key in ("owner", "machine", "since")),
+        str(who.get("purpose", "")), tags,
+    ]  # fmt: skip

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Tables of the page, and what it says of machines."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_xenscrub.report.compare import comparison_lines
+from pytest_xenscrub.report.export.prose import first_variant
+from pytest_xenscrub.report.table import FIRST, MAIN, STARVED, UNITS, Chosen, lines_of
+from pytest_xenscrub.scrub.row import METRICS
+from pytest_xenscrub.units import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_xenscrub.report.outcome import Outcome
+    from pytest_xenscrub.scrub.row import Row
+
+FIGURES: Final = frozenset(
+    {metric.column for metric in METRICS} | {"MiB", "filled", "n", "speed-up"}
+)
+"""Columns of numbers."""
+_ALL: Final = Chosen(every=True)
+_MACHINE: Final = (
+    ("host", "host"), ("kind", "kind"), ("emulated_on", "emulated on"), ("cpu_model", "CPU model"),
+    ("cpus", "CPUs"), ("total_bytes", "memory"), ("xen", "Xen"), ("variant", "variant"),
+    ("build_id", "build id"), ("debug", "debug build"), ("config", "Kconfig"),
+    ("command_line", "boot options"), ("not_in_use", "not in use"), ("toolstack", "toolstack"),
+    ("toolstack_version", "its version"), ("version", "pytest-xenscrub"), ("started", "started"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page.
+
+    Attributes:
+        title: its heading.
+        columns: those that are shown, the verdict behind the test's name.
+        lines: their cells.
+        folded: whether the reader has to open it.
+    """
+
+    title: str
+    columns: list[str]
+    lines: list[dict[str, str]]
+    folded: bool = False
+
+
+def tables(rows: Sequence[Row], *, all_of: bool) -> list[Table]:
+    """What was measured, Xens side by side, and, if wanted, all figures."""
+    if not rows:
+        return []
+    shown, lines = lines_of(rows, MAIN)
+    found = [Table("What was measured", _verdict_first(shown), lines)]
+    first = first_variant(rows)
+    if compared := comparison_lines(rows, first):
+        columns = _verdict_first(MAIN.of(compared))
+        found.append(Table(f"Compared with {first}", columns, compared))
+    if all_of:
+        found.append(Table("All figures", _verdict_first(_ALL.of(lines)), lines, folded=True))
+    return found
+
+
+def _verdict_first(columns: list[str]) -> list[str]:
+    """A narrow window shows the first ones alone."""
+    return ["test", "verdict", *(key for key in columns if key not in ("test", "verdict"))]
+
+
+def repeat(test: Outcome, rows: Sequence[Row]) -> str:
+    """The command that runs a test again."""
+    settings = [row.setting for row in rows if row.setting.test == test.test]
+    if not settings:
+        return shlex.join(["pytest", test.test, "--xen-host=HOST"])
+    one = settings[-1]
+    return shlex.join([
+        "pytest", one.test, f"--xen-host={one.host}", f"--xen-toolstack={one.toolstack}",
+        f"--xen-variant={one.variant}", f"--xen-guest-type={one.guest_type}",
+    ])  # fmt: skip
+
+
+def machines(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
+    """What is known of each machine and Xen."""
+    known = {
+        tuple((label, _told(getattr(row.setting, field), label)) for field, label in _MACHINE)
+        for row in rows
+    }
+    return [[each for each in one if each[1]] for one in sorted(known)]
+
+
+def _told(value: object, label: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return gib(value) if label == "memory" and isinstance(value, int) else str(value)
+
+
+def marks(rows: Sequence[Row]) -> list[str]:
+    """What the tables' units are, and the marks that stand behind a number of repeats."""
+    found = [UNITS] if rows else []
+    found += [FIRST] if any(row.first_after_boot for row in rows) else []
+    return found + ([STARVED] if any(row.too_starved for row in rows) else [])
