@@ -22,7 +22,7 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 from pytest_xenscrub.hypervisor.choice import ChosenXen
-from pytest_xenscrub.run import preflight, rig
+from pytest_xenscrub.run import hosts, preflight, rig
 from pytest_xenscrub.run.blame import Terminated
 from pytest_xenscrub.run.hosts import Hosts
 from pytest_xenscrub.run.plan import Plan
@@ -216,3 +216,21 @@ def test_a_worker_that_has_ended_stops_nobody_from_ending(
         handlers[0](signal.SIGTERM, None)
     there.send_signal.assert_called_once_with(signal.SIGTERM)
     assert session.blame.interrupted
+
+
+def test_what_no_host_is_fit_for_is_skipped_before_any_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hosts, "uses_host", lambda _: True)
+    fit, unfit = MagicMock(), MagicMock()
+    unfit.lacks = lambda needs: needs & {"numa"}
+    unfit.name = "lab7"
+    fake: Any = SimpleNamespace(
+        needs=lambda item: frozenset(item.wants), _candidates=[unfit],
+        _config=SimpleNamespace(),
+    )  # fmt: skip
+    fit.wants, (other := MagicMock()).wants = {"xl"}, {"xl", "numa"}
+    Hosts.prepare(fake, [fit, other])
+    fit.add_marker.assert_not_called()
+    ((marker,), _) = other.add_marker.call_args
+    assert (marker.name, marker.kwargs) == ("skip", {"reason": "lab7 has no numa"})
