@@ -117,3 +117,20 @@ def test_a_program_that_ends_at_once_is_no_error_where_it_is_started() -> None:
     process: Any = SimpleNamespace(stdin=SimpleNamespace(write=broken))
     host: Any = SimpleNamespace(popen=lambda _: process)
     assert program.start_program(host, "page_mapper") is process
+
+
+def test_pipes_of_a_program_that_has_ended_are_closed_all_the_same() -> None:
+    ended: list[str] = []
+
+    def close() -> NoReturn:
+        ended.append("closed")
+        raise BrokenPipeError
+
+    pipe = SimpleNamespace(close=close)
+    mapping = ForeignMapping.__new__(ForeignMapping)
+    process: Any = SimpleNamespace(
+        stdin=pipe, stdout=pipe, stderr=pipe, wait=lambda _: ended.append("reaped")
+    )
+    mapping._process = process
+    mapping.close()
+    assert ended == ["closed"] * 3 + ["reaped"]

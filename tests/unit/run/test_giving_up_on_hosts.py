@@ -19,15 +19,17 @@ from pytest_xenscrub.errors import (
     HostSilentError,
     InfrastructureError,
     MissingToolError,
+    XenFaultError,
     XenHungError,
 )
 from pytest_xenscrub.hypervisor.choice import ChosenXen
-from pytest_xenscrub.run import preflight, rig
+from pytest_xenscrub.run import hosts, preflight, rig
 from pytest_xenscrub.run.blame import Terminated
 from pytest_xenscrub.run.hosts import Hosts
 from pytest_xenscrub.run.plan import Plan
 from pytest_xenscrub.run.rig import Rig
 from pytest_xenscrub.run.stash import SESSION
+from pytest_xenscrub.run.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,3 +218,32 @@ def test_a_worker_that_has_ended_stops_nobody_from_ending(
         handlers[0](signal.SIGTERM, None)
     there.send_signal.assert_called_once_with(signal.SIGTERM)
     assert session.blame.interrupted
+
+
+def test_what_no_host_is_fit_for_is_skipped_before_any_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hosts, "uses_host", lambda _: True)
+    fit, unfit = MagicMock(), MagicMock()
+    unfit.lacks = lambda needs: needs & {"numa"}
+    unfit.name = "lab7"
+    fake: Any = SimpleNamespace(
+        needs=lambda item: frozenset(item.wants), _candidates=[unfit],
+        _config=SimpleNamespace(),
+    )  # fmt: skip
+    fit.wants, (other := MagicMock()).wants = {"xl"}, {"xl", "numa"}
+    Hosts.prepare(fake, [fit, other])
+    fit.add_marker.assert_not_called()
+    ((marker,), _) = other.add_marker.call_args
+    assert (marker.name, marker.kwargs) == ("skip", {"reason": "lab7 has no numa"})
+
+
+def test_a_fault_of_xens_is_told_though_dom0_is_gone_since() -> None:
+    dom0 = MagicMock()
+    dom0.host.name = "lab7"
+    dom0.faults.return_value = "Assertion 'page' failed\nXen call trace: ..."
+    dom0.watch_log.side_effect = HostSilentError("dom0 stopped responding")
+    session: Any = SimpleNamespace(rig=SimpleNamespace(running=dom0))
+    with pytest.raises(XenFaultError, match="lab7: Assertion 'page' failed"):
+        Watch(session).check_xen_log()
+    dom0.watch_log.assert_called_once()
