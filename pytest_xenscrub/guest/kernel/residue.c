@@ -6,7 +6,12 @@
 /* Bytes of a page that are shown. */
 #define SHOWN_BYTES 32
 
-static long may_show;
+/*
+ * How many pages may still be described, and how many of them such that are not of our pattern:
+ * those that are tell whose bytes they were, and what a firmware or dom0 left comes in the lowest
+ * frames, and so first.
+ */
+static long may_show, may_show_other;
 
 struct residue {
     unsigned int first, last;           /* offsets of the first and the last wrong byte */
@@ -19,6 +24,7 @@ struct residue {
 void residue_show(unsigned long pages)
 {
     may_show = pages;
+    may_show_other = (pages + 1) / 2;
 }
 
 static unsigned long difference(const unsigned long *page, unsigned int i,
@@ -190,25 +196,28 @@ static void describe(unsigned long pfn, const unsigned long *page,
     line_end();
 }
 
+static bool take(long *left)
+{
+    return READ_ONCE(*left) > 0 && __atomic_fetch_sub(left, 1, __ATOMIC_RELAXED) > 0;
+}
+
 bool residue_examine(unsigned long pfn, const unsigned long *page,
                      const struct pattern *expected)
 {
-    bool show = READ_ONCE(may_show) > 0 &&
-                __atomic_fetch_sub(&may_show, 1, __ATOMIC_RELAXED) > 0;
     struct residue r;
     bool pattern;
 
-    if ( !show && !expected )
+    if ( !expected )
     {
-        if ( is_whole_pattern(page) )
+        if ( READ_ONCE(may_show) <= 0 && is_whole_pattern(page) )
             return true;
-        if ( is_constant(page) )
+        if ( READ_ONCE(may_show_other) <= 0 && is_constant(page) )
             return false;
     }
 
     examine(&r, page, expected);
     pattern = r.pattern_words && r.pattern_words * 2 >= r.words;
-    if ( show )
+    if ( READ_ONCE(may_show) > 0 && (pattern || take(&may_show_other)) && take(&may_show) )
         describe(pfn, page, &r, pattern);
 
     return pattern;

@@ -96,7 +96,7 @@ def test_all_that_is_written_is_as_it_says(tmp_path: Path, a_row: MakeRow) -> No
         {"destroy": "1.25"},
         {"verdict": "maybe"},
         {"memory_bytes": -1},
-        {"guest_type": "hvm"},
+        {"guest_type": "vm"},
         {"test": None},
         {"schema": SCHEMA + 1},
         {"id": 3},
