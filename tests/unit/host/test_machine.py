@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -14,8 +15,10 @@ from pytest_xenscrub.errors import InfrastructureError
 from pytest_xenscrub.host.emulated.accel import TCG
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.machine import Machine
+from pytest_xenscrub.host.emulated.outside import EmulatedOutside
 from pytest_xenscrub.host.emulated.spec import MachineSpec
 from pytest_xenscrub.host.emulated.standing import Standing
+from pytest_xenscrub.host.symbols import Symbols
 
 
 @pytest.fixture
@@ -84,3 +87,20 @@ def test_a_dom0_that_is_slow_to_answer_is_given_more_time(monkeypatch: pytest.Mo
         server.shutdown(socket.SHUT_RDWR)
         answering.join(10)
         assert not answering.is_alive()
+
+
+def test_a_machine_that_we_ended_says_why_to_all_who_ask() -> None:
+    machine = Machine.__new__(Machine)
+    machine.ended = None
+    machine.standing = Standing(machine.qmp)
+    outside = EmulatedOutside(lambda: machine, None, Symbols)
+    with subprocess.Popen(["sleep", "60"]) as machine.process:
+        machine.check_alive()
+        assert outside.why_ended() is None
+        machine._end(InfrastructureError("it needs more"))
+    for ask in (machine.check_alive, machine.check_alive):
+        with pytest.raises(InfrastructureError, match="it needs more"):
+            ask()
+    assert str(outside.why_ended()) == "it needs more"
+    assert EmulatedOutside(lambda: None, None, Symbols).why_ended() is None
+    assert EmulatedOutside(lambda: None, None, Symbols).stood_seconds() == 0
