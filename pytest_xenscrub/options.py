@@ -41,7 +41,7 @@ class Options:
     )
     hosts_file: tuple[HostDescription, ...] = option(
         value.hosts_file,
-        "the lab's machines, as TOML (see README)",
+        "the lab's machines, as TOML (see docs/lab-machine.md)",
         "FILE", default=(), beside=paths.beside, asks_for_xen=True,
     )
     lock_wait: float = option(
