@@ -7,6 +7,7 @@ A page says where such a part goes by a comment, `<!-- generated: options -->`.
 from __future__ import annotations
 
 import argparse
+import ast
 import logging
 import posixpath
 import re
@@ -43,7 +44,7 @@ def _option(option: Option) -> str:
     value = f"={option.metavar}" if option.metavar else ""
     shown = f"{option.argument}[{value}]" if option.bare else option.argument + value
     # argparse formats a help text, and so has each % twice.
-    text = option.help.replace("%%", "%")
+    text = re.sub(r"(?<![\w-])--(xen-[a-z-]+)", r"[`--\1`](#\1)", option.help.replace("%%", "%"))
     lines = [
         f"### `{shown}` {{ #{option.argument.lstrip('-')} }}",
         "",
@@ -78,6 +79,25 @@ def figures() -> str:
 def _stored(unit: str) -> str:
     """The unit of a figure in the file of results, which has no multiples."""
     return {"GiB/s": "bytes/s", "GiB s": "byte seconds", "%": "share, 0 to 1"}.get(unit, unit)
+
+
+def fixtures() -> str:
+    """What each public fixture hands out."""
+    rows = []
+    for path in sorted((TOP / "pytest_xenscrub").glob("fixtures_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                kind = ast.unparse(node.returns) if node.returns else ""
+                kind = re.sub(r"^Iterator\[(.*)\]$", r"\1", kind)
+                said = (ast.get_docstring(node) or "").partition("\n")[0]
+                rows.append(
+                    (
+                        f"[`{node.name}`](#pytest_xenscrub.{path.stem}.{node.name})",
+                        f"`{kind}`",
+                        said,
+                    )
+                )
+    return _table(("fixture", "is a", ""), iter(rows))
 
 
 def command() -> str:
@@ -128,6 +148,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "columns": columns,
     "figures": figures,
     "command": command,
+    "fixtures": fixtures,
     "readme": readme,
     "contributing": contributing,
     "changelog": changelog,
