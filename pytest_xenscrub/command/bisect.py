@@ -26,7 +26,7 @@ from pytest_xenscrub.report.results import last_rows, read_runs
 if TYPE_CHECKING:
     import argparse
 
-HELP: Final = "which commit broke it"
+HELP: Final = "find the commit of a Xen tree that leaks, or is slower"
 SUITE: Final = (
     "--pyargs", "pytest_xenscrub.suite", "-m", "quick", "--xen-host=emulated",
 )  # fmt: skip
@@ -36,9 +36,9 @@ _FOUND: Final = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTI
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("--source", type=Path, default=Path(), help="the repository (default: .)")
-    parser.add_argument("--good", required=True, help="a commit on which all is well")
-    parser.add_argument("--bad", required=True, help="a later one on which it is not")
+    parser.add_argument("--source", type=Path, default=Path(), help="Xen's repository (default: .)")
+    parser.add_argument("--good", required=True, help="a commit without the fault")
+    parser.add_argument("--bad", required=True, help="a later commit with the fault")
     parser.add_argument(
         "pytest", nargs="*", metavar="-- PYTEST ...",
         help=f"pytest's arguments (default: {' '.join(SUITE)})",

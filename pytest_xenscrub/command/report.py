@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.report.results import RunResults
 
-HELP: Final = "show results, as text or as another program reads them"
+HELP: Final = "show results, as text or in another program's format"
 FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
     "text": prose.to_text,
     "markdown": prose.to_markdown,
@@ -34,16 +34,16 @@ FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     parser.add_argument(
-        "results", nargs="+", type=Path, metavar="RESULTS", help="files of --xen-results"
+        "results", nargs="+", type=Path, metavar="RESULTS", help="files that --xen-results wrote"
     )
     parser.add_argument(
-        "--format", choices=list(FORMATS), default="text", help="of what is shown (default: text)"
+        "--format", choices=list(FORMATS), default="text", help="output format (default: text)"
     )
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write one page of all of it to this file"
+        "--html", type=Path, metavar="FILE", help="write an HTML page with all results to FILE"
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write to this file (default: print)"
+        "--output", type=Path, metavar="FILE", help="write the output to FILE (default: print it)"
     )
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-fail-if`: how much worse than in an earlier run a figure may be; uncompared is no pass."""
+"""`--xen-fail-if`: fails the run if a metric regressed by more than its limit.
+
+A metric that could not be compared fails the run as well.
+"""
 
 from __future__ import annotations
 

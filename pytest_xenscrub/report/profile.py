@@ -23,7 +23,7 @@ _PARTS = {DESTROY: "destroy issued → returned", AFTER: "destroy returned → w
 _LEAST_SHARE = 0.01
 """Of the busy time: what has less on every Xen is told as one line."""
 _FEWEST = 20
-"""Looks at the CPUs: fewer say nothing."""
+"""Fewer samples than that are not shown."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ def render_profiles(rows: Iterable[Row]) -> str:
         if totals:
             blocks.append(f"{title}\n{_table(totals)}")
     if known and not blocks:
-        blocks.append(f"too few looks at the CPUs: less than {_FEWEST}")
+        blocks.append(f"too few samples of the CPUs: less than {_FEWEST}")
     notes = dict.fromkeys(
         f"{row.setting.variant}: {_symbols_note(profile.symbols)}" for row, profile in known
     )
@@ -108,7 +108,7 @@ def _table(totals: dict[str, _Total]) -> str:
         headers += [name, "ms/GiB"]
     headers += [f"{name} - {next(iter(totals))}" for name in list(totals)[1:]]
     counts = "; ".join(
-        f"{name}: {total.destroys} destroys, {total.samples} looks at the CPUs,"
+        f"{name}: {total.destroys} destroys, {total.samples} samples of the CPUs,"
         f" {total.samples / total.seconds:.0f} a second"
         for name, total in totals.items()
     )

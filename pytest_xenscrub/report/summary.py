@@ -59,7 +59,7 @@ def print_summary(
         section("repeats", [NOTE], render_repeats(rows))
     section("how it grows with memory", [], render_fits(rows))
     section(f"compared with {first}", [], render_comparison(rows, first, chosen))
-    section("where destroys spend their time", [], profile)
+    section("CPU profile of destroys", [], profile)
     if comparison is not None:
         refused = [f"not compared: {line}" for line in comparison.mismatches]
         body = "\n".join([*refused, render_baseline(comparison, chosen)]).strip()
@@ -101,7 +101,7 @@ def _then_and_now(comparison: Comparison) -> Iterator[str]:
         yield f"then: {then}"
         yield f"now:  {now}"
     if pairs:
-        yield "medians of this run, and how many times those of the earlier run they are"
+        yield "medians of this run, and this run ÷ the earlier run"
 
 
 def _of_when(row: Row) -> str:

@@ -122,9 +122,9 @@ UNITS = ", ".join(
     + [f"{m.column} in {m.unit.name}" for m in COLUMNS if m.unit not in (SECONDS, SHARE)]
 )
 STARVED = (
-    "~ this machine kept the host from running for too much of the test: no comparison rests on it"
+    "~ other work on this machine slowed the host down too much: such timings are not compared"
 )
-FIRST = "* with the first end after a boot, when caches are cold; left out where there are others"
+FIRST = "* includes the first measurement after boot (cold caches), ignored once there are others"
 
 
 def grouped(rows: Iterable[Row]) -> list[list[Row]]:

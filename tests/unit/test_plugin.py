@@ -725,7 +725,7 @@ def test_profiles_and_charts_are_made_from_rows_of_workers_too(
     )
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([
-        "*where destroys spend their time*",
+        "*CPU profile of destroys*",
         "clear_page_sse2 *100.0% *1250.0",
         "as-is: names of Xen's functions are from xen-syms",
         "2 files with charts are in *charts",
