@@ -52,7 +52,7 @@ def hung(
         return XenHungError(what, evidence=evidence)
     return UndecidedError(
         f"{what}; for {starved:.0f} of {seconds:.0f} s other work kept the host from running, so"
-        " nobody can say whether Xen hangs",
+        " it cannot be told whether Xen hangs",
         todo=NOT_STARVED,
         evidence=evidence,
     )

@@ -25,7 +25,7 @@ def path_of(text: str) -> Path:
     if not text.strip():
         raise ConfigurationError("a file's or folder's name is missing")
     if not text.isprintable():
-        raise ConfigurationError(f"{text!r} is no name of a file: it has control characters")
+        raise ConfigurationError(f"{text!r} is not a file name: it has control characters")
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:

@@ -66,7 +66,7 @@ def file(text: str) -> Path:
     """A file that is there."""
     path = path_of(text)
     if not path.is_file():
-        there = "it is no file" if path.exists() else "there is no such file"
+        there = "it is not a file" if path.exists() else "there is no such file"
         raise ConfigurationError(f"{path}: {there}")
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"{path}: you may not read it")
@@ -102,7 +102,9 @@ def source(text: str) -> str:
 def cmdline(text: str) -> str:
     """Boot options for Xen: one line."""
     if not text.isprintable():
-        raise ConfigurationError(f"{text!r} is no line of boot options: it has control characters")
+        raise ConfigurationError(
+            f"{text!r} is not a line of boot options: it has control characters"
+        )
     return text
 
 
@@ -204,7 +206,7 @@ def columns(text: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise ConfigurationError(
-            f"{unknown[0]!r} is no column", todo=f"choose of: {', '.join(NAMES)}"
+            f"{unknown[0]!r} is not a column", todo=f"choose of: {', '.join(NAMES)}"
         )
     return names
 
@@ -236,7 +238,7 @@ def share(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= 1:
-        raise ConfigurationError(f"{text!r} is no share", todo="write it as 0.99 or 99%")
+        raise ConfigurationError(f"{text!r} is not a share", todo="write it as 0.99 or 99%")
     return value
 
 
@@ -258,7 +260,7 @@ def positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise ConfigurationError(f"{text!r} is no number above 0")
+        raise ConfigurationError(f"{text!r} is not a number above 0")
     return value
 
 
@@ -277,7 +279,7 @@ def nodes(text: str) -> int:
 def _count(text: str, most: int, what: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
         raise ConfigurationError(
-            f"{text!r} is no number of {what}", todo=f"give a number from 1 to {most}"
+            f"{text!r} is not a number of {what}", todo=f"give a number from 1 to {most}"
         )
     return int(text)
 
@@ -289,7 +291,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= _LONGEST_SECONDS:
-        raise ConfigurationError(f"{text!r} is no time", todo="write it in seconds, as 600")
+        raise ConfigurationError(f"{text!r} is not a time", todo="write it in seconds, as 600")
     return value
 
 

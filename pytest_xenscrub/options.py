@@ -250,8 +250,8 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError("--xen-fail-if needs an earlier run: say --xen-compare=FILE")
     if options.control and config.getoption("runxfail", default=False):
         raise pytest.UsageError(
-            "--xen-control has tests that must fail, and --runxfail calls them failed: leave one"
-            " out"
+            "--xen-control has tests that must fail, but --runxfail reports those as failed: leave"
+            " one out"
         )
     return options
 

@@ -169,8 +169,8 @@ class Grub:
         variables = self.variables()
         if variables.get("next_entry") not in (None, "", identifier):
             raise ConfigurationError(
-                f"{self._host.name} is to boot {variables['next_entry']!r} once: not our doing",
-                todo="reboot the machine, or, if nobody needs it, "
+                f"{self._host.name}: {variables['next_entry']!r} is to boot once, set by another",
+                todo="reboot the machine, or, if it is not needed, "
                 f"grub-editenv {self.environment} unset next_entry",
             )
         return variables

@@ -53,8 +53,8 @@ def check_login(host: Host, deadline: Deadline) -> None:
     if before or after:
         raise InfrastructureError(
             f"{host.name}: its login shell, {shell}, prints lines of its own into every answer",
-            todo="in its start files (.bashrc, /etc/profile.d, .cshrc) print only where somebody"
-            " looks: [ -t 1 ] || return",
+            todo="in its start files (.bashrc, /etc/profile.d, .cshrc) print only on a terminal:"
+            " [ -t 1 ] || return",
             evidence={"printed": (before + after)[-500:]},
         )
     _check_python(host, python)

@@ -96,7 +96,7 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
             _git(tree, "checkout", "-q", "--detach", commit)
             if (judged := judge.word(commit)) is not word:
                 raise ConfigurationError(
-                    f"{commit[:12]} is called {word}, and is judged to be {judged}",
+                    f"{commit[:12]} was given as {word}, but was judged to be {judged}",
                     tried=judge.command(commit),
                     todo=f"look at {judge.log(commit)}, or name another commit",
                 )
@@ -105,7 +105,7 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
             commit = _git(tree, "rev-parse", "HEAD").strip()
             if "skip'ped commits left" in said:
                 raise InfrastructureError(
-                    "the commits that are left can all not be judged",
+                    "none of the remaining commits can be judged",
                     todo=f"look at the logs in {judge.folder}",
                     evidence={"git": said},
                 )

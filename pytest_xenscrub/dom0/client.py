@@ -92,7 +92,7 @@ class Dom0(PatientConnection):
         if not self.runs(guest_type):
             raise InfrastructureError(
                 f"{self.host.name}: {guest_type} guests cannot run here: Xen has no nested paging",
-                tried=f"xl info: virt_caps {' '.join(self._virt_caps)}, and hap is needed",
+                tried=f"xl info: virt_caps {' '.join(self._virt_caps)}, but hap is needed",
                 todo="use a machine whose CPUs have it and whose firmware lets Xen use it, or"
                 " --xen-guest-type=pv",
             )
@@ -109,8 +109,8 @@ class Dom0(PatientConnection):
             if words := re.findall(r"\bdebug=([yn])\b", log):
                 return bool(words[-1] == "y")
         raise InfrastructureError(
-            f"{self.host.name}: cannot tell whether Xen is a debug build, and so what it scrubs"
-            " with: neither its banner nor a register dump says so",
+            f"{self.host.name}: cannot tell whether Xen is a debug build, and so which byte it"
+            " scrubs with: neither its banner nor a register dump says so",
             tried="Xen's log, debug key d",
             evidence=self.evidence(),
         )
@@ -159,7 +159,7 @@ class Dom0(PatientConnection):
         found = re.search(r"^outstanding_claims\s*:\s*(\d+)", info, re.MULTILINE)
         if found is None:
             raise InfrastructureError(
-                f"{self.host.name}: xl info does not tell of claims", evidence={"xl info": info}
+                f"{self.host.name}: xl info does not show claims", evidence={"xl info": info}
             )
         return int(found[1]) << 20
 

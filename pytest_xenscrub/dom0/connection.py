@@ -121,7 +121,7 @@ class Connection:
             )
         if self._answers:
             return HostLostError(
-                f"{self.host.name}: {self._end}, and dom0 answers on another one",
+                f"{self.host.name}: {self._end}, but dom0 answers on another connection",
                 todo="was ssh killed on this machine, or the agent (python3) in dom0?",
                 evidence={
                     "last command": self._last_command,

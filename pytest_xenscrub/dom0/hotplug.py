@@ -79,8 +79,8 @@ class Hotplug:
         status = self._each("mem-status", wanted).splitlines()
         if len(status) != len(wanted):
             raise CommandError(
-                f"{self._dom0.host.name}: {TOOL} mem-status told of {len(status)} pages"
-                f" in place of {len(wanted)}",
+                f"{self._dom0.host.name}: {TOOL} mem-status reported {len(status)} pages"
+                f" instead of {len(wanted)}",
                 evidence={"stdout": "\n".join(status)},
             )
         return {mfn for mfn, line in zip(wanted, status, strict=True) if "PAGE_OFFLINED" in line}

@@ -129,7 +129,7 @@ class LiveGuest(Account):
         if not self.knows_frames:
             raise NotApplicableError(
                 f"{self.name}: a {self.config.type} guest does not know its machine frames, and"
-                " nobody sees them from outside here"
+                " this host's RAM cannot be read from outside"
             )
         frames = self.frames
         return BitMap64(frames[len(frames) * at // count] for at in range(count))
@@ -230,7 +230,7 @@ class LiveGuest(Account):
         if seen is None or not seen.mismatched:
             return error
         return XenFaultError(
-            f"{self.name} lives, and {seen.mismatched} of its {seen.pages} pages no longer hold"
+            f"{self.name} is alive, but {seen.mismatched} of its {seen.pages} pages no longer hold"
             " what it wrote there",
             todo="this Xen scrubs, or gives away, pages of a live guest: which frames are they?",
             evidence={"seen from outside": error.what, **self.evidence()},

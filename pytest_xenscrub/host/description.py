@@ -117,8 +117,8 @@ def _listed(named: HostDescription, listed: Sequence[HostDescription]) -> HostDe
     ]
     if len(found) > 1:
         raise ConfigurationError(
-            f"{named.name} may be any of the hosts file's {', '.join(host.name for host in found)}",
-            todo="say which by its name there",
+            f"{named.name} fits several hosts there: {', '.join(host.name for host in found)}",
+            todo="name one of them",
         )
     if not found or found[0].target is None:
         return named

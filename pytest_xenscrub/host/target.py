@@ -34,7 +34,7 @@ def parse_target(text: str) -> Target:
 
     def wrong(why: str) -> ConfigurationError:
         return ConfigurationError(
-            f"{text!r} is no host: {why}",
+            f"{text!r} is not a host: {why}",
             todo="write [user@]host[:port], an IPv6 address in brackets: root@[fd00::7]:2222",
         )
 
@@ -56,6 +56,6 @@ def parse_target(text: str) -> Target:
     port: int | None = None
     if port_text is not None:
         if not re.fullmatch(r"[0-9]{1,5}", port_text) or not 0 < int(port_text) <= MAX_PORT:
-            raise wrong(f"{port_text!r} is no port number")
+            raise wrong(f"{port_text!r} is not a port number")
         port = int(port_text)
     return Target(host, user or None, port)

@@ -138,7 +138,7 @@ class Recorder:
             raise DisagreementError(
                 f"{name} has {filled} filled pages, and seen from outside {len(self._left)} of its"
                 " frames hold its pattern",
-                todo="this is an error of ours: did its frames change since it reported them?",
+                todo="a bug of pytest-xenscrub: did its frames change since it reported them?",
             )
         self._all = filled
         self._ahead = ahead

@@ -183,8 +183,8 @@ class FrameTable:
         """
         if not self.locate():
             raise InfrastructureError(
-                "Xen's frame_table and M2P, seen from outside, are nowhere",
-                todo="this is an error of ours: in where we look for the tables",
+                "Xen's frame_table and M2P were not found in RAM, read from outside",
+                todo="a bug of pytest-xenscrub: in where we look for the tables",
             )
         for _ in range(_LOOKS):
             gfns, mfns = self._look(domid)
@@ -243,5 +243,5 @@ class FrameTable:
                 return np.uint64(frame)
         raise InfrastructureError(
             f"Xen's frame_table, seen from outside, has no frame of domain {domid}",
-            todo="this is an error of ours: in where we look for the table, or in its layout",
+            todo="a bug of pytest-xenscrub: in where we look for the table, or in its layout",
         )

@@ -134,7 +134,7 @@ class Oracle:
             raise DisagreementError(
                 f"{name} has filled {filled} pages, and seen from outside {proven} of its frames"
                 " hold what it wrote there",
-                todo="this is an error of ours: in where we look for a frame, or in the filler",
+                todo="a bug of pytest-xenscrub: in where we look for a frame, or in the filler",
             )
         self.proven = True
         self.frame_table.prove(mfns)

@@ -69,8 +69,8 @@ class RamView:
         wrong = rows == NOWHERE
         if wrong.any():
             raise InfrastructureError(
-                f"{wrong.sum()} frames that a guest says it has are no RAM of the machine,"
-                f" the first one is MFN {mfns[wrong][0]:#x}",
+                f"{wrong.sum()} frames that a guest reported are not RAM of the machine; the first"
+                f" one is MFN {mfns[wrong][0]:#x}",
                 tried=f"RAM from MFN {self._first} on, {self._count} frames",
             )
         return rows

@@ -53,7 +53,7 @@ class ResultsFile:
     def check(self) -> None:
         """Raise `ConfigurationError` now if it cannot be written, not after an hour."""
         if self._path.is_fifo():
-            raise ConfigurationError(f"{self._path}: cannot be written: it is a pipe, and no file")
+            raise ConfigurationError(f"{self._path}: cannot be written: it is a pipe, not a file")
         try:
             with self._path.open("ab"):
                 pass
@@ -169,8 +169,8 @@ def read_runs(path: Path) -> list[RunResults]:
             flat = json.loads(line)
             if flat.get("schema", 0) > SCHEMA:
                 raise ConfigurationError(
-                    f"{path}:{number}: a later version of pytest-xenscrub has written it"
-                    f" (schema {flat['schema']}, and {SCHEMA} is the last one that is known here)",
+                    f"{path}:{number}: a later version of pytest-xenscrub wrote it"
+                    f" (schema {flat['schema']}; this version reads schemas up to {SCHEMA})",
                     todo="pip install --upgrade pytest-xenscrub",
                 )
             _take(flat, runs)
@@ -210,7 +210,7 @@ def _lines(path: Path) -> list[str]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:
         raise ConfigurationError(
-            f"{path}: cannot be read: it is no text",
+            f"{path}: cannot be read: it is not text",
             todo="give a file that --xen-results has written",
         ) from None
 

@@ -243,7 +243,7 @@ class Session:
         if error is None:
             item.session.shouldstop = (
                 f"{item.nodeid} passed on a Xen that does not scrub:"
-                " a probe that cannot see a leak is no probe"
+                " the probes cannot see a leak, so no verdict would count"
             )
         elif isinstance(error, AssertionError) and not blame.saw_residue(item, error):
             report.outcome = "failed"

@@ -95,8 +95,8 @@ class Probe:
             guest.destroy(until="free")
         if not verdict.has_residue and not self._guests.knows_frames:
             raise UndecidedError(
-                "nothing dirty was seen, and which frames the victim had is not known, so it is not"
-                " known either whether a probe was given them",
+                "no residue was seen, but the victim's frames are not known: the probes may have"
+                " read other frames",
                 todo="use PV victims (--xen-guest-type=pv), which know their frames, or an emulated"
                 " host, where they are seen from outside",
             )
@@ -129,7 +129,7 @@ class Probe:
         if not guest.knows_frames:
             raise NotApplicableError(
                 f"{guest.name} cannot be a probe here: a {guest.config.type} guest does not"
-                " know which machine frames it reads, and nobody sees them from outside"
+                " know which machine frames it reads, and RAM cannot be read from outside"
             )
         if self._check is None:
             return Compared()
@@ -201,7 +201,7 @@ def _check(verdict: Verdict) -> None:
     if verdict.differences and not verdict.has_residue:
         raise DisagreementError(
             verdict.differences[0],
-            todo="this is an error of ours, in the probe or in how we look from outside: no verdict"
-            " of this test counts",
+            todo="a bug of pytest-xenscrub, in the probe or in reading RAM from outside: no"
+            " verdict of this test counts",
             evidence={"verdict": str(verdict)},
         )

@@ -196,7 +196,7 @@ def memory_for(available: int, why: str = "this machine") -> int:
     if memory < _LEAST:
         raise InfrastructureError(
             f"too little memory for an emulated host: {available / _GIB:.1f} GiB are available"
-            f" by {why}, half of it is used, and at least {_LEAST / _GIB:.0f} GiB are needed",
+            f" (limit: {why}), it gets half, and it needs at least {_LEAST / _GIB:.0f} GiB",
             todo="close other programs, raise the limit, or say --xen-host-memory yourself",
         )
     return memory
@@ -211,8 +211,8 @@ def check_memory(wanted: int) -> int:
     memory = available_memory()
     if wanted > memory.available:
         raise InfrastructureError(
-            f"--xen-host-memory asks for {wanted / _GIB:.1f} GiB, and"
-            f" {memory.available / _GIB:.1f} GiB are available by {memory.why}",
+            f"--xen-host-memory asks for {wanted / _GIB:.1f} GiB, but only"
+            f" {memory.available / _GIB:.1f} GiB are available (limit: {memory.why})",
             todo="ask for less, close other programs, or raise the limit",
         )
     return wanted

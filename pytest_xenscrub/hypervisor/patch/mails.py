@@ -150,7 +150,7 @@ def _plain_bytes(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
             data = data.decode(encoding).encode()
         except UnicodeDecodeError as error:
             raise ConfigurationError(
-                f"{name} is no text: {error}", todo="give a diff or a mailbox"
+                f"{name} is not text: {error}", todo="give a diff or a mailbox"
             ) from error
         notes.append(f"{name}: converted from UTF-16")
     data = data.removeprefix(b"\xef\xbb\xbf")

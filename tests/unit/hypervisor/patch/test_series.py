@@ -373,7 +373,7 @@ def test_attachment_that_is_no_text_is_told(load: Load) -> None:
     parts = ("text/plain", "", f"Why.\n{HUNK}"), ("image/png", "shot.png", "\0\1\2")
     variant = load(multipart("[PATCH] x", *parts))
     assert names(variant) == ["[PATCH] x"]
-    assert "attachment not used: shot.png is no text" in notes(variant)
+    assert "attachment not used: shot.png is not text" in notes(variant)
 
 
 @pytest.mark.parametrize("option", ["--attach", "--inline"])
