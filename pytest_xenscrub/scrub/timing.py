@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From the moments of a guest's life and end to a row; what each figure is stands in `row`."""
+"""`Timings`: turns the moments of a guest's life and end into rows; see `row` for each figure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Timings:
     """Collects the rows of one test.
 
     Args:
-        setting: where they come from.
-        changed: told of each row that is new or has more in it: results are kept as they happen.
-        first_after_boot: whether nothing was measured since the host booted; asked once a row.
-        starved_seconds: how long the host has been kept from running so far, s.
-        max_starvation: share of the test's time above which its rows are marked for that.
-        first: number of the first row; above 0 where the test is run again.
+        setting: the run, machine and Xen of the rows.
+        changed: called with each row that is new or has a further figure.
+        first_after_boot: says whether nothing was measured since the host booted; called once for
+            each row.
+        starved_seconds: says for how long other work has kept the host from running so far, s.
+        max_starvation: share of the test's time above which starved rows are marked.
+        first: number of the first row; above 0 if the test is run again.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Timings:
         self._starved_before = starved_seconds()
 
     def record(self, ended: Ended) -> Row:
-        """A row for a guest that has ended."""
+        """Make a row for a guest that has ended."""
         guest, reclaim = ended.guest, ended.reclaim
         filled = guest.last(Filled)
 
@@ -91,24 +92,24 @@ class Timings:
         return row
 
     def recreated(self, ended: Ended, guest: Guest) -> None:
-        """A guest of the same size was built after `ended`, whose row is the last one."""
+        """Add to the last row how long a guest of the same size took to be built after `ended`."""
         if ended.reclaim.returned is not None and self.rows:
             self.rows[-1].recreate = guest.created.returned - ended.reclaim.returned
             self._changed(self.rows[-1])
 
     def resumed(self, resumed: Resumed) -> None:
-        """The last row's guest runs again, somewhere else."""
+        """Add to the last row how long its guest stood still until it ran again."""
         if self.rows:
             self.rows[-1].downtime = resumed.ns / 1e9
             self._changed(self.rows[-1])
 
     def lost(self, cpu_seconds: float) -> None:
-        """What the end of the last row's guest cost others: CPU time, s."""
+        """Add to the last row the CPU time that its guest's end cost other guests, s."""
         self.rows[-1].lost_cpu = cpu_seconds
         self._changed(self.rows[-1])
 
     def judge(self, verdict: Verdict) -> None:
-        """What was read of the memory that guests left: those of the rows that no verdict has."""
+        """Add the verdict to all rows that have none."""
         for row in self.rows:
             if row.verdict is not None:
                 continue
@@ -122,7 +123,7 @@ class Timings:
             self._changed(row)
 
     def _mark_starved(self) -> None:
-        """Write into every row how starved the host has been since the test began."""
+        """Write into every row how much other work starved the host since the test began."""
         starved = max(0.0, self._starved_seconds() - self._starved_before)
         share = min(1.0, starved / max(1e-3, time.monotonic() - self._begin))
         for row in self.rows:
@@ -130,7 +131,7 @@ class Timings:
             row.too_starved = share > self._max_starvation
 
     def close(self) -> None:
-        """Stop looking at what guests left in RAM; what was seen of it goes into their rows."""
+        """Stop watching dead guests' bytes in RAM, and write exposure into the rows."""
         before = [row.too_starved for row in self.rows]
         self._mark_starved()
         for row, was in zip(self.rows, before, strict=True):
