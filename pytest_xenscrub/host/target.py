@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `--xen-host` may look like: `[user@]host[:port]`, an IPv6 address in brackets."""
+"""`Target`: `[user@]host[:port]` of `--xen-host`, an IPv6 address in brackets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_PORT = 65535
 
 @dataclass(frozen=True)
 class Target:
-    """Where ssh goes. What is None is left to the user's ssh configuration."""
+    """The address that ssh connects to; None leaves a part to the user's ssh configuration."""
 
     host: str
     user: str | None = None
@@ -26,10 +26,10 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Take `[user@]host[:port]` apart.
+    """Parse `[user@]host[:port]`.
 
     Raises:
-        ConfigurationError: it is not of that form.
+        ConfigurationError: the text is not of that form.
     """
 
     def wrong(why: str) -> ConfigurationError:

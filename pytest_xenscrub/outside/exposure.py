@@ -31,7 +31,7 @@ _SAMPLED_FRAMES: Final = 2048
 holds anything: so a look takes 0.2 ms of a CPU that a dying guest's host may want, and the share is
 good to 2 %."""
 _MOST_KEPT: Final = 1024
-"""More frames than that Xen's heap does not take while a guest dies."""
+"""Upper bound on what Xen's heap takes over while a guest dies; more than that is a leak."""
 _DIGITS: Final = 4
 
 Curve = list[tuple[float, float]]
