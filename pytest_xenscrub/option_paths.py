@@ -40,7 +40,7 @@ def beside(text: str, folder: Path) -> str:
 
 
 def source_beside(text: str, folder: Path) -> str:
-    """As `beside`, of `--xen-source`: debian and addresses are no paths."""
+    """`beside` for `--xen-source`, which may also be `debian` or an address."""
     return text if is_no_path(text) else beside(text, folder)
 
 

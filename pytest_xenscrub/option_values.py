@@ -109,7 +109,7 @@ def cmdline(text: str) -> str:
 
 
 def host_memory(text: str) -> int:
-    """Memory of the emulated host, whole MiB, as QEMU has it."""
+    """Memory of the emulated host, in whole MiB."""
     return _size(text, _LEAST_HOST, _MOST_HOST) // MIB * MIB
 
 

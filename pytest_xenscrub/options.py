@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the user asked for: each option once, a field of `Options`.
+"""`Options`: each option of a run, declared once as a field.
 
 Command line, environment, ini file and help text all follow the field; see `option_places`.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is to do; sizes in bytes."""
+    """The options of a run; sizes in bytes."""
 
     # A line each for the parser, the help and the rest.
     # fmt: off
@@ -224,12 +224,12 @@ class Options:
 
     @property
     def compares(self) -> bool:
-        """Whether another Xen than the host's own is to run."""
+        """Whether the run boots another Xen than the host's own."""
         return self.control or self.variant != ("as-is",)
 
 
 ALL_OPTIONS = tuple(Option.of(field) for field in dataclasses.fields(Options))
-"""Every option, in the order of `--help`."""
+"""All options, in the order of `--help`."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -257,7 +257,7 @@ def read_options(config: pytest.Config) -> Options:
 
 
 def bisects(config: pytest.Config) -> bool:
-    """Whether the exit status is for `git bisect run`, however wrong other options are."""
+    """Whether `--xen-exit=bisect` is given, even if other options are wrong."""
     status = next(each for each in ALL_OPTIONS if each.key == "exit")
     try:
         return bool(status.read(config) == "bisect")
@@ -266,5 +266,5 @@ def bisects(config: pytest.Config) -> bool:
 
 
 def asked_for_xen(config: pytest.Config) -> bool:
-    """Whether this very run, and not an ini file that also serves others, asks for a Xen."""
+    """Whether the command line or the environment, and not only the ini file, asks for a Xen."""
     return any(each.asks_for_xen and each.given_to_this_run(config) for each in ALL_OPTIONS)

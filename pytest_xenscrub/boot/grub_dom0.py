@@ -71,7 +71,7 @@ class Grub:
 
     @cached_property
     def text(self) -> str:
-        """Its configuration; empty where it cannot be found."""
+        """The text of GRUB's configuration; empty if it was not found."""
         return self.read(self.config) or ""
 
     # -- files --------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Grub:
         return {name: value for name, sign, value in pairs if sign}
 
     def check_free(self, identifier: str) -> dict[str, str]:
-        """See that GRUB can boot an entry once and no more, and that nobody else's is set.
+        """Check that GRUB can boot an entry exactly once, and that no other one-shot entry is set.
 
         Returns:
             GRUB's environment.
@@ -176,7 +176,7 @@ class Grub:
         return variables
 
     def arm(self, identifier: str) -> None:
-        """Have it boot an entry once, and see that it is set.
+        """Set the one-shot entry, and check that GRUB has it.
 
         Raises:
             InfrastructureError: it is not.

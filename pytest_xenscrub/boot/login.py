@@ -25,7 +25,7 @@ echo '{_END}'
 
 
 def check_login(host: Host, deadline: Deadline) -> None:
-    """See that commands which are sent to a host run there as they are meant.
+    """Check that the login shell runs commands as they were sent.
 
     Raises:
         InfrastructureError: the login is not root's, its shell prints or is none of sh's kind, or

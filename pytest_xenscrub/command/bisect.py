@@ -35,7 +35,7 @@ _FOUND: Final = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTI
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub bisect`."""
     parser.add_argument("--source", type=Path, default=Path(), help="Xen's repository (default: .)")
     parser.add_argument("--good", required=True, help="a commit without the fault")
     parser.add_argument("--bad", required=True, help="a later commit with the fault")

@@ -18,7 +18,7 @@ HELP: Final = "show and remove what is in the cache"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub clean`."""
     parser.add_argument("part", nargs="*", help="part to remove: a folder of the cache, or `all`")
 
 

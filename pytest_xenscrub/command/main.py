@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE_ERROR: Final = 4
-"""As pytest's."""
+"""The same as pytest's."""
 INTERRUPTED: Final = 130
-"""As a shell has it for Ctrl-C."""
+"""The same as a shell's for Ctrl-C."""
 FAILED: Final = 75
-"""As for a pytest run that could not do what it was asked for."""
+"""The same as of a pytest run that cannot judge Xen."""
 
 
 def parser() -> argparse.ArgumentParser:

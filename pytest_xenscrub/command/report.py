@@ -32,7 +32,7 @@ FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub report`."""
     parser.add_argument(
         "results", nargs="+", type=Path, metavar="RESULTS", help="files that --xen-results wrote"
     )

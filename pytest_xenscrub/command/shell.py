@@ -16,7 +16,7 @@ HELP: Final = "open a root shell in the dom0 of an emulated host"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub shell`."""
     xen_options.declare(
         parser, "suite", "host_memory", "host_nodes", "accel", "variant", "source", "config",
         "cmdline",

@@ -273,7 +273,7 @@ class Connection:
     # -- what was said last -------------------------------------------------------------------
 
     def evidence(self) -> dict[str, str]:
-        """Xen's and the serial log's last lines, for an error; what cannot be had is left out."""
+        """The last lines of Xen's log and of the serial log, as far as available, for an error."""
         logs = {}
         with contextlib.suppress(Exception):
             logs["Xen's log"] = "\n".join(

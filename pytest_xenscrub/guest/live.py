@@ -92,7 +92,7 @@ class LiveGuest(Account):
 
     @property
     def name(self) -> str:
-        """Its name in the toolstack."""
+        """The guest's name in the toolstack."""
         return self.config.name
 
     @property

@@ -75,12 +75,12 @@ class SshHost:
 
     @property
     def name(self) -> str:
-        """How the user called it."""
+        """The host's name, as the user wrote it."""
         return self._name
 
     @property
     def kind(self) -> str:
-        """What it is made of."""
+        """The kind of host."""
         return self._kind
 
     @property
@@ -244,6 +244,6 @@ class SshHost:
             spawn.end(master)
 
     def close(self) -> None:
-        """Let go of the host. Never raises, may be called twice."""
+        """Release the host. Never raises; may be called twice."""
         self.disconnect()
         self._run_folder.close()

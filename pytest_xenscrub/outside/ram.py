@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.intp]
 
 NOWHERE: Final = -1
-"""The row of a frame that is no RAM."""
+"""Stands for the row of a frame that is not RAM."""
 _CHUNK: Final = 128
 """Pages that are looked at together: what is copied of them stays in a CPU's cache."""
 
@@ -55,7 +55,7 @@ class RamView:
         self.end = int((self._first + self._count).max())
 
     def close(self) -> None:
-        """Let go of the mapping, whoever still has this view: a failed test's traceback may."""
+        """Close the mapping, even if something still holds this view, such as a traceback."""
         self.pages = self.pages[:0].copy()
 
     def rows(self, frames: Iterable[int] | NDArray[np.uint64]) -> Rows:
@@ -76,7 +76,7 @@ class RamView:
         return rows
 
     def find(self, mfns: NDArray[np.int64]) -> Rows:
-        """The rows of some frames, in their order; `NOWHERE` for one that is no RAM."""
+        """The rows of frames, in their order; `NOWHERE` for a frame that is not RAM."""
         which = np.searchsorted(self._first, mfns, side="right") - 1
         within = mfns - self._first[which]
         there = (which >= 0) & (within < self._count[which])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles as tables, one for each part of a destroy, and as files for flame-graph tools."""
+"""Profiles as tables, one for each part of a destroy, and as folded stacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PARTS = {DESTROY: "destroy issued → returned", AFTER: "destroy returned → watched no more"}
 _LEAST_SHARE = 0.01
-"""Of the busy time: what has less on every Xen is told as one line."""
+"""Share of busy time; functions below it on every Xen share one line."""
 _FEWEST = 20
 """Fewer samples than that are not shown."""
 
@@ -52,7 +52,7 @@ class _Total:
         return sum(self.cpu_seconds.values()) - self.cpu_seconds.get(IDLE, 0.0)
 
     def share(self, name: str) -> float:
-        """Of the busy time; of idle time: of all."""
+        """A function's share of the busy time; for idle time, its share of all time."""
         whole = sum(self.cpu_seconds.values()) if name == IDLE else self.busy
         return self.cpu_seconds.get(name, 0.0) / whole if whole else 0.0
 

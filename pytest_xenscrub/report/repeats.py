@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The table of `--xen-repeat`: what the repeats of each measurement say together."""
+"""The table of `--xen-repeat`: statistics of each measurement's repeats."""
 
 from __future__ import annotations
 

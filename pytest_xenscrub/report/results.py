@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows on their way: into a file as they happen, and with pytest's reports to their readers."""
+"""Writes rows into the results file and into properties of reports, and reads them."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def read_results(path: Path) -> list[Row]:
 
 
 def last_rows(runs: Iterable[RunResults]) -> list[Row]:
-    """Of each measurement the last row."""
+    """The last row of each measurement."""
     rows: dict[str, Row] = {}
     for run in runs:
         rows |= run.rows
@@ -249,7 +249,7 @@ def fits_as_properties(fits: Iterable[Fit]) -> list[tuple[str, object]]:
 
 
 def next_number(properties: Iterable[tuple[str, object]]) -> int:
-    """Of the next row of a test, which has these already where it is run again."""
+    """The number of a test's next row; above 0 if the test is run again."""
     found = (_PROPERTY.fullmatch(name) for name, _ in properties)
     return max((int(match[1]) + 1 for match in found if match), default=0)
 

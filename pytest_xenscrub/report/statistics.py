@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 _STUDENT_T = (12.706, 4.303, 3.182, 2.776)
-"""Its 97.5 % quantile for 1, 2, 3 and 4 degrees of freedom."""
+"""The 97.5 % quantile of Student's t for 1, 2, 3 and 4 degrees of freedom."""
 
 
 @dataclass(frozen=True)

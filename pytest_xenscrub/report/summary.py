@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is printed at the end: the tables, each under its title."""
+"""Prints the tables at the end of a run."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Reservation:
             self.again()
 
     def release(self) -> None:
-        """Give it back. Never raises, may be called twice."""
+        """Release the machine. Never raises; may be called twice."""
         lock, self._lock = self._lock, None
         host, self._host = self._host, None
         if lock is not None:

@@ -97,7 +97,7 @@ class Rig:
     # -- what tests use ------------------------------------------------------------------------
 
     def bring_up(self) -> RunningXen:
-        """Have the host up and trusted, whatever that takes: ten minutes if a machine must boot.
+        """Start the host if needed, and return it; takes ten minutes if a machine must boot.
 
         At once where it is up already.
 
@@ -171,7 +171,7 @@ class Rig:
         return True
 
     def passed(self) -> None:
-        """A test has passed on it: whatever broke it before is over."""
+        """Note that a test passed, so that earlier breaks of the host do not count any more."""
         self._breaks = 0
 
     # -- its life ------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Rig:
 
 
 def _settled(host: Host, info: XenInfo) -> Oracle | None:
-    """A host's RAM, once the host is as fast as it will be; None where this machine has it not."""
+    """The host's RAM seen from outside, once the host runs at full speed; None for a real host."""
     if host.outside is None:
         return None
     from pytest_xenscrub.outside.oracle import Oracle  # noqa: PLC0415 - only with a host

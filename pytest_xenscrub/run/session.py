@@ -118,7 +118,7 @@ class Session:
 
     @property
     def _no_profile(self) -> str:
-        """Why there is no profile though one was asked for; empty where there is one."""
+        """Why there is no profile despite --xen-profile; empty if there is one."""
         pool = self.hosts.pool
         if self.options.profile is None or not pool or pool[0].emulated:
             return ""
@@ -259,7 +259,7 @@ class Session:
         self.records.tell(reporter, first=lambda: self.xens.names[0], no_profile=self._no_profile)
 
     def close(self) -> None:
-        """Let go of the host if no fixture has."""
+        """Release the host unless a fixture has."""
         if self.rig is not None:
             self.rig.close()
         self.hosts.close()

@@ -93,7 +93,7 @@ class Created:
 
     @property
     def seconds(self) -> float:
-        """From issued to returned, s."""
+        """Time from issued to returned, s."""
         return self.returned - self.issued
 
 

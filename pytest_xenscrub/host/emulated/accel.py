@@ -203,7 +203,7 @@ def memory_for(available: int, why: str = "this machine") -> int:
 
 
 def check_memory(wanted: int) -> int:
-    """What was asked for, if it can be had: an emulated host comes to use all of it.
+    """Check that the wanted memory is available, as an emulated host ends up using all of it.
 
     Raises:
         InfrastructureError: there is less; the kernel would kill QEMU, or the run.

@@ -134,7 +134,7 @@ class EmulatedHost:
 
     @property
     def kind(self) -> str:
-        """What it is made of."""
+        """The kind of host."""
         return f"emulated ({self._accel.name})"
 
     @property
@@ -230,7 +230,7 @@ class EmulatedHost:
         self.started = "cold" if snapshot is None else "warm"
 
     def _save(self, deadline: Deadline) -> None:
-        """Save the machine that has just booted, idle and alone; it is no error if that fails."""
+        """Save the machine that has just booted, while it is idle; a failure is not an error."""
         machine, ssh = self._running, self._session
         try:
             ssh.run(["sh", "-c", _IDLE], deadline=deadline.within(300, "idle host"))

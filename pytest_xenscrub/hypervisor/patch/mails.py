@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a file to the diffs in it: mailboxes are split, mails decoded, archives unpacked.
+"""Finds the diffs in a file: splits mailboxes, decodes mails, unpacks archives.
 
 Mailboxes are split as `git mailsplit` does it: a line "From " starts a mail only with a date behind
 it. Python's `mailbox` splits at every such line, and commit messages have them.
@@ -36,7 +36,7 @@ _SCISSORS = re.compile(rb"^[- >%8<]*(8<|>8|%<|>%)[- >%8<]*$", re.M)
 
 @dataclass(frozen=True)
 class Message:
-    """One mail, or one file that is no mail.
+    """One mail, or one file that is not a mail.
 
     Attributes:
         name: its subject, or the file's name.
@@ -78,7 +78,7 @@ def read_messages(data: bytes, name: str) -> list[Message]:
 
 
 def split(data: bytes) -> list[bytes] | None:
-    """The mails of a file, without the lines that separate them; None where it is no mail."""
+    """The mails of a file, without separator lines; None if the file is not a mailbox."""
     lines = data.splitlines(keepends=True)
     starts = [
         at
