@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What several of these tests need besides the plugin's own fixtures."""
+"""Fixtures that several of these tests need, besides the plugin's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only PVH guests have where victims are others."""
+    """Deselect tests of what only PVH guests have, unless victims are PVH guests."""
 
     def left_out(item: pytest.Item) -> bool:
         if "pvh" not in getattr(item, "fixturenames", ()):
@@ -34,13 +34,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def pvh(xen_guest_type: GuestType) -> None:
-    """A test of what only PVH guests have: run with `--xen-guest-type=pvh`."""
+    """Marks a test of what only PVH guests have: run it with `--xen-guest-type=pvh`."""
     assert xen_guest_type == "pvh"
 
 
 @pytest.fixture
 def mapping(xen_host: Host, victim: Victim) -> Iterator[ForeignMapping]:
-    """Pages of a victim, mapped in dom0; let go of before guests are cleaned up: none could be."""
+    """Pages of a victim, mapped in dom0; unmapped before guests are cleaned up."""
     taken = ForeignMapping(xen_host)
     yield taken
     taken.close()
