@@ -103,7 +103,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: no text", todo="write it as TOML, in UTF-8") from None
+        raise ConfigurationError(f"{path}: not text", todo="write it as TOML, in UTF-8") from None
     except ValueError as error:  # of TOML, with its line
         raise ConfigurationError(f"{path}: {error}") from None
 

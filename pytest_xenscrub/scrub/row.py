@@ -204,8 +204,8 @@ class Row:
     )
     lost_cpu: float | None = metric(
         SECONDS,
-        "CPU time that busy guests lost while this one was destroyed and scrubbed, compared with"
-        " an undisturbed period of the same length",
+        "CPU time that busy guests lost while this one was destroyed and scrubbed, against an"
+        " undisturbed period of the same length",
         column="lost CPU",
     )
     backlog_pages: int | None = metric(

@@ -38,7 +38,7 @@ def check_nothing_elsewhere(oracle: Oracle, guests: GuestFactory, guest: Guest) 
 def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float) -> None:
     """Wait until none of the guest's frames holds its bytes, except those in Xen's heap.
 
-    Waits from when nothing waits for its scrub; time in which the host is starved does not count.
+    Call it once the backlog is 0. Time in which the host is starved does not count.
     """
     limit = guests.dom0.patience(f"scrubbing what {guest.name} left", seconds=seconds)
     heap = oracle.frame_table.xen_heap

@@ -225,7 +225,7 @@ FILES = (
         test=RECORDS),
     argument("an earlier run that is not there", "compare=no", "there is no such file"),
     argument("an earlier run that is a folder", "compare=.", "it is not a file"),
-    argument("an earlier run in binary", "compare=old", "no text", files={"old": BINARY}),
+    argument("an earlier run in binary", "compare=old", "not text", files={"old": BINARY}),
     argument("an earlier run of another program", "compare=old", "no result",
              files={"old": '{"benchmarks": []}\n'}),
     argument("an earlier run of nothing", "compare=old", "there is no result in it",
@@ -242,7 +242,7 @@ FILES = (
 )  # fmt: skip
 
 HOSTS_FILES = (
-    hosts("binary", BINARY, "no text"),
+    hosts("binary", BINARY, "not text"),
     hosts("no TOML", "[hosts.lab7\n", "line 1"),
     hosts("empty", "", "it names no host"),
     hosts("another table", "[host.lab7]\n", "did you mean hosts?"),

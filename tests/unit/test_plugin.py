@@ -971,7 +971,7 @@ def test_repeats_have_ids_and_one_line_in_the_table(project: pytest.Pytester) ->
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines([f"*::test_measured?repeat{n}? PASSED*" for n in (1, 2, 3)])
     result.stdout.fnmatch_lines(["measured * 3[*] * 2.50 (2.00-3.00) *"])
-    result.stdout.fnmatch_lines(["* with the first end after a boot*"])
+    result.stdout.fnmatch_lines(["* includes the first measurement after boot*"])
     result.stdout.fnmatch_lines(["*= repeats =*", "measured * destroy * 2 * 2.50 *(t)"])
 
 

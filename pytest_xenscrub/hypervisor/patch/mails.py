@@ -170,7 +170,7 @@ def _check_text(data: bytes, name: str) -> None:
     if data[257:262] == b"ustar":
         what, todo = "an archive of files", "unpack it, and give the folder"
     elif b"\0" in data:
-        what = "no text"
+        what = "not text"
     elif re.match(rb"\s*<(!doctype html|html|\?xml)", data[:500], re.I):
         what, todo = "a web page", "use the page's link to the raw mail, mbox or patch"
     if what:

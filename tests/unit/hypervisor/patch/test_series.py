@@ -350,7 +350,7 @@ def test_archive_of_files_is_refused(load: Load, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [("<!DOCTYPE html>\n", "a web page"), ("\0x", "no text")]
+    ("text", "what"), [("<!DOCTYPE html>\n", "a web page"), ("\0x", "not text")]
 )
 def test_what_is_no_patch_as_it_was_written(load: Load, text: str, what: str) -> None:
     with pytest.raises(ConfigurationError, match=f"is {what}"):
