@@ -115,5 +115,5 @@ def test_an_emulated_host_gets_what_the_container_has(monkeypatch: pytest.Monkey
     monkeypatch.setattr(accel, "available_memory", lambda: Memory(6 * GIB, "a container"))
     assert accel.default_memory_bytes() == 3 * GIB
     assert accel.check_memory(6 * GIB) == 6 * GIB
-    with pytest.raises(InfrastructureError, match=r"7\.0 GiB, and 6\.0 GiB .* a container"):
+    with pytest.raises(InfrastructureError, match=r"7\.0 GiB, but only 6\.0 GiB .* a container"):
         accel.check_memory(7 * GIB)
