@@ -8,6 +8,7 @@
 # make bench    what the measuring itself costs, each figure beside its limit
 # make defects  Xens that are broken on purpose, each against the test that must catch it; an hour
 # make lab      the project's own tests of whole runs: lab machines, broken Xens; some hours
+# make docs     the documentation as a site, in build/site; it is read without a network
 # Each alone does all of its set-up.
 
 BASE     := gcc libvirt-dev libxen-dev openssh-client openssh-server pkg-config python3-dev python3-venv
@@ -24,13 +25,14 @@ exposure: PACKAGES := $(BASE) $(HOST) $(BUILD)
 report:  PACKAGES := $(BASE)
 bench:   PACKAGES := $(BASE) $(HOST)
 defects: PACKAGES := $(BASE) $(HOST) $(BUILD)
+docs:    PACKAGES := python3-venv
 lab:     PACKAGES := $(BASE) $(HOST) $(BUILD) $(LAB)
 
-.PHONY: test quick control compare exposure report bench defects lab packages
+.PHONY: test quick control compare exposure report bench defects docs lab packages
 test: packages .venv/bin/tox
 	.venv/bin/tox
 
-quick control compare exposure bench defects lab: packages .venv/bin/tox
+quick control compare exposure bench defects docs lab: packages .venv/bin/tox
 	.venv/bin/tox -q -e $@
 
 report: packages .venv/bin/tox

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A point in time that is handed down, so that every step knows what its caller can still wait.
+"""`Deadline`: an end in time that callers hand down to each step.
 
-A deadline knows whom it blames. `Deadline.after` is for what is around Xen: images, networks, power
-switches, compilers. `Deadline.for_xen` is for waits in which Xen is what is waited for: dom0, the
-toolstack, a guest, the scrubber. Its clock stands still while the host is kept from running, so
-that a busy machine does not make a hang.
+A deadline knows what is at fault when it passes. `Deadline.after` is for waits on what is around
+Xen: images, networks, power switches, compilers. `Deadline.for_xen` is for waits on Xen: dom0, the
+toolstack, a guest, the scrubber. The clock of the latter stops while other work keeps the host from
+running, so that a busy machine does not look like a hang.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HANG_SECONDS: Final = 60.0
-"""For how long nothing may move before that is a hang, s, unless the user says otherwise."""
+"""Default of `--xen-hang-seconds`: seconds without progress that count as a hang."""
 MOST_STRETCH: Final = 4
-"""A clock that stands still is waited for this many times as long as one that does not."""
+"""Factor by which a wait may grow in all while the host's clock stops."""
 STARVED_SHARE: Final = 0.2
-"""Share of a wait above which its host was too starved for anyone to blame Xen."""
+"""Share of a wait above which the host was too starved to blame Xen."""
 NOT_STARVED: Final = (
     "run it again while nothing else keeps this machine's CPUs busy, or on a machine of its own"
 )
 
 OUT_OF_TIME: Final = (DeadlineExceededError, XenHungError, UndecidedError)
-"""What a deadline raises, whomever it blames."""
+"""The errors that a deadline may raise."""
 
 
 def hung(
     what: str, *, seconds: float, starved: float, evidence: dict[str, str] | None = None
 ) -> XenHungError | UndecidedError:
-    """The error for a Xen that was waited for: a hang, unless the host was starved meanwhile.
+    """The error for a wait on Xen: a hang, unless other work starved the host meanwhile.
 
     Args:
-        what: what did not come, in a sentence.
-        seconds: how long it was waited for, starved or not, s.
-        starved: how long of that this machine kept the host from running, s.
-        evidence: as every error has it.
+        what: what did not happen, in a sentence.
+        seconds: length of the wait, s.
+        starved: part of the wait in which other work kept the host from running, s.
+        evidence: as in every error.
     """
     if starved <= STARVED_SHARE * seconds:
         return XenHungError(what, evidence=evidence)
     return UndecidedError(
         f"{what}; for {starved:.0f} of {seconds:.0f} s other work kept the host from running, so"
-        " nobody can say whether Xen hangs",
+        " it cannot be told whether Xen hangs",
         todo=NOT_STARVED,
         evidence=evidence,
     )
@@ -63,13 +63,13 @@ class Deadline:
     """An end on this machine's monotonic clock.
 
     Attributes:
-        step: what is being waited for, named in the error: "xl create victim-1".
-        seconds: how long the step was given, s.
-        end: `time.monotonic()` at which it has failed, s, if the host is not starved.
-        starved_seconds: how long the host has been kept from running so far, s; None where it is
-            not Xen that is waited for.
-        starved_before: what that was when the deadline was set, s.
-        hard_end: `time.monotonic()` at which it has failed however starved the host is, s.
+        step: the step that is waited for, as named in the error: "xl create victim-1".
+        seconds: time that the step has, s.
+        end: `time.monotonic()` at which the step has failed, s, if the host is not starved.
+        starved_seconds: says for how long other work has kept the host from running so far, s;
+            None if the wait is not for Xen.
+        starved_before: value of `starved_seconds` when the deadline was set, s.
+        hard_end: `time.monotonic()` at which the step has failed even if the host is starved, s.
     """
 
     step: str
@@ -81,17 +81,17 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float, step: str) -> Deadline:
-        """A deadline `seconds` from now for `step`; infrastructure is to blame if it passes."""
+        """A deadline `seconds` from now; when it passes, infrastructure is at fault."""
         return cls(step, seconds, time.monotonic() + seconds)
 
     @classmethod
     def for_xen(cls, seconds: float, step: str, starved_seconds: Callable[[], float]) -> Deadline:
-        """A deadline for a step in which Xen is waited for, and blamed unless the host starves.
+        """A deadline for a wait on Xen; when it passes, Xen is at fault unless the host starved.
 
         Args:
-            seconds: how long it may take, s; time in which the host is starved does not count.
-            step: what is waited for.
-            starved_seconds: how long the host has been kept from running so far, s.
+            seconds: time that the step has, s, not counting time in which the host is starved.
+            step: the step that is waited for.
+            starved_seconds: says for how long other work has kept the host from running so far, s.
         """
         now = time.monotonic()
         return cls(
@@ -100,9 +100,9 @@ class Deadline:
         )  # fmt: skip
 
     def within(self, seconds: float, step: str) -> Deadline:
-        """A deadline for a part of this step, never after this one; it blames whom this one does.
+        """A deadline for a part of this step, not later than this one, with the same fault.
 
-        A part that waits for somebody else needs a deadline of its own.
+        A part that waits for something else needs its own deadline.
         """
         seconds = min(seconds, self.remaining)
         if self.starved_seconds is None:
@@ -111,12 +111,12 @@ class Deadline:
 
     @property
     def blames_xen(self) -> bool:
-        """Whether Xen is waited for."""
+        """Whether the wait is for Xen."""
         return self.starved_seconds is not None
 
     @property
     def starved(self) -> float:
-        """How long the host has been kept from running since the deadline was set, s."""
+        """Time in which other work kept the host from running since the deadline was set, s."""
         if self.starved_seconds is None:
             return 0.0
         # An emulated host that has ended tells of no starvation at all.
@@ -124,7 +124,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Time left, s; 0 once it has passed."""
+        """Time left, s; 0 once the deadline has passed."""
         end = self.end
         if self.blames_xen:
             end = min(end + self.starved, self.hard_end)
@@ -132,21 +132,19 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether the time is over."""
+        """Whether the deadline has passed."""
         return self.remaining <= 0
 
     def check(self, **evidence: str) -> None:
-        """Raise `error()` with the evidence given if the time is over."""
+        """Raise `error()` with this evidence if the deadline has passed."""
         if self.passed:
             raise self.error(**evidence)
 
     def error(self, what: str = "", /, **evidence: str) -> XenScrubError:
-        """The error to raise where something else noticed first that the time is over.
+        """The error of a deadline that has passed, with the text `what`.
 
-        Its text is `what`, or that the step was not done.
-
-        `DeadlineExceededError`; where Xen is waited for `XenHungError`, or `UndecidedError` if the
-        host was starved for more than a share of the wait.
+        `DeadlineExceededError`; for a wait on Xen `XenHungError`, or `UndecidedError` if other work
+        starved the host for more than a share of the wait.
         """
         if not self.blames_xen:
             return DeadlineExceededError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every error this project raises on purpose: what failed, what was tried, what to do next."""
+"""The errors of this project; each says what failed, what was tried, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ class Fault(StrEnum):
     XEN = "xen"
     """Xen, or a guest, dom0 or toolstack on it: reported as FAILED, exit status 1."""
     INFRASTRUCTURE = "infrastructure"
-    """What is around Xen, this project included: reported as ERROR, exit status 75."""
+    """Network, machine, this project, all around Xen: reported as ERROR, exit status 75."""
     UNKNOWN = "unknown"
-    """Either, and the evidence does not tell which: reported as ERROR, exit status 75."""
+    """The evidence does not tell which of the two: reported as ERROR, exit status 75."""
 
 
 class ResidueError(AssertionError):
-    """A dead guest's bytes were seen in RAM, by a test that looks for them itself.
+    """A test that reads RAM itself saw a dead guest's bytes.
 
-    Where a probe's verdict says so, that is known without it.
+    A test that uses a probe does not need this error: the probe's verdict has the residue.
     """
 
 
 class XenScrubError(Exception):
-    """Root of the project's errors.
+    """Base class of the project's errors.
 
     Attributes:
-        fault: whose fault an error of this kind is.
+        fault: whose fault an error of this class is.
 
     Args:
         what: what failed, in one sentence.
-        tried: what was tried: a command, an address, a file; empty when `what` says it.
-        todo: what the reader can do next; empty when there is nothing sensible to say.
-        evidence: last lines of logs or consoles by their name, shown indented below the message.
+        tried: what was tried: a command, an address, a file; empty if `what` says it.
+        todo: what the reader can do next; empty if nothing sensible can be said.
+        evidence: last lines of logs or consoles by name, shown indented below the message.
     """
 
     fault: ClassVar[Fault] = Fault.INFRASTRUCTURE
@@ -68,79 +68,79 @@ class XenScrubError(Exception):
 
 
 class ConfigurationError(XenScrubError):
-    """The user asked for something that cannot be meant; reported as a usage error."""
+    """An option, a file or a name is wrong: reported as a usage error."""
 
 
 class InfrastructureError(XenScrubError):
-    """Something around the test broke, so nothing can be said of Xen: reported as ERROR."""
+    """Something around Xen broke, so Xen cannot be judged: reported as ERROR."""
 
 
 class MissingToolError(InfrastructureError):
-    """A program or package that was asked for is not installed: reported as ERROR."""
+    """A program or package that the run needs is not installed: reported as ERROR."""
 
 
 class NotApplicableError(XenScrubError):
-    """A scenario makes no sense on this host or with this toolstack: reported as a skip."""
+    """The scenario does not apply to this host or toolstack: reported as a skip."""
 
 
 class UndecidedError(XenScrubError):
-    """Xen may be at fault, or what is around it; `todo` names the evidence that would tell."""
+    """Either Xen or something around Xen is at fault; `todo` names the evidence that would tell."""
 
     fault = Fault.UNKNOWN
 
 
 class HostSilentError(UndecidedError):
-    """dom0 is not heard any more, and nothing tells whether it or the network is to blame."""
+    """dom0 does not answer, and the evidence does not tell whether dom0 or the network failed."""
 
 
 class HostUnusableError(InfrastructureError):
-    """The host broke earlier in this session; what needs it cannot run any more."""
+    """The host broke earlier in this run, so tests that need the host cannot run."""
 
 
 class HostLostError(InfrastructureError):
-    """A host does not answer, or the connection to it was lost: down, booting, or the network."""
+    """A host does not answer, or its connection was lost: down, booting, or a network fault."""
 
 
 class HostLockedError(InfrastructureError):
-    """Another run of ours has the host."""
+    """Another run has locked the host."""
 
 
 class HostBusyError(InfrastructureError):
-    """Guests that are not ours run on the host."""
+    """Guests of others run on the host."""
 
 
 class CommandError(InfrastructureError):
-    """A command on a host ended with a return code that was not expected."""
+    """A command on a host ended with an unexpected return code."""
 
 
 class GuestProtocolError(InfrastructureError):
-    """A guest's console line is mangled, missing or out of order: no verdict may rest on it."""
+    """A line of a guest's console is mangled, missing or out of order, so no verdict counts."""
 
 
 class DisagreementError(XenScrubError):
-    """Two of our own witnesses contradict each other, and none of them saw residue: ERROR.
+    """A probe and RAM seen from outside contradict each other without residue: ERROR.
 
     Not an `InfrastructureError`, so that `except InfrastructureError` cannot swallow it.
     """
 
 
 class DeadlineExceededError(InfrastructureError):
-    """A step took too long, and Xen was not what it waited for, or the machine was starved."""
+    """A step that does not wait for Xen took too long, or other work starved the machine."""
 
 
 class XenFaultError(XenScrubError):
-    """Xen, or a guest on it, did not do what it must: reported as FAILED."""
+    """Xen, or a guest on that Xen, misbehaved: reported as FAILED."""
 
     fault = Fault.XEN
 
 
 class XenHungError(XenFaultError):
-    """Xen, dom0, the toolstack or a guest made no progress for too long: a hang."""
+    """Xen, dom0, the toolstack or a guest hangs: no progress for `--xen-hang-seconds`."""
 
 
 class HostStalledError(XenFaultError):
-    """dom0 stopped answering, or lost its CPU for longer than a host may."""
+    """dom0 stopped answering, or lost its CPU for longer than is allowed."""
 
 
 class GuestFailedError(XenFaultError):
-    """A guest crashed, or told of a failure on its console."""
+    """A guest crashed, or reported a failure on its console."""

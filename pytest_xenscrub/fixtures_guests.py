@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a test is handed of guests, and of what is measured of them: fixtures, and nothing else.
+"""Fixtures that hand out guests, and what is measured of them.
 
-Public are `guests`, `victim`, `probe` and `timings`.
+Tests use `guests`, `victim`, `probe` and `timings`; the others serve these.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def xen_guest_type(request: pytest.FixtureRequest, _xen_session: Session) -> Gue
 
 @pytest.fixture
 def _witness(running_xen: RunningXen) -> Iterator[Witness | None]:
-    """Sees from outside how dead guests' bytes go; stops when the test has ended."""
+    """Watches from outside how dead guests' bytes leave RAM, until the test has ended."""
     if running_xen.oracle is None:
         yield None
         return
@@ -59,7 +59,7 @@ def guests(
     xen_guest_type: GuestType,
     _witness: Witness | None,
 ) -> Iterator[GuestFactory]:
-    """Creates guests of our kernel, for tests that need more than a victim and a probe."""
+    """Creates guests, for tests that need more than a victim and a probe."""
     from pytest_xenscrub.guest.factory import GuestFactory, InCommon  # noqa: PLC0415 - with a host
     from pytest_xenscrub.guest.listeners import Listeners  # noqa: PLC0415 - as above
 
@@ -95,7 +95,7 @@ def guests(
 
 @pytest.fixture
 def xen_repeat(request: pytest.FixtureRequest) -> int:
-    """Which of `--xen-repeat`'s rounds this is, from 1."""
+    """The number of this repeat of the test (`--xen-repeat`), from 1."""
     return int(getattr(request, "param", 1))
 
 
@@ -111,9 +111,9 @@ def timings(
     *,
     xen_repeat: int,
 ) -> Iterator[Timings]:
-    """Collects what each end of a guest took, for the table and the results.
+    """Collects the timings of each end of a guest, for the table and the results.
 
-    `timings.record(victim.destroy())` makes a row; the probe's verdict is added to it.
+    `timings.record(victim.destroy())` makes a row; a probe's verdict is added to that row.
     """
     from pytest_xenscrub.host.outside import standing, starvation  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.report import results  # noqa: PLC0415
@@ -145,13 +145,13 @@ def timings(
 
 @pytest.fixture
 def max_exposure(_xen_session: Session) -> float:
-    """How long bytes of a destroyed guest may stay in RAM: `--xen-max-exposure`, s for each GiB."""
+    """How long a destroyed guest's bytes may stay in RAM, s for each GiB (`--xen-max-exposure`)."""
     return _xen_session.options.max_exposure
 
 
 @pytest.fixture
 def victim(_xen_session: Session, guests: GuestFactory, dom0: Dom0) -> Victim:
-    """The guest that fills its memory and is destroyed; created by `victim.fill()`."""
+    """The guest that is destroyed. `victim.fill()` creates it and fills its memory."""
     from pytest_xenscrub.scrub.victim import Victim  # noqa: PLC0415 - only with a host
 
     wanted = _xen_session.options.guest_memory
@@ -166,9 +166,9 @@ def probe(
     guests: GuestFactory,
     timings: Timings,
 ) -> Probe:
-    """Reads all memory that is free: `probe.read(frames)` is the verdict.
+    """Judges freed memory: `probe.read(frames)` reads all free memory and returns a verdict.
 
-    Where the host's RAM can be seen from outside, probes are compared with it, frame by frame.
+    On an emulated host, what probes read is compared with RAM seen from outside, frame by frame.
     """
     from pytest_xenscrub.scrub.crosscheck import CrossCheck  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.scrub.probe import Probe  # noqa: PLC0415 - as above

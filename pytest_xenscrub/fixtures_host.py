@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a test is handed of a host that runs a Xen: fixtures, and nothing else.
+"""Fixtures that hand out the host, and the Xen that runs there.
 
-Public are `xen_host`, `dom0`, `toolstack`, `hotplug` and `oracle`.
+Tests use `xen_host`, `dom0`, `toolstack`, `hotplug`, `oracle` and `running_xen`; the others serve
+these.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _guest_kernel(_xen_session: Session) -> Path:
 
 @pytest.fixture(scope="session")
 def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> ChosenXen:
-    """The Xen to be tested, one of `--xen-variant`'s; built if it has to be."""
+    """The Xen to be tested, one of `--xen-variant`, built if needed."""
     if not _xen_session.hosts.pool:
         pytest.skip("no host: say --xen-host=emulated or --xen-host=[user@]host[:port]")
     return _xen_session.xens.get(getattr(request, "param", "as-is"))
@@ -51,7 +52,7 @@ def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> Chosen
 
 @pytest.fixture(scope="session")
 def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) -> Iterator[Rig]:
-    """The host with that Xen on it; made anew after it broke."""
+    """The host with the Xen to be tested; started again after it broke."""
     from pytest_xenscrub.run.rig import Rig  # noqa: PLC0415 - only with a host
 
     deployment = _xen_session.deployment(xen_variant)
@@ -71,9 +72,10 @@ def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) 
 def running_xen(
     request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig
 ) -> Iterator[RunningXen]:
-    """The host, running: made anew if it broke. Xen's log and dom0's heartbeat are watched.
+    """The running host: its `host`, `dom0`, `info` and `oracle`; started again if it broke.
 
-    The log also after the test, while its guests are destroyed.
+    Xen's log and dom0's heartbeat are watched during the test. The log is also watched after the
+    test, while the test's guests are destroyed.
     """
     _xen_session.hosts.check(request.node)
     up = xen_rig.bring_up()
@@ -87,29 +89,29 @@ def running_xen(
 
 @pytest.fixture
 def xen_host(running_xen: RunningXen) -> Host:
-    """The machine of `--xen-host`, with Xen running; an emulated one is started by us.
+    """The machine of `--xen-host`, with Xen running; an emulated host is started first.
 
-    Its heartbeat is watched: a dom0 that does not respond for 5 s fails the test. So is Xen's log:
-    an assertion, a BUG or a WARN fails it.
+    A dom0 that does not respond for 5 s fails the test, and so does an assertion, a BUG or a WARN
+    in Xen's log.
     """
     return running_xen.host
 
 
 @pytest.fixture
 def dom0(running_xen: RunningXen) -> Dom0:
-    """The agent in the host's dom0: its clock, its memory, the backlog, Xen's log."""
+    """The agent in the host's dom0: its clock, free memory, the backlog, Xen's log."""
     return running_xen.dom0
 
 
 @pytest.fixture
 def xen_toolstack(request: pytest.FixtureRequest, _xen_session: Session) -> str:
-    """Which of `--xen-toolstack`'s drives the guests: xl or libvirt."""
+    """The name of the toolstack, one of `--xen-toolstack`: xl or libvirt."""
     return str(getattr(request, "param", _xen_session.options.toolstack[0]))
 
 
 @pytest.fixture(scope="session")
 def _drivers(_xen_session: Session, xen_rig: Rig, _guest_kernel: Path) -> Iterator[Drivers]:
-    """Let go of before the host is."""
+    """The toolstacks' drivers, closed before the host is."""
     from pytest_xenscrub.toolstack.drivers import Drivers  # noqa: PLC0415 - only with a host
 
     drivers = Drivers(_xen_session.tag, _guest_kernel)
@@ -122,7 +124,7 @@ def _drivers(_xen_session: Session, xen_rig: Rig, _guest_kernel: Path) -> Iterat
 def toolstack(
     xen_rig: Rig, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
 ) -> Iterator[Toolstack]:
-    """The toolstack; guests that a test leaves behind are destroyed after it."""
+    """The toolstack. Guests that a test leaves behind are destroyed after the test."""
     xen_rig.xen.unused_with(xen_toolstack)  # raises where the variant is nothing with it
     driver = _drivers.get(xen_toolstack, dom0)
     yield driver
@@ -133,7 +135,7 @@ def toolstack(
 
 @pytest.fixture
 def oracle(running_xen: RunningXen) -> Oracle:
-    """The host's RAM seen from outside: what is in a frame, with no word of Xen's or a guest's."""
+    """The host's RAM seen from outside: what is in a frame, without asking Xen or a guest."""
     if running_xen.oracle is None:
         pytest.skip(
             f"{running_xen.host.name}: only an emulated host's RAM can be read from outside"
@@ -143,9 +145,9 @@ def oracle(running_xen: RunningXen) -> Oracle:
 
 @pytest.fixture
 def hotplug(xen_rig: Rig, dom0: Dom0) -> Iterator[Hotplug]:
-    """Takes CPUs and pages from Xen; what a test leaves away is given back after it.
+    """Takes CPUs and pages offline. What a test leaves offline comes back after the test.
 
-    A backlog that never drains is this test's to have left: the host is made anew after it.
+    If the backlog does not drain after the test, the host is started again for the next one.
     """
     from pytest_xenscrub.deadline import OUT_OF_TIME  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.dom0.hotplug import Hotplug  # noqa: PLC0415

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Hooks for a `conftest.py` or another plugin: hosts, ways to boot, and what was measured.
+"""Hooks for a `conftest.py` or another plugin: hosts, ways to boot, and rows as they are measured.
 
-As with every hook of pytest's, an implementation may leave out arguments that it does not need.
+As with every pytest hook, an implementation may leave out arguments that it does not need.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 @pytest.hookspec(firstresult=True)
 def pytest_xenscrub_host(config: pytest.Config, name: str) -> HostDescription | None:
-    """Describe a host of `--xen-host`, as the lab's own inventory knows it.
+    """Describe a host of `--xen-host` from the lab's own inventory.
 
     Called at the start of a run, once for each host that was named, in every process of
-    pytest-xdist's. The first answer counts; a host that the file of hosts describes is taken
-    from there all the same. What is reserved here can be given back by `config.add_cleanup`.
+    pytest-xdist. The first answer that is not None counts. The file of hosts wins over this hook.
+    An implementation that reserves a machine can release it in `config.add_cleanup`.
 
     Args:
-        config: pytest's.
-        name: as the user wrote it: `[user@]host[:port]`.
+        config: pytest's config.
+        name: the host as the user wrote it: `[user@]host[:port]`.
 
     Returns:
-        Where ssh goes, how to switch its power, its tags; None for a host that is not known.
+        The host's ssh target, power command and tags; None if the inventory does not know it.
 
     Raises:
-        ConfigurationError: it is known, and cannot be used; ends the run.
+        ConfigurationError: the inventory knows the host, but it cannot be used; ends the run.
     """
 
 
@@ -40,31 +40,31 @@ def pytest_xenscrub_host(config: pytest.Config, name: str) -> HostDescription | 
 def pytest_xenscrub_deployment(
     config: pytest.Config, host: HostDescription, xen: ChosenXen, lock: Callable[[], None]
 ) -> Deployment | None:
-    """Make a Xen run on a host another way than by GRUB's one-shot entry, say over the network.
+    """Boot a Xen on a host in another way than by GRUB's one-shot entry, such as over the network.
 
-    Called once for each Xen of a run, when its first test is about to start. The first answer
-    counts. What it raises in `start` is told as whose fault it is: see `XenScrubError`.
+    Called once for each Xen of a run, before its first test. The first answer that is not None
+    counts. An error that `start` raises is reported by its fault: see `XenScrubError`.
 
     Args:
-        config: pytest's.
-        host: the machine, which this run has locked; emulated ones, too.
-        xen: what is to run; its `artefact` is None for whatever the host boots by itself.
-        lock: gets the machine's lock again; to be called whenever it was rebooted and answers.
+        config: pytest's config.
+        host: the machine, real or emulated, which this run has locked.
+        xen: the Xen to run; its `artefact` is None for the Xen that the host boots by itself.
+        lock: takes the machine's lock again; call it after each reboot, once the machine answers.
 
     Returns:
-        What starts the Xen and gives the host back; None to have it done as always.
+        An object that starts the Xen and gives the host back; None for the default way.
     """
 
 
 @pytest.hookspec
 def pytest_xenscrub_row(config: pytest.Config, row: Row) -> None:
-    """A row was measured, or has more in it.
+    """Receive a row that was measured, or that has a further figure.
 
-    Called in the process that runs the test, at once: first when a guest has ended, and again
-    with the same row, for its verdict and each further figure. `row.id` tells which it is; of
-    several calls with one id the last counts. `--xen-results` and the charts follow this hook.
+    Called at once, in the process that runs the test: first when a guest has ended, then again
+    with the same row for its verdict and for each further figure. Of several calls with the same
+    `row.id` the last counts. `--xen-results` and the charts use this hook.
 
     Args:
-        config: pytest's.
-        row: as far as it is known.
+        config: pytest's config.
+        row: the row, as far as it is known.
     """

@@ -32,5 +32,5 @@ def is_of_run(uuid: UUID, tag: str) -> bool:
 
 
 def is_guest(uuid: UUID) -> bool:
-    """Whether a domain is a guest of ours, of whatever run."""
+    """Whether a domain is a guest of this project, of any run."""
     return uuid.version == _VERSION and uuid.bytes.startswith(_PREFIX)

@@ -28,7 +28,7 @@ def path_of(text: str) -> Path:
     if not text.strip():
         raise ConfigurationError("a file's or folder's name is missing")
     if not text.isprintable():
-        raise ConfigurationError(f"{text!r} is no name of a file: it has control characters")
+        raise ConfigurationError(f"{text!r} is not a file name: it has control characters")
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
@@ -43,7 +43,7 @@ def beside(text: str, folder: Path) -> str:
 
 
 def source_beside(text: str, folder: Path) -> str:
-    """As `beside`, of `--xen-source`: debian and addresses are no paths."""
+    """`beside` for `--xen-source`, which may also be `debian` or an address."""
     return text if is_no_path(text) else beside(text, folder)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where an option may stand: on the command line, before the environment, before the ini file."""
+"""`Option`: a value from the command line, else the environment, else the ini file."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ class Option:
 
     @classmethod
     def of(cls, field: dataclasses.Field[Any]) -> Option:
-        """The option that `option` has made a field of."""
+        """The option that a field of `Options` declares."""
         return cls(field.name, default=field.default, **field.metadata)
 
     @property
     def argument(self) -> str:
-        """On the command line."""
+        """The option's name on the command line."""
         return "--xen-" + self.key.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        """In the environment; values of an option that may be repeated are parted by blanks."""
+        """The option's environment variable; blanks separate repeated values."""
         return "PYTEST_XEN_" + self.key.upper()
 
     @property
     def ini(self) -> str:
-        """In the ini file."""
+        """The option's name in the ini file."""
         return "xen_" + self.key
 
     def declare(self, parser: pytest.Parser, group: pytest.OptionGroup) -> None:
-        """Declare it to pytest, as an option of the command line and of the ini file."""
+        """Declare the option to pytest, for the command line and the ini file."""
         extra: dict[str, Any] = {"metavar": self.metavar}
         if self.flag:
             extra = {"action": "store_const", "const": "yes"}
@@ -82,11 +82,11 @@ class Option:
         parser.addini(self.ini, self.help.replace("%%", "%"), kind)
 
     def given_to_this_run(self, config: pytest.Config) -> bool:
-        """Whether it stands on the command line or in the environment."""
+        """Whether the option is given on the command line or in the environment."""
         return bool(self._on_command_line(config) or self._in_environment())
 
     def read(self, config: pytest.Config) -> Any:
-        """Its value, from the first place where it stands.
+        """The option's value, from the first place that has it.
 
         Raises:
             pytest.UsageError: it cannot be meant; says where it stands.
@@ -100,7 +100,7 @@ class Option:
         return self.default
 
     def of_environment(self) -> Any:
-        """Its value in the environment, or its default.
+        """The option's value in the environment, or its default.
 
         Raises:
             ConfigurationError: it cannot be meant.
@@ -155,7 +155,7 @@ def option(
     beside: Callable[[str, Path], str] | None = None,
     asks_for_xen: bool = False,
 ) -> Any:
-    """A field that is an option. Arguments: see `Option`."""
+    """Declare an option as a field of `Options`. Arguments: see `Option`."""
     return dataclasses.field(
         default=default,
         metadata={
@@ -166,7 +166,7 @@ def option(
 
 
 def _shortened(text: str) -> str:
-    """A message in which no line is longer than anybody reads."""
+    """A message with its long lines shortened."""
     half = _LONGEST_LINE // 2
     return "\n".join(
         line if len(line) <= _LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"

@@ -67,7 +67,7 @@ def file(text: str) -> Path:
     """A file that is there."""
     path = path_of(text)
     if not path.is_file():
-        there = "it is no file" if path.exists() else "there is no such file"
+        there = "it is not a file" if path.exists() else "there is no such file"
         raise ConfigurationError(f"{path}: {there}")
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"{path}: you may not read it")
@@ -103,12 +103,14 @@ def source(text: str) -> str:
 def cmdline(text: str) -> str:
     """Boot options for Xen: one line."""
     if not text.isprintable():
-        raise ConfigurationError(f"{text!r} is no line of boot options: it has control characters")
+        raise ConfigurationError(
+            f"{text!r} is not a line of boot options: it has control characters"
+        )
     return text
 
 
 def host_memory(text: str) -> int:
-    """Memory of the emulated host, whole MiB, as QEMU has it."""
+    """Memory of the emulated host, in whole MiB."""
     return _size(text, _LEAST_HOST, _MOST_HOST) // MIB * MIB
 
 
@@ -195,7 +197,7 @@ def html(text: str) -> Path:
         )
     path = path_of(text)
     if path.exists() and not path.is_file():
-        raise ConfigurationError(f"{path}: cannot be written: it is no file")
+        raise ConfigurationError(f"{path}: cannot be written: it is not a file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigurationError(
             f"{path}: cannot be written",
@@ -223,7 +225,7 @@ def columns(text: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise ConfigurationError(
-            f"{unknown[0]!r} is no column", todo=f"choose of: {', '.join(NAMES)}"
+            f"{unknown[0]!r} is not a column", todo=f"choose of: {', '.join(NAMES)}"
         )
     return names
 
@@ -255,7 +257,7 @@ def share(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= 1:
-        raise ConfigurationError(f"{text!r} is no share", todo="write it as 0.99 or 99%")
+        raise ConfigurationError(f"{text!r} is not a share", todo="write it as 0.99 or 99%")
     return value
 
 
@@ -266,7 +268,7 @@ def fill(text: str) -> FillChoice:
     said, colon, seed = text.partition(":")
     if colon and not re.fullmatch("0*[1-9a-f][0-9a-f]{0,7}", seed):
         raise ConfigurationError(
-            f"{seed!r} is no seed", todo="give the fill_seed of a result: up to 8 hex digits"
+            f"{seed!r} is not a seed", todo="give the fill_seed of a result: up to 8 hex digits"
         )
     chosen = FillChoice(_fraction(said), int(seed, 16) if colon else None)
     chosen.sample(seed=1)
@@ -278,7 +280,7 @@ def _fraction(text: str) -> float:
     parts = re.fullmatch("([0-9]{1,12})/([1-9][0-9]{0,11})", text)
     value = int(parts[1]) / int(parts[2]) if parts else share(text)
     if not 0 < value <= 1:
-        raise ConfigurationError(f"{text!r} is no share", todo="write it as 1/256, 0.5 or 50%")
+        raise ConfigurationError(f"{text!r} is not a share", todo="write it as 1/256, 0.5 or 50%")
     return value
 
 
@@ -300,7 +302,7 @@ def positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise ConfigurationError(f"{text!r} is no number above 0")
+        raise ConfigurationError(f"{text!r} is not a number above 0")
     return value
 
 
@@ -319,7 +321,7 @@ def nodes(text: str) -> int:
 def _count(text: str, most: int, what: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
         raise ConfigurationError(
-            f"{text!r} is no number of {what}", todo=f"give a number from 1 to {most}"
+            f"{text!r} is not a number of {what}", todo=f"give a number from 1 to {most}"
         )
     return int(text)
 
@@ -331,7 +333,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= _LONGEST_SECONDS:
-        raise ConfigurationError(f"{text!r} is no time", todo="write it in seconds, as 600")
+        raise ConfigurationError(f"{text!r} is not a time", todo="write it in seconds, as 600")
     return value
 
 

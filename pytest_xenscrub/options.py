@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the user asked for: each option once, a field of `Options`.
+"""`Options`: each option of a run, declared once as a field.
 
 Command line, environment, ini file and help text all follow the field; see `option_places`.
 """
@@ -31,34 +31,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is to do; sizes in bytes."""
+    """The options of a run; sizes in bytes."""
 
     # A line each for the parser, the help and the rest.
     # fmt: off
     host: tuple[HostDescription, ...] = option(
         value.host,
         "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file, or"
-        " 'emulated'; of several the first that is free, or one for each worker of pytest-xdist",
+        " 'emulated'; may be repeated: the run takes the first that is free, pytest-xdist one for"
+        " each worker",
         "HOST", default=(), many=True, asks_for_xen=True,
     )
     hosts_file: tuple[HostDescription, ...] = option(
         value.hosts_file,
-        "the lab's machines, as TOML (see README)",
+        "the lab's machines, as TOML (see docs/lab-machine.md)",
         "FILE", default=(), beside=paths.beside, asks_for_xen=True,
     )
     lock_wait: float = option(
         value.seconds,
-        "how long to wait for a machine that another run has, in s (default 0: do not)",
+        "seconds to wait for a machine that another run has locked (default 0: fail at once)",
         "S", default=0.0,
     )
     allow_busy: bool = option(
         value.flag,
-        "use a machine although guests run there that are not ours",
+        "use a machine even if other guests run there",
         default=False, flag=True,
     )
     host_memory: int | None = option(
         value.host_memory,
-        "memory of the emulated host (default: half of what is available, 8 GiB at most)",
+        "memory of the emulated host (default: half of this machine's available memory, at most"
+        " 8 GiB)",
         "SIZE",
     )
     host_ram_limit: int | None = option(
@@ -69,13 +71,13 @@ class Options:
     )
     host_nodes: int = option(
         value.nodes,
-        "NUMA nodes of the emulated host, all but the first of them without CPUs (default: 1)",
+        "NUMA nodes of the emulated host; only the first has CPUs (default: 1)",
         "N", default=1,
     )
     accel: str = option(
         value.choice("auto", "kvm", "tcg"),
-        "what runs the emulated host: kvm, tcg (software), or auto (default): KVM where a Xen"
-        " boots with it, else TCG",
+        "what runs the emulated host: kvm, tcg (software), or auto (default): KVM if a Xen boots"
+        " with it, else TCG",
         "auto|kvm|tcg", default="auto",
     )
     suite: str = option(
@@ -86,24 +88,24 @@ class Options:
     )
     ssh_config: Path | None = option(
         value.file,
-        "ssh configuration file to use in place of your own",
+        "ssh configuration file to use instead of your own",
         "FILE", beside=paths.beside,
     )
     power: tuple[str, ...] = option(
         value.power,
-        "command that switches the host's power: {action} in it becomes on, off, cycle or status,"
-        " {host} the host's name, {address} what ssh connects to; no shell runs it",
+        "command that switches the host's power, run without a shell; {action} becomes on, off,"
+        " cycle or status, {host} the host's name, {address} the address that ssh connects to",
         "COMMAND", default=(), beside=paths.command_beside,
     )
     serial: tuple[str, ...] = option(
         value.serial,
-        "command that prints the host's serial log and ends; {host} in it becomes the host's name,"
-        " {address} what ssh connects to",
+        "command that prints the host's serial log and ends; {host} becomes the host's name,"
+        " {address} the address that ssh connects to",
         "COMMAND", default=(), beside=paths.command_beside,
     )
     toolstack: tuple[str, ...] = option(
         value.choice("xl", "libvirt"),
-        "what drives the guests, may be given several times: xl (default) or libvirt",
+        "toolstack that drives the guests: xl (default) or libvirt; may be repeated",
         "xl|libvirt", default=("xl",), many=True, asks_for_xen=True,
     )
     guest_type: tuple[GuestType, ...] = option(
@@ -114,7 +116,7 @@ class Options:
     )
     guest_memory: int | None = option(
         value.guest_memory,
-        "memory of a victim (default: a third of what is free)",
+        "memory of a victim (default: a third of the host's free memory)",
         "SIZE",
     )
     fill: FillChoice = option(
@@ -125,33 +127,33 @@ class Options:
     )
     min_coverage: float = option(
         value.coverage,
-        "share of the freed frames that must have been read for a verdict of clean, 50%% or more"
+        "share of the freed frames that probes must read before a verdict is clean; at least 50%%"
         " (default 99%%)",
         "SHARE", default=0.99,
     )
     max_exposure: float = option(
         value.positive,
-        "how long bytes of a destroyed guest may stay in the emulated host's RAM, s for each GiB"
-        " (default 10)",
+        "how long a destroyed guest's bytes may stay in the emulated host's RAM, in s for each GiB"
+        " of the guest (default 10)",
         "SECONDS", default=10.0,
     )
     hang_seconds: float = option(
         value.positive,
-        "for how long nothing may move (no page freed, scrubbed or given, no word on a console)"
-        " before Xen counts as hung, in s (default 60)",
+        "seconds without progress (no page freed, scrubbed or allocated, no console output) before"
+        " Xen counts as hung (default 60)",
         "SECONDS", default=HANG_SECONDS,
     )
     max_starvation: float = option(
         value.share,
-        "share of a test for which this machine may keep the emulated host from running: above it"
-        " the test's timings are marked, and --xen-fail-if leaves them out (default 20%%)",
+        "share of a test's time that other work on this machine may take from the emulated host;"
+        " above it the test's timings are marked ~ and --xen-fail-if ignores them (default 20%%)",
         "SHARE", default=STARVED_SHARE,
     )
     variant: tuple[str, ...] = option(
         value.variant,
-        "Xen to test, may be given several times: stock, sync, tasklet, noscrub, as-is (whatever"
-        " the host runs, the default), a patch, mailbox, series folder or .cocci file, or"
-        " defect:NAME, one that is broken on purpose (defect:all)",
+        "Xen to test: as-is (default: the Xen that the host runs), stock, sync, tasklet, noscrub, a"
+        " patch, mailbox, series folder or .cocci file, or defect:NAME, a Xen that is broken on"
+        " purpose (defect:all: each of them); may be repeated",
         "NAME|FILE", default=("as-is",), many=True, beside=value.variant_beside, asks_for_xen=True,
     )
     source: str = option(
@@ -162,24 +164,24 @@ class Options:
     )
     config: tuple[str, ...] = option(
         value.kconfig,
-        "Kconfig option for variants, may be repeated",
+        "Kconfig option of the variants, such as DEBUG=y; may be repeated",
         "KEY=VALUE", default=(), many=True,
     )
     tools: str = option(
         value.choice("host", "build"),
-        "tools that drive the Xen: the host's own (default), or, where those do not match it or"
-        " the variant changes them, build the tree's",
+        "toolstack's programs in dom0: host (default) uses those that are there; build builds those"
+        " of the Xen's source if the host's do not match it or the variant changes them",
         "host|build", default="host", asks_for_xen=True,
     )
     cmdline: str = option(
         value.cmdline,
-        "boot options for the Xen that is tested",
+        "boot options of the Xen that is tested",
         "OPTIONS", default="",
     )
     control: bool = option(
         value.flag,
-        "first run the tests that must fail on a Xen that does not scrub, on one that does not:"
-        " the session stops if one passes",
+        "first run the tests marked `control` on a Xen that does not scrub: they must fail, and the"
+        " run stops if one passes",
         default=False, flag=True, asks_for_xen=True,
     )
     results: Path | None = option(
@@ -189,31 +191,31 @@ class Options:
     )
     profile: ProfileChoice | None = option(
         value.profile,
-        "look where the CPUs are while a measured guest is destroyed, on the emulated host, and"
-        " show it as a table; with FOLDER, write folded stacks for flame-graph tools there",
+        "profile the emulated host's CPUs while a measured guest is destroyed, and print a table;"
+        " with FOLDER, also write folded stacks for flame-graph tools there",
         "FOLDER", bare=True, beside=value.profile_beside,
     )
     compare: tuple[Row, ...] | None = option(
         value.earlier,
-        "compare with an earlier run: a FILE that --xen-results has written",
+        "compare with an earlier run: FILE is what its --xen-results wrote",
         "FILE", beside=paths.beside,
     )
     fail_if: tuple[Limit, ...] = option(
         value.limit,
-        "fail the run if a figure of any test is worse than in --xen-compare's by more than that,"
-        " or was not compared; may be repeated: destroy:median:10%% (statistics: median, mean,"
-        " min, max)",
+        "fail the run if a metric regressed by more than LIMIT against --xen-compare, or could not"
+        " be compared; example: destroy:median:10%% (statistics: median, mean, min, max); may be"
+        " repeated",
         "METRIC:STATISTIC:LIMIT", default=(), many=True,
     )
     columns: tuple[str, ...] = option(
         value.columns,
-        "columns of the tables at the end, by their headings, with commas; -v shows all",
+        "columns of the tables at the end, by their headings, separated by commas; -v shows all",
         "NAME,...", default=(),
     )
     plots: Path | None = option(
         value.plots,
-        "write charts to FOLDER when all is done, as PNG and SVG: exposure, courses of destroys,"
-        " destroy against memory, maps of memory",
+        "write charts to FOLDER at the end, as PNG and SVG: exposure, each destroy over time,"
+        " destroy time by memory size, maps of memory",
         "FOLDER", beside=paths.beside,
     )
     html: Path | None = option(
@@ -224,31 +226,31 @@ class Options:
     )
     logs: Path | None = option(
         value.logs,
-        "folder for what hosts and guests say: serial logs, Xen's, consoles",
+        "folder for logs: the hosts' serial logs, Xen's log, the guests' consoles",
         "FOLDER", beside=paths.beside,
     )
     exit: str = option(
         value.choice("pytest", "bisect"),
-        "exit status: as pytest has it (default), or for git bisect run: 0 good, 1 a verdict"
-        " against Xen, 125 everything else, 130 interrupted",
+        "exit status: pytest's (default), or for `git bisect run`: 0 good, 1 a verdict against Xen,"
+        " 125 anything else, 130 interrupted",
         "pytest|bisect", default="pytest",
     )
     repeat: int = option(value.repeat, "run each measured test N times", "N", default=1)
     show_residue: bool = option(
         value.flag,
-        "print bytes that are not of our own pattern, which may be someone's data",
+        "print residue even if it is not the test's own pattern: it may be another guest's data",
         default=False, flag=True,
     )
     # fmt: on
 
     @property
     def compares(self) -> bool:
-        """Whether another Xen than the host's own is to run."""
+        """Whether the run boots another Xen than the host's own."""
         return self.control or self.variant != ("as-is",)
 
 
 ALL_OPTIONS = tuple(Option.of(field) for field in dataclasses.fields(Options))
-"""Every option, in the order of `--help`."""
+"""All options, in the order of `--help`."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -279,14 +281,14 @@ def read_options(config: pytest.Config) -> Options:
         )
     if options.control and config.getoption("runxfail", default=False):
         raise pytest.UsageError(
-            "--xen-control has tests that must fail, and --runxfail calls them failed: leave one"
-            " out"
+            "--xen-control has tests that must fail, but --runxfail reports those as failed: leave"
+            " one out"
         )
     return options
 
 
 def bisects(config: pytest.Config) -> bool:
-    """Whether the exit status is for `git bisect run`, however wrong other options are."""
+    """Whether `--xen-exit=bisect` is given, even if other options are wrong."""
     status = next(each for each in ALL_OPTIONS if each.key == "exit")
     try:
         return bool(status.read(config) == "bisect")
@@ -295,5 +297,5 @@ def bisects(config: pytest.Config) -> bool:
 
 
 def asked_for_xen(config: pytest.Config) -> bool:
-    """Whether this very run, and not an ini file that also serves others, asks for a Xen."""
+    """Whether the command line or the environment, and not only the ini file, asks for a Xen."""
     return any(each.asks_for_xen and each.given_to_this_run(config) for each in ALL_OPTIONS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The front door: pytest's hooks, and nothing else."""
+"""The plugin's implementations of pytest's hooks, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _WORKERS: pytest.StashKey[list[subprocess.Popen[bytes]]] = pytest.StashKey()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Hooks that conftest files and other plugins may implement."""
+    """Register the hooks that conftest files and other plugins may implement."""
     pluginmanager.add_hookspecs(hookspec)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of a run; `--help` touches no host."""
+    """Declare the options; `--help` touches no host."""
     options.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Markers, so that --strict-markers knows them; options, so that a bad one ends the run."""
+    """Declare markers, and read all options, so that a wrong one ends the run here."""
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
     config.addinivalue_line("markers", "control: must fail on a Xen that does not scrub")
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _end_on_sigterm(config: pytest.Config) -> None:
-    """SIGTERM ends a run as Ctrl-C does: fixtures are torn down, guests and QEMU go away."""
+    """Make SIGTERM end a run as Ctrl-C does: fixtures are torn down, guests and QEMU end."""
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -100,7 +100,7 @@ def _end_on_sigterm(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodeready(node: Any) -> None:
-    """A worker of pytest-xdist's runs: it has hosts and guests of its own to clean up."""
+    """Note a pytest-xdist worker that runs: SIGTERM is passed on to each worker."""
     worker = getattr(getattr(node.gateway, "_io", None), "popen", None)
     if isinstance(worker, subprocess.Popen):
         node.config.stash[_WORKERS].append(worker)
@@ -114,19 +114,19 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """A worker has ended, or died."""
+    """Note that a pytest-xdist worker has ended, or died."""
     node.config.stash[SESSION].hosts.worker_ended(node)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_make_scheduler(config: pytest.Config) -> object | None:
-    """Hosts that differ get the tests that are for them."""
+    """Schedule tests onto the workers that have a suitable host, where hosts differ."""
     return config.stash[SESSION].hosts.scheduling()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int, int]:
-    """The last word on the exit status: of what was refused, and for `git bisect run`."""
+    """Set the exit status of a run that was refused, and the one for `git bisect run`."""
     if hasattr(config, "workerinput"):
         return (yield)
     bisects = options.bisects(config)
@@ -146,23 +146,23 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int, int]:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Which host, real or emulated; which Xen runs there is said once it runs."""
+    """Name the host, real or emulated. Its Xen is printed later, once it runs."""
     return config.stash[SESSION].header()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that measures is run as often as was asked for."""
+    """Parametrize tests by variant, toolstack, guest type and repeat."""
     metafunc.config.stash[SESSION].plan.parametrize(metafunc)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Which tests are for which host."""
+    """Work out which tests need which host."""
     config.stash[SESSION].hosts.prepare(items)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """What has to be built is built before any host is touched: a bad patch ends the run here."""
+    """Build all Xens before any host is touched: a patch that does not build ends the run."""
     if session.config.option.collectonly:
         return
     try:
@@ -174,16 +174,16 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test's logs begin."""
+    """Begin the test's logs."""
     if uses_host(item):
         item.config.stash[SESSION].logs.begin(item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A host that stopped responding, or a Xen that complains, fails the test that did it.
+    """Fail a test during which the host stopped responding, or Xen logged a BUG or a WARN.
 
-    Before pytest-timeout: the limit that it is to keep is known now that the host is.
+    Runs before pytest-timeout, as the test's limit depends on the host.
     """
     if uses_host(item):
         item.config.stash[SESSION].watch.limit(item)
@@ -198,7 +198,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Whose fault it was: see `blame`."""
+    """Decide whose fault a failure is: see `pytest_xenscrub.run.blame`."""
     report = yield
     session = item.config.stash[SESSION]
     session.settle(item, call, report)
@@ -209,14 +209,14 @@ def pytest_runtest_makereport(
 
 
 class _Reports:
-    """The hook that is not told of its session."""
+    """The hooks to which pytest passes no config."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A phase has ended, in this process or in a worker: whose fault, and which logs."""
+        """Note the fault and the logs of a test's phase, of this process or of a worker."""
         session = self._config.stash[SESSION]
         session.blame.note(report)
         session.tally.note(report)
@@ -227,7 +227,7 @@ class _Reports:
                 session.say(f"[{report.node.gateway.id}] {line}")
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """The user, or SIGTERM, ends the run; pytest's own interruptions are kinds of this too."""
+        """Note whether the user, SIGTERM or `pytest.exit` ended the run."""
         ended = excinfo.type in (KeyboardInterrupt, Terminated) or isinstance(
             excinfo.value, pytest.exit.Exception
         )
@@ -238,7 +238,7 @@ class _Reports:
 def pytest_sessionfinish(
     session: pytest.Session, exitstatus: int
 ) -> Generator[None, object, object]:
-    """The exit status before anybody tells it; what was proven after all others have spoken."""
+    """Set the exit status before others print it; print what was proven last."""
     config = session.config
     nothing_runs = config.option.collectonly or config.option.setupplan
     if hasattr(config, "workerinput") or nothing_runs:
@@ -254,12 +254,12 @@ def pytest_sessionfinish(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """The table."""
+    """Print the tables."""
     config.stash[SESSION].summary(terminalreporter)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Whatever fixtures did not close."""
+    """Close what fixtures did not close."""
     session: Any = config.stash.get(SESSION, None)
     if session is not None:
         session.close()

@@ -27,7 +27,7 @@ def parse_size(text: str) -> int:
     )
     size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if not size:
-        raise ConfigurationError(f"{text!r} is no size", todo="write it as 512M or 1.5GiB")
+        raise ConfigurationError(f"{text!r} is not a size", todo="write it as 512M or 1.5GiB")
     return size
 
 

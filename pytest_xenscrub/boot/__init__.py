@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""From a hypervisor and a machine to a machine that runs it, and back to the machine's own Xen."""
+"""Boots a built hypervisor on a machine, and the machine's own Xen again."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a host comes to run the Xen that was chosen, and gets its own back."""
+"""`Deployment`: the protocol that boots the chosen Xen on a host, and its own Xen again."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ TOOLS_SECONDS = 120.0
 
 
 class Deployment(Protocol):
-    """A host, with the Xen that was chosen running on it between `start` and `stop`."""
+    """Runs the chosen Xen on a host, from `start` to `stop`."""
 
     def start(self) -> Host:
-        """Have the Xen run.
+        """Boot the Xen, and return the host that runs it.
 
         Raises:
-            InfrastructureError: the host cannot be had, or something around the Xen failed.
-            XenFaultError: the Xen was started, and does not come up.
-            UndecidedError: the Xen was started, and nothing tells why nobody answers.
+            InfrastructureError: the host is not available, or something around Xen failed.
+            XenFaultError: the Xen was started and does not come up.
+            UndecidedError: the Xen was started, and the host does not answer for an unknown reason.
         """
 
     def blamed(self, error: XenScrubError) -> XenScrubError:
-        """The same error, or the one that it is because the Xen had been started before it."""
+        """The error to report instead of `error`, depending on whether the Xen was started."""
 
     @property
     def defers(self) -> bool | None:
-        """Whether the Xen leaves unscrubbed pages after a destroy; None where nobody knows."""
+        """Whether the Xen leaves unscrubbed pages after a destroy; None if unknown."""
 
     def stop(self, *, broken: bool) -> None:
-        """Give the host back as it was. Never raises, may be called twice.
+        """Give the host back with its own Xen. Never raises; may be called twice.
 
         Args:
-            broken: it may no longer answer, so that waiting for it is in vain.
+            broken: whether the host may not answer any more, so that waiting would be in vain.
         """
 
 
 def with_tools(host: Host, tools: ToolsArtefact | None) -> Host:
-    """The host, driven with tools of our own if there are any to be put there."""
+    """The host, driven with the tools that were built, if any."""
     if tools is None:
         return host
     deadline = Deadline.after(TOOLS_SECONDS, f"{host.name}: putting tools into dom0")

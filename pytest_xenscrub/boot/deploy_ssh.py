@@ -143,7 +143,7 @@ class SshDeployment:
         return self._xen.variant.defers
 
     def stop(self, *, broken: bool) -> None:
-        """Have it answer, boot its own Xen again, remove what is ours, and let go of it."""
+        """Recover the machine, boot its own Xen again, remove this run's files, and release it."""
         host, self._host = self._host, None
         if host is None:
             return

@@ -132,7 +132,7 @@ class OneShotBoot:
         if now.may_be(self._entry.original):
             raise _went_back(what, log, evidence)
         raise InfrastructureError(
-            what, todo="see which entry its GRUB booted, and whether somebody else reboots it",
+            what, todo="see which entry its GRUB booted, and whether another user reboots it",
             evidence=evidence,
         )  # fmt: skip
 
@@ -161,7 +161,7 @@ def _went_back(what: str, log: str, evidence: dict[str, str]) -> XenFaultError |
             evidence=evidence,
         )
     return UndecidedError(
-        f"{back}, and nothing tells why: it may have crashed, or somebody reset the machine",
+        f"{back}, for an unknown reason: it may have crashed, or the machine was reset",
         todo=WITHOUT_LOG if reached is Stage.SILENT or len(boots(log)) < 2 else WITH_LOG,  # noqa: PLR2004
         evidence=evidence,
     )

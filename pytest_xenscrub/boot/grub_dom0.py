@@ -71,7 +71,7 @@ class Grub:
 
     @cached_property
     def text(self) -> str:
-        """Its configuration; empty where it cannot be found."""
+        """The text of GRUB's configuration; empty if it was not found."""
         return self.read(self.config) or ""
 
     # -- files --------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Grub:
         return {name: value for name, sign, value in pairs if sign}
 
     def check_free(self, identifier: str) -> dict[str, str]:
-        """See that GRUB can boot an entry once and no more, and that nobody else's is set.
+        """Check that GRUB can boot an entry exactly once, and that no other one-shot entry is set.
 
         Returns:
             GRUB's environment.
@@ -169,14 +169,14 @@ class Grub:
         variables = self.variables()
         if variables.get("next_entry") not in (None, "", identifier):
             raise ConfigurationError(
-                f"{self._host.name} is to boot {variables['next_entry']!r} once: not our doing",
-                todo="reboot the machine, or, if nobody needs it, "
+                f"{self._host.name}: {variables['next_entry']!r} is to boot once, set by another",
+                todo="reboot the machine, or, if it is not needed, "
                 f"grub-editenv {self.environment} unset next_entry",
             )
         return variables
 
     def arm(self, identifier: str) -> None:
-        """Have it boot an entry once, and see that it is set.
+        """Set the one-shot entry, and check that GRUB has it.
 
         Raises:
             InfrastructureError: it is not.

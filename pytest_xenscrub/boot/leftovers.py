@@ -59,7 +59,7 @@ def remove_leftovers(host: Host, deadline: Deadline, say: Say) -> None:
 
 
 def refuse_busy(host: Host, deadline: Deadline) -> None:
-    """See that no guests run that are not ours.
+    """Check that no guests of others run.
 
     Raises:
         HostBusyError: some do; names them.

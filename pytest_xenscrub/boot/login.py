@@ -25,7 +25,7 @@ echo '{_END}'
 
 
 def check_login(host: Host, deadline: Deadline) -> None:
-    """See that commands which are sent to a host run there as they are meant.
+    """Check that the login shell runs commands as they were sent.
 
     Raises:
         InfrastructureError: the login is not root's, its shell prints or is none of sh's kind, or
@@ -53,8 +53,8 @@ def check_login(host: Host, deadline: Deadline) -> None:
     if before or after:
         raise InfrastructureError(
             f"{host.name}: its login shell, {shell}, prints lines of its own into every answer",
-            todo="in its start files (.bashrc, /etc/profile.d, .cshrc) print only where somebody"
-            " looks: [ -t 1 ] || return",
+            todo="in its start files (.bashrc, /etc/profile.d, .cshrc) print only on a terminal:"
+            " [ -t 1 ] || return",
             evidence={"printed": (before + after)[-500:]},
         )
     _check_python(host, python)

@@ -52,7 +52,7 @@ class _Reconnects(Protocol):
     """A host that keeps a connection, which a reboot leaves hanging."""
 
     def disconnect(self) -> None:
-        """Let go of it; the next command makes a new one."""
+        """Close the connection; the next command makes a new one."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def recover(
     patience: float,
     say: Say,
 ) -> None:
-    """Have a machine answer again, with whatever Xen.
+    """Make a machine answer again, with any Xen.
 
     One that answers all that it is asked is left as it is: its connection was lost, or it has
     rebooted by itself. One that does not is power-cycled.

@@ -42,7 +42,7 @@ class HostWithTools:
 
     @property
     def kind(self) -> str:
-        """What it is made of."""
+        """The kind of host."""
         return self.inner.kind
 
     @property
@@ -78,7 +78,7 @@ class HostWithTools:
         return self.inner.serial_tail(lines)
 
     def close(self) -> None:
-        """Let go of the host."""
+        """Release the host."""
         self.inner.close()
 
 

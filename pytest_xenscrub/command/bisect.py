@@ -26,7 +26,7 @@ from pytest_xenscrub.report.results import last_rows, read_runs
 if TYPE_CHECKING:
     import argparse
 
-HELP: Final = "which commit broke it"
+HELP: Final = "find the commit of a Xen tree that leaks, or is slower"
 SUITE: Final = (
     "--pyargs", "pytest_xenscrub.suite", "-m", "quick", "--xen-host=emulated",
 )  # fmt: skip
@@ -35,10 +35,10 @@ _FOUND: Final = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTI
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
-    parser.add_argument("--source", type=Path, default=Path(), help="the repository (default: .)")
-    parser.add_argument("--good", required=True, help="a commit on which all is well")
-    parser.add_argument("--bad", required=True, help="a later one on which it is not")
+    """Declare the arguments of `xenscrub bisect`."""
+    parser.add_argument("--source", type=Path, default=Path(), help="Xen's repository (default: .)")
+    parser.add_argument("--good", required=True, help="a commit without the fault")
+    parser.add_argument("--bad", required=True, help="a later commit with the fault")
     parser.add_argument(
         "pytest", nargs="*", metavar="-- PYTEST ...",
         help=f"pytest's arguments (default: {' '.join(SUITE)})",
@@ -96,7 +96,7 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
             _git(tree, "checkout", "-q", "--detach", commit)
             if (judged := judge.word(commit)) is not word:
                 raise ConfigurationError(
-                    f"{commit[:12]} is called {word}, and is judged to be {judged}",
+                    f"{commit[:12]} was given as {word}, but was judged to be {judged}",
                     tried=judge.command(commit),
                     todo=f"look at {judge.log(commit)}, or name another commit",
                 )
@@ -105,7 +105,7 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
             commit = _git(tree, "rev-parse", "HEAD").strip()
             if "skip'ped commits left" in said:
                 raise InfrastructureError(
-                    "the commits that are left can all not be judged",
+                    "none of the remaining commits can be judged",
                     todo=f"look at the logs in {judge.folder}",
                     evidence={"git": said},
                 )

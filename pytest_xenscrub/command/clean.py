@@ -18,8 +18,8 @@ HELP: Final = "show and remove what is in the cache"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
-    parser.add_argument("part", nargs="*", help="what to remove: a folder of the cache, or `all`")
+    """Declare the arguments of `xenscrub clean`."""
+    parser.add_argument("part", nargs="*", help="part to remove: a folder of the cache, or `all`")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`xenscrub`: what is asked of results and of the cache, when no test runs."""
+"""Show results of pytest-xenscrub, find the commit that broke Xen, and manage the cache."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE_ERROR: Final = 4
-"""As pytest's."""
+"""The same as pytest's."""
 INTERRUPTED: Final = 130
-"""As a shell has it for Ctrl-C."""
+"""The same as a shell's for Ctrl-C."""
 FAILED: Final = 75
-"""As of a run that could not do what it was asked for."""
+"""The same as of a pytest run that cannot judge Xen."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the command and all that it can do."""
+    """The parser of `xenscrub` and its subcommands."""
     top = argparse.ArgumentParser(prog="xenscrub", description=__doc__)
     top.add_argument("--version", action="version", version=f"pytest-xenscrub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the words of a command line say; gives the exit status."""
+    """Run a command line, and return the exit status."""
     try:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # argparse has printed why

@@ -12,14 +12,16 @@ from pytest_xenscrub.deadline import Deadline
 if TYPE_CHECKING:
     import argparse
 
-HELP: Final = "build now what runs would build: for the image of a CI machine"
+HELP: Final = "fill the cache with what runs need, such as for the image of a CI machine"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
     xen_options.declare(parser, "suite", "guest_type", "variant", "source", "config", "cmdline")
     parser.add_argument(
-        "--no-image", action="store_true", help="no image of dom0: for machines of a lab alone"
+        "--no-image",
+        action="store_true",
+        help="do not build dom0's image, which lab machines do not need",
     )
 
 

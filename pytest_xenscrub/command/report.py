@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.report.results import RunResults
 
-HELP: Final = "show results, as text or as another program reads them"
+HELP: Final = "show results, as text or in another program's format"
 FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
     "text": prose.to_text,
     "markdown": prose.to_markdown,
@@ -33,7 +33,7 @@ FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub report`."""
     parser.add_argument(
         "results",
         nargs="+",
@@ -42,10 +42,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="files of --xen-results, or folders of such files, named *.jsonl",
     )
     parser.add_argument(
-        "--format", choices=list(FORMATS), default="text", help="of what is shown (default: text)"
+        "--format", choices=list(FORMATS), default="text", help="output format (default: text)"
     )
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write one page of all of it to this file"
+        "--html", type=Path, metavar="FILE", help="write an HTML page with all results to FILE"
     )
     parser.add_argument(
         "--logs", type=Path, metavar="FOLDER", help="of --xen-logs: the page links to files in it"

@@ -12,16 +12,16 @@ from pytest_xenscrub.command import xen_options
 if TYPE_CHECKING:
     import argparse
 
-HELP: Final = "a shell in the dom0 of an emulated host"
+HELP: Final = "open a root shell in the dom0 of an emulated host"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub shell`."""
     xen_options.declare(
         parser, "suite", "host_memory", "host_ram_limit", "host_nodes", "accel", "variant",
         "source", "config", "cmdline",
     )  # fmt: skip
-    parser.add_argument("command", nargs="*", help="what to run in place of a shell")
+    parser.add_argument("command", nargs="*", help="command to run instead of a shell")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Our eyes, hands and clock inside dom0: an agent that runs there, and its client here."""
+"""The agent that runs in dom0, and its client on this machine."""

@@ -110,7 +110,7 @@ class TimedResult(CommandResult):
 
     @property
     def seconds(self) -> float:
-        """From issued to returned, s."""
+        """Time from issued to returned, s."""
         return self.returned - self.issued
 
     def check(self) -> TimedResult:

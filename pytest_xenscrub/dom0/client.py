@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The client of the agent: dom0's clock, Xen's memory and log, commands timed in dom0."""
+"""`Dom0`, the client of the agent in dom0: its clock, Xen's memory and log, timed commands."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
 
 CLOCK_LOOKS = 3
-"""The fastest answer says best what time it is in dom0."""
+"""Readings of dom0's clock; the fastest answer is the most exact."""
 SETTLE_SECONDS = 0.3
 SETTLE_MOST_SECONDS = 60.0
 XEN_HEAP_BYTES = 64 << 10
-"""By so much free memory may differ though no page is lost: Xen's own heap grows with the first
-guests of a host, by 20 KiB in steps of a page or two over six of them, and not after that."""
+"""Change of free memory that is no loss: Xen's own heap grows with the first guests of a host, by
+20 KiB in steps of a page or two over six of them, and not after that."""
 DRAIN_POLL_SECONDS = 0.05
 XEN_FAULT = re.compile(
     r"Assertion '.*' failed|Xen (BUG|WARN) at |FATAL (TRAP|PAGE FAULT)|Panic on CPU|UBSAN: "
 )
-"""What Xen says of itself when it is in the wrong; a guest's crash is none of it."""
+"""Lines by which Xen reports a fault of its own; a guest's crash is not one."""
 FAULT_LINES = 40
 
 
 class Dom0(PatientConnection):
-    """What a host's dom0 is asked, by name.
+    """The agent in a host's dom0.
 
     Args:
         host: the host.
-        hang_seconds: for how long nothing may move before that is a hang, s.
+        hang_seconds: seconds without progress that count as a hang.
     """
 
     def __init__(self, host: Host, *, hang_seconds: float = HANG_SECONDS) -> None:
@@ -61,7 +61,7 @@ class Dom0(PatientConnection):
     # -- what it tells ------------------------------------------------------------------------
 
     def info(self) -> XenInfo:
-        """Which Xen runs."""
+        """The Xen that runs: version, build id, options, memory and CPUs."""
         facts = self._look("info", "reading Xen's version")
         extra = facts["xen_extra"]
         return XenInfo(
@@ -85,9 +85,10 @@ class Dom0(PatientConnection):
         return self.capabilities.runs(guest_type)
 
     def _is_debug(self) -> bool:
-        """`debug=y` or `debug=n` of Xen's banner; `xl info` does not show it.
+        """Whether Xen is a debug build: `debug=y` or `debug=n` in Xen's banner.
 
-        The banner may have left the log long ago: then a register dump repeats it (key d).
+        `xl info` does not show it. If the banner has left the log, a register dump (debug key d)
+        repeats it.
         """
         for ask in (False, True):
             if ask:
@@ -96,14 +97,14 @@ class Dom0(PatientConnection):
             if words := re.findall(r"\bdebug=([yn])\b", log):
                 return bool(words[-1] == "y")
         raise InfrastructureError(
-            f"{self.host.name}: cannot tell whether Xen is a debug build, and so what it scrubs"
-            " with: neither its banner nor a register dump says so",
+            f"{self.host.name}: cannot tell whether Xen is a debug build, and so which byte it"
+            " scrubs with: neither its banner nor a register dump says so",
             tried="Xen's log, debug key d",
             evidence=self.evidence(),
         )
 
     def ping(self, deadline: Deadline) -> None:
-        """Return once dom0 answers; raises if it does not."""
+        """Return once dom0 answers; raise if dom0 does not."""
         self._call("memory", deadline)
 
     def clock_offset(self) -> float:
@@ -120,11 +121,11 @@ class Dom0(PatientConnection):
         return float(min(found)[1])
 
     def free_bytes(self) -> int:
-        """Free memory as Xen counts it, bytes; pages that wait for their scrub are in it."""
+        """Free memory as Xen counts it, including unscrubbed pages, bytes."""
         return int(self._look("memory", "reading free memory")["free_bytes"])
 
     def free_bytes_of_nodes(self) -> dict[int, int]:
-        """The same per NUMA node that has CPUs, rounded down to whole MiB."""
+        """Free memory of each NUMA node with CPUs, bytes, rounded down to whole MiB."""
         told = self._look("memory_of_nodes", "reading free memory of NUMA nodes")
         return {node: told["free_mib"][node] * MIB for node in told["with_cpus"]}
 
@@ -143,50 +144,50 @@ class Dom0(PatientConnection):
         return free
 
     def claimed_bytes(self) -> int:
-        """Memory that is promised to guests that are being built (claims), bytes."""
+        """Memory that guests being built have claimed, bytes."""
         deadline = self.patience(f"{self.host.name}: xl info")
         info = self.run(["xl", "info"], deadline=deadline).check().stdout
         found = re.search(r"^outstanding_claims\s*:\s*(\d+)", info, re.MULTILINE)
         if found is None:
             raise InfrastructureError(
-                f"{self.host.name}: xl info does not tell of claims", evidence={"xl info": info}
+                f"{self.host.name}: xl info does not show claims", evidence={"xl info": info}
             )
         return int(found[1]) << 20
 
     def backlog_pages(self) -> int:
-        """Pages that are free and not scrubbed yet, on all nodes (debug key H)."""
+        """The backlog: free pages on all nodes that are not scrubbed yet (debug key H)."""
         return sum(self.backlog_of_nodes().values())
 
     def backlog_of_nodes(self) -> dict[int, int]:
-        """The same per NUMA node; those that have none are left out."""
+        """The backlog of each NUMA node that has one, pages."""
         nodes = self._look("backlog", "reading the backlog (debug key H)")["nodes"]
         return {int(node): pages for node, pages in nodes.items()}
 
     def nodes(self) -> dict[int, range]:
-        """The host's NUMA nodes, and the frames (MFNs) from each one's first to its last.
+        """The host's NUMA nodes, and each node's range of frames (MFNs), which may have holes.
 
-        Of these a node need not have all: there are holes.
+        Read by debug key u.
         """
         nodes = self._look("nodes", "reading the NUMA nodes (debug key u)")["nodes"]
         return {node: range(start, start + size) for node, start, size in nodes}
 
     def domains(self) -> list[DomainInfo]:
-        """Every domain, dying ones too."""
+        """All domains, including dying ones."""
         return [
             DomainInfo(**{**domain, "uuid": UUID(domain["uuid"])})
             for domain in self._look("domains", "listing domains")
         ]
 
     def xen_log(self, lines: int = 20) -> str:
-        """The last lines of Xen's log, without the heap dumps that we asked for ourselves."""
+        """The last lines of Xen's log, without the heap dumps that the agent asked for."""
         return "\n".join(self._look("log", "reading Xen's log", lines=lines))
 
     def watch_log(self) -> None:
-        """Begin a new page: `faults` tells of what Xen's log says from now on."""
+        """Make `faults` look at lines of Xen's log from now on."""
         self._log_next = self._look("log_from", "reading Xen's log", first=None)["next"]
 
     def faults(self) -> str:
-        """What Xen's log says of a fault of its own since `watch_log()`, from that line on."""
+        """Lines of Xen's log from the first fault of Xen since `watch_log()`; empty if none."""
         lines = self._look("log_from", "reading Xen's log", first=self._log_next)["lines"]
         first = next((at for at, line in enumerate(lines) if XEN_FAULT.search(line)), len(lines))
         return "\n".join(lines[first : first + FAULT_LINES])
@@ -194,13 +195,13 @@ class Dom0(PatientConnection):
     # -- what it does -------------------------------------------------------------------------
 
     def write(self, path: str, text: str) -> None:
-        """Write a text file in dom0, with its folder."""
+        """Write a text file in dom0; its folder is made if needed."""
         self._look("write", f"writing {path}", path=path, text=text)
 
     def run(self, argv: Sequence[str], *, deadline: Deadline) -> TimedResult:
-        """Run a command in dom0, timed there; what hangs is killed there and is an error here.
+        """Run a command in dom0, timed there. A command that hangs is killed and raises an error.
 
-        Where the deadline is one that blames Xen, to hang is to move nothing for `hang_seconds`.
+        If the deadline blames Xen, a command hangs when nothing moves for `hang_seconds`.
         """
         # The agent's own limit comes first, so that it can kill the command's whole group.
         answer = self._call(
@@ -216,13 +217,13 @@ class Dom0(PatientConnection):
         return result
 
     def pin_vcpus(self, domid: int, vcpus: int) -> None:
-        """Bind each of a domain's vCPUs to a CPU of its own: the scheduler has no choice."""
+        """Pin each of a domain's vCPUs to its own CPU."""
         self._look("pin", f"pinning the vCPUs of domain {domid}", domid=domid, vcpus=vcpus)
 
     def yield_cpus(self, domid: int) -> None:
-        """Give a domain's vCPUs the least weight: they run, and step aside for all others.
+        """Give a domain's vCPUs the lowest weight, so that other domains run first.
 
-        A scheduler that knows no weights (null, RTDS) leaves it as it is.
+        A scheduler without weights (null, RTDS) ignores this.
         """
         self._look("weigh", f"weight of domain {domid}", domid=domid, weight=1)
 
@@ -231,7 +232,7 @@ class Dom0(PatientConnection):
         self._look("abort", "ending commands")
 
     def crash(self, domid: int) -> None:
-        """Crash a domain from outside."""
+        """Crash a domain from dom0."""
         self._look("crash", f"crashing domain {domid}", domid=domid)
 
     def reclaim(
@@ -249,20 +250,20 @@ class Dom0(PatientConnection):
         deadline: Deadline,
         elsewhere: bool = False,
     ) -> Teardown:
-        """As `reclaim`, without waiting for its end: what the domain has was seen on return.
+        """Start `reclaim` in the background; on return the domain's memory is known.
 
         Args:
             domid: the domain.
-            argv: the command that ends it; None where something else does, from now on.
+            argv: the command that ends the domain; None if something else ends it from now on.
             until: when to stop watching: the domain is gone, its memory is free, or clean.
-            deadline: when to stop at the latest: what had not come by then is None in the result.
-                That nothing moves any more is an error of the result's, long before that.
-            elsewhere: what ends the domain is judged by whoever waits for it: as long as the
-                domain lives, that nothing moves is no hang here.
+            deadline: when to stop at the latest: moments that had not come by then are None in the
+                result. A hang is an error of the result, long before the deadline.
+            elsewhere: whether the caller judges what ends the domain: then a domain that is alive
+                may stand still without counting as a hang.
 
         Raises:
-            InfrastructureError: there is no such domain.
-            XenHungError: the watch has not begun by then, if it is Xen that is waited for.
+            InfrastructureError: the domain does not exist.
+            XenHungError: the watch did not begin before a deadline that blames Xen.
             HostStalledError: dom0 does not answer.
         """
         request = self._submit(
@@ -279,7 +280,7 @@ class Dom0(PatientConnection):
 
         Raises:
             XenHungError: no page was scrubbed for `hang_seconds`.
-            UndecidedError: as that, but the host was starved meanwhile.
+            UndecidedError: as `XenHungError`, but other work starved the host meanwhile.
         """
         last, still = 0, self.patience(deadline.step, seconds=self.hang_seconds)
         while pages := self.backlog_pages():

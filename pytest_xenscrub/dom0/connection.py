@@ -127,7 +127,7 @@ class Connection:
             )
         if self._answers:
             return HostLostError(
-                f"{self.host.name}: {self._end}, and dom0 answers on another one",
+                f"{self.host.name}: {self._end}, but dom0 answers on another connection",
                 todo="was ssh killed on this machine, or the agent (python3) in dom0?",
                 evidence={
                     "last command": self._last_command,
@@ -279,7 +279,7 @@ class Connection:
     # -- what was said last -------------------------------------------------------------------
 
     def evidence(self) -> dict[str, str]:
-        """Xen's and the serial log's last lines, for an error; what cannot be had is left out."""
+        """The last lines of Xen's log and of the serial log, as far as available, for an error."""
         logs = {}
         with contextlib.suppress(Exception):
             logs["Xen's log"] = "\n".join(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CPUs and pages of the host taken from Xen and given back, by `xen-hptool` in dom0."""
+"""`Hotplug`: takes the host's CPUs and pages offline and online, by `xen-hptool` in dom0."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TOOL = "xen-hptool"
 
 
 class Hotplug:
-    """What was taken from Xen, and how it gets that back.
+    """Takes CPUs and pages offline, and remembers them until they are online again.
 
     Raises:
-        MissingToolError: this dom0 has no `xen-hptool`.
+        MissingToolError: dom0 has no `xen-hptool`.
     """
 
     def __init__(self, dom0: Dom0) -> None:
@@ -38,17 +38,17 @@ class Hotplug:
         return self._dom0.run(["sh", "-c", script], deadline=deadline)
 
     def offline_cpu(self, cpu: int) -> None:
-        """Take a CPU from Xen; returns when it is off.
+        """Take a CPU offline, and return when it is off.
 
         Raises:
             XenFaultError: Xen refuses.
-            XenHungError: it hangs.
+            XenHungError: Xen hangs.
         """
         self._cpus.add(cpu)
         self._switch("offline", cpu)
 
     def online_cpu(self, cpu: int) -> None:
-        """Give it back; raises as `offline_cpu` does."""
+        """Take a CPU online again; raises as `offline_cpu` does."""
         self._switch("online", cpu)
         self._cpus.discard(cpu)
 
@@ -62,10 +62,10 @@ class Hotplug:
             )
 
     def offline_pages(self, frames: Iterable[int]) -> None:
-        """Take pages (MFNs) from Xen.
+        """Take pages (MFNs) offline.
 
-        Those that are free are gone at once; one that a domain has goes when that gives it back.
-        Which of the two it was, and whether Xen took it at all, is `offlined`'s to say.
+        Xen takes a free page offline at once, and a domain's page when the domain gives it back.
+        `offlined` says which pages are offline.
         """
         wanted = list(frames)
         self._pages.update(wanted)
@@ -74,19 +74,19 @@ class Hotplug:
         self._each("mem-offline", wanted)
 
     def offlined(self, frames: Iterable[int]) -> set[int]:
-        """Which of these pages (MFNs) Xen has put aside: nobody gets them."""
+        """Those of `frames` (MFNs) that are offline: Xen gives them to no domain."""
         wanted = list(frames)
         status = self._each("mem-status", wanted).splitlines()
         if len(status) != len(wanted):
             raise CommandError(
-                f"{self._dom0.host.name}: {TOOL} mem-status told of {len(status)} pages"
-                f" in place of {len(wanted)}",
+                f"{self._dom0.host.name}: {TOOL} mem-status reported {len(status)} pages"
+                f" instead of {len(wanted)}",
                 evidence={"stdout": "\n".join(status)},
             )
         return {mfn for mfn, line in zip(wanted, status, strict=True) if "PAGE_OFFLINED" in line}
 
     def online_pages(self, frames: Iterable[int]) -> None:
-        """Give them back."""
+        """Take pages (MFNs) online again."""
         wanted = list(frames)
         self._each("mem-online", wanted)
         self._pages.difference_update(wanted)
@@ -98,7 +98,7 @@ class Hotplug:
         return self._shell(script, f"{command} of {len(frames)} pages").stdout
 
     def close(self) -> None:
-        """Give back whatever is still taken."""
+        """Take all CPUs and pages that are still offline online again."""
         for cpu in sorted(self._cpus):
             self.online_cpu(cpu)
         if self._pages:

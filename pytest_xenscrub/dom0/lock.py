@@ -82,7 +82,7 @@ class HostLock:
 
     @property
     def held(self) -> bool:
-        """Whether it is ours, as far as is known here."""
+        """Whether this run has the lock, as far as is known here."""
         return self._process is not None and self._process.poll() is None
 
     def acquire(self, wait_seconds: float) -> None:
@@ -162,7 +162,7 @@ class HostLock:
                     return
 
     def release(self) -> None:
-        """Give it back. Never raises, may be called twice."""
+        """Release the lock. Never raises; may be called twice."""
         process = self._process
         if process is not None and process.poll() is None:
             self._end_renewal()
@@ -181,7 +181,7 @@ class HostLock:
             self._renewal.join(5)
 
     def _drop(self) -> None:
-        """Let go of the connection's end here; the locker there ends by itself."""
+        """Close this end of the connection; the locker in dom0 then ends by itself."""
         self._end_renewal()
         process, self._process = self._process, None
         if process is None:

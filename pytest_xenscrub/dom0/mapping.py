@@ -63,11 +63,11 @@ class ForeignMapping:
         self._ask("copy")
 
     def release(self) -> None:
-        """Let go of them."""
+        """Unmap the pages."""
         self._ask("release")
 
     def close(self) -> None:
-        """Let go of all, and end."""
+        """Unmap all pages, and end the program."""
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):

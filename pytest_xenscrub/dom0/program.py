@@ -62,7 +62,7 @@ def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subproc
 
 
 def run_program(host: Host, module: str, *arguments: str, deadline: Deadline) -> CommandResult:
-    """Run `dom0/sent/MODULE.py` to its end, whatever its exit status; its stdin is empty.
+    """Run `dom0/sent/MODULE.py` to its end, with any exit status and an empty stdin.
 
     Args:
         host: whose dom0 it runs in.

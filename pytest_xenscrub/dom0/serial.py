@@ -21,7 +21,7 @@ _HANG = re.compile(
 _MARK_LINES = 3
 """So many lines tell where an earlier look at a serial log ended."""
 _ONE_CRASH_LINES = 80
-"""From dom0's panic to Xen's word on it there is a stack."""
+"""Lines between dom0's panic and Xen's report of it, mostly a stack."""
 _BEFORE, _AFTER = 8, 3
 
 

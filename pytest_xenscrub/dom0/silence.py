@@ -61,12 +61,12 @@ def silent(
 
 
 def is_emulated(host: Host) -> bool:
-    """Whether it is a QEMU of ours, on this machine."""
+    """Whether this project's QEMU plays the host, on this machine."""
     return host.kind.startswith("emulated")
 
 
 def in_qemu(host: Host) -> bool:
-    """Whether it is a QEMU of ours that still runs: one that has ended has no way in."""
+    """Whether this project's QEMU still runs; after its end the host cannot be reached."""
     if not is_emulated(host):
         return False
     try:

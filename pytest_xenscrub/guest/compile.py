@@ -88,7 +88,7 @@ def gcc_version(gcc: str) -> str:
 
 
 def has_headers() -> bool:
-    """Whether gcc finds the headers of Xen; where there is no gcc, whether it would."""
+    """Whether gcc finds Xen's headers, or would if gcc were installed."""
     gcc = shutil.which("gcc")
     if gcc is None:
         return Path("/usr/include/xen/xen.h").is_file()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Creates this run's guests, and knows which memory there is for them."""
+"""`GuestFactory`: creates this run's guests, and knows how much memory is left for them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 RESERVE_BYTES = 4 * MIB
-"""Left free beside a guest that gets the rest: what Xen needs to keep that guest."""
+"""Memory left free beside the largest guest: Xen needs it to manage that guest."""
 _RESERVE_SHARE = 1024
-"""And one part in so many of its memory."""
+"""Divisor for a further part of free memory that is left free."""
 LEAST_BYTES = 8 * MIB
 """The smallest guest worth creating."""
 _MORE_EMULATED = "or give the emulated host more memory (--xen-host-memory)"
@@ -44,8 +44,8 @@ class InCommon:
     """What the guests of a run have in common.
 
     Attributes:
-        run: names the run in the pattern, 24 bits.
-        tag: names the run in the names of its guests, and in their UUIDs.
+        run: the run's number in the pattern, 24 bits.
+        tag: the run's tag in the names and UUIDs of its guests.
         numbers: the guests' numbers in the pattern; shared by all factories of the run.
         given_back: frames that are free and dirty by contract: live guests gave them back.
         cpus: how many CPUs the host has.
@@ -65,10 +65,10 @@ class InCommon:
 
 
 class GuestFactory:
-    """Creates guests of our kernel.
+    """Creates guests that run this project's kernel.
 
     Attributes:
-        toolstack: what creates them.
+        toolstack: the toolstack that creates the guests.
         dom0: the host's dom0.
         run: names this run in the pattern, 24 bits.
         tag: names this run in the names of its guests.
@@ -103,7 +103,7 @@ class GuestFactory:
 
     @property
     def witness(self) -> Witness | None:
-        """Sees from outside how guests' bytes go; None where RAM cannot be seen."""
+        """Watches from outside how guests' bytes leave RAM; None if RAM cannot be seen."""
         return self.listeners.witness
 
     def create(
@@ -120,26 +120,26 @@ class GuestFactory:
         maximum_bytes: int | None = None,
         pool_bytes: int | None = None,
     ) -> Guest:
-        """Create a guest and start it; it works through `actions` on its own.
+        """Create and start a guest; the guest works through `actions` on its own.
 
         Args:
-            role: part of its name: victim, probe.
-            memory_bytes: rounded down to whole MiB.
-            actions: as the kernel's `do=` has it: "fill", "scan,fill".
-            vcpus: how many; by default one for each of the host's CPUs.
-            on_crash: what becomes of it when it crashes.
-            even_if_short: leave it to the toolstack whether there is so much memory: what waits
-                for its scrub need not count as free. A toolstack may take memory from dom0 then.
-            node: NUMA node that its memory is to come from; see `DomainConfig`.
+            role: part of the guest's name: victim, probe.
+            memory_bytes: the guest's memory, rounded down to whole MiB.
+            actions: the guest's actions, as in the kernel's option `do=`: "fill", "scan,fill".
+            vcpus: number of vCPUs; by default one for each of the host's CPUs.
+            on_crash: what the toolstack does with the guest when it crashes.
+            even_if_short: let the toolstack decide whether memory suffices, because unscrubbed
+                pages need not count as free. A toolstack may then take memory from dom0.
+            node: NUMA node of the guest's memory; see `DomainConfig`.
             guest_type: by default `victim_type` for a victim, and "pv" for all others.
-            maximum_bytes: what its memory map shows; see `DomainConfig`. It uses no more than it
-                has, but if it is told to `overdraw=`.
-            pool_bytes: of its paging pool; see `DomainConfig`.
+            maximum_bytes: the memory that the guest's memory map shows; see `DomainConfig`. The
+                guest uses no more than it has, unless told to `overdraw=`.
+            pool_bytes: size of the guest's paging pool; see `DomainConfig`.
 
         Raises:
-            ConfigurationError: there is not so much memory.
+            ConfigurationError: the host has less free memory.
             CommandError: the toolstack refused.
-            XenHungError: the toolstack hung: nothing moved any more.
+            XenHungError: the toolstack hangs: nothing moves any more.
         """
         memory_bytes = memory_bytes // MIB * MIB
         guest_type = guest_type or (self.victim_type if role == "victim" else "pv")
@@ -201,9 +201,9 @@ class GuestFactory:
         )  # fmt: skip
 
     def most_bytes(self, node: int | None = None, *, guest_type: GuestType | None = None) -> int:
-        """Memory of the largest guest that fits now, on a NUMA node, bytes; 0 if none does.
+        """Memory of the largest guest that fits now, on a NUMA node if given, bytes; else 0.
 
-        By default of the type that victims are.
+        The guest type is `victim_type` by default.
         """
         free = self.dom0.free_bytes() if node is None else self.dom0.free_bytes_of_nodes()[node]
         most = free - RESERVE_BYTES - free // _RESERVE_SHARE
@@ -217,10 +217,10 @@ class GuestFactory:
         return all(guest.knows_frames for guest in self.guests.values())
 
     def spinners(self) -> Guest:
-        """A small guest whose vCPUs, one for each CPU, keep every CPU from being idle.
+        """Create a small guest that keeps every CPU busy with one vCPU each.
 
-        Each has a CPU of its own, as a scheduler may leave one idle where two can share. It steps
-        aside for all who have work: nobody is to wait for it longer than need be.
+        Each vCPU is pinned to its own CPU, as a scheduler may let two share one and leave another
+        idle. The guest has the lowest weight, so that others do not wait for it.
         """
         guest = self.create("spinner", 2 * LEAST_BYTES, "spin")
         guest.ready()
@@ -229,6 +229,6 @@ class GuestFactory:
         return guest
 
     def close(self) -> None:
-        """Let go of the consoles of all guests, also of those that live."""
+        """Close the consoles of all guests, of live ones too."""
         for guest in self.guests.values():
             guest.release()

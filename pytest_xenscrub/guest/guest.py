@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest of ours: how it ends, comes back, and moves."""
+"""`Guest`: how a guest ends, reboots, is saved, and migrates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.exposure import Recorder
 
 MOVES = 4
-"""How often a move goes over all of a guest's memory, and its builder's: read, written, built."""
+"""Passes over a guest's memory that a save, restore or migration takes."""
 _REBOOT_POLL_SECONDS = 0.05
 
 
@@ -32,11 +32,12 @@ class Ended:
     """A guest that has ended, and how its memory came back.
 
     Attributes:
-        guest: which one.
-        how: "destroy", "crash", "poweroff", "reboot"; "save" or "migrate" if it goes on elsewhere.
-        reclaim: the moments, on dom0's clock.
-        recorder: looks at its bytes in RAM until they are gone; None where that cannot be seen.
-        samples: where the CPUs were meanwhile; None where nobody looked.
+        guest: the guest.
+        how: "destroy", "crash", "poweroff", "reboot"; "save" or "migrate" if the guest goes on in
+            another domain.
+        reclaim: the moments of the end, on dom0's clock.
+        recorder: watches the guest's bytes in RAM until they are gone; None if RAM is not seen.
+        samples: CPU samples of the end; None without --xen-profile.
     """
 
     guest: Guest
@@ -47,15 +48,15 @@ class Ended:
 
 
 class Guest(LiveGuest):
-    """A guest that runs our kernel, from its first word to the end of its last domain."""
+    """A guest that runs this project's kernel, from its first console line to its end."""
 
     _left: Recorder | None = None
-    """Looks at the bytes of a domain that it was, while it is saved."""
+    """Watches the bytes of the guest's former domain while the guest is saved."""
 
     # -- its end --------------------------------------------------------------------------------
 
     def destroy(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
-        """Destroy it through the toolstack, watched in dom0 until its memory is clean."""
+        """Destroy the guest through the toolstack, and watch its memory until it is clean."""
         deadline = self._patience(f"{self._toolstack.name} destroy {self.name}", seconds)
         self._listeners.update(f"{self.name}: destroying {gib(self.memory_bytes)}")
         recorder = self._record_bytes()
@@ -71,13 +72,13 @@ class Guest(LiveGuest):
         until: Until = "clean",
         seconds: float | None = None,
     ) -> Ended:
-        """Let it end by itself: "crash", "poweroff" or "reboot"; watched like a destroy.
+        """Make the guest end by itself, and watch its memory as for a destroy.
 
-        After a reboot it goes on under another domain: see `follow_reboot`.
+        After a reboot the guest goes on in another domain: see `follow_reboot`.
 
         Args:
-            how: its end.
-            told: the action that ends it, where that has another name.
+            how: the end: "crash", "poweroff" or "reboot".
+            told: the kernel's action for this end, if that has another name.
             until: as for `destroy`.
             seconds: as for `destroy`.
         """
@@ -104,7 +105,7 @@ class Guest(LiveGuest):
         return Ended(self, how, reclaim, recorder, *seen)
 
     def _record_bytes(self) -> Recorder | None:
-        """Begin to look at its bytes in RAM; None if it wrote no pattern, or RAM is not seen."""
+        """Begin to watch the guest's bytes; None without a pattern or a view of RAM."""
         hello = self.last(Hello)
         if self._listeners.witness is None or hello is None or not self.pattern_pages:
             return None
@@ -119,7 +120,7 @@ class Guest(LiveGuest):
 
     @contextlib.contextmanager
     def _sampled(self) -> Iterator[list[Samples]]:
-        """Have the CPUs looked at meanwhile, if that is wanted: what was seen is there after it."""
+        """Sample the CPUs meanwhile with --xen-profile; the list has the samples afterwards."""
         seen: list[Samples] = []
         start_sampling = self._listeners.start_sampling
         sampling = None if start_sampling is None else start_sampling()
@@ -130,7 +131,7 @@ class Guest(LiveGuest):
                 seen.append(sampling.stop())
 
     def follow_reboot(self, *, seconds: float | None = None) -> None:
-        """After its reboot: find its new domain, and listen to its console from the start."""
+        """Find the guest's new domain after a reboot, and read its console from the start."""
         deadline = self._patience(f"{self.name}: coming back after its reboot", seconds, 2)
         self._find_again(deadline)
         self.events.clear()
@@ -138,7 +139,7 @@ class Guest(LiveGuest):
         self._undelivered.clear()
 
     def _find_again(self, deadline: Deadline) -> None:
-        """Under another domid, by its UUID; it has a console of its own."""
+        """Find the guest's new domain by its UUID, and open the new console."""
         while True:
             found = [d for d in self._dom0.domains() if d.uuid == self.config.uuid and not d.dying]
             if found and found[0].domid != self.domid:
@@ -152,16 +153,16 @@ class Guest(LiveGuest):
     # -- its way to another domain ---------------------------------------------------------------
 
     def save(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
-        """Have it saved to dom0's disk, which ends its domain; watched like a destroy."""
+        """Save the guest to dom0's disk, which ends its domain; watched as for a destroy."""
         deadline = self._patience(f"{self._toolstack.name} save {self.name}", seconds, MOVES)
         self._left = self._record_bytes()
         reclaim = self._toolstack.save(self.domid, self.name, until=until, deadline=deadline)
         return self._ended("save", reclaim, self._left, [])
 
     def restore(self, *, seconds: float | None = None) -> Resumed:
-        """Have it go on after `save`, in another domain.
+        """Restore the guest after `save`, in another domain.
 
-        Its bytes in the frames that it had are watched no longer: it may be given some of them.
+        The frames of the former domain are not watched any more: the guest may get some of them.
         """
         if self._left is not None:
             self._left.stop()
@@ -171,13 +172,13 @@ class Guest(LiveGuest):
         return self.wait_for(Resumed, deadline)
 
     def checkpoint(self, *, seconds: float | None = None) -> Resumed:
-        """Have it saved, and go on as if nothing had been."""
+        """Save the guest, and let it go on in the same domain."""
         deadline = self._patience(f"{self._toolstack.name} checkpoint {self.name}", seconds, MOVES)
         self._toolstack.checkpoint(self.domid, self.name, deadline)
         return self.wait_for(Resumed, deadline)
 
     def migrate(self, *, seconds: float | None = None) -> tuple[Ended, Resumed]:
-        """Migrate it to this very host: the end of the domain that it was, and how it goes on."""
+        """Migrate the guest to the same host; gives the old domain's end, and the resume."""
         deadline = self._patience(f"{self._toolstack.name} migrate {self.name}", seconds, MOVES)
         recorder = self._record_bytes()
         reclaim = self._toolstack.migrate(self.domid, until="gone", deadline=deadline)
@@ -186,7 +187,7 @@ class Guest(LiveGuest):
         return ended, self.wait_for(Resumed, deadline)
 
     def release(self) -> None:
-        """Let go of its console: it has ended. What nobody waited for is heard all the same."""
+        """Close the console of a guest that has ended, after reading all that is left there."""
         self.ended = True
         with contextlib.suppress(EOFError):
             while data := self._console.read(0):

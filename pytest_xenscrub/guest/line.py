@@ -18,7 +18,7 @@ class Values(dict[str, str]):
     """The keys of one line; a getter raises ValueError for what is missing or malformed."""
 
     def text(self, key: str) -> str:
-        """As it stands there."""
+        """The value as text."""
         try:
             return self[key]
         except KeyError:
@@ -51,7 +51,7 @@ class Line(NamedTuple):
     rest: str
 
     def values(self) -> Values:
-        """Its keys.
+        """The line's keys and values.
 
         Raises:
             ValueError: one stands there twice.

@@ -99,7 +99,7 @@ class LiveGuest(Account):
 
     @property
     def name(self) -> str:
-        """Its name in the toolstack."""
+        """The guest's name in the toolstack."""
         return self.config.name
 
     @property
@@ -116,14 +116,14 @@ class LiveGuest(Account):
 
     @property
     def memory_bytes(self) -> int:
-        """Its memory when it was created, bytes."""
+        """The guest's memory at its creation, bytes."""
         return self.config.memory_bytes
 
     @property
     def knows_frames(self) -> bool:
-        """Whether the frames that it tells are machine frames: its own word, or seen from outside.
+        """Whether the guest's machine frames are known: from the guest, or from outside.
 
-        Elsewhere its lists of frames are empty.
+        If not, the guest's sets of frames are empty.
         """
         return self.config.type == "pv" or self._listeners.witness is not None
 
@@ -131,30 +131,30 @@ class LiveGuest(Account):
         """So many of its frames (MFNs), evenly spread; of a sample, such as it has filled.
 
         Raises:
-            NotApplicableError: nobody knows which they are.
+            NotApplicableError: the guest's frames are not known.
         """
         if not self.knows_frames:
             raise NotApplicableError(
                 f"{self.name}: a {self.config.type} guest does not know its machine frames, and"
-                " nobody sees them from outside here"
+                " this host's RAM cannot be read from outside"
             )
         frames = self.filled_frames
         return BitMap64(frames[len(frames) * at // count] for at in range(count))
 
     def mappable(self, frames: BitMap64) -> list[int]:
-        """What dom0 maps some of its frames (MFNs) by: MFNs of a PV guest, GFNs of another."""
+        """The numbers by which dom0 maps these frames: MFNs of a PV guest, GFNs of another."""
         return [*frames] if self._machine_frames is None else self._machine_frames.gfns(frames)
 
     # -- its console ----------------------------------------------------------------------------
 
     def wait_for(self, kind: type[E], deadline: Deadline) -> E:
-        """Read its console up to the next event of a kind.
+        """Read the guest's console up to the next event of a kind.
 
         Raises:
-            GuestFailedError: it reported an error, or its console was closed.
-            GuestProtocolError: it said something that cannot be.
-            XenHungError: its console said nothing for too long, or not that in time.
-            UndecidedError: as that, but the host was starved meanwhile.
+            GuestFailedError: the guest reported an error, or its console was closed.
+            GuestProtocolError: a console line is wrong.
+            XenHungError: the console was silent for too long, or the event did not come in time.
+            UndecidedError: as `XenHungError`, but other work starved the host meanwhile.
         """
         quiet = self._dom0.patience(deadline.step, seconds=self._dom0.hang_seconds)
         while True:
@@ -213,11 +213,11 @@ class LiveGuest(Account):
             self._given_back.difference_update(ranges.frames)
 
     def ready(self, *, seconds: float | None = None) -> None:
-        """Wait until it has done all that it was told to."""
+        """Wait until the guest has done all of its actions."""
         self._work(self.config.command_line, seconds)
 
     def do(self, action: str, *, seconds: float | None = None) -> None:
-        """Have it do something more: an action as the kernel's `do=` has it; wait until done."""
+        """Make the guest do a further action, as in the kernel's option `do=`; wait until done."""
         self.send(action)
         self._work(action, seconds)
 
@@ -227,27 +227,27 @@ class LiveGuest(Account):
         self._dom0.pace.saw(self.memory_bytes, time.monotonic() - begin)
 
     def _patience(self, step: str, seconds: float | None, times: int = 1) -> Deadline:
-        """A deadline that suits its memory, or is so many seconds from now."""
+        """A deadline by the guest's memory, or `seconds` from now."""
         return self._dom0.patience(step, times * self.memory_bytes, seconds=seconds)
 
     def who_is_right(self, error: DisagreementError) -> XenScrubError:
-        """The error to raise where RAM is not what this guest, alive, wrote into it.
+        """The error to raise if RAM does not hold what this live guest wrote.
 
-        It looks itself: where it misses pages too, they were changed under it, and only Xen can.
+        The guest checks its own pages. If pages changed for the guest too, Xen changed them.
         """
         self.do("verify")
         seen = self.last(Verified)
         if seen is None or not seen.mismatched:
             return error
         return XenFaultError(
-            f"{self.name} lives, and {seen.mismatched} of its {seen.pages} pages no longer hold"
+            f"{self.name} is alive, but {seen.mismatched} of its {seen.pages} pages no longer hold"
             " what it wrote there",
             todo="this Xen scrubs, or gives away, pages of a live guest: which frames are they?",
             evidence={"seen from outside": error.what, **self.evidence()},
         )
 
     def send(self, action: str) -> None:
-        """Tell it to do something, and do not wait."""
+        """Send the guest an action, without waiting."""
         self._console.write(action.encode() + b"\n")
 
     def _progress_line(self, event: Progress) -> str:
@@ -258,7 +258,7 @@ class LiveGuest(Account):
         )
 
     def evidence(self) -> dict[str, str]:
-        """Its console's and Xen's last lines."""
+        """The last lines of the guest's console and of Xen's log."""
         return {f"console of {self.name}": self._last_lines(), **self._dom0.evidence()}
 
     def _last_lines(self) -> str:

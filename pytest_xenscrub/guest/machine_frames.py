@@ -90,10 +90,10 @@ class MachineFrames:
         known[known] = self._gfns[at[known]] == gfns[known]
         if not known.all():
             raise DisagreementError(
-                f"{self._name} tells of {np.count_nonzero(~known)} pages that it does not have by"
+                f"{self._name} reports {np.count_nonzero(~known)} pages that are not its own by"
                 f" Xen's frame_table, seen from outside; the first is GFN {gfns[~known][0]:#x}",
-                todo="this is an error of ours: in where we look for Xen's tables, or in their"
-                " layout",
+                todo="a bug of pytest-xenscrub: in where we look for Xen's tables, or in"
+                " their layout",
             )
         return self._mfns[at]
 

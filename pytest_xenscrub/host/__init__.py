@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""A machine that runs Xen and how it is reached: over SSH, real or emulated."""
+"""Hosts: machines that run Xen, real or emulated, reached over ssh."""

@@ -101,7 +101,7 @@ def parse_command(
 
 
 def _fields(words: Iterable[str]) -> Iterable[str]:
-    """The placeholders of all words, with whatever Python's formatting adds to their names."""
+    """The placeholders of all words, including conversions and format specifications."""
     for word in words:
         for _, name, spec, conversion in string.Formatter().parse(word):
             if name is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The hosts that a run may use, as the user described them, and which of them suits a test."""
+"""`HostDescription`: the hosts that a run may use, as the user described them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ TOOLSTACKS = ("xl", "libvirt")
 
 @dataclass(frozen=True)
 class HostDescription:
-    """All that is known of a host before it is used.
+    """What is known of a host before it is used.
 
     Attributes:
-        name: how the user called it: "emulated", "root@lab7", "lab7".
-        target: where ssh goes; None for the emulated host.
-        power: words of a command, run on this machine, that cuts the host's power and gives it
-            back; empty where there is none.
-        serial: words of a command, run on this machine, that prints the host's serial log as far
-            as it has come, and ends; empty where there is none.
-        toolstacks: those that its dom0 has; empty where nobody said.
-        tags: what else sets it apart, for `@pytest.mark.xen_host_tags`.
+        name: the host's name, as the user wrote it: "emulated", "root@lab7", "lab7".
+        target: the address that ssh connects to; None for the emulated host.
+        power: words of a command, run on this machine, that switches the host's power; empty if
+            there is none.
+        serial: words of a command, run on this machine, that prints the host's serial log so far
+            and ends; empty if there is none.
+        toolstacks: the toolstacks of the host's dom0; empty if not stated.
+        tags: the host's tags, for `@pytest.mark.xen_host_tags`.
     """
 
     name: str
@@ -43,25 +43,25 @@ class HostDescription:
 
     @property
     def label(self) -> str:
-        """Its name without user and port, as power and serial commands have it for `{host}`."""
+        """The host's name without user and port: `{host}` in power and serial commands."""
         plain = self.target is None or str(self.target) != self.name
         return self.name if plain or self.target is None else self.target.host
 
     @property
     def emulated(self) -> bool:
-        """Whether we start it ourselves."""
+        """Whether this is the emulated host."""
         return self.target is None
 
     def lacks(self, needs: frozenset[str]) -> frozenset[str]:
-        """What of these tags and toolstacks the host does not have."""
+        """The tags and toolstacks in `needs` that the host does not have."""
         return needs - self.tags - frozenset(self.toolstacks or TOOLSTACKS)
 
 
 def parse_host(text: str) -> HostDescription:
-    """Take `--xen-host` apart: `emulated`, or `[user@]host[:port]`.
+    """Parse `--xen-host`: `emulated`, or `[user@]host[:port]`.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: the text is neither.
     """
     return HostDescription(text, None if text == EMULATED else parse_target(text))
 
@@ -117,8 +117,8 @@ def _listed(named: HostDescription, listed: Sequence[HostDescription]) -> HostDe
     ]
     if len(found) > 1:
         raise ConfigurationError(
-            f"{named.name} may be any of the hosts file's {', '.join(host.name for host in found)}",
-            todo="say which by its name there",
+            f"{named.name} fits several hosts there: {', '.join(host.name for host in found)}",
+            todo="name one of them",
         )
     if not found or found[0].target is None:
         return named

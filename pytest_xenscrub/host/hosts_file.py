@@ -29,7 +29,7 @@ _NAME = re.compile(r"[\w.-]+")
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("-"):
-        raise ValueError(f"{value!r} is no name: letters, digits, '.', '_' and '-'")
+        raise ValueError(f"{value!r} is not a name: letters, digits, '.', '_' and '-'")
     return value
 
 
@@ -44,19 +44,19 @@ def _address(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not text")
     return value
 
 
 def _port(value: object) -> int:
     if type(value) is not int or not 0 < value <= MAX_PORT:
-        raise ValueError(f"{value!r} is no port number")
+        raise ValueError(f"{value!r} is not a port number")
     return value
 
 
 def _list(value: object, item: Callable[[object], str]) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise ValueError(f'{value!r} is no list: write it as ["one", "two"]')
+        raise ValueError(f'{value!r} is not a list: write it as ["one", "two"]')
     return tuple(dict.fromkeys(item(each) for each in value))
 
 
@@ -103,7 +103,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: no text", todo="write it as TOML, in UTF-8") from None
+        raise ConfigurationError(f"{path}: not text", todo="write it as TOML, in UTF-8") from None
     except ValueError as error:  # of TOML, with its line
         raise ConfigurationError(f"{path}: {error}") from None
 
@@ -132,13 +132,13 @@ class _File:
         """The host of a table."""
         if not isinstance(table, dict):
             todo = f"begin it with [hosts.{name}]"
-            raise self.wrong("it is no table", "hosts", name, todo=todo)
+            raise self.wrong("it is not a table", "hosts", name, todo=todo)
         try:
             _name(name)
         except ValueError as error:
             raise self.wrong(str(error), "hosts", name) from None
         if name == EMULATED:
-            raise self.wrong("that is no machine: say --xen-host=emulated", "hosts", name)
+            raise self.wrong("that is not a machine: say --xen-host=emulated", "hosts", name)
         self.check_keys(table, _KEYS, "hosts", name)
         values = {key: self._value(name, key, value) for key, value in table.items()}
         where = Target(values.pop("address", name), values.pop("user", None),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host's RAM as this machine has it: a file, and which part of it is at which machine address."""
+"""The RAM of an emulated host: a file, and which part of it is at which machine address."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host's power switch and serial log: whatever commands its lab has for them."""
+"""A host's power switch and serial log, driven by commands of its lab."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class SerialLog:
         self._address = address or host
 
     def tail(self, lines: int) -> str:
-        """The log's last lines; where it cannot be had, why."""
+        """The last lines of the serial log, or why it cannot be read."""
         try:
             text = self.read()
         except XenScrubError as error:

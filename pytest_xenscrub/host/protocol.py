@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a host can do, whatever it is made of: a machine in a lab or one that QEMU emulates."""
+"""`Host`: the protocol of a host, a lab machine or one that QEMU emulates."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class CommandResult:
     """How a command in dom0 ended.
 
     Attributes:
-        argv: the command as it was given.
-        returncode: its exit status.
-        stdout: what it printed.
-        stderr: what it complained.
+        argv: the command.
+        returncode: the command's exit status.
+        stdout: the command's standard output.
+        stderr: the command's standard error.
     """
 
     argv: tuple[str, ...]
@@ -35,21 +35,21 @@ class CommandResult:
 class Host(Protocol):
     """A machine that runs Xen, driven through its dom0.
 
-    Every method may raise `InfrastructureError` where the host cannot be reached, and
-    `DeadlineExceededError`, naming the step, where it takes too long.
+    Every method may raise `InfrastructureError` if the host cannot be reached, and
+    `DeadlineExceededError`, naming the step, if it takes too long.
     """
 
     @property
     def name(self) -> str:
-        """How the user called it: "emulated", "root@lab7"."""
+        """The host's name, as the user wrote it: "emulated", "root@lab7"."""
 
     @property
     def kind(self) -> str:
-        """What it is made of, for header and results: real, emulated (TCG), emulated (KVM)."""
+        """The kind of host, for header and results: real, emulated (TCG), emulated (KVM)."""
 
     @property
     def outside(self) -> Outside | None:
-        """What this machine sees of it without its dom0; None for a machine of its own."""
+        """The view of an emulated host without its dom0; None for a real host."""
 
     def run(
         self,
@@ -59,24 +59,24 @@ class Host(Protocol):
         check: bool = True,
         stdin: bytes | None = None,
     ) -> CommandResult:
-        """Run a command in dom0 to its end; raise `CommandError` on failure if `check`."""
+        """Run a command in dom0 and wait; raise `CommandError` on failure if `check`."""
 
     def popen(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in dom0 whose stdin, stdout and stderr are pipes of this process."""
 
     def ssh_command(self, argv: Sequence[str], *, tty: bool = False) -> list[str]:
-        """The local command line that runs `argv` in dom0, for a program that spawns it itself.
+        """The local command line that runs `argv` in dom0, for a program that spawns commands.
 
         Args:
             argv: the command.
-            tty: whether it gets a terminal in dom0.
+            tty: whether the command gets a terminal in dom0.
         """
 
     def put(self, local: Path, remote: str, *, deadline: Deadline) -> None:
         """Copy a file into dom0; the remote folder must exist. Atomic: never seen half-written."""
 
     def serial_tail(self, lines: int = 20) -> str:
-        """Last lines of the serial log; empty where the host has none that we can read."""
+        """The last lines of the serial log; empty if it cannot be read."""
 
     def close(self) -> None:
-        """Let go of the host; an emulated one is powered off. Never raises, may be called twice."""
+        """Release the host; an emulated one is powered off. Never raises; may be called twice."""

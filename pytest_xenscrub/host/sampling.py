@@ -32,7 +32,7 @@ class CpuState:
 
     @property
     def in_xen(self) -> bool:
-        """Whether it executed Xen's own code."""
+        """Whether the CPU executed Xen's own code."""
         return self.address is not None and _XEN_FIRST <= self.address < _XEN_END
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host reached through the user's own OpenSSH client, over one shared connection."""
+"""`SshHost`: a host reached by the user's OpenSSH client over one shared connection."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.target import Target
 
 SSH_FAILED = 255
-"""What ssh returns when it failed itself; a command can return it too."""
+"""Exit status of ssh for its own failures; a command can return this status too."""
 
 _CONNECT_SECONDS = 30.0
 
 
 class SshHost:
-    """A machine that runs Xen, driven over ssh as its user would.
+    """A machine that runs Xen, driven over ssh.
 
-    The connection is made on first use and again if it was lost.
+    The connection is made at its first use, and again if it was lost.
 
     Args:
-        target: where it is.
-        config: a file to use in place of the user's ssh configuration.
-        serial: gives the last lines of its serial log, where there is one.
-        name: how the user called it; default: the target.
-        kind: what it is made of.
+        target: the address that ssh connects to.
+        config: ssh configuration file to use instead of the user's own.
+        serial: gives the last lines of the host's serial log, if there is one.
+        name: the host's name, as the user wrote it; default: the target.
+        kind: the kind of host.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class SshHost:
 
     @property
     def name(self) -> str:
-        """How the user called it."""
+        """The host's name, as the user wrote it."""
         return self._name
 
     @property
     def kind(self) -> str:
-        """What it is made of."""
+        """The kind of host."""
         return self._kind
 
     @property
@@ -244,6 +244,6 @@ class SshHost:
             spawn.end(master)
 
     def close(self) -> None:
-        """Let go of the host. Never raises, may be called twice."""
+        """Release the host. Never raises; may be called twice."""
         self.disconnect()
         self._run_folder.close()

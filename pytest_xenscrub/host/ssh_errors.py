@@ -67,7 +67,7 @@ _REFUSED: Final = (
 
 
 def todo_of(stderr: str) -> str:
-    """What to do about what dom0's system said to a command; empty where nobody knows."""
+    """Advice on an error message of dom0's system; empty if there is none."""
     return next((todo for why, todo in _REFUSED if why in stderr), "")
 
 

@@ -33,7 +33,7 @@ class Symbols:
         return bool(self._names)
 
     def name(self, address: int) -> str:
-        """The function at an address; empty where nobody knows.
+        """The function at an address; empty if unknown.
 
         The last name marks the end of the code, so nothing lies behind it.
         """

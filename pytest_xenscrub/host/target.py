@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `--xen-host` may look like: `[user@]host[:port]`, an IPv6 address in brackets."""
+"""`Target`: `[user@]host[:port]` of `--xen-host`, an IPv6 address in brackets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_PORT = 65535
 
 @dataclass(frozen=True)
 class Target:
-    """Where ssh goes. What is None is left to the user's ssh configuration."""
+    """The address that ssh connects to; None leaves a part to the user's ssh configuration."""
 
     host: str
     user: str | None = None
@@ -26,15 +26,15 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """Take `[user@]host[:port]` apart.
+    """Parse `[user@]host[:port]`.
 
     Raises:
-        ConfigurationError: it is not of that form.
+        ConfigurationError: the text is not of that form.
     """
 
     def wrong(why: str) -> ConfigurationError:
         return ConfigurationError(
-            f"{text!r} is no host: {why}",
+            f"{text!r} is not a host: {why}",
             todo="write [user@]host[:port], an IPv6 address in brackets: root@[fd00::7]:2222",
         )
 
@@ -56,6 +56,6 @@ def parse_target(text: str) -> Target:
     port: int | None = None
     if port_text is not None:
         if not re.fullmatch(r"[0-9]{1,5}", port_text) or not 0 < int(port_text) <= MAX_PORT:
-            raise wrong(f"{port_text!r} is no port number")
+            raise wrong(f"{port_text!r} is not a port number")
         port = int(port_text)
     return Target(host, user or None, port)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A hypervisor that was built: the files that are kept of it, and the record beside them."""
+"""`Artefact`: the files of a hypervisor that was built, and the record beside them."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Artefact:
     """A hypervisor that was built.
 
     Attributes:
-        elf: uncompressed, for a multiboot loader such as QEMU's.
-        gz: compressed, for a boot folder.
-        build_id: the note in the ELF: what `xl info` must show when it runs.
-        config: the `.config` it was built with.
+        elf: the uncompressed hypervisor, for a multiboot loader such as QEMU's.
+        gz: the compressed hypervisor, for a boot folder.
+        build_id: the build id in the ELF file, which `xl info` must show when this Xen runs.
+        config: the `.config` of the build.
         symbols: `xen-syms`, for `addr2line` and gdb.
-        log: what the build printed.
-        version: "4.17.5".
-        debug: whether assertions are on, and pages are scrubbed with 0xC2 instead of 0.
+        log: the log of the build.
+        version: Xen's version, such as "4.17.5".
+        debug: whether this is a debug build: with assertions, and scrubbing with 0xC2.
         variant: the variant's name.
-        domctl: interface version its toolstack must speak.
-        sysctl: interface version its toolstack must speak.
+        domctl: version of the domctl interface that the toolstack must use.
+        sysctl: version of the sysctl interface that the toolstack must use.
         touched: files that the variant changes and that something is built from.
-        not_compiled: those of them that this configuration does not compile.
-        notes: what was left out of the variant, or applied elsewhere, a line each.
+        not_compiled: files of `touched` that this configuration does not compile.
+        notes: parts of the variant that were left out, or applied elsewhere, a line each.
     """
 
     elf: Path

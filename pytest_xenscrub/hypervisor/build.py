@@ -90,7 +90,7 @@ class Builder:
         return load_artefact(kept)
 
     def cached(self, variant: Variant, deadline: Deadline) -> Artefact | None:
-        """What was built of this before; where there is no gcc, by whichever compiler it was."""
+        """The cached build of this variant; without gcc, a build by any compiler."""
         if not missing("gcc"):
             kept = [self.cache.path(self._key(variant, deadline))]
         else:

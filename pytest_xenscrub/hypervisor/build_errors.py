@@ -29,7 +29,7 @@ _MACHINE = re.compile(
     re.I,
 )
 _LINES = 12
-"""Of what a build printed, so much is told."""
+"""Lines of a build's output that are shown."""
 
 
 def telling_lines(output: str) -> str:

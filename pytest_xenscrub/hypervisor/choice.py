@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which Xens a run is to compare: named at its start, built before any host is touched."""
+"""The Xens that a run compares: named at its start, built before any host is touched."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ BUILD_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class ChosenXen:
-    """A Xen that is to run.
+    """A Xen to run.
 
     Attributes:
-        variant: how it scrubs.
-        artefact: what to boot; None for the host's own.
-        cmdline: boot options for it, added to ours.
-        not_in_use: files that the variant changes, but from which nothing that runs is built.
+        variant: the variant of Xen.
+        artefact: the hypervisor to boot; None for the host's own.
+        cmdline: boot options of the user, added to the tool's own.
+        not_in_use: files that the variant changes but that no running program is built from.
     """
 
     variant: Variant = field(default=AS_IS)
@@ -44,16 +44,16 @@ class ChosenXen:
 
     @property
     def name(self) -> str:
-        """For the table."""
+        """The variant's name, as in the table."""
         return self.variant.name
 
     def unused_with(self, toolstack: str) -> tuple[str, ...]:
-        """Files that the variant changes, but that are in nothing that runs with a toolstack.
+        """Files that the variant changes but that no program running with a toolstack uses.
 
-        libvirt is dom0's own, and so are the libraries of Xen's that it uses, whatever was built.
+        libvirt always uses dom0's own libraries of Xen, even if the tree's tools were built.
 
         Raises:
-            ConfigurationError: none of them is: the verdict would be one on another Xen.
+            ConfigurationError: no changed file is in use: the verdict would be on another Xen.
         """
         if toolstack == "xl" or self.artefact is None:
             return self.not_in_use

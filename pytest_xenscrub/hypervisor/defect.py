@@ -52,7 +52,7 @@ class Defect:
 
     @property
     def path(self) -> Path:
-        """Its semantic patch."""
+        """The defect's semantic patch."""
         return FOLDER / f"{self.name}.cocci"
 
 

@@ -30,8 +30,8 @@ def build_id(path: Path) -> str:
                     if (note["n_name"], note["n_type"]) == ("GNU", "NT_GNU_BUILD_ID"):
                         return str(note["n_desc"])
     except ELFError as error:
-        raise InfrastructureError(f"{path} is no ELF file: {error}") from None
+        raise InfrastructureError(f"{path} is not an ELF file: {error}") from None
     raise InfrastructureError(
         f"{path} has no build id",
-        todo="the linker must support --build-id; without it nobody can tell which Xen runs",
+        todo="the linker must support --build-id; without it a running Xen cannot be identified",
     )

@@ -50,7 +50,7 @@ def tools_of_suite(suite: str) -> Interfaces:
         return TOOLS_OF_SUITE[suite]
     except KeyError:
         raise ConfigurationError(
-            f"nothing is known of the tools of a dom0 of {suite!r}",
+            f"the tools of a {suite!r} dom0 are not known",
             todo=f"use one of: {', '.join(TOOLS_OF_SUITE)}",
         ) from None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What it takes to build a release that is older than this machine's compiler and Python."""
+"""Builds releases that are older than this machine's compiler and Python."""
 
 from __future__ import annotations
 

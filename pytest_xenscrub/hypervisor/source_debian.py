@@ -63,7 +63,7 @@ def debian_tree(job: Job) -> SourceTree:
                 (scratch / "tree").rename(target)
                 return _described_debian(job.spec, target, tuple(notes))
     raise InfrastructureError(
-        f"no source package of Xen could be had for --xen-source={job.spec}",
+        f"no source package of Xen was found for --xen-source={job.spec}",
         tried=f"apt-get source xen, versions: {', '.join(versions) or 'none in the index'}",
         todo="give --xen-source a folder, a git repository or a tarball",
         evidence={"apt": "\n".join(notes)},

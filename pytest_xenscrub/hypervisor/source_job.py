@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Update
 
 DIGEST_LENGTH = 20
-"""Of a hash, so much names a tree."""
+"""Characters of a hash that name a tree."""
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.ram import Rows
 
 PERIOD_SECONDS: Final = 0.025
-"""From one look to the next."""
+"""Time between two looks at RAM."""
 _SAMPLED_FRAMES: Final = 2048
 """About so many frames are looked at each time, evenly spread; all of them only when none of these
 holds anything: so a look takes 0.2 ms of a CPU that a dying guest's host may want, and the share is
 good to 2 %."""
 _MOST_KEPT: Final = 1024
-"""More frames than that Xen's heap does not take while a guest dies."""
+"""Upper bound on what Xen's heap takes over while a guest dies; more than that is a leak."""
 _DIGITS: Final = 4
 
 Curve = list[tuple[float, float]]
@@ -71,7 +71,7 @@ class Exposure:
 
 
 def measure(points: Curve, issued: float, memory_bytes: int, sampling_seconds: float) -> Exposure:
-    """From looks (moment, share) to figures.
+    """Turn looks (moment, share) into figures.
 
     Args:
         points: the looks, from before `issued` on, on one clock with it, s.
@@ -98,7 +98,7 @@ def measure(points: Curve, issued: float, memory_bytes: int, sampling_seconds: f
 
 
 def _without_last(points: Curve, share: float) -> Curve:
-    """The same, where no more than that share counts as nothing."""
+    """The curve, in which a share up to that size counts as nothing."""
     return [(at, 0.0 if held <= share else held) for at, held in points]
 
 
@@ -139,7 +139,7 @@ class Recorder:
             raise DisagreementError(
                 f"{name} has {filled} filled pages, and seen from outside {len(self._left)} of its"
                 " frames hold its pattern",
-                todo="this is an error of ours: did its frames change since it reported them?",
+                todo="a bug of pytest-xenscrub: did its frames change since it reported them?",
             )
         self._all = filled
         self._ahead = ahead
@@ -152,7 +152,7 @@ class Recorder:
         self._thread.start()
 
     def issued(self, at: float) -> None:
-        """Its end was asked for at that moment of the clock that times it, s."""
+        """Note when the guest's end was issued, s on dom0's clock."""
         self._issued = at - self._ahead
 
     def finish(self, wait_seconds: float = 0.0) -> Exposure:

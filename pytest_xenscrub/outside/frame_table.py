@@ -34,7 +34,7 @@ _COUNT_INFO: Final = 1
 _OWNER: Final = 3
 """Words of an entry; the low half of the owner's is the frame of its `struct domain`."""
 _ALLOCATED: Final = np.uint64(1 << 63)
-"""PGC_allocated: of a domain's page, as long as the domain has it."""
+"""PGC_allocated: set in a domain's page while the domain has the page."""
 _XEN_HEAP: Final = np.uint64(1 << 62)
 """PGC_xen_heap: Xen keeps its own data in it, or shares it with a domain."""
 _FRAME: Final = np.uint64(0xFFFF_FFFF)
@@ -43,7 +43,7 @@ _DOMID: Final = np.uint64(0xFFFF)
 _NOT_THERE: Final = np.uint64(0)
 _NO_PAGE: Final = ~np.uint64(0)
 _MAPPED_SHARE: Final = 0.99
-"""Of all frames of RAM: so many have an entry in Xen's tables. The firmware has a few."""
+"""Share of RAM's frames that have an entry in Xen's tables; the firmware keeps a few."""
 _LOOKS: Final = 4
 _LOOK_AGAIN_SECONDS: Final = 0.2
 _SHOWN: Final = 8
@@ -183,8 +183,8 @@ class FrameTable:
         """
         if not self.locate():
             raise InfrastructureError(
-                "Xen's frame_table and M2P, seen from outside, are nowhere",
-                todo="this is an error of ours: in where we look for the tables",
+                "Xen's frame_table and M2P were not found in RAM, read from outside",
+                todo="a bug of pytest-xenscrub: in where we look for the tables",
             )
         for _ in range(_LOOKS):
             gfns, mfns = self._look(domid)
@@ -209,7 +209,7 @@ class FrameTable:
         return gfns[in_order], mfns[in_order]
 
     def _without_reclaimed(self, gfns: Mfns, mfns: Mfns) -> tuple[Mfns, Mfns]:
-        """Of the frames of one page none that is full of zeroes, but for the last that is left."""
+        """Drop frames full of zeroes where a page has several frames, keeping at least one."""
         shared = np.zeros(len(gfns), np.bool_)
         shared[1:] = gfns[1:] == gfns[:-1]
         shared[:-1] |= shared[1:]
@@ -243,5 +243,5 @@ class FrameTable:
                 return np.uint64(frame)
         raise InfrastructureError(
             f"Xen's frame_table, seen from outside, has no frame of domain {domid}",
-            todo="this is an error of ours: in where we look for the table, or in its layout",
+            todo="a bug of pytest-xenscrub: in where we look for the table, or in its layout",
         )

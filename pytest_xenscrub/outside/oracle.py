@@ -38,14 +38,14 @@ _HALF: Final = 4
 
 
 class Oracle:
-    """Reads the RAM of an emulated host.
+    """Reads the RAM of an emulated host from outside.
 
-    Frames are MFNs. What counts as a word of the pattern is what `pattern.named` takes for one: so
-    many bits of it are compared that no other data passes for it.
+    Frames are MFNs. `pattern.named` decides what is a word of the pattern: it compares so many bits
+    that other data does not pass for the pattern.
 
     Args:
         memory: the host's RAM.
-        clean_byte: what the Xen on it scrubs with.
+        clean_byte: the byte that the host's Xen scrubs with.
 
     Attributes:
         ram: all of it.
@@ -62,7 +62,7 @@ class Oracle:
         self._clean = np.uint64(int.from_bytes(bytes([clean_byte]) * 8, "little"))
 
     def clean(self, frames: BitMap64) -> BitMap64:
-        """Those of `frames` in which every byte is what this Xen scrubs with."""
+        """Those of `frames` in which every byte is the byte that this Xen scrubs with."""
         mfns = to_array(frames)
         clean = np.empty(len(mfns), np.bool_)
         for where, pages in self.ram.chunks(self.ram.rows(mfns)):
@@ -76,14 +76,14 @@ class Oracle:
         return clean
 
     def holding(self, frames: BitMap64, run: int, guests: Iterable[int]) -> BitMap64:
-        """Those of `frames` that hold any word of the pattern of one of these guests of a run."""
+        """Those of `frames` that hold a word of the pattern of one of these guests of a run."""
         mfns = to_array(frames)
         rows = self.ram.rows(mfns)
         owners = np.array([owner_word(run, guest) for guest in guests], np.uint64)
         return BitMap64(mfns[self.hold(rows, owners)].tolist())
 
     def hold(self, rows: Rows, owners: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Of each row, whether any word of one of `owners`, which are of one run, is left in it."""
+        """For each row, whether a word of one of `owners`, all of one run, is left there."""
         found = np.zeros(len(rows), np.bool_)
         if not len(owners):
             return found
@@ -95,7 +95,7 @@ class Oracle:
         return found
 
     def hold_sampled(self, rows: Rows, owner: np.uint64) -> NDArray[np.bool_]:
-        """As `hold` for one owner, by two words of each page at their places."""
+        """As `hold` for one owner, but looks at only two words of each page."""
         found = np.zeros(len(rows), np.bool_)
         for at in _SAMPLED:
             rest = np.flatnonzero(~found)
@@ -113,19 +113,19 @@ class Oracle:
         filled: int,
         named: bool = True,
     ) -> None:
-        """See that a guest's frames are where we look: each must hold its own pattern, all of it.
+        """Check that each of a guest's frames holds the whole pattern of its page.
 
         Args:
-            name: the guest's.
-            pfns: its pages, as it reported them.
-            mfns: the frame of each.
-            run: its run's number in the pattern.
-            guest: its own.
-            filled: how many pages it says it has filled.
+            name: the guest's name.
+            pfns: the guest's pages, as the guest reported them.
+            mfns: the frame of each page.
+            run: the run's number in the pattern.
+            guest: the guest's number in the pattern.
+            filled: number of pages that the guest reports to have filled.
             named: whether the guest knows its machine frames, so that its pattern names them.
 
         Raises:
-            DisagreementError: they are not.
+            DisagreementError: a frame does not.
         """
         proven = 0
         for where, words in self.ram.chunks(self.ram.rows(mfns)):
@@ -136,16 +136,16 @@ class Oracle:
             raise DisagreementError(
                 f"{name} has filled {filled} pages, and seen from outside {proven} of its frames"
                 " hold what it wrote there",
-                todo="this is an error of ours: in where we look for a frame, or in the filler",
+                todo="a bug of pytest-xenscrub: in where we look for a frame, or in the filler",
             )
         self.proven = True
         self.frame_table.prove(mfns)
 
     def search(self, run: int, guest: int) -> dict[int, int]:
-        """All of RAM that holds a guest's pattern, at whatever address, aligned or not.
+        """Search all of RAM for a guest's pattern, at any address, aligned or not.
 
         Returns:
-            How many of its words start in each frame.
+            Number of the pattern's words that start in each frame.
         """
         owner = owner_word(run, guest)
         high = np.uint32(owner >> 32)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORDS: Final = 512
-"""Of 8 bytes, in a page."""
+"""Words of 8 bytes in a page."""
 KIND_OWNER: Final = 0xA9
 KIND_PFN: Final = 0xB6
 KIND_MFN: Final = 0xD5

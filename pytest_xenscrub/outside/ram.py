@@ -62,7 +62,7 @@ class RamView:
         self.end = int((self._first + self._count).max())
 
     def close(self) -> None:
-        """Let go of the mapping, whoever still has this view: a failed test's traceback may."""
+        """Close the mapping, even if something still holds this view, such as a traceback."""
         self.pages = self.pages[:0].copy()
         fd, self._fd = self._fd, -1
         if fd >= 0:
@@ -124,14 +124,14 @@ class RamView:
         wrong = rows == NOWHERE
         if wrong.any():
             raise InfrastructureError(
-                f"{wrong.sum()} frames that a guest says it has are no RAM of the machine,"
-                f" the first one is MFN {mfns[wrong][0]:#x}",
+                f"{wrong.sum()} frames that a guest reported are not RAM of the machine; the first"
+                f" one is MFN {mfns[wrong][0]:#x}",
                 tried=f"RAM from MFN {self._first} on, {self._count} frames",
             )
         return rows
 
     def find(self, mfns: NDArray[np.int64]) -> Rows:
-        """The rows of some frames, in their order; `NOWHERE` for one that is no RAM."""
+        """The rows of frames, in their order; `NOWHERE` for a frame that is not RAM."""
         which = np.searchsorted(self._first, mfns, side="right") - 1
         within = mfns - self._first[which]
         there = (which >= 0) & (within < self._count[which])

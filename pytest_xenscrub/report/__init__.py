@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What comes out: the table, JSON lines, JUnit properties, and the line that shows progress."""
+"""Reports: the tables, JSON lines, JUnit properties, charts, pages and the progress line."""

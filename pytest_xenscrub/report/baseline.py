@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An earlier run beside this one: only the same, measured on the same machine, is compared."""
+"""Compares with an earlier run, if the measurement and the machine are the same."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MACHINE: tuple[tuple[str, str, Callable[[object], str]], ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The same measurement in both runs.
+    """A measurement in both runs.
 
     Attributes:
         then: its rows in the earlier run.
@@ -103,7 +103,7 @@ def _name(row: Row) -> str:
 
 
 def _nearest(groups: Sequence[list[Row]], memory_bytes: int) -> list[Row]:
-    """Of the same measurement with several sizes that of the right one, of those the last."""
+    """The rows of the measurement with the nearest size; the last of several."""
     return min(reversed(groups), key=lambda group: abs(group[0].memory_bytes - memory_bytes))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Xens side by side: what each destroy took, and how much faster that is than on the first one."""
+"""The table that compares Xens: destroy times, and the speed-up against the first Xen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ALSO = [
 
 
 def render_comparison(rows: Sequence[Row], first: str, chosen: Chosen = MAIN) -> str:
-    """The table; empty if no destroy was measured on more than one Xen.
+    """The table; empty if no test measured a destroy on several Xens.
 
     Args:
         rows: all rows of a run.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Time against memory, where guests of several sizes were measured."""
+"""Fits of time by memory size, for tests that measured guests of several sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.scrub.row import Row
 
-_HEADER = ("test", "toolstack", "variant", "n", "time", "s/GiB", "s of no memory", "R²")
+_HEADER = ("test", "toolstack", "variant", "n", "time", "s/GiB", "s at 0 GiB", "R²")
 
 
 def render_fits(rows: Iterable[Row]) -> str:

@@ -56,7 +56,7 @@ def parse_limit(text: str) -> Limit:
     example = "write it as METRIC:STATISTIC:LIMIT%, as in destroy:median:10%"
     name, *rest = text.split(":")
     if len(rest) != 2:  # noqa: PLR2004 - the statistic and the limit
-        raise ConfigurationError(f"{text!r} is no limit", todo=example)
+        raise ConfigurationError(f"{text!r} is not a limit", todo=example)
     known = {metric.name: metric for metric in METRICS}
     known |= {metric.column: metric for metric in METRICS if metric.column}
     if name not in known:
@@ -66,7 +66,7 @@ def parse_limit(text: str) -> Limit:
         raise ConfigurationError(f"{statistic!r} is not one of: {', '.join(_STATISTICS)}")
     digits = limit.removesuffix("%")
     if digits == limit or not digits.isascii() or not digits.replace(".", "", 1).isdigit():
-        raise ConfigurationError(f"{limit!r} is no percentage", todo=example)
+        raise ConfigurationError(f"{limit!r} is not a percentage", todo=example)
     return Limit(known[name], statistic, float(digits) / 100)
 
 

@@ -158,7 +158,7 @@ class Proof:
 
     @classmethod
     def of(cls, known: Mapping[str, Any]) -> Proof:
-        """Of which `as_dict` made `known`.
+        """The proof that `as_dict` turned into `known`.
 
         Raises:
             KeyError, TypeError, ValueError: it did not.
@@ -227,7 +227,7 @@ class Tally:
             scenario.why_not = _why_not(report)
 
     def proof(self) -> Proof:
-        """What it comes to so far."""
+        """The proof so far."""
         scenarios = self._scenarios.values()
         judged = [scenario for scenario in scenarios if scenario.judged]
         coverage = list(_values(judged, _COVERAGE))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the user sees while it runs: a line that comes and goes, and lines that stay."""
+"""Shows progress during a run: a line that is overwritten, and lines that stay."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Profiles as tables, one for each part of a destroy, and as files for flame-graph tools."""
+"""Profiles as tables, one for each part of a destroy, and as folded stacks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 _PARTS = {DESTROY: "destroy issued → returned", AFTER: "destroy returned → watched no more"}
 _LEAST_SHARE = 0.01
-"""Of the busy time: what has less on every Xen is told as one line."""
+"""Share of busy time; functions below it on every Xen share one line."""
 _FEWEST = 20
-"""Looks at the CPUs: fewer say nothing."""
+"""Fewer samples than that are not shown."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class _Total:
         return sum(self.cpu_seconds.values()) - self.cpu_seconds.get(IDLE, 0.0)
 
     def share(self, name: str) -> float:
-        """Of the busy time; of idle time: of all."""
+        """A function's share of the busy time; for idle time, its share of all time."""
         whole = sum(self.cpu_seconds.values()) if name == IDLE else self.busy
         return self.cpu_seconds.get(name, 0.0) / whole if whole else 0.0
 
@@ -79,7 +79,7 @@ def render_profiles(rows: Iterable[Row]) -> str:
         if totals:
             blocks.append(f"{title}\n{_table(totals)}")
     if known and not blocks:
-        blocks.append(f"too few looks at the CPUs: less than {_FEWEST}")
+        blocks.append(f"too few samples of the CPUs: less than {_FEWEST}")
     notes = dict.fromkeys(
         f"{row.setting.variant}: {_symbols_note(profile.symbols)}" for row, profile in known
     )
@@ -108,7 +108,7 @@ def _table(totals: dict[str, _Total]) -> str:
         headers += [name, "ms/GiB"]
     headers += [f"{name} - {next(iter(totals))}" for name in list(totals)[1:]]
     counts = "; ".join(
-        f"{name}: {total.destroys} destroys, {total.samples} looks at the CPUs,"
+        f"{name}: {total.destroys} destroys, {total.samples} samples of the CPUs,"
         f" {total.samples / total.seconds:.0f} a second"
         for name, total in totals.items()
     )

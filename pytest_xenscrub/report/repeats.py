@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The table of `--xen-repeat`: what the repeats of each measurement say together."""
+"""The table of `--xen-repeat`: statistics of each measurement's repeats."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Metric, Row
 
 NOTE = (
-    "95 % interval: of the median, from the values' order alone, from 6 repeats on;"
-    " of fewer: of the mean, by Student's t (t)"
+    "95 % interval: with 6 repeats or more that of the median, by order statistics;"
+    " with fewer that of the mean, by Student's t, marked (t)"
 )
 _HEADER = ("test", "MiB", "toolstack", "variant", "metric", "unit", "n", "median", "min", "max",
            "95 % interval")  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows on their way: into a file as they happen, and with pytest's reports to their readers."""
+"""Writes rows into the results file and into properties of reports, and reads them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ResultsFile:
     def check(self) -> None:
         """Raise `ConfigurationError` now if it cannot be written, not after an hour."""
         if self._path.is_fifo():
-            raise ConfigurationError(f"{self._path}: cannot be written: it is a pipe, and no file")
+            raise ConfigurationError(f"{self._path}: cannot be written: it is a pipe, not a file")
         try:
             with self._path.open("ab"):
                 pass
@@ -158,7 +158,7 @@ def read_results(path: Path) -> list[Row]:
 
 
 def last_rows(runs: Iterable[RunResults]) -> list[Row]:
-    """Of each measurement the last row."""
+    """The last row of each measurement."""
     rows: dict[str, Row] = {}
     for run in runs:
         rows |= run.rows
@@ -177,8 +177,8 @@ def read_runs(path: Path) -> list[RunResults]:
             flat = json.loads(line)
             if flat.get("schema", 0) > SCHEMA:
                 raise ConfigurationError(
-                    f"{path}:{number}: a later version of pytest-xenscrub has written it"
-                    f" (schema {flat['schema']}, and {SCHEMA} is the last one that is known here)",
+                    f"{path}:{number}: a later version of pytest-xenscrub wrote it"
+                    f" (schema {flat['schema']}; this version reads schemas up to {SCHEMA})",
                     todo="pip install --upgrade pytest-xenscrub",
                 )
             _take(flat, runs)
@@ -222,7 +222,7 @@ def _lines(path: Path) -> list[str]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:
         raise ConfigurationError(
-            f"{path}: cannot be read: it is no text",
+            f"{path}: cannot be read: it is not text",
             todo="give a file that --xen-results has written",
         ) from None
 
@@ -261,7 +261,7 @@ def fits_as_properties(fits: Iterable[Fit]) -> list[tuple[str, object]]:
 
 
 def next_number(properties: Iterable[tuple[str, object]]) -> int:
-    """Of the next row of a test, which has these already where it is run again."""
+    """The number of a test's next row; above 0 if the test is run again."""
     found = (_PROPERTY.fullmatch(name) for name, _ in properties)
     return max((int(match[1]) + 1 for match in found if match), default=0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is printed at the end: the tables, each under its title."""
+"""Prints the tables at the end of a run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def print_summary(
         section("repeats", [NOTE], render_repeats(rows))
     section("how it grows with memory", [], render_fits(rows))
     section(f"compared with {first}", [], render_comparison(rows, first, chosen))
-    section("where destroys spend their time", [], profile)
+    section("CPU profile of destroys", [], profile)
     if comparison is not None:
         refused = [f"not compared: {line}" for line in comparison.mismatches]
         notes = list(then_and_now(comparison))

@@ -51,7 +51,7 @@ class Chosen:
     medians: bool = False
 
     def of(self, lines: Sequence[Mapping[str, str]]) -> list[str]:
-        """Of the columns of a table those that are shown, in their order."""
+        """The columns of a table that are shown, in their order."""
         return [key for key in lines[0] if self._shows(key, {line[key] for line in lines})]
 
     def _shows(self, key: str, cells: set[str]) -> bool:
@@ -63,7 +63,7 @@ class Chosen:
 
 
 MAIN: Final = Chosen()
-"""What matters first."""
+"""The default columns."""
 
 
 def render(rows: Sequence[Row], chosen: Chosen = MAIN) -> str:
@@ -115,7 +115,7 @@ def _headed(text: str, names: Sequence[str]) -> str:
 
 
 def legend() -> list[str]:
-    """What each column of figures is, a line each."""
+    """The definition of each column of figures, a line each."""
     return [f"{metric.column}: {metric.definition} ({metric.unit.name})" for metric in COLUMNS]
 
 
@@ -124,13 +124,13 @@ UNITS = ", ".join(
     + [f"{m.column} in {m.unit.name}" for m in COLUMNS if m.unit not in (SECONDS, SHARE)]
 )
 STARVED = (
-    "~ this machine kept the host from running for too much of the test: no comparison rests on it"
+    "~ other work on this machine slowed the host down too much: such timings are not compared"
 )
-FIRST = "* with the first end after a boot, when caches are cold; left out where there are others"
+FIRST = "* includes the first measurement after boot (cold caches), ignored once there are others"
 
 
 def grouped(rows: Iterable[Row]) -> list[list[Row]]:
-    """Repeats of the same measurement together, in the order in which they first came."""
+    """The rows, grouped by measurement, in the order of each group's first row."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         s = row.setting
@@ -143,7 +143,7 @@ def grouped(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def test_name(row: Row) -> str:
-    """The test without its path, and without what other columns say."""
+    """The test's name without its path, and without parameters that have a column."""
     name = row.setting.test.rsplit("::", 1)[-1]
     base, bracket, inside = name.partition("[")
     known = {row.setting.variant, row.setting.toolstack, row.setting.guest_type, "control"}
@@ -157,7 +157,7 @@ def test_name(row: Row) -> str:
 
 
 def typed_name(row: Row) -> str:
-    """The test's name with the type of guest, where there is no column for it; PV is not said."""
+    """The test's name, with the guest type unless that is PV, for tables without that column."""
     kind = row.setting.guest_type
     return test_name(row) if kind == "pv" else f"{test_name(row)} ({kind})"
 
@@ -186,14 +186,14 @@ def spread(values: Iterable[float | None], unit: Unit = SECONDS) -> str:
 
 
 def count(group: Sequence[Row]) -> str:
-    """How many; nothing for one, and a mark for the first end after a boot, or a starved host."""
+    """The cell `n`: number of rows, none for one; `*` and `~` mark cold caches and starvation."""
     mark = "*" if any(row.first_after_boot for row in group) else ""
     mark += "~" if any(row.too_starved for row in group) else ""
     return (f"{len(group)}" if len(group) > 1 else "") + mark
 
 
 def worst_verdict(rows: Iterable[Row]) -> str:
-    """The worst of the verdicts: one leak of a hundred is a leak."""
+    """The worst of the verdicts, as one leak among a hundred is a leak."""
     found = {row.verdict or "" for row in rows}
     for state, shown in (("residue", "RESIDUE"), ("unproven", "UNPROVEN"), ("", "-")):
         if state in found:
@@ -202,7 +202,7 @@ def worst_verdict(rows: Iterable[Row]) -> str:
 
 
 def where(row: Row) -> dict[str, str]:
-    """The cells of the columns that say where a row was measured."""
+    """The cells of the columns in `_WHERE`."""
     setting = row.setting
     return {
         "host": setting.host,
@@ -214,7 +214,7 @@ def where(row: Row) -> dict[str, str]:
 
 
 def cell(group: Sequence[Row], metric: Metric) -> str:
-    """A metric of repeats; of an exposure that we did not see the end of, as long as we looked."""
+    """A metric's cell; for an exposure without an end, `>` and the time watched."""
     known = values(group, metric)
     if metric.name == "exposure" and not known:
         longer = spread((row.exposure_over for row in group), metric.unit)

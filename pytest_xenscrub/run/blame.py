@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose fault it was: the one rule of FAILED, ERROR, skip and exit status.
+"""Decides whose fault a failure is: the one rule of FAILED, ERROR, skip and exit status.
 
 A phase of a test has ended:
 
@@ -70,11 +70,11 @@ RESIDUE_BEFORE: Final = "a probe of this test had seen residue before this error
 RESIDUE_ONLY: Final = "a probe of this test saw residue, and the test did not fail over that"
 _SUITE = Path(__file__).parents[1] / "suite"
 _SEEN: pytest.StashKey[bool] = pytest.StashKey()
-"""Of a test: residue was seen, in this attempt or, where a plugin repeats tests, an earlier one."""
+"""Set for a test that saw residue, in this attempt or in one before, by a plugin that repeats."""
 _KNOWN: pytest.StashKey[bool] = pytest.StashKey()
-"""Of a test: it has failed as the suite says that it does."""
+"""Set for a test that failed as the suite expects (xfail)."""
 _FAILED: pytest.StashKey[bool] = pytest.StashKey()
-"""Of a test: a phase of this attempt has failed."""
+"""Set for a test with a phase of this attempt that failed."""
 _VERDICT = re.compile(r"xen\.verdict\[\d+\]\.state")
 _WORST_FIRST = (Fault.XEN, Fault.UNKNOWN, Fault.INFRASTRUCTURE)
 _PHASES = ("setup", "call", "teardown")
@@ -88,7 +88,7 @@ _TIMEOUT = "Timeout (>"
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM ends the run. As Ctrl-C, nobody who expects errors may take it for one."""
+    """SIGTERM ends the run. Not an Exception, so that `except Exception` cannot swallow it."""
 
 
 def fault_of(error: BaseException, phase: str) -> Fault:
@@ -108,7 +108,7 @@ def fault_of(error: BaseException, phase: str) -> Fault:
 
 
 def _cut_short(error: BaseException | None) -> bool:
-    """Whether it came while the run was being ended: a clean-up that failed then proves nothing."""
+    """Whether an error came while the run was being ended: a failed clean-up proves nothing."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt | pytest.exit.Exception):
             return True
@@ -158,7 +158,7 @@ def settle(
 
 
 def tell_residue(item: pytest.Item) -> None:
-    """Tell at once that a test saw residue: whatever cuts it short, the run knows.
+    """Note at once that a test saw residue, in case the test is cut short.
 
     A report of a phase that passed is silent, and pytest-xdist's workers send it as any other.
     """

@@ -138,13 +138,13 @@ class Hosts:
             Needs(Path(worker[_WORKER_NEEDS])).tell(worker["workerid"], told)
 
     def check(self, item: pytest.Item) -> None:
-        """See that the host is still ours; skip a test for which it is not fit."""
+        """Check that this run still has the host; skip a test that the host does not suit."""
         self.reservation.check()
         if reason := why_not(self.reservation.get(), self.needs(item)):
             pytest.skip(reason)
 
     def close(self) -> None:
-        """Let go of the host. Never raises, may be called twice."""
+        """Release the host. Never raises; may be called twice."""
         if "reservation" in self.__dict__:
             self.reservation.release()
         if self._folder is not None:
@@ -154,11 +154,11 @@ class Hosts:
 
     @property
     def _differ(self) -> bool:
-        """Whether it matters which machine a test is sent to."""
+        """Whether hosts differ, so that a test must go to a suitable one."""
         return len({(host.tags, host.toolstacks) for host in self.pool}) > 1
 
     def _allot(self) -> Allotment | None:
-        """For the process that starts workers; an emulated host is no machine to be shared."""
+        """Share the hosts out among workers; emulated hosts are not shared."""
         specs = getattr(self._config.option, "tx", None)
         distributes = specs and getattr(self._config.option, "dist", "no") != "no"
         if not distributes or _is_worker(self._config) or not self.pool or self.pool[0].emulated:
@@ -175,7 +175,7 @@ class Hosts:
             node.workerinput[_WORKER_NEEDS] = self._folder.name
 
     def worker_ended(self, node: Any) -> None:
-        """Its machine is free for the one that takes its place."""
+        """Free the ended worker's machine for the worker that takes its place."""
         if self.allotment is not None:
             self.allotment.take_back(node.gateway.id)
 

@@ -81,7 +81,7 @@ class Plan:
                 self._session.xens.get(name)
 
     def _preflight(self, users: list[pytest.Item], variants: Iterable[str]) -> None:
-        """See that all is there; of pytest-xdist's processes the one that shares out tests does."""
+        """Check that all programs are there; under pytest-xdist only in the main process."""
         if hasattr(self._session.config, "workerinput"):
             return
         options = self._session.options

@@ -57,7 +57,7 @@ def check(wanted: Wanted, xens: Xens) -> None:
         said["--xen-toolstack=libvirt"] = pip
         command += f" && {INSTALL}"
     raise MissingToolError(
-        "what this run asks for cannot be had: programs or libraries are missing on this machine"
+        "programs or libraries that this run needs are missing on this machine"
         " (no host was started, nothing was built)",
         todo=command,
         evidence={f"{purpose} needs": names for purpose, names in said.items()},

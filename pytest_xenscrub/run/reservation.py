@@ -68,7 +68,7 @@ class Reservation:
             HostUnusableError: that was so before.
         """
         if self._failed is not None:
-            raise HostUnusableError(f"no host could be had: {self._failed.what}")
+            raise HostUnusableError(f"no host is available: {self._failed.what}")
         if self._chosen is None:
             try:
                 self._chosen = self._choose()
@@ -95,7 +95,7 @@ class Reservation:
             self.again()
 
     def release(self) -> None:
-        """Give it back. Never raises, may be called twice."""
+        """Release the machine. Never raises; may be called twice."""
         lock, self._lock = self._lock, None
         host, self._host = self._host, None
         if lock is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The host of a run with one Xen on it: started when needed, made anew when it broke."""
+"""`Rig`: the host of a run with one Xen; started when needed, started again after it broke."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _GIVE_UP_AFTER = 2
 
 @dataclass(frozen=True)
 class RunningXen:
-    """What is up: a host, with the Xen on it that was asked for.
+    """A running host, with the Xen that the user chose.
 
     Attributes:
-        xen: which Xen was asked for.
-        host: the machine.
-        dom0: the agent in its dom0.
-        info: which Xen runs.
-        oracle: its RAM seen from outside; None where this machine has it not.
-        defers: whether this Xen leaves unscrubbed pages after a destroy; None where nobody knows.
+        xen: the Xen that the user chose.
+        host: the host.
+        dom0: the agent in the host's dom0.
+        info: version, build id and more of the Xen that runs.
+        oracle: the host's RAM seen from outside; None for a real host.
+        defers: whether this Xen leaves unscrubbed pages after a destroy; None if unknown.
     """
 
     xen: ChosenXen
@@ -55,23 +55,23 @@ class RunningXen:
 
     @property
     def name(self) -> str:
-        """How the Xen that was asked for is called: "stock", "as-is"."""
+        """The name of the chosen Xen: "stock", "as-is"."""
         return self.xen.name
 
 
 class Rig:
-    """A host, what runs on it, and whether it can still be trusted.
+    """A host, the Xen that runs there, and whether the host is still healthy.
 
     Attributes:
-        xen: which Xen is to run.
-        given_back: frames that are free and dirty by contract: live guests gave them back.
+        xen: the Xen to run.
+        given_back: frames that are free and dirty by contract, because live guests gave them back.
 
     Args:
-        name: how the user called the host.
-        xen: which Xen is to run.
-        deployment: makes it run.
-        say: prints a line for the user, where something takes long or has happened.
-        hang_seconds: for how long nothing may move before that is a hang, s.
+        name: the host's name, as the user wrote it.
+        xen: the Xen to run.
+        deployment: boots the Xen.
+        say: prints a line for the user when something takes long or has happened.
+        hang_seconds: seconds without progress that count as a hang.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Rig:
     # -- what tests use ------------------------------------------------------------------------
 
     def bring_up(self) -> RunningXen:
-        """Have the host up and trusted, whatever that takes: ten minutes if a machine must boot.
+        """Start the host if needed, and return it; takes ten minutes if a machine must boot.
 
         At once where it is up already.
 
@@ -171,7 +171,7 @@ class Rig:
         return True
 
     def passed(self) -> None:
-        """A test has passed on it: whatever broke it before is over."""
+        """Note that a test passed, so that earlier breaks of the host do not count any more."""
         self._breaks = 0
 
     # -- its life ------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Rig:
 
 
 def _settled(host: Host, info: XenInfo) -> Oracle | None:
-    """A host's RAM, once the host is as fast as it will be; None where this machine has it not."""
+    """The host's RAM seen from outside, once the host runs at full speed; None for a real host."""
     if host.outside is None:
         return None
     from pytest_xenscrub.outside.oracle import Oracle  # noqa: PLC0415 - only with a host

@@ -123,7 +123,7 @@ class Session:
 
     @property
     def _no_profile(self) -> str:
-        """Why there is no profile though one was asked for; empty where there is one."""
+        """Why there is no profile despite --xen-profile; empty if there is one."""
         pool = self.hosts.pool
         if self.options.profile is None or not pool or pool[0].emulated:
             return ""
@@ -255,7 +255,7 @@ class Session:
         if error is None:
             item.session.shouldstop = (
                 f"{item.nodeid} passed on a Xen that does not scrub:"
-                " a probe that cannot see a leak is no probe"
+                " the probes cannot see a leak, so no verdict would count"
             )
         elif isinstance(error, AssertionError) and not blame.saw_residue(item, error):
             report.outcome = "failed"
@@ -271,7 +271,7 @@ class Session:
         self.records.tell(reporter, first=lambda: self.xens.names[0], no_profile=self._no_profile)
 
     def close(self) -> None:
-        """Let go of the host if no fixture has."""
+        """Release the host unless a fixture has."""
         if self.rig is not None:
             self.rig.close()
         self.hosts.close()

@@ -20,7 +20,7 @@ def uses_host(item: pytest.Item) -> bool:
 
 
 def takes_limit(item: pytest.Item) -> bool:
-    """Whether pytest-timeout is there, and nobody has told it a limit for this test.
+    """Whether pytest-timeout is there and has no limit of the user's for this test.
 
     It prefers a marker to command line, environment and ini file: one of ours must give way itself.
     """

@@ -67,7 +67,7 @@ class Watch:
             )
             if starved > STARVED_SHARE * (stall + starved):
                 raise HostSilentError(
-                    f"{what}, beside {starved:.1f} s in which other work kept it from running",
+                    f"{what}; other work kept it from running for another {starved:.1f} s",
                     todo=NOT_STARVED,
                 )
             raise HostStalledError(

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is proven: pattern, frames, verdict, backlog and timings."""
+"""Judges a victim's memory: pattern, frames, verdict, backlog and timings."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guest that is given freed memory and reads every byte of it."""
+"""The probe: a guest that gets freed memory and reads every byte of that memory."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.crosscheck import CrossCheck
 
 _PROBES = 3
-"""What one probe left is offered to another, and to a third: more would not find more."""
+"""Upper bound on the probes of one verdict: a fourth one would not get further frames."""
 
 
 class Probe:
-    """Reads memory that is free, and judges.
+    """Reads free memory with probe guests, and judges a victim's frames.
 
     Args:
-        guests: creates the probes' guests.
-        min_coverage: share of a victim's frames that must have been read.
-        judged: told of each verdict on all that is free.
-        noted: told of each verdict on what some probes have read.
-        check: compares what probes say with RAM itself; None where that cannot be seen.
+        guests: creates the probe guests.
+        min_coverage: share of a victim's frames that probes must read.
+        judged: called with each verdict of `read`.
+        noted: called with each verdict of `verdict`.
+        check: compares the probes' reports with RAM; None if RAM cannot be seen from outside.
     """
 
     def __init__(
@@ -56,24 +56,23 @@ class Probe:
         self._check = check
 
     def read(self, frames: BitMap64, *, beside: Sequence[Guest] = ()) -> Verdict:
-        """Give all free memory to probes, read it, and judge what was seen of `frames` (MFNs).
+        """Give all free memory to probes, and judge `frames` by what the probes read.
 
-        The probes are destroyed after that, and their memory with them: what they found dirty has
-        had its scrub then, if this Xen scrubs.
+        The probes are destroyed afterwards. A Xen that scrubs then scrubs what they found dirty.
 
         Args:
-            frames: what is to be judged.
-            beside: guests that have memory already and have scanned it: they count as probes, and
-                live on.
+            frames: the frames to judge (MFNs), such as a dead victim's.
+            beside: guests that have already scanned their memory: they count as probes too, and
+                are not destroyed.
 
         Raises:
             CommandError: a probe could not be created.
             GuestFailedError: a probe failed.
-            GuestProtocolError: a probe's report is mangled: no verdict rests on that.
-            DisagreementError: a probe's report is not what is in RAM, seen from outside, and
-                neither of them saw residue.
-            UndecidedError: nobody knows the victim's frames, and no residue was seen.
-            XenHungError: something hung.
+            GuestProtocolError: a probe's report is mangled, so no verdict is possible.
+            DisagreementError: a probe's report contradicts RAM seen from outside, and neither
+                shows residue.
+            UndecidedError: the victim's frames are not known, and no residue was seen.
+            XenHungError: something hangs.
         """
         probes: list[Guest] = []
         compared = [self._compare(guest) for guest in beside]
@@ -95,8 +94,8 @@ class Probe:
             guest.destroy(until="free")
         if not verdict.has_residue and not self._guests.knows_frames:
             raise UndecidedError(
-                "nothing dirty was seen, and which frames the victim had is not known, so it is not"
-                " known either whether a probe was given them",
+                "no residue was seen, but the victim's frames are not known: the probes may have"
+                " read other frames",
                 todo="use PV victims (--xen-guest-type=pv), which know their frames, or an emulated"
                 " host, where they are seen from outside",
             )
@@ -105,18 +104,18 @@ class Probe:
     def create(
         self, memory_bytes: int, *, node: int | None = None, guest_type: GuestType = "pv"
     ) -> Guest:
-        """One probe of that size and type, of a NUMA node's memory, which has read all of it."""
+        """Create one probe, with memory of a NUMA node if asked, and wait until it has read all."""
         guest = self._guests.create("probe", memory_bytes, "scan", node=node, guest_type=guest_type)
         guest.ready()
         return guest
 
     def verdict(self, frames: BitMap64, probes: Iterable[Guest]) -> Verdict:
-        """Judge `frames` by what these probes, or any guest that scanned, have read.
+        """Judge `frames` by what these probes, or other guests that scanned, have read.
 
         Raises:
-            DisagreementError: one that lives and idles said what is not in RAM, seen from outside,
-                and neither of them saw residue.
-            NotApplicableError: one cannot say which frames it has read.
+            DisagreementError: the report of a probe that is alive contradicts RAM seen from
+                outside, and neither shows residue.
+            NotApplicableError: a probe does not know which frames it has read.
         """
         probes = list(probes)
         verdict = self._see(frames, probes, [self._compare(guest) for guest in probes])
@@ -125,11 +124,11 @@ class Probe:
         return verdict
 
     def _compare(self, guest: Guest) -> Compared:
-        """Once for each scan: what was seen then must not be lost if it changes later."""
+        """Compare a probe's report with RAM, right after its scan, before the frames change."""
         if not guest.knows_frames:
             raise NotApplicableError(
                 f"{guest.name} cannot be a probe here: a {guest.config.type} guest does not"
-                " know which machine frames it reads, and nobody sees them from outside"
+                " know which machine frames it reads, and RAM cannot be read from outside"
             )
         if self._check is None:
             return Compared()
@@ -152,7 +151,7 @@ class Probe:
     def _see(
         self, frames: BitMap64, probes: Sequence[Guest], compared: Sequence[Compared]
     ) -> Verdict:
-        """What probes and RAM say of `frames`, whether or not they agree."""
+        """The verdict by probes and RAM, whether or not they agree."""
         clean, residue, written = BitMap64(), BitMap64(), BitMap64()
         excused, owed = BitMap64(), BitMap64()
         differences: list[str] = []
@@ -206,11 +205,11 @@ def _given_back_before_all(probes: Sequence[Guest]) -> BitMap64:
 
 
 def _check(verdict: Verdict) -> None:
-    """Whether something rests on it: residue does, whoever saw it."""
+    """Raise if witnesses differ; residue counts even then, from either witness."""
     if verdict.differences and not verdict.has_residue:
         raise DisagreementError(
             verdict.differences[0],
-            todo="this is an error of ours, in the probe or in how we look from outside: no verdict"
-            " of this test counts",
+            todo="a bug of pytest-xenscrub, in the probe or in reading RAM from outside: no"
+            " verdict of this test counts",
             evidence={"verdict": str(verdict)},
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What was measured of one guest's end: each figure, its unit and its definition, once, here.
+"""`Row`: the figures measured at one guest's end, each with its unit and its definition.
 
-A figure is one line of `Row`; table, comparisons, results and properties all follow it.
+Table, comparison, results and JUnit properties follow from the fields of `Row`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Unit:
     """How a figure is shown.
 
     Attributes:
-        name: as it stands behind a figure.
-        size: of one such, in the unit that rows have.
-        digits: behind the point.
+        name: the unit's name, as printed after a figure.
+        size: one such unit in the unit that rows store.
+        digits: digits after the decimal point.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Unit:
     digits: int
 
     def show(self, value: float) -> str:
-        """A figure of a row without the unit's name, but for a share, where it stands for it."""
+        """A figure as text, without the unit's name; a share keeps its `%`."""
         sign = "%" if self.name == "%" else ""
         return f"{value / self.size:.{self.digits}f}{sign}"
 
@@ -47,13 +47,13 @@ class Metric:
     """A figure of a row.
 
     Attributes:
-        name: the field's.
-        unit: how it is shown.
-        definition: what it is: for a time, its two moments.
-        column: its heading in the table; empty: it is not in there.
-        more_is_better: whether a larger one is the better one.
-        least: whether of several the least alone is shown, and no spread.
-        main: whether its column is shown where nothing else was asked for.
+        name: the name of the field of `Row`.
+        unit: the unit in which the figure is shown.
+        definition: what the figure is; for a time, its two moments.
+        column: the figure's heading in the table; empty if the table leaves the figure out.
+        more_is_better: whether a larger figure is better.
+        least: whether repeats are shown by their minimum alone, without a spread.
+        main: whether the column is shown by default.
     """
 
     name: str
@@ -74,9 +74,9 @@ def metric(
     least: bool = False,
     main: bool = False,
 ) -> Any:
-    """A field of `Row` that is a figure; None until it is measured. Arguments: see `Metric`.
+    """Declare a figure as a field of `Row`; None until measured. Arguments: see `Metric`.
 
-    A column's heading is the field's name unless another is given.
+    The column's heading is the field's name unless `column` names another.
     """
     return dataclasses.field(
         default=None,
@@ -89,17 +89,17 @@ def metric(
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Where rows come from, run, machine and Xen: the same for all rows of a test.
+    """The run, machine and Xen that rows come from; the same for all rows of a test.
 
     Attributes:
         test: the test's node id.
-        host: how the user called the host.
-        kind: what it is made of: real, emulated (TCG).
+        host: the host's name, as the user wrote it.
+        kind: the kind of host: real, emulated (TCG).
         toolstack: xl or libvirt.
-        variant: which way of scrubbing its Xen has.
-        xen: its version.
-        debug: whether it is a debug build.
-        build_id: which build it is.
+        variant: the variant of Xen, such as stock.
+        xen: Xen's version.
+        debug: whether Xen is a debug build.
+        build_id: Xen's build id.
         command_line: Xen's boot options.
         config: the Kconfig options that were asked for; empty for the host's own Xen.
         toolstack_version: of xl or libvirt, as dom0 has it.
@@ -142,13 +142,13 @@ class Setting:
 class Row:
     """One measured end of a guest. Times in s, sizes in bytes; None for what was not measured.
 
-    All moments are dom0's monotonic clock, but fill, downtime and probe, which are the guest's own.
+    Times are on dom0's monotonic clock; fill, downtime and probe are on the guest's own clock.
 
     Attributes:
-        setting: where it was measured.
-        number: of this row in its test, from 0.
-        how: how the guest ended: destroy, crash, poweroff, reboot, save, migrate; where it was not
-            destroyed, "issued" is when it was first seen to run no more.
+        setting: the run, machine and Xen of the measurement.
+        number: the row's number in its test, from 0.
+        how: how the guest ended: destroy, crash, poweroff, reboot, save, migrate. For ends other
+            than destroy, "issued" is the moment at which the guest was first seen to have stopped.
         memory_bytes: the guest's memory.
         vcpus: the guest's vCPUs.
         exposure_curve: [s since destroy was issued, share of its frames that still hold its bytes],
@@ -177,64 +177,62 @@ class Row:
         SECONDS, "destroy issued → the toolstack returns: what `time xl destroy` shows", main=True
     )
     client: float | None = metric(
-        SECONDS, "destroy as the client of a toolstack that is a library sees it, on its own clock"
+        SECONDS, "what libvirt's caller waits for a destroy, on the caller's own clock"
     )
     gone: float | None = metric(
-        SECONDS, "destroy issued → the domain is out of the list, dying ones included"
+        SECONDS, "destroy issued → Xen does not list the domain any more, not even as dying"
     )
-    free: float | None = metric(SECONDS, "destroy issued → all of its memory is free again")
+    free: float | None = metric(SECONDS, "destroy issued → all of the guest's memory is free again")
     clean: float | None = metric(SECONDS, "destroy issued → the backlog is 0", main=True)
     exposure: float | None = metric(
         SECONDS,
-        "destroy issued → its last byte is gone from RAM, seen from outside; > where we stopped"
-        " looking before",
+        "destroy issued → the guest's last byte is gone from RAM, seen from outside; > if the test"
+        " stopped looking before",
         main=True,
     )
     exposure_half: float | None = metric(
-        SECONDS, "destroy issued → half of its frames hold none of its bytes", column=""
+        SECONDS, "destroy issued → half of the guest's frames hold none of its bytes", column=""
     )
     exposure_over: float | None = metric(
-        SECONDS, "destroy issued → we stopped looking, and its bytes were still in RAM", column=""
+        SECONDS, "destroy issued → the test stopped looking, with bytes still in RAM", column=""
     )
     exposed_byte_seconds: float | None = metric(
         BYTE_SECONDS,
-        "bytes that were still in RAM, summed over the time since destroy was issued",
+        "the guest's bytes still in RAM, summed over the time since destroy was issued",
         column="exposed",
     )
     sampling_seconds: float | None = metric(
-        SECONDS, "what looking at its bytes took of a CPU of the machine that looks", column=""
+        SECONDS, "CPU time that looking at the guest's bytes took on this machine", column=""
     )
     recreate: float | None = metric(SECONDS, "destroy returned → a guest of the same size is built")
     downtime: float | None = metric(
-        SECONDS, "the guest stands still to be suspended → it has all its vCPUs again"
+        SECONDS, "the guest stops to be suspended → all of its vCPUs run again"
     )
     lost_cpu: float | None = metric(
         SECONDS,
-        "CPU time that guests which keep all CPUs busy lost while this one was destroyed and"
-        " scrubbed, against an undisturbed while of that length",
+        "CPU time that busy guests lost while this one was destroyed and scrubbed, against an"
+        " undisturbed period of the same length",
         column="lost CPU",
     )
     backlog_pages: int | None = metric(
-        PAGES, "unscrubbed pages when its memory was free, as first seen", column=""
+        PAGES, "unscrubbed pages when the guest's memory was first seen to be free", column=""
     )
     probe_bytes_per_second: float | None = metric(
-        RATE, "how fast what it left was read", column="probe", more_is_better=True
+        RATE, "rate at which probes read the freed memory", column="probe", more_is_better=True
     )
     coverage: float | None = metric(
         SHARE, "freed frames that were read ÷ freed frames", more_is_better=True, least=True
     )
-    residue_frames: int | None = metric(
-        PAGES, "of the victim's frames, those that held residue", column=""
-    )
+    residue_frames: int | None = metric(PAGES, "the victim's frames that held residue", column="")
     pattern_pages: int | None = metric(
-        PAGES, "dirty pages with a pattern of ours, wherever they were", column=""
+        PAGES, "dirty pages that held a pattern of this tool, in any frame", column=""
     )
     judged: float | None = metric(
-        SHARE, "freed frames that were read, or seen from outside, ÷ freed frames", column="",
+        SHARE, "freed frames that were read or seen from outside ÷ freed frames", column="",
         more_is_better=True, least=True,
     )  # fmt: skip
     starved: float | None = metric(
-        SHARE, "of the test's time, that in which other work kept the host from running", column=""
+        SHARE, "share of the test's time in which other work kept the host from running", column=""
     )
     stood: float | None = metric(
         SECONDS,
@@ -255,11 +253,11 @@ class Row:
 
     @property
     def id(self) -> str:
-        """Unique in a run: a later row of the same id is the same row, with more in it."""
+        """The row's id, unique in a run; a later row with the same id replaces the earlier."""
         return f"{self.setting.test}#{self.number}"
 
     def as_dict(self) -> dict[str, object]:
-        """Flat, for JSON and properties: every key; units as `METRICS` has them."""
+        """The row as a flat dictionary, for JSON and JUnit properties."""
         flat = dataclasses.asdict(self)
         return {**flat.pop("setting"), **flat}
 
@@ -271,11 +269,11 @@ def _metric_of(field: dataclasses.Field[Any]) -> Metric:
 
 
 METRICS = tuple(_metric_of(field) for field in dataclasses.fields(Row) if field.metadata)
-"""Every figure of a row, in the order of the table's columns."""
+"""All figures of a row, in the order of the table's columns."""
 
 
 def row_from(flat: dict[str, object]) -> Row:
-    """The row of which `as_dict` made `flat`; what it does not know is left out."""
+    """The row that `as_dict` turned into `flat`; unknown keys are ignored."""
     known = {field.name for field in dataclasses.fields(Setting)}
     fields = {field.name for field in dataclasses.fields(Row)} - {"setting"}
     setting = Setting(**{k: v for k, v in flat.items() if k in known})  # type: ignore[arg-type]

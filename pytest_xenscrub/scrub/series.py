@@ -16,7 +16,7 @@ Points: TypeAlias = list[tuple[float, int | str]]
 Series: TypeAlias = dict[str, Points]
 
 MOST_POINTS = 500
-"""Of one series: more would not be seen in a plot, and 1 TiB takes minutes to come back."""
+"""Greatest length of a series; a plot would not show more, and 1 TiB takes minutes."""
 _DIGITS = 4
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From the moments of a guest's life and end to a row; what each figure is stands in `row`."""
+"""`Timings`: turns the moments of a guest's life and end into rows; see `row` for each figure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Timings:
         self._stood_before = stood_seconds()
 
     def record(self, ended: Ended) -> Row:
-        """A row for a guest that has ended."""
+        """Make a row for a guest that has ended."""
         guest, reclaim = ended.guest, ended.reclaim
         filled = guest.last(Filled)
 
@@ -99,24 +99,24 @@ class Timings:
         return row
 
     def recreated(self, ended: Ended, guest: Guest) -> None:
-        """A guest of the same size was built after `ended`, whose row is the last one."""
+        """Add to the last row how long a guest of the same size took to be built after `ended`."""
         if ended.reclaim.returned is not None and self.rows:
             self.rows[-1].recreate = guest.created.returned - ended.reclaim.returned
             self._changed(self.rows[-1])
 
     def resumed(self, resumed: Resumed) -> None:
-        """The last row's guest runs again, somewhere else."""
+        """Add to the last row how long its guest stood still until it ran again."""
         if self.rows:
             self.rows[-1].downtime = resumed.ns / 1e9
             self._changed(self.rows[-1])
 
     def lost(self, cpu_seconds: float) -> None:
-        """What the end of the last row's guest cost others: CPU time, s."""
+        """Add to the last row the CPU time that its guest's end cost other guests, s."""
         self.rows[-1].lost_cpu = cpu_seconds
         self._changed(self.rows[-1])
 
     def judge(self, verdict: Verdict) -> None:
-        """What was read of the memory that guests left: those of the rows that no verdict has."""
+        """Add the verdict to all rows that have none."""
         for row in self.rows:
             if row.verdict is not None:
                 continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What probes saw of a victim's frames, and whether that proves anything."""
+"""The verdict on a victim's frames: clean, residue or unproven."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ State = Literal["clean", "residue", "unproven"]
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """A victim's frames against what probes read (MFNs).
+    """What probes read of a victim's frames (MFNs), and what that proves.
 
     Attributes:
         victim: frames that the victim had.
@@ -40,17 +40,19 @@ class Verdict:
         dirty: the first dirty pages, described.
         names: guests of this run by their number in the pattern.
         run: this run's number in the pattern.
-        outside_clean: frames of the victim that no probe was given and that hold no guest's
-            pattern, seen from outside; empty where RAM cannot be seen, or too much goes on in it.
-        outside_residue: those that hold one.
-        kept: those that hold one and are Xen's heap by now. Xen takes what it needs for itself
-            unscrubbed (`MEMF_no_scrub`), and scrubs it once that is freed: no guest was given it.
-        tables: those that Xen has for page tables of guests that live, seen from outside: no guest
-            can be given them, so none can have read them.
-        min_coverage: share of the victim's frames that must have been read.
-        seconds: what reading took, on the probes' own clocks, s.
-        differences: what probes said that is not so, seen from outside, a sentence for each. Frames
-            that hold a dead guest's pattern are dirty, whoever saw it; of others nothing is said.
+        outside_clean: frames of the victim that no probe got and that hold no guest's pattern,
+            seen from outside; empty if RAM cannot be seen from outside, or changes too much.
+        outside_residue: frames of the victim that no probe got and that hold a guest's pattern.
+        kept: frames like `outside_residue` that belong to Xen's heap by now. Xen takes memory for
+            itself unscrubbed (`MEMF_no_scrub`), and scrubs that memory when it is freed: no guest
+            got these frames.
+        tables: frames of the victim that Xen set aside for page tables of live guests, seen from
+            outside: no guest can get these frames.
+        min_coverage: share of the victim's frames that probes must read.
+        seconds: time that reading took, on the probes' own clocks, s.
+        differences: contradictions between probes and RAM seen from outside, a sentence each.
+            A frame with a dead guest's pattern is dirty, by either witness; any other frame that
+            they contradict each other on is not judged.
     """
 
     victim: BitMap64
@@ -74,7 +76,7 @@ class Verdict:
 
     @property
     def read_frames(self) -> BitMap64:
-        """Frames of which a probe can say something."""
+        """Frames that a probe read and could judge."""
         return self.clean_frames | self.residue_frames
 
     @property
@@ -109,34 +111,34 @@ class Verdict:
 
     @property
     def pattern_pages(self) -> int:
-        """How many dirty pages hold a pattern of ours."""
+        """Number of dirty pages that hold a guest's pattern."""
         return len(self.pattern_frames)
 
     @property
     def residue_in_victim(self) -> BitMap64:
-        """Dirty frames that were the victim's when it died."""
+        """Dirty frames that the victim had when it died."""
         return (self.victim & self.residue_frames) - self.given_back
 
     @property
     def dirty_by_contract(self) -> BitMap64:
-        """Dirty frames that a live guest had given back: Xen leaves scrubbing those to it."""
+        """Dirty frames that a live guest gave back: such a guest must clear them itself."""
         return self.residue_frames & self.given_back
 
     @property
     def has_residue(self) -> bool:
         """Whether a dead guest's bytes were seen.
 
-        A dirty frame of the victim is one, whatever it holds, and so is a pattern of ours in any
-        other frame: a copy, or an earlier victim's. Anything else in a frame that was not the
-        victim's (what dom0 or another guest ballooned out, or Xen's own) is counted and told, and
-        condemns nobody.
+        Residue is a dirty frame of the victim, whatever it holds, and a guest's pattern in any
+        other frame: a copy, or an earlier victim's bytes. Other bytes in a frame that was not the
+        victim's are counted and reported, but are no residue: dom0 or another guest ballooned the
+        frame out, or Xen used it.
         """
         found = self.residue_in_victim or self.pattern_frames - self.given_back
         return bool(found or self.outside_residue)
 
     @property
     def state(self) -> State:
-        """`residue`; `unproven` where too little was read, or witnesses differ; or `clean`."""
+        """`residue`; `unproven` if too little was read or witnesses differ; else `clean`."""
         if self.has_residue:
             return "residue"
         if self.differences:
@@ -145,12 +147,12 @@ class Verdict:
 
     @property
     def clean(self) -> bool:
-        """No byte of residue was seen, and enough was read to say so."""
+        """Whether no residue was seen and enough frames were read."""
         return self.state == "clean"
 
     @property
     def bytes_per_second(self) -> float:
-        """How fast the probes read, bytes/s."""
+        """Rate at which the probes read, bytes/s."""
         pages = len(self.read_frames) + self.unjudged_pages
         return pages * PAGE / self.seconds if self.seconds else 0.0
 
@@ -212,7 +214,7 @@ class Verdict:
             read = f"CLEAN: {gib(len(self.read_frames) * PAGE)} read at {rate}, no byte of residue"
             return read if self.sampled is None else f"{read} in what was filled, a sample"
         if self.differences and not self.has_residue:
-            return "UNPROVEN: no residue was seen, but a probe said what is not so"
+            return "UNPROVEN: no residue was seen, but a probe's report contradicts RAM"
         if self.state == "unproven":
             return "UNPROVEN: no residue was seen, but too little was read to call it clean"
         if not self.residue_in_victim and not self.pattern_frames:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guest that fills its memory with a pattern, and ends."""
+"""The victim: the guest that fills its memory with a pattern, and ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def in_background(work: Callable[[], T]) -> Future[T]:
-    """Do something in a thread of its own, which ends with it."""
+    """Run `work` in a thread; the future has its result, or its error."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -38,13 +38,12 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
 
 class Victim:
-    """A victim, created when it is first told to fill.
+    """The guest that is destroyed; `fill` creates it. Set the attributes before `fill`.
 
     Attributes:
-        memory_bytes: its memory; may be changed until it is created.
-        on_crash: what becomes of it when it crashes; may be changed until it is created.
-        maximum_bytes: what its memory map shows; may be changed until it is created. See
-            `DomainConfig`.
+        memory_bytes: the victim's memory.
+        on_crash: what the toolstack does with the victim when it crashes.
+        maximum_bytes: the memory that the victim's memory map shows; see `DomainConfig`.
     """
 
     def __init__(self, guests: GuestFactory, memory_bytes: int) -> None:
@@ -56,10 +55,10 @@ class Victim:
 
     @property
     def guest(self) -> Guest:
-        """The guest behind it.
+        """The victim as a `Guest`.
 
         Raises:
-            XenScrubError: it was not created yet.
+            XenScrubError: the victim was not created yet.
         """
         if self._guest is None:
             raise XenScrubError("there is no victim yet", todo="call victim.fill() first")
@@ -68,17 +67,18 @@ class Victim:
     def fill(self, actions: str = "fill") -> BitMap64:
         """Create it, and wait until every page that it owns holds its pattern, or its sample does.
 
-        The backlog is waited for first, so that what is measured later is this victim's.
+        Waits first until the backlog of earlier guests is scrubbed, so that later measurements
+        are of this victim alone.
 
         Args:
-            actions: what it does, as the kernel's `do=` has it.
+            actions: the victim's actions, as in the kernel's option `do=`.
 
         Returns:
-            Its frames (MFNs).
+            The victim's frames (MFNs).
 
         Raises:
-            DisagreementError: from outside its frames are not seen to hold what it wrote.
-            XenFaultError: nor does it see that itself.
+            DisagreementError: the pattern is not in the victim's frames, seen from outside.
+            XenFaultError: the victim itself does not find its pattern either.
         """
         guests = self._guests
         dom0 = guests.dom0
@@ -92,11 +92,11 @@ class Victim:
         return self.frames
 
     def _prove(self) -> None:
-        """See that its frames are where we look for them from outside.
+        """Check that the pattern is seen from outside in the victim's frames.
 
-        In full once for each host: where RAM lies does not change, and each end of a guest begins
-        with a quick look at all of its frames. A guest that does not know them itself is looked at
-        each time: there is only Xen's word on them.
+        Done in full once for each host, as the place of RAM does not change; each end of a guest
+        begins with a quick look at all of its frames. Done each time for a guest that does not
+        know its frames, as only Xen's tables name those.
         """
         witness = self._guests.witness
         named = self.guest.config.type == "pv"
@@ -115,22 +115,23 @@ class Victim:
 
     @property
     def frames(self) -> BitMap64:
-        """The frames that it has now (MFNs)."""
+        """The frames that the victim has now (MFNs)."""
         return self.guest.frames
 
     def destroy(self, *, until: Until = "clean", seconds: float | None = None) -> Ended:
-        """Destroy it through the toolstack and watch its memory come back.
+        """Destroy the victim through the toolstack, and watch its memory come back.
 
         Args:
-            until: return when it is "gone", its memory is "free", or the backlog is 0 ("clean").
-            seconds: what that may take in all; None for what suits its memory and this host.
+            until: return when the victim is "gone", its memory is "free", or the backlog is 0
+                ("clean").
+            seconds: limit for the whole destroy; None for a limit by memory and host.
         """
         return self.guest.destroy(until=until, seconds=seconds)
 
     def start_destroy(
         self, *, until: Until = "free", seconds: float | None = None
     ) -> Future[Ended]:
-        """As `destroy`, and go on while it dies: `result()` waits for it, `done()` tells."""
+        """Start `destroy` in the background; `result()` of the future waits for its end."""
         return in_background(lambda: self.guest.destroy(until=until, seconds=seconds))
 
     def end(
@@ -141,14 +142,14 @@ class Victim:
         until: Until = "clean",
         seconds: float | None = None,
     ) -> Ended:
-        """Have it end by itself: "crash", "poweroff" or "reboot"; see `Guest.end`."""
+        """Make the victim end by itself: "crash", "poweroff" or "reboot"; see `Guest.end`."""
         return self.guest.end(how, told=told, until=until, seconds=seconds)
 
     def balloon_out(self, pages: int) -> BitMap64:
-        """Have it give back filled pages, as a balloon driver does.
+        """Make the victim give back filled pages, as a balloon driver does.
 
         Returns:
-            The frames that it gave back (MFNs).
+            The frames that the victim gave back (MFNs).
         """
         self.guest.do(f"balloon={pages}")
         return self.guest.ballooned
@@ -165,7 +166,7 @@ class Victim:
         return self.guest.ballooned
 
     def verify(self) -> Verified:
-        """Have it look whether its pages still hold what it wrote there."""
+        """Make the victim check that its pages still hold the pattern."""
         self.guest.do("verify")
         verified = self.guest.last(Verified)
         assert verified is not None  # noqa: S101 - the decoder owes one before ready

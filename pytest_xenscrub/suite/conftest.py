@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What several of these tests need besides the plugin's own fixtures."""
+"""Fixtures that several of these tests need, besides the plugin's own."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def device_model(xen_guest_type: GuestType, dom0: Dom0) -> Callable[[int], Devic
 
 @pytest.fixture
 def mapping(xen_host: Host, victim: Victim) -> Iterator[ForeignMapping]:
-    """Pages of a victim, mapped in dom0; let go of before guests are cleaned up: none could be."""
+    """Pages of a victim, mapped in dom0; unmapped before guests are cleaned up."""
     taken = ForeignMapping(xen_host)
     yield taken
     taken.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory that is taken away from whoever is just scrubbing it: the scrub is broken off."""
+"""Memory that is allocated while a CPU scrubs it, so that the scrub is aborted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ROUNDS = 6
 
 
 def check_backlogs(backlogs: list[int], running_xen: RunningXen) -> None:
-    """Whether there was ever something left to scrub when memory was taken.
+    """Check that there was a backlog when memory was allocated.
 
-    Where a destroy is slow, as a debug Xen's is, or idle CPUs are many, those keep up with it.
+    A slow destroy, as on a debug Xen, or many idle CPUs may leave no backlog.
     """
     if not any(backlogs):
         why = (
@@ -41,10 +41,11 @@ def test_large_extents_that_are_being_scrubbed_are_handed_out_clean(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
     running_xen: RunningXen,
 ) -> None:  # fmt: skip
-    """A guest follows the next, each with all memory, while idle CPUs scrub what the last one left.
+    """Large extents (order 9) are handed out clean while idle CPUs scrub them.
 
-    A domain builder takes 2 MiB at a time (order 9), and at the end what is just being scrubbed.
-    A broken-off scrub must leave word of what it has not done: where the first dirty page is.
+    One guest follows another, each with all memory. A domain builder takes 2 MiB at a time, and at
+    the end the extents that are being scrubbed. An aborted scrub must record where the first dirty
+    page is.
     """
     memory_bytes = victim.memory_bytes = guests.most_bytes()
     frames = victim.fill()
@@ -70,11 +71,12 @@ def test_single_pages_that_are_being_scrubbed_are_handed_out_clean(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
     running_xen: RunningXen,
 ) -> None:  # fmt: skip
-    """A guest takes pages singly (order 0), as a balloon driver does, while a neighbour's wait.
+    """Single pages (order 0) are handed out clean while their neighbours wait for a scrub.
 
-    An allocation of order 0 takes the first extent that there is, dirty or not, from under the
-    scrubber's hands. The taker has given back clean pages, the victim has all that is free: so what
-    the taker gets again is the victim's. It reads it before it gives it back for the next round.
+    An allocation of order 0 takes the first extent, dirty or not, even one that is being scrubbed.
+    The taker gives back clean pages, and the victim has all other memory: so the pages that the
+    taker gets again are the victim's. The taker reads them before it gives them back for the next
+    round.
     """
     taker = guests.create("taker", guests.most_bytes() // 3, "scan")
     taker.ready()

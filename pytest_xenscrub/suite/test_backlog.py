@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory that is handed out before anyone had the time to scrub it."""
+"""Memory that is handed out before idle CPUs could scrub it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ SMALL_PROBE_BYTES = 128 * MIB
 def test_probe_while_backlog_waits(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, running_xen: RunningXen
 ) -> None:
-    """Who allocates unscrubbed pages must scrub them, or get others.
+    """An allocation of unscrubbed pages scrubs them, or takes other pages.
 
-    Idle CPUs scrub several GiB in a second, so every CPU is kept busy by a spinning guest: the
-    backlog waits, and the probe gets its memory through the allocation path.
+    Idle CPUs scrub several GiB in a second. So a spinning guest keeps every CPU busy: the backlog
+    waits, and the probe gets its memory through the allocation path.
     """
     frames = victim.fill()
     guests.spinners()
@@ -58,10 +58,10 @@ def test_probe_while_backlog_waits(
 def test_probes_while_guest_dies(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """Pages come free one after the other: each must be clean when the next guest gets it.
+    """Each page that comes free while a guest dies is clean when the next guest gets it.
 
-    Ballast holds all other memory, so that what the small probes get is the victim's, as fast as
-    it comes free. A victim may die too fast for a toolstack: then another one is tried.
+    Ballast holds all other memory, so that the small probes get the victim's memory as it comes
+    free. A victim may die too fast for a toolstack: then the test tries another victim.
     """
     victim.memory_bytes = max(victim.memory_bytes, dom0.free_bytes() // 2)
     during: list[Guest] = []

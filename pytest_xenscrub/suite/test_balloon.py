@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The positive control: what is not scrubbed by contract must be found, or probes are blind."""
+"""The positive control: probes must find pages that are not scrubbed by contract."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LEAST_READ = 0.95
 def test_ballooned_pages_are_found(
     victim: Victim, probe: Probe, timings: Timings, running_xen: RunningXen
 ) -> None:
-    """Pages that a live guest gives back keep its data: the probe finds exactly those.
+    """Probes find exactly the pages that a live guest gave back, with the guest's data.
 
-    Xen leaves the scrubbing of such pages to the guest, unless it is booted with `scrub-domheap`.
-    The first probe sweeps the heap: it owns those pages when it dies, so they are scrubbed then.
+    Xen leaves the scrubbing of such pages to the guest, unless booted with `scrub-domheap`. The
+    first probe sweeps the heap: it owns those pages when it dies, so Xen scrubs them then.
     """
     victim.fill()
     given_back = victim.balloon_out(victim.memory_bytes // 4 // PAGE)

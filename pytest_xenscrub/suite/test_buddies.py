@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Free pages that are merged into larger ones: some of them to be scrubbed, some not."""
+"""Free pages that merge into larger extents, some of them dirty and some clean."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LEAST_PAIRS = 100
 
 
 def interleave(guests: tuple[Guest, Guest], pages: int) -> int:
-    """Have both give back pages and take others, singly and at the same time, and fill them.
+    """Make both guests give back single pages, take others at the same time, and fill them.
 
     Returns:
-        How many pairs of buddies they share.
+        Number of pairs of buddies that the guests share.
     """
     for guest in guests:
         guest.do(f"balloon={pages}")
@@ -45,12 +45,12 @@ def test_only_what_a_live_guest_gave_back_is_dirty(
     guests: GuestFactory, probe: Probe, timings: Timings, dom0: Dom0, *,
     running_xen: RunningXen, scrubbed_by: str,
 ) -> None:  # fmt: skip
-    """Frames of a live guest and of a victim lie next to each other, and are freed in turns.
+    """Where frames of a live guest and a victim merge, only the live guest's frames stay dirty.
 
-    What the live guest gives back is not scrubbed (unless Xen is booted with `scrub-domheap`), what
-    the victim had is: both become one extent that is dirty in part, from its first dirty page on.
-    Half of the live guest's pages are there before the victim's are freed, half come after that.
-    Xen 4.11 lost where the first dirty page is when buddies were merged (1e2df96088).
+    Xen does not scrub pages that the live guest gives back (unless booted with `scrub-domheap`),
+    but scrubs the victim's. Both become one extent that is dirty from its first dirty page on. The
+    live guest gives back half of its pages before the victim's are freed, and half afterwards. Xen
+    4.11 lost the place of the first dirty page when buddies merged (1e2df96088).
     """
     size = guests.most_bytes() // 5
     live = guests.create("live", size, "scan", vcpus=1)

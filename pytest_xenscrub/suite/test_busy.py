@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host whose CPUs are all busy with guests: who pays for the scrub?"""
+"""A host with busy CPUs: which guests pay for the scrub, and how much?"""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU time that guests got, and in how long, s."""
+    """CPU time that guests got in a period, and the length of the period, s."""
 
     cpu: float
     seconds: float
 
     @property
     def rate(self) -> float:
-        """CPUs that were theirs."""
+        """The number of CPUs that the guests had."""
         return self.cpu / self.seconds
 
 
 def usage(dom0: Dom0, spinners: Sequence[Guest], period: Callable[[], None]) -> Usage:
-    """What spinners get during a period."""
+    """The CPU time that spinners get during a period."""
     domids = {guest.domid for guest in spinners}
 
     def now() -> tuple[float, float]:
@@ -59,16 +59,16 @@ def usage(dom0: Dom0, spinners: Sequence[Guest], period: Callable[[], None]) -> 
 def test_busy_cpus_leave_nothing(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """Idle CPUs are not there to scrub: it waits, or it takes CPU time from guests, and how much?
+    """Without idle CPUs, dead guests' memory is still handed out clean; measures the CPU time lost.
 
-    What waits is scrubbed when it is handed out. What does not wait must not starve the guests:
-    work that goes before them, and is not bounded, takes all of their time.
+    A Xen that scrubs in the idle loop lets the backlog wait, and scrubs at allocation. A Xen that
+    does not wait must not starve the guests by unbounded work that runs before them.
     """
     frames = victim.fill()
     spinners = [guests.spinners() for _ in range(SPINNERS)]
 
     def wait(seconds: float, until_scrubbed: float) -> None:
-        """So long at least, and longer while there is a backlog; looks at it all the while."""
+        """Wait for a time, and longer while there is a backlog, watching the backlog."""
         end = time.monotonic() + seconds
         while (left := dom0.backlog_pages()) or time.monotonic() < end:
             if left and time.monotonic() > end + until_scrubbed:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""No page is lost: what was free before a guest is free after it."""
+"""No page is lost: as much memory is free after a guest as before it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ MOST_CYCLES = 10
 def test_memory_is_conserved(
     victim: Victim, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """Queues of pages that wait for their scrub lose some when they race, are full, or forgotten.
+    """Guests that follow each other lose no memory, whatever queues hold unscrubbed pages.
 
-    Each victim follows the one before at once: that is what `recreate` times. A page lost with
-    each guest, or more than a few in all, is a leak; so the last guest must cost nothing.
+    Queues lose pages by a race, when they are full, or when they are forgotten. Each victim follows
+    the one before at once, which `recreate` times. A page lost with each guest, or more than a few
+    in all, is a leak; so the last guest must cost nothing.
     """
     before = dom0.settled_free_bytes()
     victim.fill()

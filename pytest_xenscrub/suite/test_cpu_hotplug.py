@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CPUs that come and go while memory waits for its scrub."""
+"""CPUs that go offline and online while memory waits for its scrub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def last_cpu(running_xen: RunningXen) -> int:
-    """The one that comes and goes; CPU 0 cannot."""
+    """The CPU that goes offline and online; CPU 0 cannot."""
     if running_xen.info.cpus == 1:
         pytest.skip("the host has a single CPU, which cannot go offline")
     return running_xen.info.cpus - 1
@@ -33,10 +33,10 @@ def test_backlog_drains_without_the_cpu_that_went_offline(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
     running_xen: RunningXen, hotplug: Hotplug, last_cpu: int,
 ) -> None:  # fmt: skip
-    """Work that waits for a CPU which goes offline must be done by another one.
+    """Other CPUs scrub the backlog of a CPU that went offline.
 
-    Every CPU is kept busy by a spinning guest, so that all of the backlog still waits when the CPU
-    goes; then the others have time for it.
+    A spinning guest keeps every CPU busy, so that all of the backlog still waits when the CPU goes;
+    then the other CPUs become idle.
     """
     before = dom0.settled_free_bytes()
     frames = victim.fill()
@@ -60,7 +60,7 @@ def test_cpu_comes_and_goes_while_guest_dies(
     victim: Victim, probe: Probe, timings: Timings, dom0: Dom0, *,
     hotplug: Hotplug, last_cpu: int,
 ) -> None:  # fmt: skip
-    """A CPU may go at any moment of a scrub, in the midst of a page, and come back to new work."""
+    """A CPU may go offline in the middle of a page's scrub, and come back to new work."""
     victim.memory_bytes = max(victim.memory_bytes, dom0.free_bytes() * 3 // 4)
     before = dom0.settled_free_bytes()
     frames = victim.fill()

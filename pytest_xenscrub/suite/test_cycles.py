@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Many short lives: what each guest costs for good, however little, adds up."""
+"""Many guests, one after the other: small losses with each guest add up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DOMIDS = 0x7FF0 - 1
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """What must be the same before and after guests; sizes in bytes."""
+    """Figures that must be the same before and after guests; sizes in bytes."""
 
     free: int
     claimed: int
@@ -41,7 +41,7 @@ class Standing:
 
     @classmethod
     def now(cls, dom0: Dom0) -> Standing:
-        """As it is once all is settled."""
+        """The figures once all has settled."""
         free = dom0.settled_free_bytes()
         domains = dom0.domains()
         (own,) = [domain.memory_bytes for domain in domains if domain.domid == 0]
@@ -53,10 +53,10 @@ class Standing:
 def test_cycles_leave_no_trace(
     timings: Timings, guests: GuestFactory, dom0: Dom0, sizes: Sequence[int]
 ) -> None:
-    """One page, one claim, or one domain that is lost with each guest: too little to see in three.
+    """Fifty guests cost no page, claim or domain; three guests would not show such a loss.
 
-    Each guest has one vCPU: Xen 4.17 loses 150 bytes of its own heap for each further one that a
-    PV guest brings up, and that is not what is looked for here.
+    Each guest has one vCPU: Xen 4.17 loses 150 bytes of its own heap for each further vCPU that a
+    PV guest brings up, which is not tested here.
     """
     domids = []
     before = Standing.now(dom0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The main path: a guest is destroyed, and probes read what it left."""
+"""The main path: a guest is destroyed, and probes read its memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.mark.quick
 @pytest.mark.control
 def test_destroyed_guest_leaves_nothing(victim: Victim, probe: Probe, timings: Timings) -> None:
-    """Once the backlog is 0, everything must have been scrubbed: by whoever scrubs in peace."""
+    """A destroyed guest's memory is clean once the backlog is 0."""
     frames = victim.fill()
     timings.record(victim.destroy(until="clean"))
     verdict = probe.read(frames)
@@ -29,7 +29,7 @@ def test_destroyed_guest_leaves_nothing(victim: Victim, probe: Probe, timings: T
 def test_largest_guest_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory
 ) -> None:
-    """As above with all memory that one guest can have: counters and lists at their limits."""
+    """The memory of the largest possible guest is clean: counters and lists at their limits."""
     victim.memory_bytes = guests.most_bytes()
     frames = victim.fill()
     timings.record(victim.destroy(until="clean"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest need not be destroyed to die: its memory is owed the same scrub."""
+"""Guests that end without a destroy: their memory needs the same scrub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_guest_that_ends_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, how: str
 ) -> None:
-    """The toolstack reaps a guest that ended by itself on another path than `destroy`."""
+    """A guest that crashed or powered off leaves clean memory: the toolstack's other path."""
     frames = victim.fill()
     timings.record(victim.end(how))
     verdict = probe.read(frames)
@@ -29,10 +29,10 @@ def test_guest_that_ends_leaves_nothing(
 @pytest.mark.quick
 @pytest.mark.control
 def test_rebooted_guest_leaves_nothing(victim: Victim, probe: Probe, timings: Timings) -> None:
-    """A reboot frees a domain's memory and builds a new one at once, often from the same frames.
+    """A reboot frees a domain's memory and builds a new domain at once, often from it.
 
-    The new one does again what its command line says: it reads what it got, before it fills it, and
-    so is the first probe of the old one.
+    The new domain follows the same command line: it reads its memory before it fills it, and so is
+    the first probe of the old domain.
     """
     victim.fill("scan")
     victim.guest.do("fill")

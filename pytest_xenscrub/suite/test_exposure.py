@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long a dead guest's bytes stay in RAM, seen from outside, and where else they are."""
+"""How long a dead guest's bytes stay in RAM, seen from outside, and where copies are."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ SMALL_BYTES = 64 * MIB
 
 
 def check_nothing_elsewhere(oracle: Oracle, guests: GuestFactory, guest: Guest) -> None:
-    """No byte of a guest that is gone, and drained, may be anywhere in RAM but in Xen's heap."""
+    """Check that RAM holds no byte of a dead, scrubbed guest, except in Xen's heap."""
     copies = [copy for copy in find_copies(oracle, guests, guest) if not copy.kept]
     if copies:
         raise ResidueError(f"RESIDUE of {guest.name}: {describe(copies)}")
 
 
 def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float) -> None:
-    """Wait until none of its frames holds a byte of it, but those that Xen keeps for itself.
+    """Wait until none of the guest's frames holds its bytes, except those in Xen's heap.
 
-    Once nothing waits for its scrub; time in which the host is starved does not count.
+    Call it once the backlog is 0. Time in which the host is starved does not count.
     """
     limit = guests.dom0.patience(f"scrubbing what {guest.name} left", seconds=seconds)
     heap = oracle.frame_table.xen_heap
@@ -56,7 +56,7 @@ def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float
 def test_bytes_leave_ram_soon(
     victim: Victim, timings: Timings, oracle: Oracle, guests: GuestFactory, *, max_exposure: float
 ) -> None:
-    """On an idle host nothing else delays it, and nobody has a reason to keep a copy."""
+    """On an idle host a dead guest's bytes leave RAM soon, and no copy stays anywhere."""
     victim.fill()
     most = max_exposure * victim.memory_bytes / GIB
     limit = guests.dom0.patience("scrubbing what the victim left", seconds=most)
@@ -80,10 +80,10 @@ def test_bytes_while_no_cpu_is_idle(
     victim: Victim, probe: Probe, timings: Timings, oracle: Oracle, guests: GuestFactory, *,
     max_exposure: float,
 ) -> None:  # fmt: skip
-    """Scrubbing that is left to idle CPUs waits for one, for ever: bytes stay until reallocation.
+    """Measures exposure while no CPU is idle; a Xen that scrubs in the idle loop leaves the bytes.
 
-    That is no fault, as who gets them gets them scrubbed: the figure is what this test is for. A
-    Xen whose bytes go all the same is told from it in the column `exposure`.
+    That is no fault, as such pages are scrubbed when they are allocated. The column `exposure`
+    tells such a Xen from one that scrubs all the same.
     """
     frames = victim.fill()
     spinner = guests.spinners()
@@ -110,7 +110,7 @@ def test_bytes_of_many_small_guests(
     busy: bool,
     max_exposure: float,
 ) -> None:
-    """Guests that die at once come free in small pieces, mixed: none may be overlooked."""
+    """The bytes of many small guests that die at once, in mixed small pieces, all leave RAM."""
     small = [guests.create("victim", SMALL_BYTES, "fill") for _ in range(count)]
     for guest in small:
         guest.ready()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pages of a dead guest that somebody else still uses: they are not free yet."""
+"""Pages of a dead guest that dom0 still has mapped: they are not free yet."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_pages_held_by_dom0_are_scrubbed_when_released(
     *,
     wait_zombie: WaitZombie,
 ) -> None:
-    """A mapped page of a dying guest is freed by whoever lets go of it, long after the destroy.
+    """A page that dom0 had mapped is scrubbed when dom0 unmaps it, long after the destroy.
 
-    Until then it is nobody's to scrub: its user would read, or a backend write, in the midst of
-    it. And what comes free so late, past the destroy, is owed the same scrub.
+    Until then Xen must not scrub it: dom0 may read it, or a backend may write to it. A page that
+    comes free that late needs the same scrub as all others.
     """
     frames = victim.fill()
     held = victim.guest.some_frames(HELD_PAGES)

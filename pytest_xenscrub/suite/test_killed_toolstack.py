@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A toolstack that dies while it builds a guest leaves half of one behind."""
+"""A toolstack that is killed while it builds a guest, and leaves a half-built one."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ sys.exit(child.wait() != -signal.SIGKILL)
 
 
 def build_part(dom0: Dom0, config: DomainConfig, share: float, command: list[str]) -> DomainInfo:
-    """Kill `xl create` as soon as a guest has that share of its memory: what is left of it.
+    """Kill `xl create` as soon as a guest has this share of its memory.
 
-    Whether it had more when xl was dead is Xen's choice: one hypercall gets up to 1 GiB.
+    The guest may get more until xl is dead: one hypercall allocates up to 1 GiB.
     """
     step = f"killing xl create {config.name} at {share:.0%}"
     deadline = dom0.patience(step, config.memory_bytes)
@@ -57,10 +57,10 @@ def build_part(dom0: Dom0, config: DomainConfig, share: float, command: list[str
 def test_half_built_guests_leave_nothing(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """Its memory, and what was claimed for the rest of it, come back when it is cleaned up.
+    """A half-built guest's memory and its claim come back clean when it is destroyed.
 
-    It would get all memory, with what a victim left, and never ran: pages that were assigned to it
-    before they were scrubbed must not keep the victim's bytes.
+    The guest would get all memory, including the victim's, and never ran: pages that Xen assigned
+    to it before they were scrubbed must not keep the victim's bytes.
     """
     toolstack = guests.toolstack
     if (builder := toolstack.builder) is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several guests that die at the same time, and whether that costs more than one large one."""
+"""Several guests that die at the same time, compared with one large guest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST_BYTES = 256 * MIB
 
 
 def guest_bytes(guests: GuestFactory) -> int:
-    """Memory of each of several guests, bytes: 1 GiB, or less where there is not much."""
+    """Memory of each guest, bytes: 1 GiB, or less on a small host."""
     size = min(GIB, guests.most_bytes() // 4)
     if size < LEAST_BYTES:
         pytest.skip(f"{gib(guests.most_bytes())} are free, and {gib(4 * LEAST_BYTES)} are needed")
@@ -38,7 +38,7 @@ def guest_bytes(guests: GuestFactory) -> int:
 
 
 def filled(guests: GuestFactory, memory_bytes: int) -> list[Guest]:
-    """As many guests of that size as there is memory for, with their pattern in all of it."""
+    """As many filled guests of that size as fit into free memory."""
     found: list[Guest] = []
     while guests.most_bytes() >= memory_bytes and len(found) < MOST_GUESTS:
         found.append(guests.create("victim", memory_bytes, "fill"))
@@ -47,9 +47,9 @@ def filled(guests: GuestFactory, memory_bytes: int) -> list[Guest]:
 
 
 def destroy_at_once(victims: Sequence[Guest]) -> list[Ended]:
-    """Destroy them all at the same time.
+    """Destroy all guests at the same time.
 
-    Whose memory it is that has come free cannot be told, so none of them has a time for that.
+    Xen's counters do not tell whose memory came free, so no guest has a time for that.
     """
     dying = [in_background(partial(each.destroy, until="gone")) for each in victims]
     return [
@@ -59,7 +59,7 @@ def destroy_at_once(victims: Sequence[Guest]) -> list[Ended]:
 
 
 def overlaps(ended: Sequence[Ended]) -> bool:
-    """Whether two of them died at the same time."""
+    """Whether two of the guests died at the same time."""
     reclaims = sorted((each.reclaim for each in ended), key=lambda reclaim: reclaim.issued)
     return any(
         earlier.gone is not None and later.issued < earlier.gone
@@ -72,10 +72,10 @@ def overlaps(ended: Sequence[Ended]) -> bool:
 def test_many_destroyed_at_once_leave_nothing(
     guests: GuestFactory, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:
-    """Destroys on all CPUs race for one heap lock, one list and one count of what is to scrub.
+    """Guests destroyed at once on all CPUs leave nothing, though they share heap lock and lists.
 
-    After them dies one guest with the memory of all: what that takes stands in the row below
-    theirs. The most that one of many took is the time after which all were gone.
+    Afterwards one guest with the memory of all of them is destroyed: its row is below theirs. The
+    maximum of the many guests is the time after which all were gone.
     """
     before = dom0.settled_free_bytes()
     victims = filled(guests, guest_bytes(guests))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest that goes on in another domain: the frames of the one that it was are owed a scrub."""
+"""Guests that go on in another domain: the old domain's frames need a scrub."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ page in two hundred of a probe's: of a large one's, too many may have been a sma
 
 @pytest.fixture
 def movable(victim: Victim, toolstack: Toolstack, guests: GuestFactory) -> Victim:
-    """A victim that dom0 has room to save; what memory is too much for it is given to another."""
+    """A victim small enough for dom0 to save; a second guest takes the other memory."""
     room = toolstack.room_bytes(Deadline.after(20, "room for a saved guest"))
     victim.memory_bytes = min(victim.memory_bytes, MOST_BYTES)
     if room < 2 * victim.memory_bytes:
@@ -48,9 +48,9 @@ def movable(victim: Victim, toolstack: Toolstack, guests: GuestFactory) -> Victi
 @pytest.mark.slow
 @pytest.mark.control
 def test_saved_guest_leaves_nothing(movable: Victim, probe: Probe, timings: Timings) -> None:
-    """A save ends the domain on a path of its own, after dom0 had all of its pages mapped.
+    """A saved guest's frames are clean, and the restored guest has its data.
 
-    What the guest gets back when it is restored is what it had, in other frames.
+    A save ends the domain on its own path, after dom0 had all of its pages mapped.
     """
     frames = movable.fill()
     timings.record(movable.guest.save(until="clean"))
@@ -69,9 +69,9 @@ def test_saved_guest_leaves_nothing(movable: Victim, probe: Probe, timings: Timi
 @pytest.mark.slow
 @pytest.mark.control
 def test_migrated_guest_leaves_nothing(movable: Victim, probe: Probe, timings: Timings) -> None:
-    """The domain that a guest has left is destroyed while its double runs, full of the same bytes.
+    """The old domain of a migrated guest leaves nothing, while its copy runs with the same bytes.
 
-    While it was copied, Xen kept a log of what it wrote, in memory that comes free with the rest.
+    During the copy Xen logged the guest's writes, in memory that comes free as well.
     """
     frames = movable.fill()
     left, resumed = movable.guest.migrate()
@@ -89,7 +89,7 @@ def test_migrated_guest_leaves_nothing(movable: Victim, probe: Probe, timings: T
 def test_guest_whose_suspend_was_cancelled_leaves_nothing(
     movable: Victim, probe: Probe, timings: Timings
 ) -> None:
-    """A guest that goes on as the domain that it was, after it had shut itself down, still dies."""
+    """A guest that had shut down for a suspend, and went on, leaves nothing when destroyed."""
     frames = movable.fill()
     resumed = movable.guest.checkpoint()
     assert resumed.cancelled
@@ -103,9 +103,9 @@ def test_guest_whose_suspend_was_cancelled_leaves_nothing(
 
 @pytest.mark.slow
 def test_damage_to_a_saved_guest_is_seen(movable: Victim, toolstack: Toolstack, dom0: Dom0) -> None:
-    """The other tests' own control: a page that is not as it was saved must be told.
+    """The control of the other tests: a page that changed since the save must be reported.
 
-    A restored page still names the frame that it was in before, so that cannot be held against it.
+    A restored page still names the frame that it was in before, which counts as unchanged.
     """
     movable.fill()
     movable.guest.save(until="gone")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory of several NUMA nodes: each has a heap, a backlog and CPUs of its own, or no CPUs."""
+"""Several NUMA nodes: each has its own heap, backlog and CPUs, or no CPUs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_FRAMES = 1024
 
 @pytest.fixture
 def nodes(dom0: Dom0, running_xen: RunningXen) -> dict[int, range]:
-    """The nodes of the host."""
+    """The host's NUMA nodes."""
     if running_xen.info.nodes == 1:
         pytest.skip(
             "the host has one NUMA node; an emulated one has several with --xen-host-nodes=N"
@@ -35,11 +35,11 @@ def test_backlog_of_each_node_drains(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
     running_xen: RunningXen, nodes: dict[int, range],
 ) -> None:  # fmt: skip
-    """A node's pages are scrubbed by its own CPUs; one that has none needs those of another.
+    """The backlog of each node drains; CPUs of other nodes scrub a node without CPUs.
 
-    The victim has most of the memory, so that it has some of every node's. While all CPUs spin,
-    nothing is scrubbed anywhere; then all of it must be, and be clean on every node. Each node with
-    CPUs is read by a probe that is pinned to it, where the toolstack can do that.
+    The victim has most of the memory, so that it has some of every node. While all CPUs spin,
+    nothing is scrubbed on any node; afterwards all of it must be, and be clean. A pinned probe
+    reads each node with CPUs, if the toolstack can place it.
     """
     victim.memory_bytes = guests.most_bytes() * 15 // 16
     frames = victim.fill()

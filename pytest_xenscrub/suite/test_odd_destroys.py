@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Destroys that meet a guest in a state that it is not usually destroyed in."""
+"""Guests that are destroyed in an unusual state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TALK_LINES = 40
 def test_guest_destroyed_while_it_talks_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings
 ) -> None:
-    """It writes into a page that dom0 has mapped and reads: that page comes free later."""
+    """A guest that writes to its console leaves nothing: dom0 has that page mapped."""
     frames = victim.fill()
     victim.guest.send("\n".join([",".join(["frames"] * 16)] * TALK_LINES))
     timings.record(victim.destroy(until="clean"))
@@ -46,9 +46,9 @@ def test_guest_destroyed_while_it_talks_leaves_nothing(
 def test_guest_destroyed_twice_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, dom0: Dom0
 ) -> None:
-    """Two at once relinquish the same pages: each may be freed, and queued, only once.
+    """Two destroys of one guest at once free and queue each page only once.
 
-    One of them may be refused: the domain it is to end is gone by then.
+    One of them may be refused, because the domain is gone by then.
     """
     before = dom0.settled_free_bytes()
     frames = victim.fill()
@@ -77,7 +77,7 @@ def test_guest_destroyed_twice_leaves_nothing(
 def test_paused_guest_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, dom0: Dom0
 ) -> None:
-    """A guest whose vCPUs stand still somewhere in its kernel is destroyed all the same."""
+    """A paused guest, whose vCPUs stand still in its kernel, leaves nothing."""
     frames = victim.fill()
     toolstack.pause(victim.guest.domid, dom0.patience("pausing the victim"))
     timings.record(victim.destroy(until="clean"))
@@ -90,11 +90,11 @@ def test_paused_guest_leaves_nothing(
 def test_guest_that_never_ran_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """What it was given and never touched must still be clean, and all of it come back.
+    """A guest that never ran leaves nothing, and all of its memory comes back.
 
-    It is built at once of all memory, with what a victim left: pages that are assigned before they
-    are scrubbed, and freed again before anyone looks, keep the victim's bytes. In others there are
-    those of its builder.
+    The guest is built at once of all memory, including the victim's. Pages that Xen assigns before
+    they are scrubbed, and frees before anything reads them, keep the victim's bytes. Other pages
+    hold bytes of the domain builder.
     """
     before = dom0.settled_free_bytes()
     frames = victim.fill()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Memory that is populated on demand (PoD): the memory map shows more than the guest has.
 
-Xen keeps what the guest has not used yet in a cache of the domain's: the guest owns it and has it
-at no page. A page comes out of there when it is first used, and back when the guest gives it away.
+Xen keeps the memory that the guest has not used yet in a cache of the domain: the guest owns it,
+but at no page. A page leaves the cache at its first use, and returns when the guest gives it away.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("paging_pool")]
 
 @pytest.fixture
 def on_demand(victim: Victim) -> Victim:
-    """A victim whose memory map shows twice of what it has."""
+    """A victim with a memory map of twice its memory."""
     victim.maximum_bytes = 2 * victim.memory_bytes
     return victim
 
 
 def owned_bytes(dom0: Dom0, victim: Victim) -> int:
-    """What Xen has the victim own, bytes."""
+    """Memory that the victim owns by Xen's count, bytes."""
     (owned,) = [d.memory_bytes for d in dom0.domains() if d.domid == victim.guest.domid]
     return owned
 
@@ -52,7 +52,7 @@ def owned_bytes(dom0: Dom0, victim: Victim) -> int:
 def test_guest_that_uses_all_it_has_leaves_nothing(
     on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:
-    """It fills all that it has, up to the middle of what its memory map shows."""
+    """A guest that fills all of its memory, to the middle of its memory map, leaves nothing."""
     before = dom0.settled_free_bytes()
     frames = on_demand.fill()
     timings.record(on_demand.destroy(until="clean"))
@@ -66,7 +66,7 @@ def test_guest_that_uses_all_it_has_leaves_nothing(
 def test_guest_that_uses_more_than_it_has_leaves_nothing(
     on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:
-    """Xen has no page for what it uses next, takes none from others, and crashes it for that."""
+    """Xen crashes a guest that uses more than it has; the guest takes and leaves nothing."""
     before = dom0.settled_free_bytes()
     frames = on_demand.fill()
     timings.record(on_demand.end("crash", told=TOO_MUCH))
@@ -80,10 +80,10 @@ def test_guest_that_uses_more_than_it_has_leaves_nothing(
 def test_guest_destroyed_while_pages_come_and_go_leaves_nothing(
     on_demand: Victim, probe: Probe, timings: Timings
 ) -> None:
-    """Pages leave the cache for the guest, and come back to it, until Xen frees both.
+    """A guest leaves nothing if it dies while pages leave its cache and come back.
 
-    They are some that it has filled and given back. It reads what it was promised, over and over,
-    and Xen takes what it has read, full of zeroes, for what it reads next.
+    The guest filled those pages and gave them back. It reads the memory that its memory map shows,
+    over and over; Xen takes the pages that were read, full of zeroes, for the next ones.
     """
     frames = on_demand.fill()
     on_demand.balloon_out(COME_AND_GO)
@@ -96,7 +96,7 @@ def test_guest_destroyed_while_pages_come_and_go_leaves_nothing(
 def test_guests_that_use_more_than_they_have_cost_nothing(
     timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """Each dies in the midst of a page fault, and not a page may be lost with it."""
+    """Guests that die in a page fault, for using more than they have, lose no page."""
     before = dom0.settled_free_bytes()
     for number in range(CYCLES):
         if number == WARM_UP:
@@ -113,9 +113,9 @@ def test_guests_that_use_more_than_they_have_cost_nothing(
 def test_what_a_guest_gave_back_to_its_cache_is_scrubbed(
     on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:
-    """What it gives back pays for what Xen has promised it: it stays the guest's until it dies.
+    """Memory that a guest gave back to its cache stays its own, and is scrubbed when it dies.
 
-    So it is no memory that a live guest gave to others, which may be dirty.
+    So such memory does not count as given to others, which may be dirty.
     """
     frames = on_demand.fill()
     before = owned_bytes(dom0, on_demand)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Pages that are taken from Xen, as failing memory is, while a backlog waits; and come back.
+"""Pages that go offline, as failing memory does, while a backlog waits; and come back.
 
-Which pages is not free: up to 4.21 Xen splits a free range around a page so that parts of it are
-not aligned to their size, and dies of that later, unless what is behind the page is as long as a
-power of two. And for a page that a PV guest has, it may take a lock that was never initialised.
+The choice of pages is limited: up to 4.21 Xen splits a free range around a page into parts that are
+not aligned to their size, and crashes later, unless the part behind the page is as long as a power
+of two. For a page of a PV guest, Xen may take a lock that was never initialised.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ LAST_PAGES = [1, 2, *(1 + (1 << order) for order in range(1, 10))]
 
 @pytest.fixture
 def last_pages(probe: Probe, dom0: Dom0) -> list[int]:
-    """Frames that are free and clean, at the end of a range that no other one can be merged with.
+    """Free, clean frames at the end of a range that cannot merge with another one.
 
-    Xen keeps the frames from one power of two to the next in a heap of their own.
+    Xen keeps the frames from one power of two to the next in a separate heap.
     """
     free = probe.read(BitMap64()).clean_frames
     dom0.wait_drained(dom0.patience("the backlog of a probe", dom0.total_bytes))
@@ -48,10 +48,10 @@ def test_pages_come_and_go_while_backlog_waits(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
     hotplug: Hotplug, last_pages: list[int], running_xen: RunningXen,
 ) -> None:  # fmt: skip
-    """Pages that leave the heap leave its counters too, and split the range that they were in.
+    """Pages that go offline leave the heap's counters too, and split the range around them.
 
-    They are clean; around them are those that a dead guest left. A page that joins its neighbours
-    must not pass for dirty, nor they for clean, and no memory is lost or made by that.
+    The pages are clean, and a dead guest's pages surround them. A page that joins its neighbours
+    again must not count as dirty, nor they as clean, and no memory may be lost or gained.
     """
     whole = dom0.settled_free_bytes()
     hotplug.offline_pages(last_pages)
@@ -94,9 +94,9 @@ def test_dirty_pages_that_went_offline_come_back_clean(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
     hotplug: Hotplug, last_pages: list[int], running_xen: RunningXen,
 ) -> None:  # fmt: skip
-    """A page that goes offline before it was scrubbed is owed that when it is online again.
+    """A page that goes offline before its scrub is scrubbed once it is online again.
 
-    Nor may it be waited for while it is away, by CPUs that look for it when they could be idle.
+    Idle CPUs must not keep waiting for that page while it is offline.
     """
     victim.memory_bytes = guests.most_bytes() * 15 // 16
     frames = victim.fill()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The paging pool: memory that Xen sets aside for a guest's page tables, and no guest ever has."""
+"""The paging pool: memory that Xen sets aside for a guest's page tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_LOST_PAGES = 2
 def test_paging_pools_come_back(
     timings: Timings, guests: GuestFactory, dom0: Dom0, cycles: int
 ) -> None:
-    """Pages that nobody owns: no list of a domain's has them, so who forgets one leaks it."""
+    """All pages of a paging pool come back, although no list of the domain has them."""
     if not guests.toolstack.sizes_pool:
         pytest.skip(f"{guests.toolstack.name} chooses the size of paging pools itself")
     before = dom0.settled_free_bytes()

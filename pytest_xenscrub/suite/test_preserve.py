@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest that crashed and is kept for whoever looks into it."""
+"""A guest that crashed and is preserved for a debugger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEN_PAGES = 64
 
 
 def wait_crashed(toolstack: Toolstack, dom0: Dom0, domid: int) -> None:
-    """Until the toolstack knows that a domain crashed, and has done with it what it will."""
+    """Wait until the toolstack has seen and handled a domain's crash."""
     deadline = dom0.patience(f"{toolstack.name}: noticing that domain {domid} crashed")
     # xl says that it crashed (c), libvirt that it is shut off (s).
     while not any(d.domid == domid and {*d.state} & {*"cs"} for d in toolstack.list(deadline)):
@@ -36,10 +36,10 @@ def test_preserved_guest_is_scrubbed_when_destroyed(
     victim: Victim, probe: Probe, timings: Timings, toolstack: Toolstack, *,
     dom0: Dom0, mapping: ForeignMapping,
 ) -> None:  # fmt: skip
-    """A crash that is preserved is not yet a death: memory goes when the guest is destroyed.
+    """A preserved guest keeps its memory after the crash, and is scrubbed when destroyed.
 
-    Scrubbing that hangs on a domain's being shut down, and not on its dying, comes too early here,
-    under the eyes of a debugger, and not at all later.
+    A Xen that scrubs when a domain shuts down, and not when it dies, scrubs too early here, under
+    the eyes of a debugger, and not at all later.
     """
     victim.on_crash = "preserve"
     frames = victim.fill()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest is destroyed and another of its size built at once, from the same memory."""
+"""A guest is destroyed, and another of its size is built at once from the same memory."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_recreated_guest_gets_clean_memory(
     victim: Victim, probe: Probe, timings: Timings, dom0: Dom0, *,
     guests: GuestFactory, claims: bool,
 ) -> None:  # fmt: skip
-    """Memory that waits for its scrub is promised to nobody, and missing, if no counter has it.
+    """The next guest gets clean memory without ENOMEM, although the backlog still waits.
 
-    The victim has more than half of what is free, so that the next guest must get what it left:
-    without ENOMEM, and clean.
+    The victim has more than half of the free memory, so that the next guest must get the victim's
+    frames. Memory that waits for its scrub and is in no counter would be missing here.
     """
     victim.memory_bytes = max(victim.memory_bytes, dom0.free_bytes() * 9 // 16)
     frames = victim.fill()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the time that a destroy takes grows with a guest's memory."""
+"""How the time of a destroy grows with a guest's memory."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ LEAST_PARTS = 2
 def test_sizes_leave_nothing(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory
 ) -> None:
-    """From a third of all memory to nearly all of it, and down again: a line, or not?
+    """Guests of several sizes leave nothing; a line is fitted through their times.
 
-    Work that is done again for each page (a softirq, a list that is walked) shows as a slope, or as
-    times that are on no line. Up and down, so that a host that gets slower does not look like one.
+    Sizes go from a third of all memory to nearly all of it, and down again. Work that is repeated
+    for each page (a softirq, a list walk) shows as a slope, or as times off the line. Going up and
+    down keeps a host that becomes slower from looking like such work.
     """
     most = guests.most_bytes()
     upwards = [most * parts // PARTS for parts in range(LEAST_PARTS, PARTS + 1)]

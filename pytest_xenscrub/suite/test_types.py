@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory that goes from a guest of one type to one of another."""
+"""Memory that goes from a guest of one type to a guest of another."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def test_pvh_guest_gets_clean_memory(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """A PVH guest gets its memory in extents of 2 MiB, merged from what victims left singly.
+    """A PVH guest gets clean memory, in extents of 2 MiB merged from victims' single pages.
 
-    Which frames it was given it does not know: Xen's tables say so, seen from outside.
+    The PVH guest does not know its frames; Xen's tables, seen from outside, name them.
     """
     if not dom0.runs("pvh"):
         pytest.skip("PVH guests cannot run here: Xen has no nested paging (hap)")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Emulated lab machines, for tests of what drives a lab machine: ours, and anybody's.
+"""Emulated lab machines, for tests of what drives a lab machine.
 
 Public are `LabMachine`, a machine that QEMU plays, with its own disk, GRUB, sshd and BMC, and
 `ALIAS`, its name in its ssh configuration:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 20.0
 SOCKET = "bmc"
-"""Its monitor's name in a machine's folder: one of its own, as each serves one client."""
+"""The BMC's QEMU monitor in a machine's folder; each monitor serves one client."""
 
 
 def command(folder: Path) -> list[str]:

@@ -113,11 +113,11 @@ class LabMachine:
 
     @property
     def port(self) -> int:
-        """Its ssh port, on this machine's loopback interface only."""
+        """The machine's ssh port, on the loopback interface only."""
         return self._machine.port
 
     def connect(self) -> SshHost:
-        """The machine as its user has it; to be closed before this machine is."""
+        """The machine as a `Host`; close it before this machine."""
         return SshHost(Target(ALIAS), config=self.ssh_config, serial=self.serial_tail)
 
     def serial_tail(self, lines: int = 20) -> str:
@@ -126,12 +126,12 @@ class LabMachine:
 
     @property
     def power(self) -> str:
-        """Its power command, as `--xen-power` has it."""
+        """The machine's power command, for `--xen-power`."""
         return shlex.join(bmc.command(self._machine.folder))
 
     @property
     def serial(self) -> str:
-        """Its serial log command, as `--xen-serial` has it."""
+        """The machine's serial log command, for `--xen-serial`."""
         return shlex.join(["cat", str(self._machine.folder / "serial.log")])
 
     def freeze(self) -> None:

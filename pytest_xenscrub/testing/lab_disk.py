@@ -226,7 +226,7 @@ def _copy_program(name: str, into: Path) -> None:
 
 
 def _debugfs(disk: Path, *arguments: str) -> str:
-    """Run debugfs on the partition; it returns 0 whatever happens, so what it says counts."""
+    """Run debugfs on the partition; it always returns 0, so its messages decide."""
     command = ["debugfs", *arguments, f"{disk.name}?offset={_START}"]
     done = subprocess.run(
         command,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How guests are driven: create, console, destroy, and what memory is free."""
+"""Drives guests with xl or libvirt: create, console, destroy, save, migrate."""

@@ -7,7 +7,7 @@ import queue
 
 
 class Inbox:
-    """Holds what nobody has read yet, in order.
+    """Holds unread data, in order.
 
     Attributes:
         ended: whether all was read, and nothing more will come.

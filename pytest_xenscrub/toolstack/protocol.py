@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every toolstack can do, whatever drives it."""
+"""The protocols of toolstacks and consoles, and the records that they exchange."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ OnCrash = Literal["destroy", "preserve", "restart"]
 
 
 def wants_memory(error: CommandError) -> bool:
-    """Whether a toolstack refused a guest for want of memory, by its own words or libxl's.
+    """Whether a toolstack refused a guest because memory was short, by its or libxl's message.
 
-    Any other refusal (a full disk of dom0's, a daemon that is gone) says nothing of Xen's memory.
+    Any other refusal (a full disk in dom0, a daemon that is gone) is not about Xen's memory.
     """
     return "memory" in str(error).lower()
 
 
 @dataclass(frozen=True)
 class DomainConfig:
-    """A domain that is wanted.
+    """The configuration of a domain to create.
 
     Attributes:
         name: its name, unique on the host.
@@ -68,13 +68,13 @@ class DomainConfig:
 
     @property
     def set_aside_bytes(self) -> int:
-        """What Xen sets aside for its page tables, bytes."""
+        """Memory that Xen sets aside for the domain's page tables, bytes."""
         most = max(self.memory_bytes, self.maximum_bytes or 0)
         return self.pool_bytes or paging_bytes(self.type, most, self.vcpus)
 
     @property
     def promised_bytes(self) -> int:
-        """What its memory map shows and it does not have, bytes."""
+        """Memory that the domain's memory map shows beyond `memory_bytes`, bytes."""
         return max(0, (self.maximum_bytes or 0) - self.memory_bytes)
 
 
@@ -83,7 +83,7 @@ class Created:
     """A domain that the toolstack has just created.
 
     Attributes:
-        domid: its number.
+        domid: the domain's number.
         issued: when the create was issued, s on dom0's monotonic clock.
         returned: when the toolstack returned, s on the same clock.
     """
@@ -94,13 +94,13 @@ class Created:
 
     @property
     def seconds(self) -> float:
-        """From issued to returned, s."""
+        """Time from issued to returned, s."""
         return self.returned - self.issued
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A domain as the toolstack lists it; `state` as `xl list` has it: `r-----`, `--p--d`."""
+    """A domain in the toolstack's list; `state` is as in `xl list`: `r-----`, `--p--d`."""
 
     name: str
     domid: int
@@ -110,32 +110,32 @@ class Listed:
 
 
 class Console(Protocol):
-    """A guest's PV console. It does not end with the domain everywhere, so reads have a limit."""
+    """A guest's PV console. A console may outlive its domain, so reads have a limit."""
 
     def read(self, timeout: float) -> bytes:
-        """What has come; b"" if nothing did within `timeout` s.
+        """Read what has come; b"" if nothing came within `timeout` s.
 
         Raises:
             EOFError: the console was closed: its domain is gone.
         """
 
     def write(self, data: bytes) -> None:
-        """Type something."""
+        """Write to the guest, as from a keyboard."""
 
     def close(self) -> None:
-        """Let go of it. Never raises, may be called twice."""
+        """Close the console. Never raises; may be called twice."""
 
 
 class Toolstack(Protocol):
-    """Creates and ends domains. Whatever takes longer than its deadline is an error naming it."""
+    """Creates and ends domains. A call that exceeds its deadline raises an error naming it."""
 
     @property
     def name(self) -> str:
-        """Its name, as `--xen-toolstack` has it."""
+        """The toolstack's name, as in `--xen-toolstack`."""
 
     @property
     def version(self) -> str:
-        """Its version, as dom0 has it; empty where that cannot be found out."""
+        """The toolstack's version in dom0; empty if unknown."""
 
     @property
     def types(self) -> Collection[GuestType]:
@@ -143,7 +143,7 @@ class Toolstack(Protocol):
 
     @property
     def claims(self) -> Collection[bool]:
-        """What `DomainConfig.claim` may say, beside None."""
+        """The values that `DomainConfig.claim` may have besides None."""
 
     @property
     def places(self) -> bool:
@@ -155,70 +155,70 @@ class Toolstack(Protocol):
 
     @property
     def builder(self) -> Callable[[DomainConfig], list[str]] | None:
-        """Makes the command that builds a domain in a process of its own in dom0.
+        """Makes the command that builds a domain in its own process in dom0.
 
-        None where a daemon builds domains.
+        None if a daemon builds domains.
         """
 
     def install(self, kernel: Path) -> None:
-        """Make a guest kernel available to the domains to come."""
+        """Make a guest kernel available to domains created from now on."""
 
     def create(self, config: DomainConfig, *, deadline: Deadline) -> Created:
-        """Create a domain from the kernel installed, and start it unless it is wanted paused.
+        """Create a domain from the installed kernel, and start it unless `config.paused`.
 
         Raises:
             CommandError: the toolstack refused.
-            XenHungError: it hung.
+            XenHungError: the toolstack hangs.
         """
 
     def console(self, domid: int) -> Console:
-        """The console of a domain; what it said before is still there, if nobody has read it."""
+        """Open the console of a domain; earlier output that was not read is still there."""
 
     def list(self, deadline: Deadline) -> list[Listed]:
-        """All domains, dom0 too."""
+        """All domains, including dom0."""
 
     def destroy(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
-        """Destroy a domain, watched in dom0."""
+        """Destroy a domain, and watch its memory in dom0."""
 
     def pause(self, domid: int, deadline: Deadline) -> None:
         """Stop a domain's vCPUs where they are."""
 
     def shutdown(self, domid: int, deadline: Deadline) -> None:
-        """Ask a guest to power itself off; returns at once."""
+        """Ask a guest to power off; returns at once."""
 
     def reboot(self, domid: int, deadline: Deadline) -> None:
-        """Ask a guest to reboot itself; returns at once."""
+        """Ask a guest to reboot; returns at once."""
 
     def room_bytes(self, deadline: Deadline) -> int:
-        """Room for saved domains, bytes."""
+        """Disk space for saved domains, bytes."""
 
     def save(self, domid: int, name: str, *, until: Until, deadline: Deadline) -> Reclaim:
-        """Save a domain to a file of that name, which ends it; watched from when it stands still.
+        """Save a domain to a file of that name, which ends the domain; watch its memory.
 
         Raises:
-            CommandError: the toolstack, or the guest, could not.
-            XenHungError: it hung.
+            CommandError: the toolstack or the guest failed.
+            XenHungError: the toolstack hangs.
         """
 
     def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:
-        """Save a domain as `save` does, and have it go on as what it was.
+        """Save a domain as `save` does, and let the same domain go on.
 
         Raises:
-            NotApplicableError: this toolstack cannot; else as `save`.
+            NotApplicableError: this toolstack has no such call; other errors as for `save`.
         """
 
     def restore(self, name: str, deadline: Deadline) -> None:
-        """Have a saved domain go on, with the UUID that it had; its file is removed."""
+        """Restore a saved domain with its former UUID, and remove its file."""
 
     def migrate(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
-        """Migrate a running domain to this very host; what is watched is the one that it leaves.
+        """Migrate a running domain to the same host, and watch the memory of the old domain.
 
         Raises:
-            NotApplicableError: this toolstack cannot; else as `save`.
+            NotApplicableError: this toolstack has no such call; other errors as for `save`.
         """
 
     def clean(self) -> None:
-        """Destroy every domain of this run's that is left."""
+        """Destroy every domain of this run that is left."""
 
     def close(self) -> None:
-        """As `clean`, and remove all else that it made."""
+        """Destroy all domains as `clean` does, and remove everything else that was made."""

@@ -127,7 +127,7 @@ class Xl(ToolstackBase):
             if domain.uuid == config.uuid:
                 return Created(domain.domid, created.issued, created.returned)
         raise InfrastructureError(
-            f"{config.name}: xl created it, and it is not among the domains",
+            f"{config.name}: xl created it, but xl list does not show it",
             tried=" ".join(command),
             evidence=self.dom0.evidence(),
         )

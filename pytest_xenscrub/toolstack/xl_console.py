@@ -63,7 +63,7 @@ class XlConsole:
         self._child.send(data)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the console."""
         self._wake.close()
         self._reader.join()
         self._woken.close()

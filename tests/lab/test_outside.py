@@ -20,7 +20,7 @@ def test_probe_that_skips_pages_is_caught_on_a_xen_that_scrubs() -> None:
     status, output = run_suite(*BLIND, "-k", "ballooned_pages_are_found")
     assert status == INFRASTRUCTURE_STATUS, output
     assert "called frames clean which hold data, seen from outside" in output, output
-    assert "this is an error of ours" in output, output
+    assert "a bug of pytest-xenscrub" in output, output
     assert "1 error" in output, output
 
 

@@ -232,7 +232,7 @@ class EmulatedHost:
         self.started = "cold" if snapshot is None else "warm"
 
     def _save(self, deadline: Deadline) -> None:
-        """Save the machine that has just booted, idle and alone; it is no error if that fails."""
+        """Save the machine that has just booted, while it is idle; a failure is not an error."""
         machine, ssh = self._running, self._session
         try:
             ssh.run(["sh", "-c", _IDLE], deadline=deadline.within(300, "idle host"))

@@ -152,7 +152,7 @@ class Machine:
         return self.starved_seconds() + self.standing.stood_seconds()
 
     def memory(self) -> HostMemory:
-        """Its RAM, and where the machine has it."""
+        """The machine's RAM, and at which machine addresses it lies."""
         if self.ram is None:
             raise InfrastructureError("the emulated host has been closed")
         told = self.qmp("human-monitor-command", {"command-line": "info mtree -f"})

@@ -20,7 +20,7 @@ _OVERLAY_BYTES = 256 * MIB
 
 
 def need_room(folder: Path) -> None:
-    """See that there is room: what dom0 cannot write fails its services, not Xen's fault.
+    """Check that there is disk space; a write error in dom0 would not be a fault of Xen's.
 
     Raises:
         InfrastructureError: there is too little.

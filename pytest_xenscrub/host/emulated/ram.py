@@ -49,7 +49,7 @@ class Ram:
         self._filler: threading.Thread | None = None
 
     def close(self) -> None:
-        """Let go of it; may be called twice."""
+        """Close the file; may be called twice."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             self._stop.set()

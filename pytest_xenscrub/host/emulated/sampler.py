@@ -46,7 +46,7 @@ class CpuSampler:
 
     @property
     def running(self) -> bool:
-        """Whether nobody has ended it yet."""
+        """Whether the sampler still runs."""
         return not self._ended.is_set()
 
     def stop(self) -> Samples:

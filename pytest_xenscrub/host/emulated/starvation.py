@@ -33,7 +33,7 @@ def starved_seconds(process: int, threads: Iterable[int]) -> float:
 
 
 def stolen_seconds(stat: Path = Path("/proc/stat")) -> float:
-    """Steal time of this machine, s: of the CPU that has most of it; 0 where nobody counts it.
+    """Steal time of the CPU of this machine that has most, s; 0 if it is not counted.
 
     So long a hypervisor below kept it from running; a thread counts as running meanwhile.
 

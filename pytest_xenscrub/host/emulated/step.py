@@ -59,7 +59,7 @@ def check_namespaces() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise InfrastructureError(
-            "the emulated host's image cannot be built: this user may have no user namespace",
+            "the emulated host's image cannot be built: this user may not create user namespaces",
             tried=shlex.join(command),
             todo=_NAMESPACES,
             evidence={"unshare": _last_lines(done.stderr, 2)},

@@ -118,7 +118,7 @@ class Patcher:
                 file.unlink()
 
     def _check_context(self, each: PlacedFile) -> None:
-        """Refuse hunks that would go to their line whatever is there."""
+        """Refuse hunks without context, which `patch` would apply at any line."""
         before = self._before.get(each.old)
         for number, hunk in enumerate(each.diff.hunks, 1):
             bare = not any(line.startswith(b" ") for line in hunk.lines[1:])
@@ -209,7 +209,7 @@ def _places(text: bytes, lines: bytes) -> int:
 
 
 def head(text: str) -> str:
-    """As much of a text as fits into an error."""
+    """The beginning of a text, short enough for an error."""
     lines = text.strip().splitlines()
     more = [f"... {len(lines) - _SHOWN_LINES} more lines"] if len(lines) > _SHOWN_LINES else []
     return "\n".join(lines[:_SHOWN_LINES] + more)

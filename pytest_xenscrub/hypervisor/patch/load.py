@@ -51,7 +51,9 @@ def _changes(
 
 def _messages(path: Path) -> list[Message]:
     if not path.is_file():
-        raise ConfigurationError(f"{path} is no file", todo="give a patch, a mailbox or a folder")
+        raise ConfigurationError(
+            f"{path} is not a file", todo="give a patch, a mailbox or a folder"
+        )
     if path.stat().st_size > _LARGEST:
         raise ConfigurationError(
             f"{path} is larger than any patch", todo="give a patch, a mailbox or a folder"

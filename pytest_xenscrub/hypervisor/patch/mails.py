@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a file to the diffs in it: mailboxes are split, mails decoded, archives unpacked.
+"""Finds the diffs in a file: splits mailboxes, decodes mails, unpacks archives.
 
 Mailboxes are split as `git mailsplit` does it: a line "From " starts a mail only with a date behind
 it. Python's `mailbox` splits at every such line, and commit messages have them.
@@ -36,7 +36,7 @@ _SCISSORS = re.compile(rb"^[- >%8<]*(8<|>8|%<|>%)[- >%8<]*$", re.M)
 
 @dataclass(frozen=True)
 class Message:
-    """One mail, or one file that is no mail.
+    """One mail, or one file that is not a mail.
 
     Attributes:
         name: its subject, or the file's name.
@@ -78,7 +78,7 @@ def read_messages(data: bytes, name: str) -> list[Message]:
 
 
 def split(data: bytes) -> list[bytes] | None:
-    """The mails of a file, without the lines that separate them; None where it is no mail."""
+    """The mails of a file, without separator lines; None if the file is not a mailbox."""
     lines = data.splitlines(keepends=True)
     starts = [
         at
@@ -150,7 +150,7 @@ def _plain_bytes(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
             data = data.decode(encoding).encode()
         except UnicodeDecodeError as error:
             raise ConfigurationError(
-                f"{name} is no text: {error}", todo="give a diff or a mailbox"
+                f"{name} is not text: {error}", todo="give a diff or a mailbox"
             ) from error
         notes.append(f"{name}: converted from UTF-16")
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -170,7 +170,7 @@ def _check_text(data: bytes, name: str) -> None:
     if data[257:262] == b"ustar":
         what, todo = "an archive of files", "unpack it, and give the folder"
     elif b"\0" in data:
-        what = "no text"
+        what = "not text"
     elif re.match(rb"\s*<(!doctype html|html|\?xml)", data[:500], re.I):
         what, todo = "a web page", "use the page's link to the raw mail, mbox or patch"
     if what:

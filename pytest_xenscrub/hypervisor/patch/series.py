@@ -171,7 +171,7 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
 
 
 def _newest(found: list[_Candidate], where: str, notes: list[str]) -> list[_Candidate]:
-    """Of several versions of a series, or of a patch, the newest."""
+    """The newest of several versions of a series, or of a patch."""
     tagged = [each for each in found if each.tag.patch or each.tag.versioned]
     versions = sorted({each.tag.version for each in tagged})
     if len(versions) < 2:  # noqa: PLR2004

@@ -99,7 +99,7 @@ class FileDiff:
 
 
 def parse(text: bytes, name: str) -> list[FileDiff]:
-    """The changes of a diff, with whatever text is around them.
+    """The changes of a diff, which may have other text around them.
 
     Args:
         text: the diff.
@@ -158,7 +158,7 @@ class _Parser:
         return None
 
     def _check_text(self) -> None:
-        """Refuse a line that is no change of a file, but looks like a part of one."""
+        """Refuse a line outside of all changes that looks like a part of one."""
         line = self._here()
         if _HUNK.match(line):
             raise self._wrong("a hunk that belongs to no file")

@@ -36,7 +36,7 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Of the repeats; of what is shown by its least, that."""
+        """The median of the repeats, or the minimum if the metric is shown by its least."""
         return min(self.values) if self.metric.least else statistics.median(self.values)
 
     @property

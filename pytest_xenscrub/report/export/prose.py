@@ -54,13 +54,13 @@ def _hosts(rows: Sequence[Row]) -> list[str]:
 
 
 def first_variant(rows: Sequence[Row]) -> str:
-    """The variant that the others are compared with: the first that is no control."""
+    """The variant that others are compared with: the first one except the control."""
     variants = [row.setting.variant for row in rows if "control" not in row.setting.test]
     return next(iter(variants), "")
 
 
 def to_text(runs: Sequence[RunResults]) -> str:
-    """As at the end of a run."""
+    """The tables as at the end of a run."""
     rows = last_rows(runs)
     parts = ["\n".join(headline(runs))]
     if rows:
@@ -94,7 +94,7 @@ def _cell(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What a test, a file or a host calls itself is no markup."""
+    """Escape names of tests, files and hosts, so that they are not taken for markup."""
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(text.split()))
 
 

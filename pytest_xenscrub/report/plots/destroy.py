@@ -17,7 +17,7 @@ _MOMENTS = ("destroy", "gone", "free", "clean", "exposure")
 _BESIDE = 0.03
 """Moments nearer to each other than this share of the axis have one label."""
 _LABEL = 0.2
-"""Of the axis: as wide as a label may be."""
+"""Share of the axis that a label may take."""
 
 
 def paint(axes: Axes, row: Row) -> None:

@@ -105,7 +105,7 @@ class LibvirtConnection:
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be used."""
+        """Whether the connection can still be used."""
         return not self._lost and bool(self.virt.isAlive())
 
     def call(
@@ -142,7 +142,7 @@ class LibvirtConnection:
         return self.call(deadline, self.virt.lookupByID, domid)
 
     def close(self) -> None:
-        """Let go of it. Never raises, may be called twice."""
+        """Close the connection. Never raises; may be called twice."""
         if not self.alive:
             # What is still under way on it, and what follows here, fails at once then.
             self.transport.kill()

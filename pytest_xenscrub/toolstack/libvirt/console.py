@@ -76,7 +76,7 @@ class LibvirtConsole:
                 data = data[sent:]
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the console."""
         ended, self._inbox.ended = self._inbox.ended, True
         if ended or not self._connection.alive:
             return

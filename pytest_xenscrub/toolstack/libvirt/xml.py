@@ -27,7 +27,7 @@ def domain_xml(config: DomainConfig, kernel: str) -> str:
     """
     if config.node is not None:
         raise ConfigurationError(
-            f"{config.name}: libvirt cannot give a PV guest memory of a NUMA node of its choice",
+            f"{config.name}: libvirt cannot place a PV guest's memory on a chosen NUMA node",
             todo="use --xen-toolstack=xl",
         )
     if config.claim:

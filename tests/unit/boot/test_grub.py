@@ -252,9 +252,9 @@ def test_the_own_xen_instead_of_ours_is_an_error_with_both_build_ids(
 @pytest.mark.parametrize(
     ("says", "why", "todo"),
     [
-        ("", "nothing tells why", "--xen-serial"),
-        (BANNER, "nothing tells why", "--xen-serial"),
-        (f"{BANNER}*** Serial input to DOM0\n{BANNER}", "nothing tells why", "sync_console"),
+        ("", "for an unknown reason", "--xen-serial"),
+        (BANNER, "for an unknown reason", "--xen-serial"),
+        (f"{BANNER}*** Serial input to DOM0\n{BANNER}", "for an unknown reason", "sync_console"),
         (f"pytest-xenscrub: GRUB cannot load this hypervisor\n{BANNER}", "not load", "what GRUB"),
     ],
 )

@@ -226,7 +226,7 @@ def test_a_machine_that_does_not_come_back(run: Run) -> None:
 
 def test_a_machine_that_is_back_with_its_own_xen(run: Run) -> None:
     run.machine.tell("built-fails")
-    run.is_an_error("went back to its own Xen", "nothing tells why", "--xen-serial")
+    run.is_an_error("went back to its own Xen", "for an unknown reason", "--xen-serial")
     assert boots(run.machine) == [OWN, OWN]
     run.left_nothing()
 

@@ -116,7 +116,7 @@ def test_commits_that_cannot_be_judged_are_passed_over(
 
 def test_it_cannot_always_be_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert find(Repository(tmp_path / "xen", ["a 0", "b 125", "c 125", "d 1"])) == FAILED
-    assert "can all not be judged" in capsys.readouterr().err
+    assert "none of the remaining commits can be judged" in capsys.readouterr().err
 
 
 def test_it_goes_on_where_it_was(tmp_path: Path, cache: Path) -> None:
@@ -133,8 +133,8 @@ def test_it_goes_on_where_it_was(tmp_path: Path, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "said"),
     [
-        ("b", "HEAD", "is called good, and is judged to be bad"),
-        ("a", "HEAD~1", "is called bad, and is judged to be good"),
+        ("b", "HEAD", "was given as good, but was judged to be bad"),
+        ("a", "HEAD~1", "was given as bad, but was judged to be good"),
         ("nothing", "HEAD", "has no commit nothing"),
     ],
 )

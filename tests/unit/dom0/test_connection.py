@@ -214,7 +214,9 @@ def test_a_connection_that_ended_alone_is_not_xens_doing(connect: Connected) -> 
     dom0 = connect()
     assert connect.host is not None
     connect.host.answers = True
-    with pytest.raises(HostLostError, match="was closed, and dom0 answers on another one") as e:
+    with pytest.raises(
+        HostLostError, match="was closed, but dom0 answers on another connection"
+    ) as e:
         dom0.crash(DIE)
     assert e.value.fault is Fault.INFRASTRUCTURE
     assert "Connection reset by peer" in e.value.evidence["ssh"]

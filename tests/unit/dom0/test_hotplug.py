@@ -100,7 +100,7 @@ def test_only_a_page_that_nobody_has_is_offline(hotplug: Hotplug, dom0: FakeDom0
 
 def test_an_answer_for_some_pages_only_is_none(hotplug: Hotplug, dom0: FakeDom0) -> None:
     dom0.stdout = OFFLINE
-    with pytest.raises(CommandError, match="told of 1 pages in place of 2"):
+    with pytest.raises(CommandError, match="reported 1 pages instead of 2"):
         hotplug.offlined([1, 2])
 
 

@@ -92,7 +92,7 @@ def test_frames_given_back_are_those_that_it_had() -> None:
 def test_a_page_that_xen_does_not_know_of_is_no_verdict() -> None:
     frames = MachineFrames("victim-1", Outside({0: 70, 1: 71}).look)
     frames.translate(HELLO, 7)
-    with pytest.raises(DisagreementError, match=r"2 pages that it does not have.*GFN 0x5"):
+    with pytest.raises(DisagreementError, match=r"2 pages that are not its own.*GFN 0x5"):
         frames.translate(told("clean", 1, 5, 6), 7)
 
 

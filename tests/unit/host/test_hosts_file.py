@@ -45,17 +45,17 @@ def test_all_keys(tmp_path: Path) -> None:
         ("[hosts.a]\nprot = 22", 2, "next: did you mean port?"),
         ("[hosts.a]\ncolour = 'red'", 2, "next: known are: address, user, port"),
         ("[host.a]", 1, "host: there is no such key"),
-        ("[hosts.a]\nport = '22'", 2, "hosts.a.port: '22' is no port number"),
-        ("[hosts.a]\nport = true", 2, "True is no port number"),
+        ("[hosts.a]\nport = '22'", 2, "hosts.a.port: '22' is not a port number"),
+        ("[hosts.a]\nport = true", 2, "True is not a port number"),
         ("[hosts.a]\ntags = 'numa'", 2, 'write it as ["one", "two"]'),
-        ("[hosts.a]\ntags = [\n  'a',\n  3,\n]", 2, "3 is no name"),
+        ("[hosts.a]\ntags = [\n  'a',\n  3,\n]", 2, "3 is not a name"),
         ("[hosts.a]\ntoolstacks = ['xapi']", 2, "'xapi' is not one of: xl, libvirt"),
         ("[hosts.a]\naddress = 'root@a'", 2, "names a user"),
-        ("[hosts.a]\naddress = 'a b'", 2, "is no host"),
-        ("[hosts.a]\nuser = '-oProxyCommand=x'", 2, "is no name"),
+        ("[hosts.a]\naddress = 'a b'", 2, "is not a host"),
+        ("[hosts.a]\nuser = '-oProxyCommand=x'", 2, "is not a name"),
         ("[hosts.a]\npower = 'sh switch'", 2, "hosts.a.power: "),
-        ("[hosts.a]\n[hosts.emulated]", 2, "that is no machine"),
-        ("[hosts.a]\n[hosts.'a b']", 2, "is no name"),
+        ("[hosts.a]\n[hosts.emulated]", 2, "that is not a machine"),
+        ("[hosts.a]\n[hosts.'a b']", 2, "is not a name"),
         ("hosts.a = 3", 1, "begin it with [hosts.a]"),
     ],
 )
@@ -146,7 +146,7 @@ def test_an_address_that_several_have_is_refused() -> None:
     listed = [
         HostDescription(name, Target("gate", None, port)) for name, port in (("a", 1), ("b", 2))
     ]
-    with pytest.raises(ConfigurationError, match="any of the hosts file's a, b"):
+    with pytest.raises(ConfigurationError, match="fits several hosts there: a, b"):
         make_pool([parse_host("root@gate")], listed)
     assert make_pool([parse_host("gate:2")], listed)[0].name == "b"
 

@@ -133,7 +133,7 @@ def test_a_user_without_namespaces_is_told_before_the_build(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     machine.tool("unshare", "echo 'unshare: unshare failed: No space left on device' >&2; exit 1")
-    with pytest.raises(InfrastructureError, match="no user namespace") as caught:
+    with pytest.raises(InfrastructureError, match="not create user namespaces") as caught:
         build()
     assert "unshare failed" in str(caught.value)
     assert not machine.count.exists()

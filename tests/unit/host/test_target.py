@@ -31,5 +31,5 @@ def test_target_is_taken_apart(text: str, target: Target) -> None:
      "-oProxyCommand=x", "-l@lab7", "a b", "lab7;reboot", "ro ot@lab7"],
 )  # fmt: skip
 def test_what_is_no_target_is_the_users_error(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no host"):
+    with pytest.raises(ConfigurationError, match="is not a host"):
         parse_target(text)

@@ -21,7 +21,7 @@ def test_the_build_id_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"#!/bin/sh", "is no ELF file"), (elf_with_build_id(b"x")[:70], "is no ELF file")],
+    [(b"#!/bin/sh", "is not an ELF file"), (elf_with_build_id(b"x")[:70], "is not an ELF file")],
     ids=["script", "truncated"],
 )
 def test_what_is_no_such_file(tmp_path: Path, content: bytes, why: str) -> None:

@@ -81,7 +81,7 @@ def test_anything_else_is_not_and_says_why_in_one_line(
     assert render_baseline(comparison) == ""
     assert faults(then, now, "destroy:median:10%") == [
         f"not compared: {said}",
-        "not compared: destroy median: measured by no test that both runs have",
+        "not compared: destroy median: not measured in any test of both runs",
     ]
 
 
@@ -186,7 +186,7 @@ def test_what_is_not_compared_is_no_pass(a_row: MakeRow) -> None:
     assert "not measured now" in faults(then, [a_row(None)], "destroy:median:10%")[0]
     assert "not measured in the earlier run" in faults([a_row(None)], then, "destroy:min:1%")[0]
     assert faults(then, then, "gone:median:10%") == [
-        "not compared: gone median: measured by no test that both runs have"
+        "not compared: gone median: not measured in any test of both runs"
     ]
 
 
@@ -203,7 +203,7 @@ def test_what_a_starved_host_took_neither_breaks_a_limit_nor_keeps_it(a_row: Mak
     # Nothing is left that the limit could be held to.
     for earlier, later in ((then, [slow]), ([slow], then)):
         assert faults(earlier, later, "destroy:max:10%") == [
-            "not compared: destroy max: measured by no test that both runs have on a host that"
+            "not compared: destroy max: not measured in any test of both runs on a host that"
             " was not starved"
         ]
 
@@ -211,16 +211,16 @@ def test_what_a_starved_host_took_neither_breaks_a_limit_nor_keeps_it(a_row: Mak
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("destroy", "'destroy' is no limit"),
-        ("destroy:median", "is no limit"),
-        ("destroy:median:10%:x", "is no limit"),
+        ("destroy", "'destroy' is not a limit"),
+        ("destroy:median", "is not a limit"),
+        ("destroy:median:10%:x", "is not a limit"),
         ("speed:median:10%", "'speed' is not one of: create, fill, destroy"),
         ("destroy:mode:10%", "'mode' is not one of: median, mean, min, max"),
-        ("destroy:median:10", "'10' is no percentage"),
-        ("destroy:median:-5%", "'-5%' is no percentage"),
-        ("destroy:median:.%", "'.%' is no percentage"),
-        ("destroy:median:%", "'%' is no percentage"),
-        ("destroy:median:nan%", "'nan%' is no percentage"),
+        ("destroy:median:10", "'10' is not a percentage"),
+        ("destroy:median:-5%", "'-5%' is not a percentage"),
+        ("destroy:median:.%", "'.%' is not a percentage"),
+        ("destroy:median:%", "'%' is not a percentage"),
+        ("destroy:median:nan%", "'nan%' is not a percentage"),
         (":median:1%", "'' is not one of"),
     ],
 )

@@ -44,7 +44,7 @@ def test_shares_are_of_busy_time_and_the_difference_is_in_cpu_time(a_row: MakeRo
     assert lines["clear_page_sse2"] == ["60.0%", "750.0", "0.0%", "0.0", "-750.0"]
     assert lines["dom0 kernel"] == ["40.0%", "500.0", "100.0%", "500.0", "+0.0"]
     assert lines["(idle, of all)"] == ["37.5%", "750.0", "75.0%", "1500.0", "+750.0"]
-    assert "sync: 2 destroys, 200 looks at the CPUs, 100 a second" in text
+    assert "sync: 2 destroys, 200 samples of the CPUs, 100 a second" in text
     assert "returned → watched" not in text
 
 
@@ -70,7 +70,7 @@ def test_without_symbols_that_is_said_plainly(a_row: MakeRow) -> None:
 def test_nothing_profiled_or_too_little_is_no_table(a_row: MakeRow) -> None:
     assert render_profiles([a_row()]) == ""
     text = render_profiles([a_row(profile=profile(Part(0.1, 10, {"idle": 20})))])
-    assert "too few looks" in text
+    assert "too few samples" in text
 
 
 def test_folded_stacks_for_flame_graphs(a_row: MakeRow, tmp_path: Path) -> None:

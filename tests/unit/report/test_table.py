@@ -208,7 +208,10 @@ def test_the_least_coverage_is_shown(a_row: MakeRow) -> None:
 
 def test_the_legend_has_a_line_for_each_column_of_figures() -> None:
     lines = table.legend()
-    assert "gone: destroy issued → the domain is out of the list, dying ones included (s)" in lines
+    assert (
+        "gone: destroy issued → Xen does not list the domain any more, not even as dying (s)"
+        in lines
+    )
     assert [line.split(":")[0] for line in lines] == [metric.column for metric in table.COLUMNS]
     assert table.UNITS.endswith(", probe in GiB/s")
 

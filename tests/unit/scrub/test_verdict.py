@@ -85,7 +85,7 @@ def test_witnesses_that_differ_prove_nothing() -> None:
     verdict = Verdict(VICTIM, VICTIM, NONE, differences=("probe-2 called frames dirty",))
     assert (verdict.state, verdict.clean) == ("unproven", False)
     text = str(verdict)
-    assert text.startswith("UNPROVEN: no residue was seen, but a probe said what is not so")
+    assert text.startswith("UNPROVEN: no residue was seen, but a probe's report contradicts RAM")
     assert "\n  witnesses differ: probe-2 called frames dirty" in text
     assert "next:" not in text
 

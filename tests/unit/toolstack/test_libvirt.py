@@ -151,7 +151,7 @@ def error_of(code: int, domain: int, message: str) -> libvirt.libvirtError:
 
 
 def test_a_domain_of_one_numa_node_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="NUMA node of its choice"):
+    with pytest.raises(ConfigurationError, match="chosen NUMA node"):
         domain_xml(dataclasses.replace(CONFIG, node=1), "/run/x/kernel.elf")
 
 

@@ -330,7 +330,7 @@ def test_a_create_that_is_refused(xl: Xl, dom0: FakeDom0, config: DomainConfig) 
 def test_a_domain_that_xl_created_and_xen_does_not_know(
     xl: Xl, dom0: FakeDom0, config: DomainConfig
 ) -> None:
-    with pytest.raises(InfrastructureError, match="not among the domains") as caught:
+    with pytest.raises(InfrastructureError, match="xl list does not show it") as caught:
         xl.create(config, deadline=soon())
     assert "last words" in str(caught.value)
 

@@ -352,7 +352,7 @@ def test_archive_of_files_is_refused(load: Load, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [("<!DOCTYPE html>\n", "a web page"), ("\0x", "no text")]
+    ("text", "what"), [("<!DOCTYPE html>\n", "a web page"), ("\0x", "not text")]
 )
 def test_what_is_no_patch_as_it_was_written(load: Load, text: str, what: str) -> None:
     with pytest.raises(ConfigurationError, match=f"is {what}"):
@@ -375,7 +375,7 @@ def test_attachment_that_is_no_text_is_told(load: Load) -> None:
     parts = ("text/plain", "", f"Why.\n{HUNK}"), ("image/png", "shot.png", "\0\1\2")
     variant = load(multipart("[PATCH] x", *parts))
     assert names(variant) == ["[PATCH] x"]
-    assert "attachment not used: shot.png is no text" in notes(variant)
+    assert "attachment not used: shot.png is not text" in notes(variant)
 
 
 @pytest.mark.parametrize("option", ["--attach", "--inline"])
