@@ -102,8 +102,8 @@ def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
                 faults += [line for line in told if not line.startswith(_EXCUSED)]
         if not compared:
             faults.append(
-                f"not compared: {limit.metric.name} {limit.statistic}: measured by no test that"
-                f" both runs have{starved}"
+                f"not compared: {limit.metric.name} {limit.statistic}: not measured in any test"
+                f" of both runs{starved}"
             )
     return faults
 

@@ -178,6 +178,7 @@ class Probe:
             clean_frames=clean - residue,
             residue_frames=residue,
             unfilled=frames & self._unfilled(probes),
+            unjudged_frames=BitMap64.union(BitMap64(), *(p.frames_of("unjudged") for p in probes)),
             given_back=(excused | _given_back_before_all(probes)) - owed,
             pattern_frames=written,
             unjudged_pages=unjudged,

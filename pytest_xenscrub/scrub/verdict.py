@@ -34,6 +34,7 @@ class Verdict:
         given_back: frames that live guests had given back before: they are dirty by contract.
         unjudged_pages: pages of probes that the domain builder had written to, so that nothing
             can be said of them.
+        unjudged_frames: the frames of those pages, as far as they are told.
         pattern_frames: frames of those that hold a pattern of ours: bytes of a guest of some run.
         other_pages: dirty pages that hold something else: of a guest's page tables, of Xen, or of
             a guest that is not ours.
@@ -62,6 +63,7 @@ class Verdict:
     given_back: BitMap64 = field(default_factory=BitMap64)
     pattern_frames: BitMap64 = field(default_factory=BitMap64)
     unjudged_pages: int = 0
+    unjudged_frames: BitMap64 = field(default_factory=BitMap64)
     other_pages: int = 0
     dirty: tuple[DirtyPage, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
@@ -92,8 +94,21 @@ class Verdict:
     @property
     def coverage(self) -> float:
         """Filled frames that a probe read ÷ filled frames that a guest can be given."""
-        free = self.filled - (self.tables - self.read_frames)
+        free = self.filled - ((self.tables | self._left_out) - self.read_frames)
         return len(self.covered) / len(free) if free else 0.0
+
+    @property
+    def _left_out(self) -> BitMap64:
+        """Of a sample: frames in which a probe's builder wrote, as if they were not filled.
+
+        They lie together, and so may take a dense run, which is much of a small sample. No more
+        than may be left unread of all freed frames.
+        """
+        if not self.unfilled:
+            return BitMap64()
+        found = self.victim & self.unjudged_frames
+        most = (1 - self.min_coverage) * len(self.victim)
+        return found if len(found) <= most else BitMap64()
 
     @property
     def judged(self) -> float:

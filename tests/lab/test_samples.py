@@ -22,9 +22,9 @@ def test_a_sample_sees_a_xen_that_does_not_scrub_and_calls_stock_clean() -> None
     assert re.search(r"judged 1 of 1 .*; a sample of 6\.\d+% was filled", output), output
 
 
-@pytest.mark.parametrize("part", ["first-page", "odd-pages", "last-half"])
+@pytest.mark.parametrize("part", ["first-page", "odd-pages", "single-pages", "last-half"])
 def test_a_sample_sees_a_scrub_of_a_part(part: str) -> None:
-    """One page of each extent is left, or every other one, or half of each page."""
+    """Of each extent one page alone, or every other one; no extents at all; half of each page."""
     broken = ("--xen-variant=defect:scrubs_part", f"--xen-cmdline=scrub-part={part}")
     status, output = run_suite(*SAMPLE, *broken)
     assert status == pytest.ExitCode.TESTS_FAILED, output

@@ -380,7 +380,7 @@ def test_which_options_ask_for_a_xen(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("text", ["", "half", "1.5", "0", "-1%"])
 def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="no share"):
+    with pytest.raises(ConfigurationError, match="is not a share"):
         option_values.share(text)
 
 

@@ -129,7 +129,7 @@ def test_slower_and_more_than_noise_comes_first(a_row: MakeRow) -> None:
 
 def test_marks_are_explained(a_row: MakeRow) -> None:
     text = Page(to_html([run(a_row(first_after_boot=True, total_bytes=3 << 30))])).text
-    assert "* with the first end after a boot" in text
+    assert "* includes the first measurement after boot" in text
     assert "~ this machine" not in text
     assert "3.00 GiB" in text
 

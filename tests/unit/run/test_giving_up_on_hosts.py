@@ -118,7 +118,8 @@ class TestHotplug:
         assert next(fixture, None) is None
 
     @pytest.mark.parametrize(
-        ("starved", "told"), [(0.0, "the backlog after hotplug"), (60.0, "nobody can say")]
+        ("starved", "told"),
+        [(0.0, "the backlog after hotplug"), (60.0, "it cannot be told whether Xen hangs")],
     )
     def test_a_backlog_that_stays_breaks_the_host(self, starved: float, told: str) -> None:
         dom0, rig = MagicMock(), MagicMock()

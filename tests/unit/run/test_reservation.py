@@ -54,7 +54,7 @@ def test_where_no_host_can_be_had_every_test_is_told_the_same(
     pool = reservation("lab1", "lab2")
     with pytest.raises(InfrastructureError, match="none of 2 hosts can be had"):
         pool.get()
-    with pytest.raises(HostUnusableError, match="no host could be had: none of 2 hosts"):
+    with pytest.raises(HostUnusableError, match="no host is available: none of 2 hosts"):
         pool.get()
     assert tried == ["lab1", "lab2"]
 

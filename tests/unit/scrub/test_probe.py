@@ -38,10 +38,12 @@ class FakeGuest:
         *,
         given_back: range = range(0),
         unfilled: range = range(0),
+        builder: range = range(0),
         unjudged: int = 0,
     ) -> None:
         dirty = BitMap64(residue)
         self.sets = {"clean": BitMap64(clean), "residue": dirty, "pattern": dirty}
+        self.sets["unjudged"] = BitMap64(builder)
         self.knows_frames = True
         self.name = "probe-2"
         self.config = SimpleNamespace(type="pvh")
@@ -383,3 +385,17 @@ def test_where_no_probe_can_be_created_it_is_known_all_the_same() -> None:
     factory = FakeFactory()
     factory.unfilled = BitMap64(range(10))
     assert probe_of(factory).read(VICTIM).unfilled == BitMap64(range(10))
+
+
+@pytest.mark.parametrize(("builder", "coverage"), [(range(90, 100), 1.0), (range(90, 101), 0.9)])
+def test_what_a_probes_builder_wrote_to_is_no_sample(builder: range, coverage: float) -> None:
+    """As long as it is no more than may be left unread of all: 10 of 1000 frames."""
+    guest = FakeGuest(range(90), unfilled=range(100, 1000), builder=builder)
+    verdict = probe_of(FakeFactory(guest)).read(VICTIM)
+    assert verdict.coverage == coverage
+    assert len(verdict.covered) == 90
+
+
+def test_without_a_sample_it_is_unread() -> None:
+    guest = FakeGuest(range(990), builder=range(990, 1000))
+    assert probe_of(FakeFactory(guest)).read(VICTIM).coverage == 0.99
