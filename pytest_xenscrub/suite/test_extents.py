@@ -30,6 +30,8 @@ LEAST_WHOLE = 0.5
 """Of a guest's memory: so much must be in whole extents, or there is nothing to punch holes in."""
 LEAST_TAKEN = 0.5
 """Of single pages given back: what Xen needs for a guest it takes from there, too."""
+OTHERS = 1024
+"""Pages that are free besides, and that one who wants those may get before them."""
 SMALL_BYTES = 32 * MIB
 CYCLES, WARM_UP = 8, 3
 """Small guests, and those before the first look: Xen's own heap grows with the first few."""
@@ -46,8 +48,8 @@ def extents(frames: BitMap64) -> list[int]:
 def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> BitMap64:
     """Have one guest give back single pages, and another take them and read them at once.
 
-    The taker has given back as many itself before, and nothing else is free by then: of what is
-    free, Xen gives a single page out of the smallest extent, but looks at high addresses first.
+    The taker has given back as many itself before, and hardly anything else is free by then: of
+    what is, Xen gives a single page out of the smallest extent, but looks at high addresses first.
 
     Args:
         guests: makes what takes all else.
@@ -58,7 +60,7 @@ def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> B
     Returns:
         The frames that the taker has now, of those that were given back (MFNs).
     """
-    pages = giver.memory_bytes // PAGE // int(holes.partition(":")[0])
+    pages = giver.memory_bytes // PAGE // int(holes.partition(":")[0]) + OTHERS
     taker.do(f"balloon={pages}")
     guests.create("ballast", guests.most_bytes(guest_type="pv"), "frames").ready()
     giver.do(f"punch={holes}")
