@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
-from pytest_xenscrub.errors import ResidueError
+from pytest_xenscrub.errors import ResidueError, UndecidedError
 from pytest_xenscrub.guest.factory import LEAST_BYTES
 from pytest_xenscrub.units import MIB, PAGE
 
@@ -45,6 +45,19 @@ def extents(frames: BitMap64) -> list[int]:
     return [at for at in sorted(starts) if frames.range_cardinality(at, at + EXTENT) == EXTENT]
 
 
+def require(count: int, least: float, what: str) -> None:
+    """See that Xen has given enough pages to whom the scenario wants: it may choose others.
+
+    Raises:
+        UndecidedError: it has not, so the scenario proves nothing; that is not a fault.
+    """
+    if count < least:
+        raise UndecidedError(
+            f"{what}: {count}, and {least:.0f} are needed: nothing is proven",
+            todo="run it again: which free pages Xen takes depends on what ran before",
+        )
+
+
 def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> BitMap64:
     """Have one guest give back single pages, and another take them and read them at once.
 
@@ -59,6 +72,9 @@ def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> B
 
     Returns:
         The frames that the taker has now, of those that were given back (MFNs).
+
+    Raises:
+        UndecidedError: the taker was given others.
     """
     pages = giver.memory_bytes // PAGE // int(holes.partition(":")[0]) + OTHERS
     taker.do(f"balloon={pages}")
@@ -66,16 +82,18 @@ def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> B
     giver.do(f"punch={holes}")
     taker.do(f"populate={pages},scan")
     taken = giver.ballooned & (taker.frames_of("clean") | taker.frames_of("residue"))
-    assert len(taken) >= LEAST_TAKEN * len(giver.ballooned), "the holes are nobody's: not proven"
+    least = LEAST_TAKEN * len(giver.ballooned)
+    require(len(taken), least, "single pages that came back and were taken")
     return taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "holes",
     [
-        pytest.param(f"{EXTENT}:0", id="first", marks=pytest.mark.quick),
-        pytest.param(f"{EXTENT}:{EXTENT - 1}", id="last", marks=pytest.mark.slow),
-        pytest.param("3:0", id="thirds", marks=pytest.mark.slow),
+        pytest.param(f"{EXTENT}:0", id="first"),
+        pytest.param(f"{EXTENT}:{EXTENT - 1}", id="last"),
+        pytest.param("3:0", id="thirds"),
     ],
 )
 def test_guest_with_holes_leaves_nothing(
@@ -100,7 +118,7 @@ def test_guest_with_holes_leaves_nothing(
     taker.ready()
     taken = hand_over(guests, victim.guest, taker, holes)
     punched = [mfn for mfn in whole if taken.range_cardinality(mfn, mfn + EXTENT)]
-    assert len(punched) >= LEAST_TAKEN * len(whole), "most extents have no hole: nothing is proven"
+    require(len(punched), LEAST_TAKEN * len(whole), "extents with a hole that was taken")
     verdict = probe.verdict(taken, [taker])
     dirty = verdict.residue_frames & taken
     if running_xen.info.scrubs_all:
@@ -122,6 +140,7 @@ def test_guest_with_holes_leaves_nothing(
 
 
 @pytest.mark.quick
+@pytest.mark.usefixtures("paging_pool")
 def test_guests_with_holes_cost_nothing(timings: Timings, guests: GuestFactory, dom0: Dom0) -> None:
     """The tables that Xen needs for what is left of an extent come back with its guest."""
     before = dom0.settled_free_bytes()
@@ -136,12 +155,10 @@ def test_guests_with_holes_cost_nothing(timings: Timings, guests: GuestFactory, 
     assert abs(lost) <= MOST_LOST_PAGES, f"{CYCLES - WARM_UP} guests cost {lost} pages"
 
 
+@pytest.mark.slow
 @pytest.mark.control
 @pytest.mark.usefixtures("oracle")
-@pytest.mark.parametrize(
-    "reader_type",
-    [pytest.param("pvh", marks=pytest.mark.quick), pytest.param("pv", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("reader_type", ["pvh", "pv"])
 def test_single_pages_that_merge_leave_nothing(
     probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *, reader_type: GuestType
 ) -> None:
@@ -168,4 +185,4 @@ def test_single_pages_that_merge_leave_nothing(
     verdict = probe.read(frames, beside=[reader])
     assert verdict.clean, str(verdict)
     merged = shared.intersection(extents(reader.frames_of("clean")))
-    assert merged, "no extent that both had was given to the reader whole: nothing is proven"
+    require(len(merged), 1, "extents that both had and the reader was given whole")

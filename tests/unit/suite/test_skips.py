@@ -10,12 +10,13 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub import fixtures_guests
-from pytest_xenscrub.errors import CommandError
+from pytest_xenscrub.errors import CommandError, UndecidedError
 from pytest_xenscrub.suite import (
     test_aborted_scrubs,
     test_backlog,
     test_buddies,
     test_cpu_hotplug,
+    test_extents,
     test_killed_toolstack,
     test_many,
     test_numa,
@@ -133,6 +134,26 @@ def no_nested_paging(parts: Parts, _: pytest.MonkeyPatch) -> None:
     test_types.test_pvh_guest_gets_clean_memory(*parts.usual(), parts.guests, parts.dom0)
 
 
+def extents_without_frames(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.victim.guest.knows_frames = False
+    test_extents.test_guest_with_holes_leaves_nothing(
+        *parts.usual(), parts.guests, parts.dom0, running_xen=parts.xen, holes="512:0"
+    )
+
+
+def no_whole_extents(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    test_extents.test_guest_with_holes_leaves_nothing(
+        *parts.usual(), parts.guests, parts.dom0, running_xen=parts.xen, holes="512:0"
+    )
+
+
+def no_readers_of_extents(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.dom0.runs.return_value = False
+    test_extents.test_single_pages_that_merge_leave_nothing(
+        parts.probe, parts.timings, parts.guests, parts.dom0, reader_type="pvh"
+    )
+
+
 SKIPS: list[tuple[Scenario, str]] = [
     (no_aborted_scrub, "no scrub was ever aborted"),
     (no_backlog, "leaves no backlog"),
@@ -149,6 +170,9 @@ SKIPS: list[tuple[Scenario, str]] = [
     (libvirts_pools, "chooses the size"),
     (no_claims, "without claims"),
     (no_nested_paging, "no nested paging"),
+    (extents_without_frames, "nobody knows here"),
+    (no_whole_extents, "only 0 extents"),
+    (no_readers_of_extents, "no nested paging"),
 ]
 
 
@@ -166,6 +190,12 @@ def test_residue_comes_before_a_skip(scenario: Scenario, monkeypatch: pytest.Mon
     parts.probe.read.return_value.clean = False
     with pytest.raises(AssertionError):
         scenario(parts, monkeypatch)
+
+
+def test_pages_that_xen_gave_to_others_are_no_fault_of_xens() -> None:
+    test_extents.require(5, 5, "pages")
+    with pytest.raises(UndecidedError, match="nothing is proven"):
+        test_extents.require(4, 5, "pages")
 
 
 def test_a_scrub_that_was_aborted_is_no_skip() -> None:
