@@ -83,8 +83,9 @@ class Options:
     )
     power: tuple[str, ...] = option(
         value.power,
-        "command that switches the host's power: {action} in it becomes on, off, cycle or status,"
-        " {host} the host's name, {address} what ssh connects to; no shell runs it",
+        "command that switches the host's power: {action} in it becomes on, off, cycle or status"
+        " ({action:status=get}: get in place of status), {host} the host's name, {address}"
+        " what ssh connects to; no shell runs it",
         "COMMAND", default=(), beside=paths.command_beside,
     )
     serial: tuple[str, ...] = option(
