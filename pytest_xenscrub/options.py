@@ -35,8 +35,9 @@ class Options:
     # fmt: off
     host: tuple[HostDescription, ...] = option(
         value.host,
-        "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file, or"
-        " 'emulated'; of several the first that is free, or one for each worker of pytest-xdist",
+        "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file,"
+        " labgrid:PLACE or labgrid:TAG=VALUE,... for a place of labgrid's, or 'emulated'; of"
+        " several the first that is free, or one for each worker of pytest-xdist",
         "HOST", default=(), many=True, asks_for_xen=True,
     )
     hosts_file: tuple[HostDescription, ...] = option(
@@ -48,6 +49,11 @@ class Options:
         value.seconds,
         "how long to wait for a machine that another run has, in s (default 0: do not)",
         "S", default=0.0,
+    )
+    labgrid_client: str = option(
+        value.program,
+        "labgrid's program, for hosts like labgrid:PLACE (default: labgrid-client, from PATH)",
+        "PROGRAM", default="labgrid-client", beside=paths.command_beside,
     )
     allow_busy: bool = option(
         value.flag,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.target import Target
 
 EMULATED = "emulated"
+LABGRID = "labgrid:"
 TOOLSTACKS = ("xl", "libvirt")
 
 
@@ -25,13 +27,15 @@ class HostDescription:
 
     Attributes:
         name: how the user called it: "emulated", "root@lab7", "lab7".
-        target: where ssh goes; None for the emulated host.
+        target: where ssh goes; None for the emulated host, and for one that labgrid is to choose.
         power: words of a command, run on this machine, that cuts the host's power and gives it
             back; empty where there is none.
         serial: words of a command, run on this machine, that prints the host's serial log as far
             as it has come, and ends; empty where there is none.
         toolstacks: those that its dom0 has; empty where nobody said.
         tags: what else sets it apart, for `@pytest.mark.xen_host_tags`.
+        place: tags of a place that labgrid is to choose, each as `TAG=VALUE`, `name=PLACE` for
+            the place of that name; empty where the machine is known.
     """
 
     name: str
@@ -40,6 +44,7 @@ class HostDescription:
     serial: tuple[str, ...] = ()
     toolstacks: tuple[str, ...] = ()
     tags: frozenset[str] = frozenset()
+    place: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -50,20 +55,46 @@ class HostDescription:
     @property
     def emulated(self) -> bool:
         """Whether we start it ourselves."""
-        return self.target is None
+        return self.target is None and not self.place
+
+    @property
+    def many(self) -> bool:
+        """Whether it stands for as many machines as labgrid has with its tags."""
+        return bool(self.place) and not any(tag.startswith("name=") for tag in self.place)
 
     def lacks(self, needs: frozenset[str]) -> frozenset[str]:
-        """What of these tags and toolstacks the host does not have."""
+        """What of these tags and toolstacks the host does not have, as far as is known."""
+        if self.place:
+            return frozenset()
         return needs - self.tags - frozenset(self.toolstacks or TOOLSTACKS)
 
 
 def parse_host(text: str) -> HostDescription:
-    """Take `--xen-host` apart: `emulated`, or `[user@]host[:port]`.
+    """Take `--xen-host` apart: `emulated`, `[user@]host[:port]`, or a place of labgrid's.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    if text.startswith(LABGRID):
+        return HostDescription(text, place=_parse_place(text.removeprefix(LABGRID)))
+    return HostDescription(text, None if text == EMULATED else parse_target(text))
+
+
+def _parse_place(text: str) -> tuple[str, ...]:
+    """The tags in `PLACE` or `TAG=VALUE,TAG=VALUE`.
 
     Raises:
         ConfigurationError: it is neither.
     """
-    return HostDescription(text, None if text == EMULATED else parse_target(text))
+    if re.fullmatch(r"[\w.-]+", text) and not text.startswith("-"):
+        return (f"name={text}",)
+    tags = tuple(text.split(","))
+    if not all(re.fullmatch(r"[a-z][a-z0-9_]+=[\w.-]+", tag) for tag in tags):
+        raise ConfigurationError(
+            f"{LABGRID}{text} names no place of labgrid's",
+            todo=f"write {LABGRID}PLACE or {LABGRID}TAG=VALUE,TAG=VALUE",
+        )
+    return tags
 
 
 def make_pool(
@@ -87,12 +118,13 @@ def make_pool(
     seen: dict[str, str] = {}
     for host in pool:
         # Two runs of ours on one machine would see each other's guests.
-        first = seen.get(str(host.target))
+        where = str(host.target or host.name)
+        first = seen.get(where)
         if first == host.name:
             raise ConfigurationError(f"{host.name} is named twice")
         if first is not None:
             raise ConfigurationError(f"{first} and {host.name} are the same host: {host.target}")
-        seen[str(host.target)] = host.name
+        seen[where] = host.name
     return tuple(pool)
 
 

@@ -32,11 +32,13 @@ class Wanted:
         suite: the Debian release of an emulated host; empty for machines over ssh.
         variants: the Xens, by name.
         toolstacks: what drives guests.
+        labgrid: labgrid's program; empty where none of its places is asked for.
     """
 
     suite: str
     variants: Iterable[str]
     toolstacks: Iterable[str]
+    labgrid: str = ""
 
 
 def check(wanted: Wanted, xens: Xens) -> None:
@@ -45,6 +47,10 @@ def check(wanted: Wanted, xens: Xens) -> None:
     Raises:
         MissingToolError: naming all that is missing, and the one command that installs it.
     """
+    if wanted.labgrid and shutil.which(wanted.labgrid) is None:
+        from pytest_xenscrub.host.labgrid import missing  # noqa: PLC0415 - seldom asked for
+
+        raise missing(wanted.labgrid)
     lacking, pip = _lacking(wanted, xens)
     if not lacking and not pip:
         return
