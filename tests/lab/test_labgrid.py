@@ -49,7 +49,7 @@ class _Console(socketserver.BaseRequestHandler):
             pass
 
 
-def serve(server: socketserver.BaseServer) -> Iterator[int]:
+def serve(server: socketserver.TCPServer) -> Iterator[int]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield int(server.server_address[1])

@@ -13,7 +13,6 @@ from fakelabgrid.contract import SERVICE, TAG, LabgridContract
 from fakelabgrid.fake import FakeLab, call, holder
 from pytest_xenscrub.errors import (
     ConfigurationError,
-    DeadlineExceededError,
     InfrastructureError,
     MissingToolError,
 )
@@ -147,15 +146,21 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     assert "--xen-labgrid-client" in caught.value.todo
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "Place 'a':\n  tags: b=c\n", "Traceback"],
-)
-def test_answers_that_are_not_known(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "Traceback", "  token: A\n  state: allocated\n"])
+def test_a_reservation_in_words_that_are_not_known(text: str) -> None:
     with pytest.raises(InfrastructureError, match="in words that are not known"):
-        for name, block in labgrid._blocks(text, "Place"):
-            labgrid._place(name, block)
         labgrid._reserved(text)
+
+
+def test_places_in_words_that_are_not_known(lab: FakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "Place 'a':\n  tags: b=c\n"
+    monkeypatch.setattr(Labgrid, "run", lambda *_, **__: said)
+    with pytest.raises(InfrastructureError, match="not known") as caught:
+        Labgrid(lab.program, TAG).places()
+    assert "tags: b=c" in str(caught.value)
+    said = "Acquired resource 'x' (a/b/c/x):\n  {'cls': Odd}\n"
+    with pytest.raises(InfrastructureError, match="not known"):
+        Labgrid(lab.program, TAG).resources("a")
 
 
 @pytest.mark.parametrize(
