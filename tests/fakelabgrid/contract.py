@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from fakelabgrid.fake import Lab
 
-POWER = {"model": "simplerest", "host": "http://127.0.0.1:{port}/power", "index": "1"}
 SERVICE = {"address": "127.0.0.1", "username": "root", "port": 2222}
 TAG = "xenscrub-0000a1"
 OTHER_TAG = "xenscrub-0000b2"
@@ -44,6 +43,13 @@ if how == "all":
 os.kill(os.getpid(), signal.SIGKILL)
 """
 """A run that takes a place and is killed: alone, or with the process that would give it back."""
+
+
+def power_at(port: int) -> dict[str, str]:
+    """A NetworkPowerPort on loopback."""
+    return {
+        "model": "simplerest", "host": f"http://127.0.0.1:{port}/power/{{index}}", "index": "1"
+    }  # fmt: skip
 
 
 def killed(lab: Lab, tag: str, how: str) -> str:
@@ -150,9 +156,9 @@ class LabgridContract:
         assert "numa=2, xen=yes" in str(caught.value)
 
     def test_a_place_that_does_not_say_where_it_is(
-        self, lab: Lab, place: Callable[..., LabgridPlace]
+        self, lab: Lab, place: Callable[..., LabgridPlace], power_port: int
     ) -> None:
-        lab.add("bare", {}, {"NetworkPowerPort": POWER})
+        lab.add("bare", {}, {"NetworkPowerPort": power_at(power_port)})
         with pytest.raises(InfrastructureError, match="bare has no NetworkService"):
             place("labgrid:bare").take(0)
         assert not holder(lab, "bare")
@@ -161,12 +167,13 @@ class LabgridContract:
         host = taken.take(0)
         assert host.target == Target("bare.example.org", None, 22)
         assert host.tags == {"x", "name=bare"}
+        assert host.power[-1] == "{action:status=get}"
         taken.leave()
 
     def test_the_power_of_a_place(
         self, lab: Lab, place: Callable[..., LabgridPlace], power_port: int
     ) -> None:
-        port = POWER | {"host": f"http://127.0.0.1:{power_port}/power/{{index}}"}
+        port = power_at(power_port)
         lab.add("lab9", {}, {"NetworkService": SERVICE, "NetworkPowerPort": port})
         taken = place("labgrid:lab9")
         host = taken.take(0)

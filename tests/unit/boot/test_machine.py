@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakehost.machine import NAME, OWN, write_xen
+from fakelabgrid.fake import FakeLab, holder
 from pytest_xenscrub.boot import deploy_emulated, deploy_ssh
 from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
@@ -138,6 +139,22 @@ def test_a_built_xen_is_booted_once_and_the_run_goes_on_to_its_first_guest(run: 
     said = run.is_an_error("booted " + BUILT, "xl create", "this machine has no Xen")
     assert boots(run.machine) == [OWN, BUILT, OWN]
     assert "lab: booting its own Xen again" in said
+    run.left_nothing()
+
+
+def test_the_same_on_a_place_of_labgrids_whose_name_is_the_hosts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = FakeLab(tmp_path / "labgrid")
+    lab.add("rack1", {"xen": "yes"}, {"NetworkService": {"address": NAME, "username": "root"}})
+    monkeypatch.setenv("LG_COORDINATOR", lab.coordinator)
+    said = run.is_an_error(
+        "booted " + BUILT, "rack1: booting Xen stock once", "this machine has no Xen",
+        host="labgrid:xen=yes", arguments=(f"--xen-labgrid-client={lab.program}",),
+    )  # fmt: skip
+    assert boots(run.machine) == [OWN, BUILT, OWN]
+    assert said.index("rack1 is acquired as") < said.index("rack1: booting its own Xen again")
+    assert holder(lab, "rack1") == ""
     run.left_nothing()
 
 
