@@ -34,6 +34,8 @@ class HostDescription:
             as it has come, and ends; empty where there is none.
         toolstacks: those that its dom0 has; empty where nobody said.
         tags: what else sets it apart, for `@pytest.mark.xen_host_tags`.
+        boot: words of a command, run on this machine, that sets what the host boots next; empty
+            where its GRUB does. See `next_boot`.
         place: tags of a place that labgrid is to choose, each as `TAG=VALUE`, `name=PLACE` for
             the place of that name; empty where the machine is known.
     """
@@ -45,6 +47,7 @@ class HostDescription:
     toolstacks: tuple[str, ...] = ()
     tags: frozenset[str] = frozenset()
     place: tuple[str, ...] = ()
+    boot: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

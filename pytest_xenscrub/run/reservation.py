@@ -158,6 +158,7 @@ class Reservation:
         return self._places[described.name].take(wait_seconds)
 
     def _reserve(self, described: HostDescription, wait_seconds: float) -> HostDescription:
+        from pytest_xenscrub.boot.command_boot import go_back  # noqa: PLC0415 - only with a machine
         from pytest_xenscrub.boot.leftovers import (  # noqa: PLC0415 - as above
             refuse_busy,
             remove_leftovers,
@@ -176,6 +177,8 @@ class Reservation:
         lock.acquire(wait_seconds)
         deadline = Deadline.after(_LEFTOVERS_SECONDS, f"{host.name}: removing what dead runs left")
         try_commands(described)
+        if go_back(host, described, deadline, self._say):
+            self.check()
         remove_leftovers(host, deadline, self._say)
         self.check()  # it may have been rebooted
         if not self._allow_busy:

@@ -25,6 +25,7 @@ def test_all_keys(tmp_path: Path) -> None:
         port = 2222
         power = "sh switch {action} {host}"
         serial = "cat /dev/null"
+        boot = "sh pxe {action} {xen} {options}"
         toolstacks = ["xl"]
         tags = ["numa", "big", "numa"]
         [hosts.lab8]
@@ -33,6 +34,7 @@ def test_all_keys(tmp_path: Path) -> None:
         HostDescription(
             "lab7", Target("fd00::7", "root", 2222), ("sh", "switch", "{action}", "{host}"),
             ("cat", "/dev/null"), ("xl",), frozenset({"numa", "big"}),
+            boot=("sh", "pxe", "{action}", "{xen}", "{options}"),
         ),
         HostDescription("lab8", Target("lab8")),
     )  # fmt: skip
@@ -54,6 +56,8 @@ def test_all_keys(tmp_path: Path) -> None:
         ("[hosts.a]\naddress = 'a b'", 2, "is no host"),
         ("[hosts.a]\nuser = '-oProxyCommand=x'", 2, "is no name"),
         ("[hosts.a]\npower = 'sh switch'", 2, "hosts.a.power: "),
+        ("[hosts.a]\nboot = 'sh {options}'", 2, "hosts.a.boot: "),
+        ("[hosts.a]\nboot = 'sh {xen} {options} {action:on=x}'", 2, "never on, but: once, own"),
         ("[hosts.a]\n[hosts.emulated]", 2, "that is no machine"),
         ("[hosts.a]\n[hosts.'a b']", 2, "is no name"),
         ("hosts.a = 3", 1, "begin it with [hosts.a]"),
