@@ -36,6 +36,7 @@ class HostDescription:
         tags: what else sets it apart, for `@pytest.mark.xen_host_tags`.
         boot: words of a command, run on this machine, that sets what the host boots next; empty
             where its GRUB does. See `next_boot`.
+        broken: why it is not to be used; empty for one that is.
         place: tags of a place that labgrid is to choose, each as `TAG=VALUE`, `name=PLACE` for
             the place of that name; empty where the machine is known.
     """
@@ -48,6 +49,7 @@ class HostDescription:
     tags: frozenset[str] = frozenset()
     place: tuple[str, ...] = ()
     boot: tuple[str, ...] = ()
+    broken: str = ""
 
     @property
     def label(self) -> str:
@@ -107,12 +109,19 @@ def make_pool(
 
     Args:
         named: those of `--xen-host`; one that the file describes is taken from there.
-        listed: those of `--xen-hosts-file`: all of them where none is named.
+        listed: those of `--xen-hosts-file`: all of them that are in use where none is named.
 
     Raises:
-        ConfigurationError: a machine is named twice, or with the emulated host.
+        ConfigurationError: a machine is named twice, or with the emulated host, or is out of use.
     """
-    pool = [_listed(host, listed) for host in named] or list(listed)
+    pool = [_listed(host, listed) for host in named]
+    out = [host for host in pool or listed if host.broken]
+    if out and (pool or len(out) == len(listed)):
+        raise ConfigurationError(
+            f"out of use: {left_out(out)}",
+            todo="name another host; one that is well again has no line `broken` in the hosts file",
+        )
+    pool = pool or [host for host in listed if not host.broken]
     if len(pool) > 1 and any(host.emulated for host in pool):
         raise ConfigurationError(
             f"{EMULATED} cannot be one of several hosts",
@@ -129,6 +138,11 @@ def make_pool(
             raise ConfigurationError(f"{first} and {host.name} are the same host: {host.target}")
         seen[where] = host.name
     return tuple(pool)
+
+
+def left_out(hosts: Sequence[HostDescription]) -> str:
+    """Which of some hosts are out of use, each with why; empty if none is."""
+    return ", ".join(f"{host.name} ({host.broken})" for host in hosts if host.broken)
 
 
 def _listed(named: HostDescription, listed: Sequence[HostDescription]) -> HostDescription:

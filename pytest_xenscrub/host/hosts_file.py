@@ -49,6 +49,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _line(value: object) -> str:
+    text = _text(value)
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"{value!r} is no reason: write one line")
+    return text.strip()
+
+
 def _port(value: object) -> int:
     if type(value) is not int or not 0 < value <= MAX_PORT:
         raise ValueError(f"{value!r} is no port number")
@@ -74,6 +81,7 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "power": lambda value: parse_power(_text(value)),
     "serial": lambda value: parse_serial(_text(value)),
     "boot": lambda value: parse_boot(_text(value)),
+    "broken": _line,
     "toolstacks": lambda value: _list(value, _toolstack),
     "tags": lambda value: _list(value, _name),
 }

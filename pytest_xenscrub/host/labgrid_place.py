@@ -190,8 +190,14 @@ class LabgridPlace:
 
     def _described_as(self, name: str) -> HostDescription:
         """The place as a host: what the user says of it, else what labgrid does."""
-        resources = self._labgrid.resources(name)
         own = self._listed.get(name, HostDescription(name, Target(name)))
+        if own.broken:
+            raise InfrastructureError(
+                f"labgrid's place {name} is out of use: {own.broken}",
+                todo=f"ask for tags that it has not: labgrid-client -p {name} set-tags; one that is"
+                " well again has no line `broken` in the hosts file",
+            )
+        resources = self._labgrid.resources(name)
         target = self._target(name, own, resources.get("NetworkService"))
         (place,) = (each for each in self._labgrid.places() if each.name == name)
         return dataclasses.replace(

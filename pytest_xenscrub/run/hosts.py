@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.description import make_pool
+from pytest_xenscrub.host.description import left_out, make_pool
 from pytest_xenscrub.run.reservation import Reservation
 from pytest_xenscrub.run.stash import parameter, uses_host
 from pytest_xenscrub.run.workers import Allotment, HostScheduling, Needs
@@ -93,7 +93,9 @@ class Hosts:
         names = ", ".join(host.name for host in self.pool)
         emulated = self.pool[0].emulated
         what = "a real Xen in QEMU on this machine" if emulated else "over ssh"
-        return f"xen host{'s' if len(self.pool) > 1 else ''}: {names} ({what})"
+        out = "" if self._options.host else left_out(self._options.hosts_file)
+        line = f"xen host{'s' if len(self.pool) > 1 else ''}: {names} ({what})"
+        return f"{line}\nxen hosts out of use: {out}" if out else line
 
     @functools.cached_property
     def reservation(self) -> Reservation:

@@ -13,7 +13,13 @@ import pytest
 
 from fakehost.machine import NAME, OWN, write_xen
 from fakelabgrid.fake import FakeLab, holder
-from pytest_xenscrub.boot import deploy_emulated, deploy_ssh
+from pytest_xenscrub.boot import (
+    command_boot,
+    deploy_emulated,
+    deploy_ssh,
+    grub,
+    interface_probe,
+)
 from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
@@ -34,7 +40,7 @@ def test_it(xen_host, dom0, victim):
 SHORT_SECONDS = 6.0
 
 
-LOADED = deploy_emulated, deploy_ssh
+LOADED = command_boot, deploy_emulated, deploy_ssh, grub, interface_probe
 """Each run in this process would load them anew, beside what is loaded already."""
 
 

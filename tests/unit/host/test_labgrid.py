@@ -17,9 +17,10 @@ from pytest_xenscrub.errors import (
     MissingToolError,
 )
 from pytest_xenscrub.host import labgrid, labgrid_owner
-from pytest_xenscrub.host.description import make_pool, parse_host
+from pytest_xenscrub.host.description import HostDescription, make_pool, parse_host
 from pytest_xenscrub.host.labgrid import Labgrid
 from pytest_xenscrub.host.power import SerialLog
+from pytest_xenscrub.host.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,14 @@ class TestFake(LabgridContract):
         described = taken.take(0)
         assert (described.power, described.serial) == (("bmc", "{action}"), ("log",))
         taken.leave()
+
+    def test_a_place_that_the_hosts_file_has_out_of_use(
+        self, lab: FakeLab, place: Callable[..., LabgridPlace]
+    ) -> None:
+        broken = HostDescription("lab7", Target("lab7"), broken="its fan is dead")
+        with pytest.raises(InfrastructureError, match="lab7 is out of use: its fan is dead"):
+            place(listed=[broken]).take(0)
+        assert holder(lab, "lab7") == ""
 
     def test_labgrid_does_not_take_a_place_back(
         self, lab: FakeLab, place: Callable[..., LabgridPlace], monkeypatch: pytest.MonkeyPatch
