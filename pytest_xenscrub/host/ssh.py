@@ -22,7 +22,7 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.host.rundir import RunFolder
-from pytest_xenscrub.host.ssh_errors import classify, todo_of, why
+from pytest_xenscrub.host.ssh_errors import classify, of_the_command, todo_of, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -198,7 +198,7 @@ class SshHost:
                 command=shlex.join(argv), **{"serial log": self.serial_tail()}
             ) from None
         out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-        result = CommandResult(tuple(argv), done.returncode, out, err)
+        result = CommandResult(tuple(argv), done.returncode, out, of_the_command(err))
         if result.returncode == SSH_FAILED and not self._alive():
             raise HostLostError(
                 f"the connection to {self._name} was lost",
