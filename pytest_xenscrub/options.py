@@ -53,7 +53,7 @@ class Options:
     labgrid_client: str = option(
         value.program,
         "labgrid's program, for hosts like labgrid:PLACE (default: labgrid-client, from PATH)",
-        "PROGRAM", default="labgrid-client", beside=paths.command_beside,
+        "PROGRAM", default="labgrid-client", beside=paths.program_beside,
     )
     allow_busy: bool = option(
         value.flag,
