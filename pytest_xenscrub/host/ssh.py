@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -136,8 +137,19 @@ class SshHost:
                     self._master = None
                     said = log.read_text(errors="replace")
                     said += "\nConnection timed out" if late else ""
-                    raise classify(said, self._target, self._config)
+                    raise classify(said, self._target, self._config, proxied=self._proxied())
                 time.sleep(0.02)
+
+    def _proxied(self) -> bool:
+        """Whether ssh goes through a jump host or ProxyCommand, by the user's configuration."""
+        command = [*self._base(), "-G", "--", self._target.host]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return bool(re.search(rb"^proxy(jump|command) (?!none$)", done.stdout, re.MULTILINE))
 
     def _alive(self) -> bool:
         command = [*self._base(), "-O", "check", "--", self._target.host]

@@ -64,15 +64,22 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
         "check that the machine is up and that the network lets ssh through",
     ),
     (
-        r"kex_exchange_identification",
+        # A proxy that dies at once leaves ssh without a word of its own.
+        r"kex_exchange_identification|\A\s*\Z",
         "the connection to {name} was closed before its sshd said a word",
         "where a jump host or ProxyCommand is on the way, see whether that works: ssh -v {there}"
         " exit; else its sshd limits new connections (MaxStartups), or refuses this address",
     ),
 )
-_NO_WORD: Final = _CAUSES[-1][0]
 _PAST_THE_JUMP: Final = "open failed"
 """A jump host's word for what it could not connect to."""
+_ON_THE_WAY: Final = re.compile(
+    r"Connection refused|Could not resolve hostname"
+    r"|(Permission denied|Host key verification failed|host key is known)"
+    r"(?=.*kex_exchange_identification)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Of a proxy: the machine itself is not connected to, and said nothing where that is told."""
 
 
 _UNKNOWN_CAUSE: Final = ("ssh could not connect to {name}", "try it by hand: ssh -v {there} exit")
@@ -108,13 +115,21 @@ def why(result: CommandResult) -> str:
     return ": ".join([str(result.returncode), *words])
 
 
-def classify(stderr: str, target: Target, config: Path | None = None) -> InfrastructureError:
+def _on_the_way(stderr: str) -> bool:
+    """Whether what stands between the machine and us complained, where there is something."""
+    return bool(_ON_THE_WAY.search(stderr)) and _PAST_THE_JUMP not in stderr
+
+
+def classify(
+    stderr: str, target: Target, config: Path | None = None, *, proxied: bool = False
+) -> InfrastructureError:
     """The error for what ssh complained of when it could not connect to `target`.
 
     Args:
         stderr: what it said.
         target: where it was to connect to.
         config: the configuration that it used, if not the user's own.
+        proxied: whether it goes through a jump host or ProxyCommand.
     """
     there = []
     if config is not None:
@@ -128,14 +143,10 @@ def classify(stderr: str, target: Target, config: Path | None = None) -> Infrast
         (cause[1:] for cause in _CAUSES if re.search(cause[0], stderr, re.IGNORECASE)),
         _UNKNOWN_CAUSE,
     )
-    # Who complains although the machine said nothing stands between it and us.
-    between = (
-        re.search(_NO_WORD, stderr)
-        and _PAST_THE_JUMP not in stderr
-        and what not in (_CAUSES[-1][1], _CAUSES[0][1])
-    )
     names = {
-        "name": f"{target}'s jump host or ProxyCommand" if between else str(target),
+        "name": f"{target}'s jump host or ProxyCommand"
+        if proxied and _on_the_way(stderr)
+        else str(target),
         "host": target.host,
         "there": shlex.join(there),
         "remove": remove[1] if remove else f"ssh-keygen -R {target.host}",
