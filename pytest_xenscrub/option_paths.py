@@ -52,6 +52,11 @@ def is_no_path(source: str) -> bool:
     return source == DEFAULT_SOURCE or source.startswith("debian=") or bool(_REMOTE.match(source))
 
 
+def program_beside(text: str, folder: Path) -> str:
+    """As `beside`, of a program: one without a folder is looked for in PATH."""
+    return beside(text, folder) if "/" in text else text
+
+
 def command_beside(text: str, folder: Path) -> str:
     """A command as it is meant in a file of `folder`.
 

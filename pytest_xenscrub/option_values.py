@@ -42,6 +42,16 @@ def host(text: str) -> HostDescription:
     return parse_host(text)
 
 
+def program(text: str) -> str:
+    """A program: a name, which is looked for in PATH when it is needed, or a file that is one."""
+    if "/" not in text:
+        return text
+    path = file(text)
+    if not os.access(path, os.X_OK):
+        raise ConfigurationError(f"{path}: it is no program: it cannot be executed")
+    return str(path)
+
+
 def power(text: str) -> tuple[str, ...]:
     """A command that switches power, in words."""
     from pytest_xenscrub.host.power import parse_power  # noqa: PLC0415 - as above

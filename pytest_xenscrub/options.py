@@ -37,9 +37,9 @@ class Options:
     # fmt: off
     host: tuple[HostDescription, ...] = option(
         value.host,
-        "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file, or"
-        " 'emulated'; may be repeated: the run takes the first that is free, pytest-xdist one for"
-        " each worker",
+        "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file,"
+        " labgrid:PLACE or labgrid:TAG=VALUE,... for a place of labgrid's, or 'emulated'; of"
+        " several the first that is free, or one for each worker of pytest-xdist",
         "HOST", default=(), many=True, asks_for_xen=True,
     )
     hosts_file: tuple[HostDescription, ...] = option(
@@ -51,6 +51,11 @@ class Options:
         value.seconds,
         "seconds to wait for a machine that another run has locked (default 0: fail at once)",
         "S", default=0.0,
+    )
+    labgrid_client: str = option(
+        value.program,
+        "labgrid's program, for hosts like labgrid:PLACE (default: labgrid-client, from PATH)",
+        "PROGRAM", default="labgrid-client", beside=paths.program_beside,
     )
     allow_busy: bool = option(
         value.flag,
@@ -93,8 +98,9 @@ class Options:
     )
     power: tuple[str, ...] = option(
         value.power,
-        "command that switches the host's power, run without a shell; {action} becomes on, off,"
-        " cycle or status, {host} the host's name, {address} the address that ssh connects to",
+        "command that switches the host's power: {action} in it becomes on, off, cycle or status"
+        " ({action:status=get}: get in place of status), {host} the host's name, {address}"
+        " what ssh connects to; no shell runs it",
         "COMMAND", default=(), beside=paths.command_beside,
     )
     serial: tuple[str, ...] = option(

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_xenscrub.boot.command_boot import BootOnce
     from pytest_xenscrub.boot.deploy import ToolsFor
-    from pytest_xenscrub.boot.grub import OneShotBoot
     from pytest_xenscrub.boot.reboot import Running
     from pytest_xenscrub.host.description import HostDescription
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.host.ssh import SshHost
+    from pytest_xenscrub.hypervisor.artefact import Artefact
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.hypervisor.tools_artefact import ToolsArtefact
     from pytest_xenscrub.telling import Say
@@ -45,7 +46,7 @@ _GIVE_BACK_BROKEN_SECONDS = 60.0
 
 
 class SshDeployment:
-    """A machine that runs Xen already; another one is booted once through its GRUB.
+    """A machine that runs Xen already; another one is booted once, by GRUB or a boot command.
 
     Args:
         xen: what is to run.
@@ -83,7 +84,7 @@ class SshDeployment:
         self._tools: ToolsArtefact | None = None
         self._say = say
         self._host: SshHost | None = None
-        self._once: OneShotBoot | None = None
+        self._once: BootOnce | None = None
         self._boot: Running | None = None
         self._started = False
         self._lost: HostUnusableError | None = None
@@ -116,13 +117,12 @@ class SshDeployment:
         self._lock()
         artefact = self._xen.artefact
         if artefact is not None:
-            from pytest_xenscrub.boot.grub import OneShotBoot  # noqa: PLC0415
             from pytest_xenscrub.boot.interface_probe import ask_tools  # noqa: PLC0415
 
             spoken = ask_tools(host, deadline=Deadline.after(ASK_SECONDS, "dom0's interfaces"))
             self._tools = self._tools_for(self._xen, spoken, "")
             self._say(f"{host.name}: booting Xen {self._xen.name} once")
-            self._once = OneShotBoot(host, artefact, xen_cmdline=self._xen.cmdline, tag=self._tag)
+            self._once = self._way(host, artefact)
             self._boot = self._once.boot(
                 Deadline.after(REBOOT_SECONDS, f"{host.name}: booting Xen {self._xen.name}")
             )
@@ -130,6 +130,16 @@ class SshDeployment:
             wait_for_xenstore(host)
         self._started = True
         return with_tools(host, self._tools)
+
+    def _way(self, host: SshHost, artefact: Artefact) -> BootOnce:
+        """How this machine boots another Xen."""
+        from pytest_xenscrub.boot.command_boot import CommandBoot  # noqa: PLC0415 - as above
+        from pytest_xenscrub.boot.grub import OneShotBoot  # noqa: PLC0415 - as above
+
+        options = self._xen.cmdline
+        if self._described.boot:
+            return CommandBoot(host, self._described, artefact, xen_cmdline=options)
+        return OneShotBoot(host, artefact, xen_cmdline=options, tag=self._tag)
 
     def blamed(self, error: XenScrubError) -> XenScrubError:
         """Once the machine has booted the Xen, silence may be its fault."""
@@ -173,7 +183,7 @@ class SshDeployment:
             self._put_back(host, self._once)
         self._lock()
 
-    def _put_back(self, host: SshHost, once: OneShotBoot) -> None:
+    def _put_back(self, host: SshHost, once: BootOnce) -> None:
         deadline = Deadline.after(REBOOT_SECONDS, f"{host.name}: booting its own Xen again")
         if self._tools is not None:
             remove(host, self._tools, deadline=deadline)

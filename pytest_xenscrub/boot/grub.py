@@ -7,22 +7,20 @@ entry alone, which GRUB clears before it boots it. So any reset brings the machi
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_xenscrub.boot.came_up import last_words, other_than, see_own, went_back
 from pytest_xenscrub.boot.grub_dom0 import Grub
 from pytest_xenscrub.boot.grub_entry import BootEntry
 from pytest_xenscrub.boot.reboot import Running, reboot, running
-from pytest_xenscrub.errors import InfrastructureError, UndecidedError, XenFaultError
-from pytest_xenscrub.host.boot_log import LINES, WITH_LOG, WITHOUT_LOG, Stage, boots, since, stage
+from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.host.boot_log import LINES, since
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.host.protocol import Host
-
-_END = re.compile(r"Panic on CPU|Kernel panic|GRUB cannot load|^error: ")
 
 
 class Bootable(Protocol):
@@ -82,12 +80,7 @@ class OneShotBoot:
                 Xen.
         """
         before = running(self._host, deadline)
-        if not before.build_id:
-            raise InfrastructureError(
-                f"{self._host.name} does not say which Xen it runs",
-                tried="/sys/hypervisor/properties/buildid, xl info",
-                todo="boot the machine into its own Xen, 4.7 or later, as root",
-            )
+        see_own(self._host, before)
         grub = Grub(self._host, deadline)
         self._entry.add(
             grub,
@@ -111,16 +104,7 @@ class OneShotBoot:
         wanted = self._hypervisor.build_id
         if now.build_id == wanted:
             return now
-        if now.is_cut_of(wanted):
-            raise InfrastructureError(
-                f"{self._host.name} shows a build id cut at a zero byte, which proves nothing:"
-                f" {now.build_id or 'nothing of it'}, and {wanted} was built and booted",
-                tried="/sys/hypervisor/properties/buildid; xl info and the bindings tell none",
-                todo="have tools in dom0 that match that Xen (--xen-tools=build), or a dom0 kernel"
-                " that shows all of it",
-            )
-        has = f"build id {now.build_id}" if now.build_id else "no Xen that says its build id"
-        what = f"{self._host.name} runs {has}, not {wanted}, which was built and booted"
+        what = other_than(self._host, now, wanted)
         log = self.log()
         evidence = {"serial log": last_words(log, self._entry.file_name)}
         if grub.variables().get("next_entry") == self._entry.identifier:
@@ -130,7 +114,7 @@ class OneShotBoot:
                 evidence=evidence,
             )
         if now.may_be(self._entry.original):
-            raise _went_back(what, log, evidence)
+            raise went_back(what, log, evidence)
         raise InfrastructureError(
             what, todo="see which entry its GRUB booted, and whether another user reboots it",
             evidence=evidence,
@@ -141,42 +125,3 @@ class OneShotBoot:
         log = since(self._log_before, self._host.serial_tail(LINES))
         before, name, after = log.partition(self._entry.file_name)
         return after if name else before
-
-
-def _went_back(what: str, log: str, evidence: dict[str, str]) -> XenFaultError | UndecidedError:
-    """The error for a machine that runs its own Xen again: ours, GRUB, or somebody's reset."""
-    back = f"{what}: the machine went back to its own Xen"
-    reached = stage(log)
-    if reached is Stage.NOT_LOADED:
-        return UndecidedError(
-            f"{back}, because GRUB could not load this one",
-            todo="see what GRUB says on the serial line: is the file whole, is there memory?",
-            evidence=evidence,
-        )
-    # The last boot in the log is the own Xen's.
-    if len(boots(log)) > 1 and reached in (Stage.CRASHED, Stage.XEN):
-        return XenFaultError(
-            f"{back}: this one did not come up",
-            todo="see the machine's serial log, with Xen's option sync_console",
-            evidence=evidence,
-        )
-    return UndecidedError(
-        f"{back}, for an unknown reason: it may have crashed, or the machine was reset",
-        todo=WITHOUT_LOG if reached is Stage.SILENT or len(boots(log)) < 2 else WITH_LOG,  # noqa: PLR2004
-        evidence=evidence,
-    )
-
-
-def last_words(serial: str, file_name: str) -> str:
-    """What a hypervisor said before it went down, out of a log that goes on with another boot.
-
-    Args:
-        serial: the log's end.
-        file_name: what GRUB said it loads; where GRUB has no serial console, all is looked at.
-
-    Returns:
-        The lines around the first that tells of an end, or the last ones where none does.
-    """
-    lines = serial.rpartition(file_name)[2].splitlines()
-    end = next((at for at, line in enumerate(lines) if _END.search(line)), None)
-    return "\n".join(lines[-40:] if end is None else lines[max(0, end - 20) : end + 8])

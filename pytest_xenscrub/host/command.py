@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_xenscrub.deadline import Deadline
 
@@ -22,6 +22,33 @@ _SECRET_NAMES = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|_KEY\b", re.IGNORECASE
 _LEAST_SECRET = 4
 """Shorter values than this are on, yes and 1, and hiding those would hide everything."""
 _SHOWN = 2000
+_OTHER_WORD = re.compile(r"([\w-]+)=([^=,{}]+)")
+
+
+class Translated(str):
+    """The value of a placeholder that a command may have other words for.
+
+    `{action:status=get,cycle=reset}` gives `get` for `status`, and `on` for `on`.
+    """
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        """The command's own word, where it has one."""
+        return dict(other_words(spec)).get(str(self), str(self))
+
+
+def other_words(spec: str) -> Iterator[tuple[str, str]]:
+    """The words of `status=get,cycle=reset`, in pairs.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    for pair in spec.split(",") if spec else ():
+        match = _OTHER_WORD.fullmatch(pair)
+        if match is None:
+            raise ValueError(f"{spec!r} is not of the form word=other,word=other")
+        yield match[1], match[2]
 
 
 def run_command(words: Sequence[str], values: Mapping[str, str], deadline: Deadline) -> str:
@@ -61,7 +88,13 @@ def run_command(words: Sequence[str], values: Mapping[str, str], deadline: Deadl
 
 
 def parse_command(
-    text: str, what: str, *, required: frozenset[str], optional: frozenset[str], example: str
+    text: str,
+    what: str,
+    *,
+    required: frozenset[str],
+    optional: frozenset[str],
+    example: str,
+    translated: Mapping[str, frozenset[str]] | None = None,
 ) -> tuple[str, ...]:
     """Take a command line apart as a shell would, and check its placeholders.
 
@@ -71,6 +104,7 @@ def parse_command(
         required: names of placeholders without which it makes no sense.
         optional: other placeholders that it may have.
         example: one that is right.
+        translated: placeholders that are `Translated`, each with the words that it may become.
 
     Returns:
         The program and its arguments, placeholders and all.
@@ -85,7 +119,7 @@ def parse_command(
 
     try:
         words = tuple(shlex.split(text))
-        fields = set(_fields(words))
+        fields = set(_fields(words, translated or {}))
     except ValueError as error:
         raise wrong(str(error).lower()) from None
     if not words:
@@ -100,12 +134,26 @@ def parse_command(
     return words
 
 
-def _fields(words: Iterable[str]) -> Iterable[str]:
-    """The placeholders of all words, including conversions and format specifications."""
+def _fields(words: Iterable[str], translated: Mapping[str, frozenset[str]]) -> Iterator[str]:
+    """The placeholders of all words, with whatever Python's formatting adds to their names.
+
+    Raises:
+        ValueError: other words are given for one that it never becomes.
+    """
     for word in words:
         for _, name, spec, conversion in string.Formatter().parse(word):
-            if name is not None:
-                yield name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            if name is None:
+                continue
+            known = translated.get(name)
+            if known is None or conversion:
+                shown = f":{spec}" if spec else ""
+                yield name + (f"!{conversion}" if conversion else "") + shown
+                continue
+            if unknown := [ours for ours, _ in other_words(spec or "") if ours not in known]:
+                raise ValueError(
+                    f"{{{name}}} is never {unknown[0]}, but: {', '.join(sorted(known))}"
+                )
+            yield name
 
 
 def without_secrets(text: str) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.target import Target
 
 EMULATED = "emulated"
+LABGRID = "labgrid:"
 TOOLSTACKS = ("xl", "libvirt")
 
 
@@ -24,14 +26,19 @@ class HostDescription:
     """What is known of a host before it is used.
 
     Attributes:
-        name: the host's name, as the user wrote it: "emulated", "root@lab7", "lab7".
-        target: the address that ssh connects to; None for the emulated host.
-        power: words of a command, run on this machine, that switches the host's power; empty if
-            there is none.
-        serial: words of a command, run on this machine, that prints the host's serial log so far
-            and ends; empty if there is none.
-        toolstacks: the toolstacks of the host's dom0; empty if not stated.
-        tags: the host's tags, for `@pytest.mark.xen_host_tags`.
+        name: how the user called it: "emulated", "root@lab7", "lab7".
+        target: where ssh goes; None for the emulated host, and for one that labgrid is to choose.
+        power: words of a command, run on this machine, that cuts the host's power and gives it
+            back; empty where there is none.
+        serial: words of a command, run on this machine, that prints the host's serial log as far
+            as it has come, and ends; empty where there is none.
+        toolstacks: those that its dom0 has; empty where nobody said.
+        tags: what else sets it apart, for `@pytest.mark.xen_host_tags`.
+        boot: words of a command, run on this machine, that sets what the host boots next; empty
+            where its GRUB does. See `next_boot`.
+        broken: why it is not to be used; empty for one that is.
+        place: tags of a place that labgrid is to choose, each as `TAG=VALUE`, `name=PLACE` for
+            the place of that name; empty where the machine is known.
     """
 
     name: str
@@ -40,6 +47,9 @@ class HostDescription:
     serial: tuple[str, ...] = ()
     toolstacks: tuple[str, ...] = ()
     tags: frozenset[str] = frozenset()
+    place: tuple[str, ...] = ()
+    boot: tuple[str, ...] = ()
+    broken: str = ""
 
     @property
     def label(self) -> str:
@@ -49,21 +59,47 @@ class HostDescription:
 
     @property
     def emulated(self) -> bool:
-        """Whether this is the emulated host."""
-        return self.target is None
+        """Whether we start it ourselves."""
+        return self.target is None and not self.place
+
+    @property
+    def many(self) -> bool:
+        """Whether it stands for as many machines as labgrid has with its tags."""
+        return bool(self.place) and not any(tag.startswith("name=") for tag in self.place)
 
     def lacks(self, needs: frozenset[str]) -> frozenset[str]:
-        """The tags and toolstacks in `needs` that the host does not have."""
+        """What of these tags and toolstacks the host does not have, as far as is known."""
+        if self.place:
+            return frozenset()
         return needs - self.tags - frozenset(self.toolstacks or TOOLSTACKS)
 
 
 def parse_host(text: str) -> HostDescription:
-    """Parse `--xen-host`: `emulated`, or `[user@]host[:port]`.
+    """Take `--xen-host` apart: `emulated`, `[user@]host[:port]`, or a place of labgrid's.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    if text.startswith(LABGRID):
+        return HostDescription(text, place=_parse_place(text.removeprefix(LABGRID)))
+    return HostDescription(text, None if text == EMULATED else parse_target(text))
+
+
+def _parse_place(text: str) -> tuple[str, ...]:
+    """The tags in `PLACE` or `TAG=VALUE,TAG=VALUE`.
 
     Raises:
         ConfigurationError: the text is neither.
     """
-    return HostDescription(text, None if text == EMULATED else parse_target(text))
+    if re.fullmatch(r"[\w.-]+", text) and not text.startswith("-"):
+        return (f"name={text}",)
+    tags = tuple(text.split(","))
+    if not all(re.fullmatch(r"[a-z][a-z0-9_]+=[\w.-]+", tag) for tag in tags):
+        raise ConfigurationError(
+            f"{LABGRID}{text} names no place of labgrid's",
+            todo=f"write {LABGRID}PLACE or {LABGRID}TAG=VALUE,TAG=VALUE",
+        )
+    return tags
 
 
 def make_pool(
@@ -73,12 +109,19 @@ def make_pool(
 
     Args:
         named: those of `--xen-host`; one that the file describes is taken from there.
-        listed: those of `--xen-hosts-file`: all of them where none is named.
+        listed: those of `--xen-hosts-file`: all of them that are in use where none is named.
 
     Raises:
-        ConfigurationError: a machine is named twice, or with the emulated host.
+        ConfigurationError: a machine is named twice, or with the emulated host, or is out of use.
     """
-    pool = [_listed(host, listed) for host in named] or list(listed)
+    pool = [_listed(host, listed) for host in named]
+    out = [host for host in pool or listed if host.broken]
+    if out and (pool or len(out) == len(listed)):
+        raise ConfigurationError(
+            f"out of use: {left_out(out)}",
+            todo="name another host; one that is well again has no line `broken` in the hosts file",
+        )
+    pool = pool or [host for host in listed if not host.broken]
     if len(pool) > 1 and any(host.emulated for host in pool):
         raise ConfigurationError(
             f"{EMULATED} cannot be one of several hosts",
@@ -87,13 +130,19 @@ def make_pool(
     seen: dict[str, str] = {}
     for host in pool:
         # Two runs of ours on one machine would see each other's guests.
-        first = seen.get(str(host.target))
+        where = str(host.target or host.name)
+        first = seen.get(where)
         if first == host.name:
             raise ConfigurationError(f"{host.name} is named twice")
         if first is not None:
             raise ConfigurationError(f"{first} and {host.name} are the same host: {host.target}")
-        seen[str(host.target)] = host.name
+        seen[where] = host.name
     return tuple(pool)
+
+
+def left_out(hosts: Sequence[HostDescription]) -> str:
+    """Which of some hosts are out of use, each with why; empty if none is."""
+    return ", ".join(f"{host.name} ({host.broken})" for host in hosts if host.broken)
 
 
 def _listed(named: HostDescription, listed: Sequence[HostDescription]) -> HostDescription:

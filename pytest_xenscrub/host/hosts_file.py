@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.host.description import EMULATED, TOOLSTACKS, HostDescription
+from pytest_xenscrub.host.next_boot import parse_boot
 from pytest_xenscrub.host.power import parse_power, parse_serial
 from pytest_xenscrub.host.target import MAX_PORT, Target, parse_target
 from pytest_xenscrub.option_paths import command_beside
@@ -48,6 +49,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _line(value: object) -> str:
+    text = _text(value)
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"{value!r} is no reason: write one line")
+    return text.strip()
+
+
 def _port(value: object) -> int:
     if type(value) is not int or not 0 < value <= MAX_PORT:
         raise ValueError(f"{value!r} is not a port number")
@@ -72,11 +80,13 @@ _KEYS: dict[str, Callable[[object], Any]] = {
     "port": _port,
     "power": lambda value: parse_power(_text(value)),
     "serial": lambda value: parse_serial(_text(value)),
+    "boot": lambda value: parse_boot(_text(value)),
+    "broken": _line,
     "toolstacks": lambda value: _list(value, _toolstack),
     "tags": lambda value: _list(value, _name),
 }
 
-_COMMANDS = ("power", "serial")
+_COMMANDS = ("power", "serial", "boot")
 
 
 def load_hosts(path: Path) -> tuple[HostDescription, ...]:

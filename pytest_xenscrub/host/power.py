@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import XenScrubError
-from pytest_xenscrub.host.command import parse_command, run_command
+from pytest_xenscrub.host.command import Translated, parse_command, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ _HOST = frozenset({"host", "address"})
 def parse_power(text: str) -> tuple[str, ...]:
     """The words of a power command: `{action}` in it becomes on, off, cycle or status.
 
+    `{action:status=get}` becomes get in place of status: see `Translated`.
+
     Raises:
         ConfigurationError: it is none.
     """
@@ -34,6 +36,7 @@ def parse_power(text: str) -> tuple[str, ...]:
         required=frozenset({"action"}),
         optional=_HOST,
         example="ipmitool -I lanplus -H bmc-{host} -U admin -E chassis power {action}",
+        translated={"action": frozenset(get_args(Action))},
     )
 
 
@@ -56,7 +59,8 @@ class PowerSwitch:
     """The power command of one host.
 
     Args:
-        words: the command, with `{action}` and, where they are wanted, `{host}` and `{address}`.
+        words: the command, with `{action}` (see `parse_power`) and, where they are wanted, `{host}`
+            and `{address}`.
         host: what becomes of `{host}`: how the user calls it.
         address: what becomes of `{address}`: what ssh connects to; default: the same.
     """
@@ -74,7 +78,7 @@ class PowerSwitch:
             DeadlineExceededError: it did not end in time.
         """
         step = f"{self._host}: power {action}"
-        values = {"action": action, "host": self._host, "address": self._address}
+        values = {"action": Translated(action), "host": self._host, "address": self._address}
         return run_command(self._words, values, Deadline.after(POWER_SECONDS, step))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.protocol import CommandResult
 from pytest_xenscrub.host.rundir import RunFolder
-from pytest_xenscrub.host.ssh_errors import classify, todo_of, why
+from pytest_xenscrub.host.ssh_errors import classify, of_the_command, todo_of, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,8 +137,19 @@ class SshHost:
                     self._master = None
                     said = log.read_text(errors="replace")
                     said += "\nConnection timed out" if late else ""
-                    raise classify(said, self._target, self._config)
+                    raise classify(said, self._target, self._config, proxied=self._proxied())
                 time.sleep(0.02)
+
+    def _proxied(self) -> bool:
+        """Whether ssh goes through a jump host or ProxyCommand, by the user's configuration."""
+        command = [*self._base(), "-G", "--", self._target.host]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return bool(re.search(rb"^proxy(jump|command) (?!none$)", done.stdout, re.MULTILINE))
 
     def _alive(self) -> bool:
         command = [*self._base(), "-O", "check", "--", self._target.host]
@@ -198,7 +210,7 @@ class SshHost:
                 command=shlex.join(argv), **{"serial log": self.serial_tail()}
             ) from None
         out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-        result = CommandResult(tuple(argv), done.returncode, out, err)
+        result = CommandResult(tuple(argv), done.returncode, out, of_the_command(err))
         if result.returncode == SSH_FAILED and not self._alive():
             raise HostLostError(
                 f"the connection to {self._name} was lost",

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     (
+        r"too long for Unix domain socket|ControlPath too long",
+        "the ControlPath of your ssh configuration on the way to {name} is too long for a socket",
+        "shorten it in ~/.ssh/config: ControlPath ~/.ssh/%C",
+    ),
+    (
+        r"administratively prohibited",
+        "the jump host on the way to {name} forwards no connections",
+        "its sshd needs AllowTcpForwarding yes (and PermitOpen, where that is limited)",
+    ),
+    (
         r"No user exists for uid",
         "ssh runs for no user without a name, and this uid has none",
         "give it one (a line in /etc/passwd, nss_wrapper), or run as another user",
@@ -53,17 +63,45 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
         "{name} does not answer",
         "check that the machine is up and that the network lets ssh through",
     ),
+    (
+        # A proxy that dies at once leaves ssh without a word of its own.
+        r"kex_exchange_identification|\A\s*\Z",
+        "the connection to {name} was closed before its sshd said a word",
+        "where a jump host or ProxyCommand is on the way, see whether that works: ssh -v {there}"
+        " exit; else its sshd limits new connections (MaxStartups), or refuses this address",
+    ),
 )
+_PAST_THE_JUMP: Final = "open failed"
+"""A jump host's word for what it could not connect to."""
+_ON_THE_WAY: Final = re.compile(
+    r"Connection refused|Could not resolve hostname"
+    r"|(Permission denied|Host key verification failed|host key is known)"
+    r"(?=.*kex_exchange_identification)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Of a proxy: the machine itself is not connected to, and said nothing where that is told."""
 
 
 _UNKNOWN_CAUSE: Final = ("ssh could not connect to {name}", "try it by hand: ssh -v {there} exit")
 _REMOVE: Final = re.compile(r"^\s*(ssh-keygen -f .+ -R .+?)\s*$", re.MULTILINE)
+_ONE_SESSION: Final = re.compile(
+    r"^mux_client_request_session: session request failed: Session open refused by peer\r?\n",
+    re.MULTILINE,
+)
 _REFUSED: Final = (
     ("No space left on device", "make room there (df -h shows where): the machine's disk is full"),
     ("Disk quota exceeded", "make room there: the quota on the machine's disk is used up"),
     ("Read-only file system", "mount it to be written to; dom0's log (dmesg) tells if it broke"),
 )
 """What dom0's system says to a command, and what to do about it."""
+
+
+def of_the_command(stderr: str) -> str:
+    """What a command said, without what ssh says first where sshd has too few sessions for it.
+
+    With `MaxSessions 1` there is one for each connection; ssh makes a connection more by itself.
+    """
+    return _ONE_SESSION.sub("", stderr)
 
 
 def todo_of(stderr: str) -> str:
@@ -77,13 +115,21 @@ def why(result: CommandResult) -> str:
     return ": ".join([str(result.returncode), *words])
 
 
-def classify(stderr: str, target: Target, config: Path | None = None) -> InfrastructureError:
+def _on_the_way(stderr: str) -> bool:
+    """Whether what stands between the machine and us complained, where there is something."""
+    return bool(_ON_THE_WAY.search(stderr)) and _PAST_THE_JUMP not in stderr
+
+
+def classify(
+    stderr: str, target: Target, config: Path | None = None, *, proxied: bool = False
+) -> InfrastructureError:
     """The error for what ssh complained of when it could not connect to `target`.
 
     Args:
         stderr: what it said.
         target: where it was to connect to.
         config: the configuration that it used, if not the user's own.
+        proxied: whether it goes through a jump host or ProxyCommand.
     """
     there = []
     if config is not None:
@@ -93,16 +139,18 @@ def classify(stderr: str, target: Target, config: Path | None = None) -> Infrast
     there.append(f"{target.user}@{target.host}" if target.user else target.host)
     # ssh knows the file, and under which name the key is there.
     remove = _REMOVE.search(stderr)
-    names = {
-        "name": str(target),
-        "host": target.host,
-        "there": shlex.join(there),
-        "remove": remove[1] if remove else f"ssh-keygen -R {target.host}",
-    }
     what, todo = next(
         (cause[1:] for cause in _CAUSES if re.search(cause[0], stderr, re.IGNORECASE)),
         _UNKNOWN_CAUSE,
     )
+    names = {
+        "name": f"{target}'s jump host or ProxyCommand"
+        if proxied and _on_the_way(stderr)
+        else str(target),
+        "host": target.host,
+        "there": shlex.join(there),
+        "remove": remove[1] if remove else f"ssh-keygen -R {target.host}",
+    }
     return InfrastructureError(
         what.format(**names),
         tried=f"ssh {names['there']}",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.description import make_pool
+from pytest_xenscrub.host.description import left_out, make_pool
 from pytest_xenscrub.run.reservation import Reservation
 from pytest_xenscrub.run.stash import parameter, uses_host
 from pytest_xenscrub.run.workers import Allotment, HostScheduling, Needs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.host.labgrid_place import LabgridPlace
     from pytest_xenscrub.options import Options
     from pytest_xenscrub.telling import Say
 
@@ -92,7 +93,9 @@ class Hosts:
         names = ", ".join(host.name for host in self.pool)
         emulated = self.pool[0].emulated
         what = "a real Xen in QEMU on this machine" if emulated else "over ssh"
-        return f"xen host{'s' if len(self.pool) > 1 else ''}: {names} ({what})"
+        out = "" if self._options.host else left_out(self._options.hosts_file)
+        line = f"xen host{'s' if len(self.pool) > 1 else ''}: {names} ({what})"
+        return f"{line}\nxen hosts out of use: {out}" if out else line
 
     @functools.cached_property
     def reservation(self) -> Reservation:
@@ -113,6 +116,18 @@ class Hosts:
             config=self._options.ssh_config,
             wait_seconds=self._options.lock_wait,
             allow_busy=self._options.allow_busy,
+            place_of=self._place_of,
+            say=self._say,
+        )
+
+    def _place_of(self, host: HostDescription) -> LabgridPlace:
+        from pytest_xenscrub.host.labgrid_place import LabgridPlace  # noqa: PLC0415 - as above
+
+        return LabgridPlace(
+            host,
+            listed=self._options.hosts_file,
+            program=self._options.labgrid_client,
+            tag=self._tag,
             say=self._say,
         )
 
@@ -165,7 +180,9 @@ class Hosts:
             return None
         from xdist.workermanage import parse_tx_spec_config  # noqa: PLC0415 - it is there
 
-        return Allotment(self.pool, len(parse_tx_spec_config(self._config)))
+        workers = len(parse_tx_spec_config(self._config))
+        more = [host for host in self.pool if host.many] * workers
+        return Allotment([*self.pool, *more], workers)
 
     def worker_starts(self, node: Any) -> None:
         """Give a worker its machine."""

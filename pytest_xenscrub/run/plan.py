@@ -95,11 +95,13 @@ class Plan:
             return
         from pytest_xenscrub.run import preflight  # noqa: PLC0415 - only with a host
 
-        suite = options.suite if self._session.hosts.pool[0].emulated else ""
-        wanted = preflight.Wanted(suite, variants, toolstacks, "hvm" in options.guest_type)
+        pool = self._session.hosts.pool
+        suite = options.suite if pool[0].emulated else ""
+        labgrid = options.labgrid_client if any(host.place for host in pool) else ""
+        asked = preflight.Wanted(suite, variants, toolstacks, "hvm" in options.guest_type, labgrid)
         try:
             with told_as("this machine cannot be looked at"):
-                preflight.check(wanted, self._session.xens)
+                preflight.check(asked, self._session.xens)
         except InfrastructureError:
             self._session.blame.refused = True
             raise

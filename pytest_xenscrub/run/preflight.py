@@ -33,12 +33,14 @@ class Wanted:
         variants: the Xens, by name.
         toolstacks: what drives guests.
         device_model: whether an emulated dom0 is to start HVM guests.
+        labgrid: labgrid's program; empty where none of its places is asked for.
     """
 
     suite: str
     variants: Iterable[str]
     toolstacks: Iterable[str]
     device_model: bool = False
+    labgrid: str = ""
 
 
 def check(wanted: Wanted, xens: Xens) -> None:
@@ -47,6 +49,10 @@ def check(wanted: Wanted, xens: Xens) -> None:
     Raises:
         MissingToolError: naming all that is missing, and the one command that installs it.
     """
+    if wanted.labgrid and shutil.which(wanted.labgrid) is None:
+        from pytest_xenscrub.host.labgrid import missing  # noqa: PLC0415 - seldom asked for
+
+        raise missing(wanted.labgrid)
     lacking, pip = _lacking(wanted, xens)
     if not lacking and not pip:
         return

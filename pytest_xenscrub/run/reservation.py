@@ -10,11 +10,12 @@ from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import HostLockedError, HostUnusableError, InfrastructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pytest_xenscrub.dom0.lock import Holder, HostLock
     from pytest_xenscrub.host.description import HostDescription
+    from pytest_xenscrub.host.labgrid_place import LabgridPlace
     from pytest_xenscrub.host.ssh import SshHost
     from pytest_xenscrub.telling import Say
 
@@ -34,6 +35,7 @@ class Reservation:
         config: an ssh configuration in place of the user's own.
         wait_seconds: how long to wait while all are in use, s.
         allow_busy: whether guests that are not ours may run there.
+        place_of: gives the place of labgrid's that a host is to be.
         say: prints a line for the user.
     """
 
@@ -45,6 +47,7 @@ class Reservation:
         config: Path | None,
         wait_seconds: float,
         allow_busy: bool,
+        place_of: Callable[[HostDescription], LabgridPlace],
         say: Say,
     ) -> None:
         self._candidates = candidates
@@ -52,6 +55,8 @@ class Reservation:
         self._config = config
         self._wait_seconds = wait_seconds
         self._allow_busy = allow_busy
+        self._place_of = place_of
+        self._places: dict[str, LabgridPlace] = {}
         self._say = say
         self._chosen: HostDescription | None = None
         self._host: SshHost | None = None
@@ -75,6 +80,9 @@ class Reservation:
             except InfrastructureError as error:
                 self._failed = error
                 raise
+            finally:
+                if self._chosen is None:
+                    self.release()
         return self._chosen
 
     def again(self) -> None:
@@ -96,12 +104,21 @@ class Reservation:
 
     def release(self) -> None:
         """Release the machine. Never raises; may be called twice."""
+        self._let_go()
+        for place in self._places.values():
+            place.leave()
+        self._places.clear()
+
+    def _let_go(self) -> None:
+        """Give back the machine, but no turn in a queue."""
         lock, self._lock = self._lock, None
         host, self._host = self._host, None
         if lock is not None:
             lock.release()
         if host is not None:
             host.close()
+        for place in self._places.values():
+            place.release()
 
     def _choose(self) -> HostDescription:
         end = time.monotonic() + self._wait_seconds
@@ -114,14 +131,12 @@ class Reservation:
                     return described
                 wait = max(0.0, end - time.monotonic())
                 try:
-                    self._reserve(described, min(wait, _TURN_SECONDS) if several else wait)
+                    return self._reserve(described, min(wait, _TURN_SECONDS) if several else wait)
                 except InfrastructureError as error:
-                    self.release()
+                    self._let_go()
                     tried[described.name] = error
                     if not isinstance(error, HostLockedError):
                         left.remove(described)  # waiting does not help
-                else:
-                    return described
             if not left or time.monotonic() >= end:
                 break
         if not several:
@@ -134,7 +149,16 @@ class Reservation:
             evidence={name: str(error) for name, error in tried.items()},
         )
 
-    def _reserve(self, described: HostDescription, wait_seconds: float) -> None:
+    def _take(self, described: HostDescription, wait_seconds: float) -> HostDescription:
+        """Have labgrid choose the machine, if that is to be."""
+        if not described.place:
+            return described
+        if described.name not in self._places:
+            self._places[described.name] = self._place_of(described)
+        return self._places[described.name].take(wait_seconds)
+
+    def _reserve(self, described: HostDescription, wait_seconds: float) -> HostDescription:
+        from pytest_xenscrub.boot.command_boot import go_back  # noqa: PLC0415 - only with a machine
         from pytest_xenscrub.boot.leftovers import (  # noqa: PLC0415 - as above
             refuse_busy,
             remove_leftovers,
@@ -144,6 +168,7 @@ class Reservation:
         from pytest_xenscrub.host.power import try_commands  # noqa: PLC0415 - as above
         from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - as above
 
+        described = self._take(described, wait_seconds)
         if described.target is None:
             raise TypeError(f"{described.name} is not reached over ssh")
         host = self._host = SshHost(described.target, config=self._config, name=described.name)
@@ -152,7 +177,10 @@ class Reservation:
         lock.acquire(wait_seconds)
         deadline = Deadline.after(_LEFTOVERS_SECONDS, f"{host.name}: removing what dead runs left")
         try_commands(described)
+        if go_back(host, described, deadline, self._say):
+            self.check()
         remove_leftovers(host, deadline, self._say)
         self.check()  # it may have been rebooted
         if not self._allow_busy:
             refuse_busy(host, deadline)
+        return described

@@ -12,6 +12,8 @@
               xen_options    of the Xen that it boots by default
               log            what was done there: xl's command lines, reboots
               built-fails    if it is there, a Xen of ours goes down and its own is booted
+              next-boot      a Xen that its boot server has for it, once
+              keeps-next-boot  if it is there, until that is taken away
               serial-log     what its Xens say; a command has to show it to a run
               dead           if it is there, the machine does not come back from a reboot
 

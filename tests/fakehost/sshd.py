@@ -34,6 +34,7 @@ class Server:
         seen_as: how sshd sees that folder, if not as we do.
         lines: more of its configuration.
         within: begins the command that starts it.
+        address: where it listens, on loopback.
     """
 
     def __init__(
@@ -43,18 +44,21 @@ class Server:
         seen_as: Path | None = None,
         lines: Sequence[str] = (),
         within: Sequence[str] = (),
+        address: str = "127.0.0.1",
     ) -> None:
         sshd = need_sshd()
         self.folder = folder
+        self.address = address
         folder.mkdir(mode=0o700, exist_ok=True)
         self.host_key = keygen(folder / "host")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family) as free:
+            free.bind((address, 0))
             self.port = free.getsockname()[1]
         (folder / "authorized").write_text(keygen(folder / "key") + "\n")
         seen = seen_as or folder
         config = [
-            f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {seen}/host",
+            f"Port {self.port}", f"ListenAddress {address}", f"HostKey {seen}/host",
             f"AuthorizedKeysFile {seen}/authorized", "StrictModes no", "PidFile none",
             "UsePAM no", "PasswordAuthentication yes", *_penalties(sshd), *lines,
         ]  # fmt: skip
@@ -69,20 +73,21 @@ class Server:
             assert time.monotonic() < end, said
             assert self.process.poll() is None, said
             time.sleep(0.02)
-        assert said.count(" listening on ") == said.count(" listening on 127.0.0.1 "), said
+        assert said.count(" listening on ") == said.count(f" listening on {address} "), said
 
     def config(self, name: str, *lines: str, known: str) -> str:
         """A part of an ssh configuration in which `name` is this server."""
         (self.folder / "known").write_text(known)
         options = [
-            "HostName 127.0.0.1", f"Port {self.port}", "IdentitiesOnly yes", "IdentityAgent none",
+            f"HostName {self.address}", f"Port {self.port}",
+            "IdentitiesOnly yes", "IdentityAgent none",
             f"UserKnownHostsFile {self.folder}/known", "GlobalKnownHostsFile /dev/null", *lines,
         ]  # fmt: skip
         return f"Host {name}\n" + "".join(f"  {option}\n" for option in options)
 
     @property
     def known(self) -> str:
-        return f"[127.0.0.1]:{self.port} {self.host_key}\n"
+        return f"[{self.address}]:{self.port} {self.host_key}\n"
 
     @property
     def identity(self) -> str:

@@ -314,7 +314,7 @@ MACHINES = (
     Bad("ssh: a configuration that ssh refuses", ("--xen-host=lab7", "--xen-ssh-config=ssh"),
         "Bad configuration option", 75, files={"ssh": "Nonsense yes\n"}, lines=9),
     Bad("ssh: a proxy that dies", ("--xen-host=lab7", "--xen-ssh-config=ssh"),
-        "could not connect", 75, files={"ssh": "Host *\n  ProxyCommand false\n"}),
+        "closed before its sshd said a word", 75, files={"ssh": "Host *\n  ProxyCommand false\n"}),
     ssh("a uid without a name", f"127.0.0.1:{closed_port()}", "this uid has none",
         prefix=NAMELESS, env={"HOME": "/"}),
 )  # fmt: skip

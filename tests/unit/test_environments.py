@@ -188,6 +188,8 @@ def test_what_names_a_file_is_relative_to_the_ini_file(key: str) -> None:
         assert beside("./switch {host}", Path("/lab")) == "/lab/switch '{host}'"
         assert beside("bin/switch x/y", Path("/lab")) == "/lab/bin/switch x/y"
         return
+    if key == "labgrid_client":
+        assert beside("labgrid-client", Path("/lab")) == "labgrid-client"
     assert beside("out/file", Path("/lab")) == "/lab/out/file"
     assert beside("/abs/file", Path("/lab")) == "/abs/file"
     assert beside("~/file", Path("/lab")) == "~/file"
@@ -197,7 +199,7 @@ def test_every_option_that_names_a_file_is_known_as_one() -> None:
     """One that is added later must not be forgotten."""
     metavars = {"FILE", "FOLDER", "NAME|FILE", "SPEC"}
     assert {option.key for option in ALL_OPTIONS if option.metavar in metavars} | {
-        "power", "serial",
+        "power", "serial", "labgrid_client",
     } == set(NAMES_A_FILE)  # fmt: skip
 
 

@@ -974,6 +974,16 @@ def test_workers_are_sent_what_suits_their_host(pytester: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["*[[]gw1[]]*ERROR*test_numa*"])
 
 
+def test_hosts_out_of_use_are_told_with_the_reason(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".toml", labs="[hosts.one]\nbroken = 'no disk'\n[hosts.two]\n")
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_inprocess("--xen-hosts-file=labs.toml")
+    result.stdout.fnmatch_lines(["xen host: two (over ssh)", "xen hosts out of use: one (no disk)"])
+    result = pytester.runpytest_inprocess("--xen-hosts-file=labs.toml", "--xen-host=one")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: out of use: one (no disk)"])
+
+
 def test_hosts_that_cannot_be_meant_together_are_a_usage_error(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--xen-host=lab7", "--xen-host=emulated")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

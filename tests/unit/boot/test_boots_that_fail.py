@@ -136,13 +136,14 @@ def sweeps(_: pytest.MonkeyPatch) -> None:
 
 def emulated(monkeypatch: pytest.MonkeyPatch, **fails: object) -> None:
     package = "pytest_xenscrub.host.emulated"
-    for name in ("prepare_image", "check_memory"):
+    for name in ("prepare_image", "choose_ram"):
         monkeypatch.setattr(f"{package}.{name}", fails.get(name, MagicMock()))
     start = fails.get("start", MagicMock())
     monkeypatch.setattr(f"{package}.EmulatedHost.start", start)
     choice: Any = SimpleNamespace(
-        memory_bytes=2 << 30, suite="bookworm", nodes=(), accel="tcg", hang_seconds=60.0
-    )
+        memory_bytes=2 << 30, suite="bookworm", nodes=(), accel="tcg", hang_seconds=60.0,
+        device_model=False, ram_limit=None,
+    )  # fmt: skip
     deployment: Any = SimpleNamespace(
         _choice=choice, _xen=ChosenXen(), _tools_for=lambda *_: None, _say=lambda _: None,
         _hang_seconds=60.0, _host=None,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.boot import reboot
-from pytest_xenscrub.boot.grub import OneShotBoot, last_words
+from pytest_xenscrub.boot.came_up import last_words
+from pytest_xenscrub.boot.grub import OneShotBoot
 from pytest_xenscrub.boot.grub_entry import BootEntry
 from pytest_xenscrub.boot.reboot import wait_for_boot
 from pytest_xenscrub.deadline import Deadline

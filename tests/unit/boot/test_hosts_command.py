@@ -124,7 +124,7 @@ def test_none_that_can_be_reached(
         ([], "no host is named"),
         (["--xen-host=emulated", "--xen-host=lab7"], "cannot be one of several hosts"),
         (["--xen-hosts-file=no.toml"], "there is no such file"),
-        (["--xen-hosts-file=/dev/null"], "it is no file"),
+        (["--xen-hosts-file=/dev/null"], "it is not a file"),
     ],
 )
 def test_mistakes_are_those_of_the_plugin(

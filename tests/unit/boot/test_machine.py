@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakehost.machine import NAME, OWN, write_xen
-from pytest_xenscrub.boot import deploy_emulated, deploy_ssh
+from fakelabgrid.fake import FakeLab, holder
+from pytest_xenscrub.boot import (
+    command_boot,
+    deploy_emulated,
+    deploy_ssh,
+    grub,
+    interface_probe,
+)
 from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
+
+from .debian12 import DOM0, XEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +40,7 @@ def test_it(xen_host, dom0, victim):
 SHORT_SECONDS = 6.0
 
 
-LOADED = deploy_emulated, deploy_ssh
+LOADED = command_boot, deploy_emulated, deploy_ssh, grub, interface_probe
 """Each run in this process would load them anew, beside what is loaded already."""
 
 
@@ -40,6 +49,7 @@ class Run:
 
     Attributes:
         build_id: that Xen's.
+        cmdline: boot options for it.
     """
 
     def __init__(
@@ -47,6 +57,7 @@ class Run:
     ) -> None:
         self.machine = machine
         self.build_id = BUILT
+        self.cmdline = ""
         self._pytester = pytester
         pytester.makepyfile(test_it=TEST)
 
@@ -67,7 +78,7 @@ class Run:
             elf=gz, gz=gz, build_id=self.build_id, config=gz, symbols=gz, log=gz,
             version="4.17.5", debug=False, variant=name, domctl=0x15, sysctl=0x15,
         )  # fmt: skip
-        return ChosenXen(variant, artefact)
+        return ChosenXen(variant, artefact, cmdline=self.cmdline)
 
     def __call__(
         self, *arguments: str, host: str = NAME, variant: str = "stock"
@@ -138,6 +149,22 @@ def test_a_built_xen_is_booted_once_and_the_run_goes_on_to_its_first_guest(run: 
     said = run.is_an_error("booted " + BUILT, "xl create", "this machine has no Xen")
     assert boots(run.machine) == [OWN, BUILT, OWN]
     assert "lab: booting its own Xen again" in said
+    run.left_nothing()
+
+
+def test_the_same_on_a_place_of_labgrids_whose_name_is_the_hosts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = FakeLab(tmp_path / "labgrid")
+    lab.add("rack1", {"xen": "yes"}, {"NetworkService": {"address": NAME, "username": "root"}})
+    monkeypatch.setenv("LG_COORDINATOR", lab.coordinator)
+    said = run.is_an_error(
+        "booted " + BUILT, "rack1: booting Xen stock once", "this machine has no Xen",
+        host="labgrid:xen=yes", arguments=(f"--xen-labgrid-client={lab.program}",),
+    )  # fmt: skip
+    assert boots(run.machine) == [OWN, BUILT, OWN]
+    assert said.index("rack1 is acquired as") < said.index("rack1: booting its own Xen again")
+    assert holder(lab, "rack1") == ""
     run.left_nothing()
 
 
@@ -256,6 +283,91 @@ def test_a_dom0_that_has_all_memory(run: Run) -> None:
     run.machine.tell("free", str(12 << 10))
     run.is_an_error("a victim of", "is not possible", "dom0_mem=4G,max:4G")
     run.left_nothing()
+
+
+# -- a lab whose boots a command sets --------------------------------------------------------------
+
+BOOT = """\
+#!/bin/sh
+# pxe STATE HOST ACTION XEN OPTIONS KERNEL KERNEL_OPTIONS INITRD
+echo "$2|$3|${4##*/}|$5|$6|$7|$8" >> "$1/pxe"
+if [ "$3" = own ]; then rm -f "$1/next-boot"; else cat "$4" > "$1/next-boot"; fi
+"""
+
+
+@pytest.fixture
+def pxe(run: Run, tmp_path: Path) -> Path:
+    """A hosts file whose machine boots over a network; GRUB has no part in it."""
+    (tmp_path / "pxe").write_text(BOOT)
+    (tmp_path / "pxe").chmod(0o755)
+    run.machine.run("rm /boot/grub/*; touch /boot/vmlinuz-6.1.0-56-amd64")
+    run._before = run.machine.run("cd /boot; find | sort")
+    return tmp_path / "labs.toml"
+
+
+def described(pxe: Path, run: Run, action: str = "{action:once=netboot}") -> str:
+    state = run.machine.folder / "state"
+    words = f"{action} {{xen}} {{options}} {{kernel}} {{kernel_options}} {{initrd}}"
+    pxe.write_text(f'[hosts.{NAME}]\nboot = "./pxe {state} {{host}} {words}"\n')
+    return f"--xen-hosts-file={pxe}"
+
+
+def test_a_boot_command_has_all_that_a_boot_server_needs(run: Run, pxe: Path) -> None:
+    run.cmdline = "loglvl=all"
+    said = run.is_an_error(
+        "booted " + BUILT, "this machine has no Xen", arguments=(described(pxe, run),)
+    )
+    assert boots(run.machine) == [OWN, BUILT, OWN]
+    assert "lab: booting its own Xen again" in said
+    set_once, set_own = run.machine.read("pxe").splitlines()
+    assert set_once == (f"lab|netboot|xen.gz|{XEN} loglvl=all|/boot/vmlinuz-6.1.0-56-amd64|{DOM0}|")
+    assert set_own == "lab|own|||||"
+    assert run.machine.run("ls /var/lib | grep xenscrub || :") == ""
+
+
+def test_a_boot_command_that_sets_one_boot_and_knows_no_way_back(run: Run, pxe: Path) -> None:
+    run.is_an_error("booted " + BUILT, arguments=(described(pxe, run, "once"),))
+    assert boots(run.machine) == [OWN, BUILT, OWN]
+    assert len(run.machine.read("pxe").splitlines()) == 1
+
+
+def test_a_boot_that_is_set_for_good_is_told(run: Run, pxe: Path) -> None:
+    run.machine.tell("keeps-next-boot")
+    said = run.is_an_error(
+        "did not go back to its own Xen", arguments=(described(pxe, run, "once"),)
+    )
+    assert "that should set one boot, or know the action own" in said
+    assert boots(run.machine) == [OWN, BUILT, BUILT]
+
+
+def test_what_a_dead_run_has_set_is_undone_by_the_next(run: Run, pxe: Path) -> None:
+    """A machine that still runs a dead run's Xen must not be tested as its own."""
+    run.machine.tell("keeps-next-boot")
+    run.machine.tell("next-boot", BUILT)
+    run.machine.run(f"echo {OWN} > /var/lib/pytest-xenscrub.boot; boot-xen {BUILT}")
+    said = run.is_an_error("booted " + OWN, variant="as-is", arguments=(described(pxe, run),))
+    assert "lab: a dead run has set what it boots; its own Xen is to run" in said
+    assert boots(run.machine) == [OWN, BUILT, OWN]
+    assert run.machine.run("ls /var/lib | grep xenscrub || :") == ""
+
+
+def test_a_boot_command_that_fails(run: Run, pxe: Path) -> None:
+    option = described(pxe, run)
+    (pxe.parent / "pxe").write_text("#!/bin/sh\necho the boot server is down; exit 4\n")
+    run.is_an_error(
+        "lab: setting its next boot: the command returned 4", "the boot server is down",
+        arguments=(option,),
+    )  # fmt: skip
+    assert boots(run.machine) == [OWN]
+
+
+def test_a_xen_that_a_boot_command_has_set_and_that_dies(run: Run, pxe: Path) -> None:
+    run.machine.tell("built-fails")
+    run.is_an_error("went back to its own Xen", arguments=(described(pxe, run),))
+    serial = f"--xen-serial=cat {run.machine.folder}/state/serial-log"
+    result = run(described(pxe, run), serial)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*Xen stock does not come up*", "*Panic on CPU 0*"])
 
 
 # -- on this machine -------------------------------------------------------------------------------

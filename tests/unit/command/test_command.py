@@ -149,7 +149,7 @@ def test_the_image_and_git_are_no_wait_for_xen(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("pytest_xenscrub.guest.build.build_kernel", lambda: "kernel")
     monkeypatch.setattr("pytest_xenscrub.host.emulated.image.ensure_image", note)
     monkeypatch.setattr(xen_options, "xens_of", lambda _: SimpleNamespace(names=[]))
-    options = argparse.Namespace(no_image=False, suite="bookworm")
+    options = argparse.Namespace(no_image=False, suite="bookworm", guest_type=["pv"])
     with pytest.raises(DeadlineExceededError, match="building the host's image"):
         prepare.run(options)
 

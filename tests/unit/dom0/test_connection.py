@@ -300,7 +300,7 @@ def test_a_pipe_that_breaks_while_something_is_asked_for_is_told_by_what_is_left
         raise BrokenPipeError
 
     monkeypatch.setattr(dom0, "_say", broken)
-    with pytest.raises(HostLostError, match="dom0 answers on another one"):
+    with pytest.raises(HostLostError, match="dom0 answers on another connection"):
         dom0._submit("ping")
 
 

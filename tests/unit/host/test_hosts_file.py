@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.host.description import HostDescription, make_pool, parse_host
+from pytest_xenscrub.host.description import HostDescription, left_out, make_pool, parse_host
 from pytest_xenscrub.host.hosts_file import line_of, load_hosts
 from pytest_xenscrub.host.target import Target
 
@@ -25,6 +25,7 @@ def test_all_keys(tmp_path: Path) -> None:
         port = 2222
         power = "sh switch {action} {host}"
         serial = "cat /dev/null"
+        boot = "sh pxe {action} {xen} {options}"
         toolstacks = ["xl"]
         tags = ["numa", "big", "numa"]
         [hosts.lab8]
@@ -33,6 +34,7 @@ def test_all_keys(tmp_path: Path) -> None:
         HostDescription(
             "lab7", Target("fd00::7", "root", 2222), ("sh", "switch", "{action}", "{host}"),
             ("cat", "/dev/null"), ("xl",), frozenset({"numa", "big"}),
+            boot=("sh", "pxe", "{action}", "{xen}", "{options}"),
         ),
         HostDescription("lab8", Target("lab8")),
     )  # fmt: skip
@@ -54,6 +56,10 @@ def test_all_keys(tmp_path: Path) -> None:
         ("[hosts.a]\naddress = 'a b'", 2, "is not a host"),
         ("[hosts.a]\nuser = '-oProxyCommand=x'", 2, "is not a name"),
         ("[hosts.a]\npower = 'sh switch'", 2, "hosts.a.power: "),
+        ("[hosts.a]\nbroken = true", 2, "True is not text"),
+        ("[hosts.a]\nbroken = ' '", 2, "is no reason"),
+        ("[hosts.a]\nboot = 'sh {options}'", 2, "hosts.a.boot: "),
+        ("[hosts.a]\nboot = 'sh {xen} {options} {action:on=x}'", 2, "never on, but: once, own"),
         ("[hosts.a]\n[hosts.emulated]", 2, "that is not a machine"),
         ("[hosts.a]\n[hosts.'a b']", 2, "is not a name"),
         ("hosts.a = 3", 1, "begin it with [hosts.a]"),
@@ -103,6 +109,19 @@ def test_a_host_that_is_named_is_the_one_of_the_file() -> None:
     other = parse_host("root@elsewhere")
     assert make_pool([other, parse_host("lab7")], [lab7, lab8]) == (other, lab7)
     assert make_pool([], []) == ()
+
+
+def test_a_broken_host_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "labs.toml"
+    path.write_text("[hosts.a]\nbroken = 'its fan is dead'\n[hosts.b]\n[hosts.c]\nbroken = 'lent'")
+    a, b, c = hosts = load_hosts(path)
+    assert make_pool([], hosts) == (b,)
+    assert left_out(hosts) == "a (its fan is dead), c (lent)"
+    for named in (["a"], ["b", "root@a"]):
+        with pytest.raises(ConfigurationError, match=r"^out of use: a \(its fan is dead\)"):
+            make_pool([parse_host(name) for name in named], hosts)
+    with pytest.raises(ConfigurationError, match=r"a \(its fan is dead\), c \(lent\)"):
+        make_pool([], [a, c])
 
 
 @pytest.mark.parametrize(

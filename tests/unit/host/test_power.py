@@ -35,6 +35,11 @@ def run(text: str, action: Action = "cycle") -> str:
         ("echo {action} {}", "{} means nothing here"),
         ("echo {action!r}", "{action!r} means nothing here"),
         ("echo {host:>9} {action}", "{host:>9} means nothing here"),
+        ("echo {action:>9}", "'>9' is not of the form word=other,word=other"),
+        ("echo {action:status=}", "'status=' is not of the form"),
+        ("echo {action:status=get,}", "'status=get,' is not of the form"),
+        ("echo {action:state=get}", "{action} is never state, but: cycle, off, on, status"),
+        ("echo {host:on=1} {action}", "{host:on=1} means nothing here"),
         ("echo {action", "expected '}' before end of string"),
         ("echo '{action}", "no closing quotation"),
         ("no-such-tool {action}", "there is no program no-such-tool"),
@@ -50,6 +55,14 @@ def test_words_reach_the_program_as_they_are_and_no_shell_sees_them() -> None:
     assert run("printf '%s|' {action} bmc-{host} '$HOME; a  b' '{{}}'", "status") == (
         "status|bmc-lab7|$HOME; a  b|{}|"
     )
+
+
+@pytest.mark.parametrize(
+    ("action", "said"), [("status", "get"), ("cycle", "re-set"), ("on", "on"), ("off", "off")]
+)
+def test_an_action_that_the_tool_calls_otherwise(action: Action, said: str) -> None:
+    words = "printf %s {action:status=get,cycle=re-set}"
+    assert run(words, action) == said
 
 
 def test_failure_is_an_error_with_the_tools_output() -> None:

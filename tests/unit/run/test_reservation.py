@@ -24,18 +24,23 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.description import HostDescription
 
 
+def no_place(_: HostDescription) -> NoReturn:
+    pytest.fail("none of these is a place of labgrid's")
+
+
 def reservation(*names: str) -> Reservation:
     holder: Any = None
     return Reservation(
         [parse_host(name) for name in names], holder,
-        config=None, wait_seconds=0, allow_busy=False, say=lambda _: None,
+        config=None, wait_seconds=0, allow_busy=False, say=lambda _: None, place_of=no_place,
     )  # fmt: skip
 
 
 def test_the_next_host_is_tried_where_one_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    def reserve(_: Reservation, described: HostDescription, _wait: float) -> None:
+    def reserve(_: Reservation, described: HostDescription, _wait: float) -> HostDescription:
         if described.name == "lab1":
             raise HostLostError("lab1 does not answer")
+        return described
 
     monkeypatch.setattr(Reservation, "_reserve", reserve)
     assert reservation("lab1", "lab2").get().name == "lab2"
@@ -79,7 +84,7 @@ def test_looking_for_what_is_missing_is_no_wait_for_xen() -> None:
     def lets_it_pass(_: object, deadline: Deadline) -> NoReturn:
         raise deadline.error()
 
-    wanted: Any = SimpleNamespace(suite="", variants=["stock"], toolstacks=set())
+    wanted: Any = SimpleNamespace(suite="", variants=["stock"], toolstacks=set(), labgrid="")
     xens: Any = SimpleNamespace(missing=lets_it_pass)
     with pytest.raises(DeadlineExceededError, match="looking for what is missing"):
         preflight._lacking(wanted, xens)

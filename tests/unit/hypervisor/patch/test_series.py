@@ -552,7 +552,7 @@ def test_mail_that_only_carries_its_patch(load: Load) -> None:
 
 
 def test_half_a_character_of_utf_16_is_no_text(load: Load) -> None:
-    with pytest.raises(ConfigurationError, match="is no text: 'utf-16"):
+    with pytest.raises(ConfigurationError, match="is not text: 'utf-16"):
         load(b"\xff\xfe" + "diff".encode("utf-16-le") + b"\x00\xd8")
 
 
