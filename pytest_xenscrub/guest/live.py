@@ -51,7 +51,8 @@ class LiveGuest(Account):
         config: what it was created from.
         created: how it was created; after a reboot still the first time.
         domid: its domain.
-        given_back_before: frames that guests had given back, dirty, when this one was created.
+        given_back_before: frames that guests had given back, dirty, when this one was created, or
+            took them.
         ended: whether its domain has ended, as far as we have ended it.
     """
 
@@ -199,8 +200,12 @@ class LiveGuest(Account):
         if ranges.kind == "ballooned":
             if len(self.ballooned) * PAGE > self.config.promised_bytes:
                 self._given_back.update(ranges.frames)
-        else:
-            self._given_back.difference_update(ranges.frames)
+            return
+        if ranges.kind == "populated":
+            # Of what it had taken before, and others since, its excuse is the one of now.
+            self.given_back_before -= ranges.frames
+            self.given_back_before |= ranges.frames & self._given_back
+        self._given_back.difference_update(ranges.frames)
 
     def ready(self, *, seconds: float | None = None) -> None:
         """Wait until it has done all that it was told to."""
