@@ -53,7 +53,8 @@ class LiveGuest(Account):
         config: what it was created from.
         created: how it was created; after a reboot still the first time.
         domid: its domain.
-        given_back_before: frames that guests had given back, dirty, when this one was created.
+        given_back_before: frames that guests had given back, dirty, when this one was created, or
+            took them.
         unfilled_before: frames that the last guest that had them had not filled, when this one
             last began to read; see `Sample`.
         ended: whether its domain has ended, as far as we have ended it.
@@ -209,8 +210,12 @@ class LiveGuest(Account):
         if ranges.kind == "ballooned":
             if len(self.ballooned) * PAGE > self.config.promised_bytes:
                 self._given_back.update(ranges.frames)
-        else:
-            self._given_back.difference_update(ranges.frames)
+            return
+        if ranges.kind == "populated":
+            # Of what it had taken before, and others since, its excuse is the one of now.
+            self.given_back_before -= ranges.frames
+            self.given_back_before |= ranges.frames & self._given_back
+        self._given_back.difference_update(ranges.frames)
 
     def ready(self, *, seconds: float | None = None) -> None:
         """Wait until the guest has done all of its actions."""

@@ -362,6 +362,20 @@ def test_frames_that_were_taken_back_are_its_own() -> None:
     assert started.guest.ballooned == started.given_back == BitMap64([7, 8, 9, 10])
 
 
+def test_what_a_guest_takes_is_excused_if_it_was_dirty_by_then() -> None:
+    told = [
+        "ballooned pages=2", "range kind=ballooned at=0 runs=9:2",
+        "ranges-end kind=ballooned pages=2", "populated pages=2",
+        "range kind=populated at=0 runs=9:1,88:1", "ranges-end kind=populated pages=2", "ready",
+    ]  # fmt: skip
+    account = BitMap64([0x77, 0x88])
+    started = Started(FakeConsole(said(HELLO, *told)), given_back=account)
+    account.discard(0x88)  # somebody has owned it since this guest was created
+    started.guest.ready()
+    assert started.guest.given_back_before == BitMap64([9, 0x77])
+    assert account == BitMap64([10, 0x77])
+
+
 def test_what_a_live_guest_gives_back_is_on_the_hosts_account() -> None:
     started = playing("filler")
     started.guest.ready()

@@ -88,6 +88,8 @@ class TestGuard:
     def test_one_that_is_dead_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         guard = self.guard(monkeypatch, "exit 1")
         guard._process.wait(10)
+        assert guard._process.stdin is not None
+        guard._process.stdin.close()
         guard._process.stdin = MagicMock(close=raising(BrokenPipeError()))
         with pytest.raises(InfrastructureError, match="the next run tries it, too"):
             guard.release()
@@ -140,4 +142,6 @@ def test_an_ssh_that_does_not_tell_its_configuration_has_no_jump_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(subprocess, "run", raising(subprocess.TimeoutExpired("ssh", 10)))
-    assert not SshHost(Target("lab7"))._proxied()
+    host = SshHost(Target("lab7"))
+    assert not host._proxied()
+    host.close()
