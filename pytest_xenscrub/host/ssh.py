@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SSH_FAILED = 255
 """Exit status of ssh for its own failures; a command can return this status too."""
 
-_CONNECT_SECONDS = 30.0
+_CONNECT_SECONDS = 10
 
 
 class SshHost:
@@ -48,6 +48,7 @@ class SshHost:
         serial: gives the last lines of the host's serial log, if there is one.
         name: the host's name, as the user wrote it; default: the target.
         kind: the kind of host.
+        connect_seconds: how long the host's sshd may take to greet, s.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class SshHost:
         serial: Callable[[int], str] | None = None,
         name: str | None = None,
         kind: str = "real",
+        connect_seconds: int = _CONNECT_SECONDS,
     ) -> None:
         ssh = shutil.which("ssh")
         if ssh is None:
@@ -68,6 +70,7 @@ class SshHost:
         self._serial = serial
         self._name = name or str(target)
         self._kind = kind
+        self._connect_seconds = connect_seconds
         self._lock = threading.RLock()
         self._master: subprocess.Popen[bytes] | None = None
         self._run_folder = RunFolder()
@@ -95,7 +98,7 @@ class SshHost:
             command += ["-F", str(self._config)]
         for option in (
             "BatchMode=yes",
-            "ConnectTimeout=10",
+            f"ConnectTimeout={self._connect_seconds}",
             "ServerAliveInterval=5",
             "ServerAliveCountMax=6",
             "ControlPersist=no",
@@ -126,7 +129,7 @@ class SshHost:
                 self._master = None
             self._socket.unlink(missing_ok=True)
             log = self._folder / "log"
-            deadline = deadline.within(_CONNECT_SECONDS, f"ssh {self._target}")
+            deadline = deadline.within(3.0 * self._connect_seconds, f"ssh {self._target}")
             command = [*self._base(), "-o", "ControlMaster=yes", "-N", "--", self._target.host]
             with log.open("wb") as stderr:
                 self._master = spawn.spawn_tied(command, stderr=stderr)
