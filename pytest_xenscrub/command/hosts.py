@@ -38,21 +38,24 @@ def run(options: argparse.Namespace) -> None:
         ConfigurationError: no host is named, or they cannot be meant together.
         InfrastructureError: none of them can be reached.
     """
-    pool = make_pool(options.host, options.hosts_file)
-    if not pool:
+    out = [host for host in options.hosts_file if host.broken and not options.host]
+    known = [host for host in options.hosts_file if host not in out]
+    pool = make_pool(options.host, known)
+    if not pool and not out:
         raise ConfigurationError(
             "no host is named", todo="say --xen-hosts-file=FILE, or --xen-host=[user@]host[:port]"
         )
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         looks = list(threads.map(lambda host: _look(host, options.ssh_config), pool))
     lines = [_line(host, seen) for host, seen in zip(pool, looks, strict=True)]
+    lines += [_cells(host, f"out of use: {host.broken}") for host in out]
     print(tabulate(lines, headers=_HEADER, disable_numparse=True))
     lost = {
         host.name: seen for host, seen in zip(pool, looks, strict=True) if isinstance(seen, str)
     }
     for name, why in lost.items():
         print(f"{name}: {why}")
-    if len(lost) == len(pool):
+    if pool and len(lost) == len(pool):
         raise InfrastructureError("no host can be reached")
 
 
@@ -78,9 +81,10 @@ def _look(described: HostDescription, config: Path | None) -> LockState | str:
 
 
 def _line(host: HostDescription, seen: LockState | str) -> list[str]:
-    tags = " ".join(sorted({*host.tags, *host.toolstacks}))
     if isinstance(seen, str):
-        return [host.name, "unreachable", "", "", "", "", tags]
+        return _cells(host, "unreachable")
+    if host.place:
+        return _cells(host, "labgrid's: see labgrid-client places")
     who = seen.who or {}
     state = "in use" if seen.in_use else "free"
     if seen.in_use and not who:
@@ -89,7 +93,17 @@ def _line(host: HostDescription, seen: LockState | str) -> list[str]:
         state = "in use: it is being rebooted"
     elif who and not seen.in_use:
         state = "free: that run is dead"
-    return [
-        host.name, state, *(str(who.get(key, "")) for key in ("owner", "machine", "since")),
-        str(who.get("purpose", "")), tags,
-    ]  # fmt: skip
+    told = [str(who.get(key, "")) for key in ("owner", "machine", "since", "purpose")]
+    return _cells(host, state, *told)
+
+
+def _cells(host: HostDescription, state: str, *told: str) -> list[str]:
+    """A line of the table.
+
+    Args:
+        host: the host.
+        state: its state.
+        told: who has it, on which machine, since when, what for; nothing where nobody has it.
+    """
+    tags = " ".join(sorted({*host.tags, *host.toolstacks}))
+    return [host.name, state, *(told or ("",) * 4), tags]

@@ -154,3 +154,18 @@ def test_an_answer_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     host: Any = SimpleNamespace(name="one")
     with pytest.raises(InfrastructureError, match="one: its lock cannot be read"):
         lock_look.look(host, Deadline.after(1, "looking"))
+
+
+def test_one_that_is_out_of_use_is_told_with_the_reason(
+    tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "labs.toml"
+    file.write_text(f'[hosts.one]\naddress = "{NAME}"\n[hosts.two]\nbroken = "its fan is dead"\n')
+    one, two = told([f"--xen-hosts-file={file}", f"--xen-ssh-config={machine.ssh_config}"], capsys)
+    assert one[:2] == ["one", "free"]
+    assert two[:2] == ["two", "out of use: its fan is dead"]
+
+
+def test_a_place_of_labgrids_is_not_called_free(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hosts", "--xen-host=labgrid:lab7"]) == 0
+    assert "labgrid's: see labgrid-client places" in capsys.readouterr().out
