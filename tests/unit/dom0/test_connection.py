@@ -217,23 +217,22 @@ def test_a_connection_that_ended_alone_is_not_xens_doing(connect: Connected) -> 
 
 
 @pytest.mark.parametrize(
-    ("silent", "starved", "stood", "error"),
+    ("seconds", "error"),
     [
-        (2, 1, 0, HostStalledError),
-        (31, 1, 0, HostStalledError),
-        (31, 20, 0, HostSilentError),
-        (31, 0, 20, HostSilentError),
+        ((2, 1, 0), HostStalledError),
+        ((31, 1, 0), HostStalledError),
+        ((31, 20, 0), HostSilentError),
+        ((31, 0, 20), HostSilentError),
     ],
 )
 def test_what_ssh_gave_up_on_a_host_that_was_kept_is_undecided(
     connect: Connected,
     monkeypatch: pytest.MonkeyPatch,
-    silent: float,
-    starved: float,
-    stood: float,
+    seconds: tuple[float, float, float],
     error: type[Exception],
 ) -> None:
-    """Its dom0 could not answer, whatever its Xen did."""
+    """Its dom0 could not answer, whatever its Xen did; silent, and of that starved, or stood."""
+    silent, starved, stood = seconds
     dom0 = connect()
     assert connect.host is not None
     dom0._beat(0.0)
