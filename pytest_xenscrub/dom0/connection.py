@@ -38,6 +38,8 @@ _HEARD_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 1.0
 _READER_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
+_GIVES_UP_SECONDS = 25.0
+"""After a silence of 30 s ssh ends a connection by itself; before that somebody else did."""
 
 
 class Connection:
@@ -61,6 +63,7 @@ class Connection:
         self._worst_stall = Stall(0.0, 0.0)
         self._log_before = host.serial_tail(LINES)
         self._end: str | None = None
+        self._silence = Stall(0.0, 0.0)
         self._answers = False
         self._closing = False
         self._last_words = b""
@@ -85,6 +88,7 @@ class Connection:
                 end = f"dom0's Python has no Xen bindings (xen.lowlevel.xc): {message['fatal']}"
             else:
                 self._hear(message)
+        silence = self._silent()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_LAST_WORDS_SECONDS)
             assert self._process.stderr is not None  # noqa: S101 - as above
@@ -93,7 +97,7 @@ class Connection:
             # Asked without the lock, as it takes a while.
             self._answers = self._dom0_answers()
         with self._lock:
-            self._end = end
+            self._end, self._silence = end, silence
             waiting, self._waiting = self._waiting, {}
         for request in waiting.values():
             request.fail(self._lost())
@@ -134,10 +138,15 @@ class Connection:
                     "ssh": self._last_words.decode(errors="replace"),
                 },
             )
+        # What ssh gives up after a while may be a host that is starved, or stands still.
+        seconds, starved = self._silence
+        gave_up = seconds + starved >= _GIVES_UP_SECONDS
         return silent(
             self.host,
             f"{self.host.name}: {self._end or 'dom0 does not answer'}",
             log_before=self._log_before,
+            seconds=seconds + starved if gave_up else 0.0,
+            starved=starved if gave_up else 0.0,
             evidence={
                 "last command": self._last_command,
                 "ssh": self._last_words.decode(errors="replace"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the operating system refuses this package while a test runs: an error, not a traceback."""
+"""What a test meets that no Xen did: what this machine refuses us, and a host that we ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.run.stash import uses_host
+from pytest_xenscrub.errors import XenScrubError
+from pytest_xenscrub.run.stash import SESSION, uses_host
 from pytest_xenscrub.system_errors import TODO, explained
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ _PACKAGE = str(Path(__file__).parents[1])
 
 
 class Refusals:
-    """A pytest plugin that explains what the system refuses this package.
+    """A pytest plugin that explains what the system refuses this package, and a host that is gone.
 
-    Only for tests with a host, and for errors that passed through this package.
+    Only for tests with a host; what is refused, where it passed through this package.
     """
 
     def __init__(self) -> None:
@@ -57,12 +58,26 @@ class Refusals:
             if not uses_host(item) or not _is_the_machines(error):
                 raise
             raise self._explain(error) from None
+        except XenScrubError as error:
+            # A guest's console that closes, a dom0 that is silent: whatever is met first.
+            why = _why_ended(item)
+            if why is None or why is error:
+                raise
+            raise why from None
 
     def _explain(self, error: OSError | MemoryError) -> InfrastructureError:
         if id(error) not in self._told:
             refused = error if isinstance(error, OSError) else OSError(errno.ENOMEM, "no memory")
             self._told[id(error)] = error, explained(refused, "this machine refused something")
         return self._told[id(error)][1]
+
+
+def _why_ended(item: pytest.Item) -> InfrastructureError | None:
+    """Why we ended the host of this test, if we did."""
+    session = item.config.stash.get(SESSION, None)
+    up = None if session is None or session.rig is None else session.rig.up
+    outside = None if up is None else up.host.outside
+    return None if outside is None else outside.why_ended()
 
 
 def _is_the_machines(error: OSError | MemoryError) -> bool:

@@ -25,7 +25,7 @@ class InUse(threading.Thread):
 
     def __init__(self, fd: int) -> None:
         super().__init__(daemon=True)
-        self.fd = fd
+        self.fd = os.dup(fd)  # the host closes its own with itself
         self.most = self.now
         self.over = threading.Event()
 

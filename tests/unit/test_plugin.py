@@ -91,7 +91,8 @@ class FakeRig(Rig):
             file.write(self.xen.name + chr(10))
         host = SimpleNamespace(name="emulated", kind="emulated (TCG)", close=lambda: None)
         host.outside = SimpleNamespace(
-            starved_seconds=lambda: STARVED["seconds"], stood_seconds=lambda: 0.0
+            starved_seconds=lambda: STARVED["seconds"], stood_seconds=lambda: 0.0,
+            why_ended=lambda: None,
         )
         info = XenInfo("4.17.5", False, "c0ffee", "", 4 << 30, 2, 1, "a CPU")
         return RunningXen(self.xen, host, Dom0(host), info, None, None)
@@ -362,6 +363,24 @@ def test_a_fault_of_xens_is_a_failure_wherever_it_is_raised(project: pytest.Pyte
     result.assert_outcomes(failed=2, passed=1, errors=1)  # as pytest has it after a test
     result.stdout.fnmatch_lines(["*Xen panicked", "*serial log:", "*| panic"])
     result.stdout.fnmatch_lines(["FAILED *test_in_fixture*Xen panicked*"])
+
+
+def test_what_is_met_once_we_ended_a_host_is_why_and_no_fault_of_xens(
+    project: pytest.Pytester,
+) -> None:
+    test = """
+        from pytest_xenscrub.errors import *
+
+        def test_it(xen_host):
+            why = InfrastructureError("it needs more than it may take", evidence={"fills": "all"})
+            xen_host.outside.why_ended = lambda: why
+            raise GuestFailedError("its console was closed: the guest has ended")
+    """
+    result = run(project, test)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*it needs more than it may take", "*fills:", "*| all"])
+    result.stdout.no_fnmatch_line("*console was closed*")
+    assert result.ret == INFRASTRUCTURE_STATUS
 
 
 def test_an_error_shows_the_tests_own_line_and_not_ours(project: pytest.Pytester) -> None:

@@ -222,6 +222,33 @@ def test_a_connection_that_ended_alone_is_not_xens_doing(connect: Connected) -> 
     assert "Connection reset by peer" in e.value.evidence["ssh"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "error"),
+    [
+        ((2, 1, 0), HostStalledError),
+        ((31, 1, 0), HostStalledError),
+        ((31, 20, 0), HostSilentError),
+        ((31, 0, 20), HostSilentError),
+    ],
+)
+def test_what_ssh_gave_up_on_a_host_that_was_kept_is_undecided(
+    connect: Connected,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: tuple[float, float, float],
+    error: type[Exception],
+) -> None:
+    """Its dom0 could not answer, whatever its Xen did; silent, and of that starved, or stood."""
+    silent, starved, stood = seconds
+    dom0 = connect()
+    assert connect.host is not None
+    dom0._beat(0.0)
+    monkeypatch.setattr(dom0, "_beat", lambda _late: None)
+    dom0._latest_beat -= silent
+    connect.host.outside.starved, connect.host.outside.stood = starved, stood
+    with pytest.raises(error, match="connection to dom0 was closed"):
+        dom0.crash(DIE)
+
+
 def test_a_host_that_we_ended_ourselves_says_why(connect: Connected) -> None:
     """Whatever its dom0 did last, that is no fault of Xen's."""
     dom0 = connect()
