@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakelabgrid.fake import FakeLab, call, holder
+from pytest_xenscrub.run import preflight
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytest
     for name in list(os.environ):
         if name.startswith("PYTEST_"):
             monkeypatch.delenv(name)
+    # The conftest below changes it, in this process for runs that are not of their own.
+    monkeypatch.setattr(preflight, "_lacking", preflight._lacking)
     lab = FakeLab(tmp_path / "labgrid")
     monkeypatch.setenv("LG_COORDINATOR", lab.coordinator)
     monkeypatch.setenv("LG_USERNAME", "alice")
