@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakelabgrid.fake import FakeLab, call, holder
+from pytest_xenscrub.boot import command_boot, leftovers, login
+from pytest_xenscrub.host import power
 from pytest_xenscrub.run import preflight
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+LOADED = command_boot, leftovers, login, power
+"""Each run in this process would load them anew, beside what is loaded already."""
 
 TESTS = """
 import pytest
