@@ -34,6 +34,8 @@ SSH_FAILED = 255
 """What ssh returns when it failed itself; a command can return it too."""
 
 _CONNECT_SECONDS = 30.0
+_IMPATIENT = ("ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=6")
+_PATIENT = ("ConnectTimeout=25", "ServerAliveInterval=0")
 
 
 class SshHost:
@@ -47,6 +49,8 @@ class SshHost:
         serial: gives the last lines of its serial log, where there is one.
         name: how the user called it; default: the target.
         kind: what it is made of.
+        patient: whether its silence ends no connection: of a host that is starved, or that we have
+            stand still, whoever waits knows for how long that was, and ssh does not.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class SshHost:
         serial: Callable[[int], str] | None = None,
         name: str | None = None,
         kind: str = "real",
+        patient: bool = False,
     ) -> None:
         ssh = shutil.which("ssh")
         if ssh is None:
@@ -67,6 +72,7 @@ class SshHost:
         self._serial = serial
         self._name = name or str(target)
         self._kind = kind
+        self._patience = _PATIENT if patient else _IMPATIENT
         self._lock = threading.RLock()
         self._master: subprocess.Popen[bytes] | None = None
         self._run_folder = RunFolder()
@@ -94,9 +100,7 @@ class SshHost:
             command += ["-F", str(self._config)]
         for option in (
             "BatchMode=yes",
-            "ConnectTimeout=10",
-            "ServerAliveInterval=5",
-            "ServerAliveCountMax=6",
+            *self._patience,
             "ControlPersist=no",
             f"ControlPath={self._socket}",
             "ClearAllForwardings=yes",

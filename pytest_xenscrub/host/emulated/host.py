@@ -220,7 +220,7 @@ class EmulatedHost:
             config = write_ssh_config(self._machine.folder, _ALIAS, self._machine.port, self.image)
             self._ssh = SshHost(
                 Target(_ALIAS), config=config, serial=self._machine.serial_tail,
-                name=self.name, kind=self.kind,
+                name=self.name, kind=self.kind, patient=True,
             )  # fmt: skip
             # dom0 has slept since it was saved, and does not know.
             clock = f"date -s @{time.time():.3f} > /dev/null; " if snapshot is not None else ""
