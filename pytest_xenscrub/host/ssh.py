@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 SSH_FAILED = 255
 """Exit status of ssh for its own failures; a command can return this status too."""
 
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS, _PATIENT_SECONDS = 30.0, 90.0
+_IMPATIENT = ("ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=6")
+_PATIENT = ("ConnectTimeout=60", "ServerAliveInterval=0")
 
 
 class SshHost:
@@ -48,7 +50,8 @@ class SshHost:
         serial: gives the last lines of the host's serial log, if there is one.
         name: the host's name, as the user wrote it; default: the target.
         kind: the kind of host.
-        connect_seconds: how long the host's sshd may take to greet, s.
+        patient: whether ssh waits long for the host, and keeps a silent connection: an emulated
+            host may be starved, or stopped by us, and ssh cannot know for how long.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class SshHost:
         serial: Callable[[int], str] | None = None,
         name: str | None = None,
         kind: str = "real",
-        connect_seconds: int = _CONNECT_SECONDS,
+        patient: bool = False,
     ) -> None:
         ssh = shutil.which("ssh")
         if ssh is None:
@@ -70,7 +73,8 @@ class SshHost:
         self._serial = serial
         self._name = name or str(target)
         self._kind = kind
-        self._connect_seconds = connect_seconds
+        self._patience = _PATIENT if patient else _IMPATIENT
+        self._connect_seconds = _PATIENT_SECONDS if patient else _CONNECT_SECONDS
         self._lock = threading.RLock()
         self._master: subprocess.Popen[bytes] | None = None
         self._run_folder = RunFolder()
@@ -98,9 +102,7 @@ class SshHost:
             command += ["-F", str(self._config)]
         for option in (
             "BatchMode=yes",
-            f"ConnectTimeout={self._connect_seconds}",
-            "ServerAliveInterval=5",
-            "ServerAliveCountMax=6",
+            *self._patience,
             "ControlPersist=no",
             f"ControlPath={self._socket}",
             "ClearAllForwardings=yes",
@@ -129,7 +131,7 @@ class SshHost:
                 self._master = None
             self._socket.unlink(missing_ok=True)
             log = self._folder / "log"
-            deadline = deadline.within(3.0 * self._connect_seconds, f"ssh {self._target}")
+            deadline = deadline.within(self._connect_seconds, f"ssh {self._target}")
             command = [*self._base(), "-o", "ControlMaster=yes", "-N", "--", self._target.host]
             with log.open("wb") as stderr:
                 self._master = spawn.spawn_tied(command, stderr=stderr)

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import CommandResult
     from pytest_xenscrub.telling import Say
 
-_CONNECT_SECONDS = 60
-"""dom0's sshd greets late where other programs keep this machine's CPUs busy."""
 _ALIAS = "xenscrub-emulated"
 _READY = "until [ -e /run/xenscrub-ready ]; do sleep 0.1; done"
 # What a first test runs is run once, so that the saved machine has it in its page cache.
@@ -222,7 +220,7 @@ class EmulatedHost:
             config = write_ssh_config(self._machine.folder, _ALIAS, self._machine.port, self.image)
             self._ssh = SshHost(
                 Target(_ALIAS), config=config, serial=self._machine.serial_tail,
-                name=self.name, kind=self.kind, connect_seconds=_CONNECT_SECONDS,
+                name=self.name, kind=self.kind, patient=True,
             )  # fmt: skip
             # dom0 has slept since it was saved, and does not know.
             clock = f"date -s @{time.time():.3f} > /dev/null; " if snapshot is not None else ""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from typing import TYPE_CHECKING, NoReturn
 
@@ -53,6 +54,15 @@ def make_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeH
     for host in hosts:
         host.close()
         host.close()
+
+
+def test_silence_of_a_host_that_may_stand_still_ends_no_connection(make_host: MakeHost) -> None:
+    usual = " ".join(make_host("exit 0").ssh_command(["true"]))
+    assert "ServerAliveInterval=5" in usual
+    with contextlib.closing(SshHost(Target("lab7"), patient=True)) as host:
+        patient = " ".join(host.ssh_command(["true"]))
+    assert "ServerAliveInterval=0" in patient
+    assert "ServerAliveCountMax" not in patient
 
 
 def soon(seconds: float = 10) -> Deadline:
