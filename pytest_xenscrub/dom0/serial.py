@@ -43,15 +43,26 @@ def telling(log: str, lines: int) -> str:
 
 
 def crashed_since(before: str, now: str) -> bool:
-    """Whether a serial log tells of a crash or a hang that it did not tell of before.
+    """Whether a serial log tells of a crash that it did not tell of before.
 
     Args:
         before: the last `LINES` lines of it then.
         now: the same now.
     """
+    return bool(_CRASH.search(_fresh(before, now)))
+
+
+def hung_since(before: str, now: str) -> bool:
+    """Whether a serial log tells of a CPU or a task that hangs, as `crashed_since`.
+
+    A watchdog goes by its own clock: a host that is starved looks the same to it.
+    """
+    return bool(_HANG.search(_fresh(before, now)))
+
+
+def _fresh(before: str, now: str) -> str:
     mark = "\n".join(before.splitlines()[-_MARK_LINES:])
-    fresh = now.rpartition(mark)[2] if mark else now
-    return bool(_CRASH.search(fresh) or _HANG.search(fresh))
+    return now.rpartition(mark)[2] if mark else now
 
 
 def _last_crash(said: Sequence[str]) -> Sequence[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
-from pytest_xenscrub.dom0.serial import LINES, crashed_since
+from pytest_xenscrub.dom0.serial import LINES, crashed_since, hung_since
 from pytest_xenscrub.errors import HostSilentError, HostStalledError, InfrastructureError
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ def silent(
         seconds: how long it was silent, s; 0 where its connection has ended.
         starved: how long of that the host was kept from running, s.
     """
-    if crashed_since(log_before, host.serial_tail(LINES)):
-        todo = "look at the serial log: Xen or dom0 crashed, or its watchdog found a CPU that hangs"
+    log = host.serial_tail(LINES)
+    if crashed_since(log_before, log):
+        todo = "look at the serial log: Xen or dom0 crashed"
         return HostStalledError(what, todo=todo, evidence=evidence)
     if starved > STARVED_SHARE * seconds:
         return HostSilentError(
@@ -41,6 +42,9 @@ def silent(
             todo=NOT_STARVED,
             evidence=evidence,
         )
+    if hung_since(log_before, log):
+        todo = "look at the serial log: a watchdog found a CPU or a task that hangs"
+        return HostStalledError(what, todo=todo, evidence=evidence)
     if in_qemu(host):
         # There is no network in between that could fail.
         todo = "a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic"
