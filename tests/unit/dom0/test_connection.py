@@ -409,7 +409,7 @@ def test_an_ssh_whose_last_words_do_not_come_is_not_waited_for() -> None:
 
     fake: Any = SimpleNamespace(
         _process=SimpleNamespace(stdout=[], wait=wait), _closing=True, _lock=threading.Lock(),
-        _waiting={},
+        _waiting={}, _silent=lambda: None,
     )  # fmt: skip
     Dom0._read(fake)
     assert fake._end == "the connection to dom0 was closed"
