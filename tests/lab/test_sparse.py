@@ -28,12 +28,12 @@ def run(tests: str, *arguments: str) -> tuple[int, str]:
 def test_guest_four_times_as_large_as_the_limit_comes_and_goes() -> None:
     status, output = run("tests/lab/large_guest.py", "--xen-host-memory=64G")
     assert "1 passed" in output, output
-    assert status == INFRASTRUCTURE_STATUS, output  # a Xen was asked for, and nothing was judged
+    assert status == pytest.ExitCode.OK, output
     assert "emulated: 64.00 GiB of RAM, of which at most 4.00 GiB" in output, output
     assert "stands still for moments" in output, output
     most = re.search(r"in use: at most (\S+ \S+),", output)
     assert most is not None, output
-    assert 2 * GIB < parse_size(most[1]) < LIMIT, output
+    assert GIB < parse_size(most[1]) < LIMIT, output
     stood = re.search(r"stood ([0-9.]+) s of it", output)
     assert stood is not None, output
     assert float(stood[1]) > 0, output
