@@ -37,7 +37,7 @@ from pytest_xenscrub.host.labgrid_place import LabgridPlace
 
 program, tag, how = sys.argv[1:]
 place = LabgridPlace(parse_host("labgrid:xen=yes"), listed=(), program=program, tag=tag, say=print)
-print(place.take(0).name)
+print(place.take(0).name, flush=True)
 if how == "all":
     os.kill(place._guard._process.pid, signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGKILL)

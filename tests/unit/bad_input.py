@@ -106,7 +106,11 @@ def run_here(pytester: pytest.Pytester, arguments: list[str]) -> Told:
 def run_apart(prefix: list[str], arguments: list[str]) -> Told:
     """Run pytest in a process of its own, without a terminal."""
     command = [*prefix, sys.executable, "-m", "pytest", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Unbuffered: what goes to stdout and stderr stays in order.
+    environment = {
+        **os.environ, "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, check=False, timeout=60, start_new_session=True,
