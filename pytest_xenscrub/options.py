@@ -38,8 +38,8 @@ class Options:
     host: tuple[HostDescription, ...] = option(
         value.host,
         "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file,"
-        " labgrid:PLACE or labgrid:TAG=VALUE,... for a place of labgrid's, or 'emulated'; of"
-        " several the first that is free, or one for each worker of pytest-xdist",
+        " labgrid:PLACE or labgrid:TAG=VALUE,... for a labgrid place, or 'emulated'; may be"
+        " repeated: the run takes the first that is free, pytest-xdist one for each worker",
         "HOST", default=(), many=True, asks_for_xen=True,
     )
     hosts_file: tuple[HostDescription, ...] = option(
@@ -98,9 +98,9 @@ class Options:
     )
     power: tuple[str, ...] = option(
         value.power,
-        "command that switches the host's power: {action} in it becomes on, off, cycle or status"
-        " ({action:status=get}: get in place of status), {host} the host's name, {address}"
-        " what ssh connects to; no shell runs it",
+        "command that switches the host's power, run without a shell; {action} becomes on, off,"
+        " cycle or status ({action:status=get}: get instead of status), {host} the host's name,"
+        " {address} the address that ssh connects to",
         "COMMAND", default=(), beside=paths.command_beside,
     )
     serial: tuple[str, ...] = option(
@@ -164,8 +164,8 @@ class Options:
     )
     source: str = option(
         value.source,
-        "where variants are built from: debian (default), a folder, a git repository PATH#REV or"
-        " URL#REV, a tarball",
+        "source that variants are built from: debian (default), a folder, a tarball, or a git"
+        " repository as PATH#REV or URL#REV",
         "SPEC", default=paths.DEFAULT_SOURCE, beside=paths.source_beside,
     )
     config: tuple[str, ...] = option(

@@ -66,7 +66,7 @@ def went_back(what: str, log: str, evidence: dict[str, str]) -> XenFaultError | 
             evidence=evidence,
         )
     return UndecidedError(
-        f"{back}, for an unknown reason: it may have crashed, or somebody reset the machine",
+        f"{back}, for an unknown reason: it may have crashed, or the machine was reset",
         todo=WITHOUT_LOG if reached is Stage.SILENT or len(boots(log)) < 2 else WITH_LOG,  # noqa: PLR2004
         evidence=evidence,
     )

@@ -16,7 +16,7 @@ HELP: Final = "fill the cache with what runs need, such as for the image of a CI
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub prepare`."""
     xen_options.declare(parser, "suite", "guest_type", "variant", "source", "config", "cmdline")
     parser.add_argument(
         "--no-image",

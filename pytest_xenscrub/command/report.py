@@ -51,7 +51,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--logs", type=Path, metavar="FOLDER", help="of --xen-logs: the page links to files in it"
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write to this file (default: print)"
+        "--output", type=Path, metavar="FILE", help="write the output to FILE (default: print it)"
     )
 
 

@@ -81,7 +81,7 @@ class Dom0(PatientConnection):
         return Capabilities(self)
 
     def runs(self, guest_type: GuestType) -> bool:
-        """Whether guests of a type can run here."""
+        """Whether guests of a type can run on this host."""
         return self.capabilities.runs(guest_type)
 
     def _is_debug(self) -> bool:

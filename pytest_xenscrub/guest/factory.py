@@ -47,10 +47,10 @@ class InCommon:
         run: the run's number in the pattern, 24 bits.
         tag: the run's tag in the names and UUIDs of its guests.
         numbers: the guests' numbers in the pattern; shared by all factories of the run.
-        given_back: frames that are free and dirty by contract: live guests gave them back.
-        cpus: how many CPUs the host has.
-        clean_byte: what Xen fills a scrubbed page with.
-        reveal: whether a guest shows bytes of pages that are not clean.
+        given_back: frames that are free and dirty by contract, because live guests gave them back.
+        cpus: number of the host's CPUs.
+        clean_byte: the byte that Xen scrubs with.
+        reveal: whether guests print the bytes of dirty pages.
         sample: what guests fill; None for all of their pages.
     """
 
@@ -70,13 +70,13 @@ class GuestFactory:
     Attributes:
         toolstack: the toolstack that creates the guests.
         dom0: the host's dom0.
-        run: names this run in the pattern, 24 bits.
-        tag: names this run in the names of its guests.
-        listeners: who is told of guests that are created from now on.
-        victim_type: the type of guest that victims are.
-        claim: whether guests from now on have their memory claimed; see `DomainConfig`.
-        names: this run's guests by their number in the pattern.
-        guests: those that were created, by that number.
+        run: this run's number in the pattern, 24 bits.
+        tag: this run's tag in the names of its guests.
+        listeners: receive progress, console output and more of guests created from now on.
+        victim_type: guest type of the victims.
+        claim: whether the memory of guests created from now on is claimed; see `DomainConfig`.
+        names: names of this run's guests, by their number in the pattern.
+        guests: the guests that were created, by their number in the pattern.
         unfilled: frames that the last of these guests that had them had not filled.
     """
 

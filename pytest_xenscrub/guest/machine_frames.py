@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Look = Callable[[int], tuple[NDArray[np.uint64], NDArray[np.uint64]]]
 
 UNKNOWN_MFN: Final = -1
-"""Of a page whose machine frame nobody can tell."""
+"""Stands for the machine frame of a page whose frame is unknown."""
 _NEW_FRAMES: Final = ("own", "frames", "populated")
 """Lists after which a guest may have other frames than before."""
 

@@ -23,22 +23,23 @@ TOOLSTACKS = ("xl", "libvirt")
 
 @dataclass(frozen=True)
 class HostDescription:
-    """What is known of a host before it is used.
+    """A host as it is described before its first use.
 
     Attributes:
-        name: how the user called it: "emulated", "root@lab7", "lab7".
-        target: where ssh goes; None for the emulated host, and for one that labgrid is to choose.
-        power: words of a command, run on this machine, that cuts the host's power and gives it
-            back; empty where there is none.
-        serial: words of a command, run on this machine, that prints the host's serial log as far
-            as it has come, and ends; empty where there is none.
-        toolstacks: those that its dom0 has; empty where nobody said.
-        tags: what else sets it apart, for `@pytest.mark.xen_host_tags`.
-        boot: words of a command, run on this machine, that sets what the host boots next; empty
-            where its GRUB does. See `next_boot`.
-        broken: why it is not to be used; empty for one that is.
-        place: tags of a place that labgrid is to choose, each as `TAG=VALUE`, `name=PLACE` for
-            the place of that name; empty where the machine is known.
+        name: the host's name, as the user wrote it: "emulated", "root@lab7", "lab7".
+        target: the address that ssh connects to; None for the emulated host and for a place that
+            labgrid chooses.
+        power: words of a command, run on this machine, that switches the host's power; empty if
+            there is none.
+        serial: words of a command, run on this machine, that prints the host's serial log so far
+            and ends; empty if there is none.
+        toolstacks: the toolstacks of the host's dom0; empty if not stated.
+        tags: the host's tags, for `@pytest.mark.xen_host_tags`.
+        boot: words of a command, run on this machine, that sets what the host boots next; empty if
+            the host's GRUB does. See `next_boot`.
+        broken: the reason why runs leave the host out; empty for a host in use.
+        place: tags of the labgrid place, each as `TAG=VALUE`; `name=PLACE` selects by name. Empty
+            for a host that is not a labgrid place.
     """
 
     name: str
@@ -59,26 +60,26 @@ class HostDescription:
 
     @property
     def emulated(self) -> bool:
-        """Whether we start it ourselves."""
+        """Whether this is the emulated host."""
         return self.target is None and not self.place
 
     @property
     def many(self) -> bool:
-        """Whether it stands for as many machines as labgrid has with its tags."""
+        """Whether this describes every labgrid place with these tags, not one host."""
         return bool(self.place) and not any(tag.startswith("name=") for tag in self.place)
 
     def lacks(self, needs: frozenset[str]) -> frozenset[str]:
-        """What of these tags and toolstacks the host does not have, as far as is known."""
+        """The tags and toolstacks in `needs` that the host is known to lack."""
         if self.place:
             return frozenset()
         return needs - self.tags - frozenset(self.toolstacks or TOOLSTACKS)
 
 
 def parse_host(text: str) -> HostDescription:
-    """Take `--xen-host` apart: `emulated`, `[user@]host[:port]`, or a place of labgrid's.
+    """Parse `--xen-host`: `emulated`, `[user@]host[:port]`, or a labgrid place.
 
     Raises:
-        ConfigurationError: it is none of them.
+        ConfigurationError: the text is none of these.
     """
     if text.startswith(LABGRID):
         return HostDescription(text, place=_parse_place(text.removeprefix(LABGRID)))
@@ -141,7 +142,7 @@ def make_pool(
 
 
 def left_out(hosts: Sequence[HostDescription]) -> str:
-    """Which of some hosts are out of use, each with why; empty if none is."""
+    """The hosts that are out of use, each with its reason; empty if all are in use."""
     return ", ".join(f"{host.name} ({host.broken})" for host in hosts if host.broken)
 
 

@@ -173,7 +173,7 @@ class LabgridPlace:
         )
 
     def _acquire(self, turn: Reserved) -> None:
-        """Have the place be ours, and the queue forget us."""
+        """Acquire the place, and cancel the reservation that led to it."""
         self._alive = Alive(self._labgrid.owner)
         self._guard = Guard(self._labgrid, turn.place)
         try:
@@ -189,7 +189,7 @@ class LabgridPlace:
     # -- what it is -----------------------------------------------------------------------------
 
     def _described_as(self, name: str) -> HostDescription:
-        """The place as a host: what the user says of it, else what labgrid does."""
+        """Describe the place as a host; the hosts file takes precedence over labgrid."""
         own = self._listed.get(name, HostDescription(name, Target(name)))
         if own.broken:
             raise InfrastructureError(
@@ -209,7 +209,7 @@ class LabgridPlace:
         )
 
     def _target(self, name: str, own: HostDescription, service: dict[str, Any] | None) -> Target:
-        """Where its dom0 is."""
+        """The address that ssh connects to."""
         assert own.target is not None  # noqa: S101 - hosts of a file have one
         if service is None and name not in self._listed:
             raise InfrastructureError(
@@ -225,7 +225,7 @@ class LabgridPlace:
         )
 
     def _power(self, name: str) -> tuple[str, ...]:
-        """The command that switches its power; none where nothing that it has can."""
+        """The command that switches the place's power; empty if no resource of the place can."""
         # Which resources have power, labgrid knows: it is asked.
         try:
             self._labgrid.run(f"asking for the power of {name}", "-p", name, "power", "get")
@@ -236,7 +236,7 @@ class LabgridPlace:
         return (*literal(self._labgrid.command("-p", name, "power")), _POWER)
 
     def _serial(self, name: str, resources: dict[str, dict[str, Any]]) -> tuple[str, ...]:
-        """The command that prints what its serial console has said since it is ours."""
+        """The command that prints the serial console's output since the place was acquired."""
         if "NetworkSerialPort" not in resources:
             return ()
         if not any(map(shutil.which, _READERS)):

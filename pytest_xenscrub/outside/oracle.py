@@ -48,9 +48,9 @@ class Oracle:
         clean_byte: the byte that the host's Xen scrubs with.
 
     Attributes:
-        ram: all of it.
-        frame_table: what Xen says of its frames.
-        proven: whether it was once seen, word for word, that frames are where we look for them.
+        ram: the host's RAM.
+        frame_table: Xen's `frame_table` and M2P, read from RAM.
+        proven: whether the place of frames in RAM was once checked, word by word.
         stood_seconds: how long the host has stood still so far, its clock included, s.
     """
 

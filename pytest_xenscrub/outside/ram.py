@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.intp]
 
 NOWHERE: Final = -1
-"""The row of a frame that is no RAM."""
+"""Stands for the row of a frame that is not RAM."""
 _FEW: Final = 4096
 """Of so many rows each is asked for on its own."""
 _CHUNK: Final = 128

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-fail-if`: how much worse than in an earlier run a figure may be; uncompared is no pass.
+"""`--xen-fail-if`: fails the run if a metric regressed by more than its limit.
 
-A figure beyond its limit fails the run, unless both runs have repeats enough to say that so much is
-noise: it is told then. Where they have too few, nothing excuses it, and that is told too.
+A metric that could not be compared fails the run as well. A regression that the repeats of both
+runs show to be noise does not fail the run, and is reported; with too few repeats to show that,
+the limit alone decides.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 _STUDENT_T = (12.706, 4.303, 3.182, 2.776)
-"""Its 97.5 % quantile for 1, 2, 3 and 4 degrees of freedom."""
+"""The 97.5 % quantile of Student's t for 1, 2, 3 and 4 degrees of freedom."""
 SIGNIFICANT: Final = 0.05
 """With at most this chance a difference is more than noise."""
 FEW: Final = 5

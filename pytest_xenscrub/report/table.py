@@ -24,13 +24,13 @@ WIDTH: Final = 120
 _GAP: Final = 2
 """Characters that tabulate puts between columns, and beside a heading."""
 _WHERE: Final = ("host", "guest", "toolstack", "variant", "Xen")
-"""Columns that are shown where rows differ in them."""
+"""Columns that are shown only if rows differ in them."""
 _ALWAYS: Final = ("test", "MiB", "filled", "n", "speed-up", "verdict")
 _LEFT: Final = ("test", *_WHERE, "verdict")
 NAMES: Final = (
     "test", *_WHERE, "MiB", "filled", "n", *(metric.column for metric in COLUMNS), "verdict",
 )  # fmt: skip
-"""All columns, as they follow each other."""
+"""All columns, in their order."""
 _FIRST: Final = (*_ALWAYS, *(metric.column for metric in COLUMNS if metric.main))
 
 

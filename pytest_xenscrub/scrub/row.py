@@ -101,16 +101,16 @@ class Setting:
         debug: whether Xen is a debug build.
         build_id: Xen's build id.
         command_line: Xen's boot options.
-        config: the Kconfig options that were asked for; empty for the host's own Xen.
-        toolstack_version: of xl or libvirt, as dom0 has it.
-        total_bytes: the machine's memory.
-        cpus: its physical CPUs.
-        cpu_model: what they call themselves.
-        emulated_on: CPUs of the machine that emulates it; empty for a real one.
-        version: of this package.
-        started: when the run began, UTC, as ISO 8601 has it.
-        not_in_use: files that the variant changes, but that are in nothing that ran.
-        guest_type: the type of guest that victims are: pv or pvh.
+        config: Kconfig options that the user set; empty for the host's own Xen.
+        toolstack_version: version of xl or libvirt in dom0.
+        total_bytes: the host's memory.
+        cpus: number of the host's physical CPUs.
+        cpu_model: model name of the host's CPUs.
+        emulated_on: CPUs of the machine that emulates the host; empty for a real host.
+        version: version of this package.
+        started: start of the run, UTC, in ISO 8601.
+        not_in_use: files that the variant changes but that no running program was built from.
+        guest_type: guest type of the victims: pv or pvh.
         fill_share: the share of their pages that victims were to fill.
         fill_seed: the run's seed for which pages those are, hex; empty where they are all.
     """
@@ -151,19 +151,20 @@ class Row:
             than destroy, "issued" is the moment at which the guest was first seen to have stopped.
         memory_bytes: the guest's memory.
         vcpus: the guest's vCPUs.
-        exposure_curve: [s since destroy was issued, share of its frames that still hold its bytes],
-            in the order of time; None where RAM cannot be seen from outside.
-        profile: where the CPUs were meanwhile, as `scrub.profile` has it; None where nobody looked.
-        verdict: clean, residue or unproven; None where nothing was probed.
+        exposure_curve: pairs of s since destroy was issued and share of the guest's frames that
+            still hold its bytes, in the order of time; None if RAM cannot be seen from outside.
+        profile: CPU samples of the destroy, as in `scrub.profile`; None without --xen-profile.
+        verdict: clean, residue or unproven; None if no probe judged the guest.
         filled_bytes: what the guest had filled, where that was a sample of its pages, else None.
         filled_share: that as a share of its memory.
         found_share: the least share of its pages whose leak the verdict finds; see `Sampled`.
-        differences: what probes said that is not so, seen from outside; None where all agreed.
-        first_after_boot: whether it is the first end measured since the host booted, or was
-            woken: caches are cold then, and it is no repeat of the others.
-        too_starved: whether its host was starved for more of the test than was allowed: its times
-            are this machine's as well, and no comparison may rest on them.
-        series: how its memory came back, against time; for the results' file alone.
+        differences: what probes reported and RAM, seen from outside, contradicts; None if all
+            agreed.
+        first_after_boot: whether this is the first measurement since the host booted or was
+            resumed. Caches are cold then, so it does not count as a repeat of the others.
+        too_starved: whether other work slowed the host down for more of the test than
+            --xen-max-starvation; the times of such a row are not compared.
+        series: the guest's memory, as it came back over time; only in the results file.
     """
 
     setting: Setting

@@ -28,13 +28,14 @@ class Timings:
     """Collects the rows of one test.
 
     Args:
-        setting: where they come from.
-        changed: told of each row that is new or has more in it: results are kept as they happen.
-        first_after_boot: whether nothing was measured since the host booted; asked once a row.
-        starved_seconds: how long the host has been kept from running so far, s.
+        setting: the run, machine and Xen of the rows.
+        changed: called with each row that is new or has a further figure.
+        first_after_boot: says whether nothing was measured since the host booted; called once for
+            each row.
+        starved_seconds: says for how long other work has kept the host from running so far, s.
         stood_seconds: how long the host has stood still so far, its clock included, s.
-        max_starvation: share of the test's time above which its rows are marked for that.
-        first: number of the first row; above 0 where the test is run again.
+        max_starvation: share of the test's time above which starved rows are marked.
+        first: number of the first row; above 0 if the test is run again.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Timings:
             row.too_starved = share > self._max_starvation
 
     def close(self) -> None:
-        """Stop looking at what guests left in RAM; what was seen of it goes into their rows."""
+        """Stop watching dead guests' bytes in RAM, and write exposure into the rows."""
         before = [(row.too_starved, row.stood) for row in self.rows]
         self._mark_starved()
         for row, was in zip(self.rows, before, strict=True):

@@ -31,15 +31,15 @@ class Verdict:
         residue_frames: frames that a probe read and found dirty.
         unfilled: frames of the victim that it had not filled, where it filled a sample: that they
             are clean says nothing, and counts for nothing; dirty they are residue as any other.
-        given_back: frames that live guests had given back before: they are dirty by contract.
-        unjudged_pages: pages of probes that the domain builder had written to, so that nothing
-            can be said of them.
+        given_back: frames that live guests gave back earlier; such frames are dirty by contract.
+        unjudged_pages: pages of probes that the domain builder wrote to, so that they cannot be
+            judged.
         unjudged_frames: the frames of those pages, as far as they are told.
-        pattern_frames: frames of those that hold a pattern of ours: bytes of a guest of some run.
-        other_pages: dirty pages that hold something else: of a guest's page tables, of Xen, or of
-            a guest that is not ours.
-        dirty: the first dirty pages, described.
-        names: guests of this run by their number in the pattern.
+        pattern_frames: frames in `residue_frames` that hold a guest's pattern, of any run.
+        other_pages: dirty pages that hold something else: a guest's page tables, bytes of Xen, or
+            another user's guest.
+        dirty: descriptions of the first dirty pages.
+        names: names of this run's guests, by their number in the pattern.
         run: this run's number in the pattern.
         outside_clean: frames of the victim that no probe got and that hold no guest's pattern,
             seen from outside; empty if RAM cannot be seen from outside, or changes too much.

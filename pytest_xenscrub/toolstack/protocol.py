@@ -33,24 +33,24 @@ class DomainConfig:
     """The configuration of a domain to create.
 
     Attributes:
-        name: its name, unique on the host.
-        uuid: its UUID; with it a domain is found again after a reboot, under another domid.
-        command_line: for the guest's kernel.
-        memory_bytes: bytes, a multiple of 1 MiB.
-        vcpus: how many.
-        on_crash: what becomes of it when it crashes.
-        paused: whether it is left paused, built and never run.
-        node: NUMA node, one that has CPUs, whose memory and CPUs it gets as long as there is some;
-            None leaves that to Xen.
+        name: the domain's name, unique on the host.
+        uuid: the domain's UUID, by which it is found after a reboot under another domid.
+        command_line: command line of the guest's kernel.
+        memory_bytes: the domain's memory in bytes, a multiple of 1 MiB.
+        vcpus: number of vCPUs.
+        on_crash: what the toolstack does with the domain when it crashes.
+        paused: whether the domain stays paused after it is built.
+        node: NUMA node with CPUs, from which the domain gets memory and CPUs as far as there are
+            any; None leaves the choice to Xen.
         type: of guest: "pv"; or "pvh" or "hvm", which need nested paging; one of
             `Toolstack.types`.
-        claim: whether its memory is claimed before it is built, one of `Toolstack.claims`; None
-            leaves that to the toolstack.
-        maximum_bytes: what the memory map of a guest with nested paging shows, bytes; more than
-            `memory_bytes`, it is populated on demand: a page comes when it is first used, until
-            there are no more. None: what it has.
-        pool_bytes: of its paging pool, from which Xen takes the page tables of a guest with nested
-            paging, where `Toolstack.sizes_pool`; None leaves that to the toolstack.
+        claim: whether the memory is claimed before the domain is built, one of
+            `Toolstack.claims`; None leaves the choice to the toolstack.
+        maximum_bytes: the memory in bytes that the memory map of a PVH or HVM guest shows. If that
+            is more than `memory_bytes`, Xen populates on demand: a page comes at its first use,
+            until none is left. None: as much as `memory_bytes`.
+        pool_bytes: size of the paging pool, from which Xen takes the page tables of a PVH or HVM
+            guest, if `Toolstack.sizes_pool`; None leaves the choice to the toolstack.
     """
 
     name: str

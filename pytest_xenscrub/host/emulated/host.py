@@ -135,7 +135,7 @@ class EmulatedHost:
 
     @property
     def kind(self) -> str:
-        """What it is made of."""
+        """The kind of host."""
         sparse = "" if self._spec.ram_limit is None else ", sparse RAM"
         return f"emulated ({self._accel.name}{sparse})"
 
