@@ -21,10 +21,9 @@ from pytest_xenscrub.scrub.row import METRICS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pytest_xenscrub.report.baseline import Comparison, Pair
+    from pytest_xenscrub.report.baseline import Comparison
     from pytest_xenscrub.scrub.row import Metric
 
-_EXCUSED = "within noise: "
 _STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "median": statistics.median,
     "mean": statistics.fmean,
@@ -92,15 +91,8 @@ def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
     faults = [f"not compared: {line}" for line in comparison.mismatches]
     starved = " on a host that was not starved" if left_out(comparison) else ""
     for limit in limits:
-        compared = False
-        for pair in comparison.pairs:
-            if not (then := fed(pair.then)) or not (now := fed(pair.now)):
-                continue
-            before, after = values(then, limit.metric), values(now, limit.metric)
-            if before or after:
-                compared = True
-                told = _judge(limit, pair, before, after)
-                faults += [line for line in told if not line.startswith(_EXCUSED)]
+        compared = _compared(limit, comparison)
+        faults += [told.line for each in compared for told in _judge(limit, *each) if told.fails]
         if not compared:
             faults.append(
                 f"not compared: {limit.metric.name} {limit.statistic}: not measured in any test"
@@ -112,20 +104,43 @@ def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
 def within_noise(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
     """What is beyond its limit and does not fail the run, as it is no more than noise."""
     return [
-        line
+        told.line
         for limit in limits
-        for pair in comparison.pairs
-        if (before := values(fed(pair.then), limit.metric))
-        and (after := values(fed(pair.now), limit.metric))
-        for line in _judge(limit, pair, before, after)
-        if line.startswith(_EXCUSED)
+        for each in _compared(limit, comparison)
+        for told in _judge(limit, *each)
+        if not told.fails
     ]
 
 
-def _judge(limit: Limit, pair: Pair, before: list[float], after: list[float]) -> Iterator[str]:
-    label = f"{pair.name}: {limit.metric.name} {limit.statistic}"
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What is said of one limit and measurement.
+
+    Attributes:
+        line: the sentence.
+        fails: whether it fails the run.
+    """
+
+    line: str
+    fails: bool = True
+
+
+def _compared(limit: Limit, comparison: Comparison) -> list[tuple[str, list[float], list[float]]]:
+    """The measurements that a limit is held to: their names, and the values of both runs."""
+    found = []
+    for pair in comparison.pairs:
+        then, now = fed(pair.then), fed(pair.now)
+        before, after = values(then, limit.metric), values(now, limit.metric)
+        if then and now and (before or after):
+            found.append((pair.name, before, after))
+    return found
+
+
+def _judge(limit: Limit, name: str, before: list[float], after: list[float]) -> Iterator[_Told]:
+    label = f"{name}: {limit.metric.name} {limit.statistic}"
     if not before or not after:
-        yield f"not compared: {label}: not measured {'now' if before else 'in the earlier run'}"
+        when = "now" if before else "in the earlier run"
+        yield _Told(f"not compared: {label}: not measured {when}")
         return
     then, now = (_STATISTICS[limit.statistic](known) for known in (before, after))
     more_is_better = limit.metric.more_is_better
@@ -135,11 +150,13 @@ def _judge(limit: Limit, pair: Pair, before: list[float], after: list[float]) ->
         change = f"{abs(now / then - 1):.1%} {'more' if now > then else 'less'}" if then else "more"
         lower, higher = (after, before) if more_is_better else (before, after)
         is_noise = noise(lower, higher)
-        yield (
-            f"{_EXCUSED if is_noise is Noise.WITHIN else 'worse: '}{label}:"
+        fails = is_noise is not Noise.WITHIN
+        yield _Told(
+            f"{'worse' if fails else 'within noise'}: {label}:"
             f" {unit.show(then)} then, {unit.show(now)} {unit.name} now:"
             f" {change}, and {limit.share:.1%} are allowed;"
-            f" {_sure(is_noise, len(before), len(after), chance(lower, higher))}"
+            f" {_sure(is_noise, len(before), len(after), chance(lower, higher))}",
+            fails,
         )
 
 
