@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """`--xen-fail-if`: fails the run if a metric regressed by more than its limit.
 
-A metric that could not be compared fails the run as well. A regression that the repeats of both
-runs show to be noise does not fail the run, and is reported; with too few repeats to show that,
-the limit alone decides.
+A metric that could not be compared fails the run as well. A regression of a median or a mean that
+the repeats of both runs show to be noise does not fail the run, and is reported. For a minimum or a
+maximum, or with too few repeats, the limit alone decides.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ _STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "min": min,
     "max": max,
 }
+
+_OF_ONE_VALUE = ("min", "max")
+"""A limit on one of these asks for the single value that ranks call noise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _judge(limit: Limit, name: str, before: list[float], after: list[float]) -> 
         change = f"{abs(now / then - 1):.1%} {'more' if now > then else 'less'}" if then else "more"
         lower, higher = (after, before) if more_is_better else (before, after)
         is_noise = noise(lower, higher)
-        fails = is_noise is not Noise.WITHIN
+        fails = is_noise is not Noise.WITHIN or limit.statistic in _OF_ONE_VALUE
         yield _Told(
             f"{'worse' if fails else 'within noise'}: {label}:"
             f" {unit.show(then)} then, {unit.show(now)} {unit.name} now:"

@@ -153,6 +153,24 @@ def test_the_same_figures_of_fewer_repeats_are_excused_by_nothing(a_row: MakeRow
     assert "more than noise: 3 and 3 repeats rank so by chance in 5.0% of cases" in said
 
 
+@pytest.mark.parametrize(
+    ("limit", "later"),
+    [
+        ("destroy:max:10%", (1.0, 1.1, 1.2, 1.3, 7.0)),
+        ("destroy:min:5%", (1.1, 1.1, 1.2, 1.3, 1.4)),
+    ],
+)
+def test_a_limit_on_one_value_is_never_excused_by_the_ranks_of_all(
+    a_row: MakeRow, limit: str, later: tuple[float, ...]
+) -> None:
+    """One repeat that took five times as long is what a limit on the maximum is for."""
+    then = [a_row(seconds) for seconds in (1.0, 1.1, 1.2, 1.3, 1.4)]
+    now = [a_row(seconds) for seconds in later]
+    (said,) = faults(then, now, limit)
+    assert said.startswith("worse: ")
+    assert within_noise([parse_limit(limit)], compare_runs(then, now)) == []
+
+
 def test_of_a_rate_less_is_more_than_noise(a_row: MakeRow) -> None:
     def rates(*found: float) -> list[Row]:
         return [a_row(probe_bytes_per_second=each * 1e9) for each in found]
