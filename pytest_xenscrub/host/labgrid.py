@@ -9,7 +9,6 @@ given back, see `labgrid_owner`.
 from __future__ import annotations
 
 import ast
-import getpass
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import InfrastructureError, MissingToolError
 from pytest_xenscrub.host.command import run_command
+from pytest_xenscrub.user import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,7 +92,7 @@ class Labgrid:
             raise missing(program)
         self._path = path
         self._host = os.environ.get("LG_HOSTNAME") or socket.gethostname()
-        user = re.sub(r"[^\w.-]", "-", os.environ.get("LG_USERNAME") or _user())
+        user = re.sub(r"[^\w.-]", "-", os.environ.get("LG_USERNAME") or user_name())
         self.owner = f"{self._host}/{user}.{tag}"
         self.own_runs = re.compile(rf"{re.escape(f'{self._host}/{user}')}\.xenscrub-[0-9a-f]{{6}}")
 
@@ -159,14 +159,6 @@ def missing(program: str) -> MissingToolError:
 def literal(words: Iterable[str]) -> list[str]:
     """Words of a command that has placeholders, which these have not."""
     return [word.replace("{", "{{").replace("}", "}}") for word in words]
-
-
-def _user() -> str:
-    """This user's name; a container may run as a uid that has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the second since Python 3.13
-        return f"uid-{os.getuid()}"
 
 
 def _blocks(text: str, kind: str) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import getpass
 import os
 import socket
 import tempfile
@@ -20,6 +19,7 @@ from pytest_xenscrub.host.description import left_out, make_pool
 from pytest_xenscrub.run.reservation import Reservation
 from pytest_xenscrub.run.stash import parameter, uses_host
 from pytest_xenscrub.run.workers import Allotment, HostScheduling, Needs
+from pytest_xenscrub.user import user_name
 
 if TYPE_CHECKING:
     from typing import Any
@@ -105,7 +105,7 @@ class Hosts:
         pages = [os.environ[name] for name in _JOB_PAGES if name in os.environ]
         holder = Holder(
             tag=self._tag,
-            owner=_user(),
+            owner=user_name(),
             machine=socket.gethostname(),
             since=time.strftime("%Y-%m-%d %H:%M:%S %z"),
             purpose=pages[0] if pages else f"pytest in {self._config.rootpath}",
@@ -207,14 +207,6 @@ def why_not(host: HostDescription, needs: frozenset[str]) -> str:
     """Why a host does not suit a test; empty if it does."""
     lacking = host.lacks(needs)
     return f"{host.name} has no {', '.join(sorted(lacking))}" if lacking else ""
-
-
-def _user() -> str:
-    """This user's name; a container may run as a uid that has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the second since Python 3.13
-        return f"uid {os.getuid()}"
 
 
 def _is_worker(config: pytest.Config) -> bool:

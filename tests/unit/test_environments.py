@@ -27,7 +27,7 @@ from pytest_xenscrub.host.hosts_file import load_hosts
 from pytest_xenscrub.host.rundir import RunFolder
 from pytest_xenscrub.options import ALL_OPTIONS, read_options
 from pytest_xenscrub.report.logs import Logs
-from pytest_xenscrub.run.hosts import _user
+from pytest_xenscrub.user import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_a_uid_without_a_name_is_called_by_its_number(monkeypatch: pytest.Monkey
         raise KeyError("getpwuid(): uid not found: 4321")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert _user() == f"uid {os.getuid()}"
+    assert user_name() == f"uid {os.getuid()}"
 
 
 # -- sockets ---------------------------------------------------------------------------------------
