@@ -15,18 +15,13 @@ from pytest_xenscrub.host.hosts_file import load_hosts
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target, parse_target
 
+from .reaching import reach
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "server")
-    yield server
-    server.close()
 
 
 @pytest.fixture
@@ -38,17 +33,6 @@ def gate(tmp_path: Path) -> Iterator[Server]:
 
 def soon() -> Deadline:
     return Deadline.after(30, "echo")
-
-
-def reach(tmp_path: Path, *configs: str, target: Target | None = None) -> str:
-    """Run a command on a host; gives what it printed."""
-    path = tmp_path / "ssh_config"
-    path.write_text("".join(configs))
-    host = SshHost(target or Target("lab"), config=path)
-    try:
-        return host.run(["echo", "reached"], deadline=soon()).stdout
-    finally:
-        host.close()
 
 
 def has_ipv6() -> bool:

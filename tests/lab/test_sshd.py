@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakehost.sshd import Server, keygen
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import lock
 from pytest_xenscrub.dom0.lock import Holder, HostLock
 from pytest_xenscrub.errors import HostLockedError, InfrastructureError
@@ -21,29 +20,12 @@ from pytest_xenscrub.host import spawn
 from pytest_xenscrub.host.ssh import SshHost
 from pytest_xenscrub.host.target import Target
 
+from .reaching import reach
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "server")
-    yield server
-    server.close()
-
-
-def reach(tmp_path: Path, *configs: str) -> str:
-    """Run a command on host `lab`; gives what it printed."""
-    path = tmp_path / "ssh_config"
-    path.write_text("".join(configs))
-    host = SshHost(Target("lab"), config=path)
-    try:
-        return host.run(["echo", "reached"], deadline=Deadline.after(20, "echo")).stdout
-    finally:
-        host.close()
 
 
 def test_a_host_that_is_known(server: Server, tmp_path: Path) -> None:
