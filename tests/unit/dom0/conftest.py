@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
@@ -231,3 +232,16 @@ def soon(seconds: float = 10.0) -> Deadline:
 
 def for_xen(seconds: float = 10.0) -> Deadline:
     return Deadline.for_xen(seconds, "a step", lambda: 0.0)
+
+
+def lets_it_pass(_: object, *, deadline: Deadline) -> NoReturn:
+    """Whoever is asked for something with a deadline, and does not do it in time."""
+    raise deadline.error()
+
+
+def silent_dom0(starved: float) -> Any:
+    """A dom0 in which nothing ends, on a host that is starved for so long meanwhile, s."""
+    return SimpleNamespace(
+        host=SimpleNamespace(name="lab7"), run=lets_it_pass,
+        patience=lambda step: Deadline.for_xen(0, step, iter([0.0, *[starved] * 9]).__next__),
+    )  # fmt: skip

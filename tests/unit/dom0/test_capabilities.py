@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import capabilities
 from pytest_xenscrub.dom0.capabilities import Capabilities
 from pytest_xenscrub.errors import (
@@ -19,6 +17,8 @@ from pytest_xenscrub.errors import (
     UndecidedError,
     XenHungError,
 )
+
+from .conftest import silent_dom0
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,23 +107,14 @@ def test_the_device_model_is_the_one_that_libxl_names(tmp_path: Path) -> None:
     assert done.stdout.split() == [str(there)]
 
 
-def never_done(_: object, *, deadline: Deadline) -> NoReturn:
-    raise deadline.error()
-
-
 @pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (600.0, UndecidedError)])
 def test_xl_info_that_hangs_is_xens_unless_the_host_was_starved(
     starved: float, kind: type[Exception]
 ) -> None:
-    dom0: Any = SimpleNamespace(
-        host=SimpleNamespace(name="lab7"), run=never_done,
-        patience=lambda step: Deadline.for_xen(0, step, iter([0.0, *[starved] * 9]).__next__),
-    )  # fmt: skip
     with pytest.raises(kind, match="xl info"):
-        Capabilities(dom0).runs("pvh")
+        Capabilities(silent_dom0(starved)).runs("pvh")
 
 
 def test_a_look_for_a_device_model_that_hangs_is_not_xens() -> None:
-    dom0: Any = SimpleNamespace(host=SimpleNamespace(name="lab7"), run=never_done)
     with pytest.raises(DeadlineExceededError, match="looking for a device model"):
-        Capabilities(dom0)._device_models()
+        Capabilities(silent_dom0(0.0))._device_models()

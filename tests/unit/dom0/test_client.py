@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,7 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 
-from .conftest import REFUSE, THERE, for_xen, soon
+from .conftest import REFUSE, THERE, for_xen, lets_it_pass, silent_dom0, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,21 +274,12 @@ def test_a_file_is_written(connect: Connected, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "file").read_text() == "text"
 
 
-def lets_it_pass(_: object, *, deadline: Deadline) -> NoReturn:
-    raise deadline.error()
-
-
 @pytest.mark.parametrize(("starved", "kind"), [(0.0, XenHungError), (600.0, UndecidedError)])
 def test_xl_info_that_hangs_is_xens_unless_the_host_was_starved(
     starved: float, kind: type[Exception]
 ) -> None:
-    fake: Any = SimpleNamespace(
-        host=SimpleNamespace(name="lab7"),
-        patience=lambda step: Deadline.for_xen(0, step, iter([0.0, *[starved] * 9]).__next__),
-        run=lets_it_pass,
-    )
     with pytest.raises(kind, match="xl info"):
-        Dom0.claimed_bytes(fake)
+        Dom0.claimed_bytes(silent_dom0(starved))
 
 
 @pytest.mark.parametrize("backlog", [[300, 300], [300, 200, 200]])
