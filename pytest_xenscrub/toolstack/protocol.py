@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from pytest_xenscrub.guest_type import GuestType, paging_bytes
 
@@ -20,12 +21,26 @@ if TYPE_CHECKING:
 OnCrash = Literal["destroy", "preserve", "restart"]
 
 
-def wants_memory(error: CommandError) -> bool:
-    """Whether a toolstack refused a guest because memory was short, by its or libxl's message.
+_SHORT_OF_MEMORY: Final = re.compile(
+    r"free memory for the domain"  # xl, before it builds
+    r"|allocate low memory for domain"  # libxenguest, for a PV guest
+    r"|allocate memory for HVM guest"  # libxenguest, for PVH and HVM, with a claim and without
+    r"|(domain creation fail|boot_mem_init|populate_physmap|mempool|shadow)"
+    r"[^\n]*: Cannot allocate memory",
+    re.IGNORECASE,
+)
+_SAID_BY_TOOLSTACK: Final = ("stdout", "stderr", "libvirt", "libxl's log")
+"""Which evidence a toolstack wrote. Logs of Xen and of dom0 mention memory for other reasons."""
 
-    Any other refusal (a full disk in dom0, a daemon that is gone) is not about Xen's memory.
+
+def wants_memory(error: CommandError) -> bool:
+    """Whether a toolstack refused a guest because Xen had too little memory, by libxl's message.
+
+    Any other refusal (a full disk in dom0, a daemon that is gone, a dom0 that is itself out of
+    memory) is not about Xen's memory.
     """
-    return "memory" in str(error).lower()
+    said = [error.what, *(error.evidence.get(name, "") for name in _SAID_BY_TOOLSTACK)]
+    return any(_SHORT_OF_MEMORY.search(text) for text in said)
 
 
 @dataclass(frozen=True)

@@ -531,7 +531,12 @@ def read_all(console: XlConsole) -> bytes:
     [
         ("libxl: error: failed to free memory for the domain", True),
         ("xc_dom_boot_mem_init: can't allocate low memory for domain: Out of memory", True),
+        ("xc: error: Could not allocate memory for HVM guest as we cannot claim memory!", True),
+        ("libxl: error: domain creation fail: Cannot allocate memory", True),
         ("libxl: error: cannot open /run/x.log: No space left on device", False),
+        ("xc: error: xc_dom_boot_domU_map: unable to map guest memory space", False),
+        ("libxl: error: fork failed: Cannot allocate memory", False),
+        ("xc: error: Could not bounce memory for XENMEM hypercall: Cannot allocate memory", False),
     ],
 )
 def test_only_a_guest_that_is_refused_for_want_of_memory_wants_memory(
@@ -539,6 +544,12 @@ def test_only_a_guest_that_is_refused_for_want_of_memory_wants_memory(
 ) -> None:
     error = CommandError("xl create: returned 1", evidence={"stderr": said})
     assert wants_memory(error) == wanted
+
+
+def test_a_log_of_xens_that_mentions_memory_is_no_refusal_for_want_of_it() -> None:
+    log = "(XEN) failed to free memory for the domain\n(XEN) Scrubbing Free RAM"
+    evidence = {"stderr": "No space left on device", "Xen's log": log}
+    assert not wants_memory(CommandError("xl create: returned 1", evidence=evidence))
 
 
 @pytest.mark.parametrize("seen", [True, False])
