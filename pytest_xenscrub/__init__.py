@@ -91,7 +91,7 @@ else:
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         home = importlib.import_module(f"{__name__}.{_HOME[name]}")
-        globals()[name] = getattr(home, name)  # from now on it is found without this function
+        globals()[name] = getattr(home, name)  # found without this function from now on
         return globals()[name]
 
     def __dir__() -> list[str]:

@@ -119,7 +119,7 @@ class Deadline:
         """Time in which other work kept the host from running since the deadline was set, s."""
         if self.starved_seconds is None:
             return 0.0
-        # An emulated host that has ended tells of no starvation at all.
+        # An emulated host that has ended reports no starvation.
         return max(0.0, self.starved_seconds() - self.starved_before)
 
     @property

@@ -135,7 +135,7 @@ def timings(
     yield collected
     try:
         collected.close()
-    finally:  # the table has what the file of results could not take
+    finally:  # the table has the figures that the file of results could not store
         request.node.user_properties += results.as_properties(collected.rows)
     found = fits(collected.rows)
     for fit in found:
@@ -176,7 +176,7 @@ def probe(
     numbers = itertools.count()
 
     def judged(verdict: Verdict) -> None:
-        # First, so that a disk that is full, or a hook of the user's, does not lose it.
+        # First, so that the verdict is kept even if the disk is full or a user's hook fails.
         _xen_session.judged(request.node, next(numbers), verdict)
         timings.judge(verdict)
         _xen_session.records.judged(timings.rows[-1] if timings.rows else None, verdict)

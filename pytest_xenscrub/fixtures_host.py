@@ -125,10 +125,10 @@ def toolstack(
     xen_rig: Rig, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
 ) -> Iterator[Toolstack]:
     """The toolstack. Guests that a test leaves behind are destroyed after the test."""
-    xen_rig.xen.unused_with(xen_toolstack)  # raises where the variant is nothing with it
+    xen_rig.xen.unused_with(xen_toolstack)  # raises if nothing of the variant is in use
     driver = _drivers.get(xen_toolstack, dom0)
     yield driver
-    # A host that hangs is made anew, and its guests with it; waiting for it would help nobody.
+    # A host that hangs is started again, without its guests, so waiting for it is useless.
     if xen_rig.healthy():
         driver.clean()
 

@@ -13,8 +13,8 @@ _PAGING_SHARE = 127
 
 
 def paging_bytes(guest_type: GuestType, memory_bytes: int, vcpus: int) -> int:
-    """What Xen sets aside for the page tables of a guest (its paging pool), bytes; none for PV.
+    """Size of the paging pool that a guest gets for its page tables, bytes; 0 for PV.
 
-    As libxl has it: 1 MiB for each vCPU, and 8 KiB, a little more to be sure, for each MiB.
+    As in libxl: 1 MiB for each vCPU, and 8 KiB for each MiB of memory; slightly more, to be sure.
     """
     return 0 if guest_type == "pv" else vcpus * MIB + memory_bytes // _PAGING_SHARE

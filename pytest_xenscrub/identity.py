@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""By what a run's guests are known: a name that begins with its tag, and a UUID that ends with it.
+"""Recognises a run's guests: by a name that begins with its tag, and by a UUID that ends with it.
 
-The name is the toolstack's, and is missing while a domain is built and while it dies; the UUID is
-Xen's own, from the first moment to the last.
+The name belongs to the toolstack, and is missing while a domain is built and while it dies. The
+UUID belongs to Xen, and exists as long as the domain.
 """
 
 from __future__ import annotations

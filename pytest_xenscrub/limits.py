@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Memory and CPUs that this process may use: the machine's, or less where a container has limits.
+"""Memory and CPUs that this process may use: this machine's, or a container's if it has less.
 
-A container sees the machine's own figures in `/proc`, and is killed when it believes them. Its
-limits are those of its control group and of every group above that, in version 1 or 2.
+A container sees this machine's own figures in `/proc`, but is killed if it uses that much. Its
+limits are those of its control group and of all parents, in version 1 or 2.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _UNLIMITED = 1 << 60
-"""Version 1 has no word for "no limit": it shows the largest multiple of a page instead."""
+"""Version 1 shows a very large number in place of "no limit"."""
 
 
 class Memory(NamedTuple):
-    """Memory that can still be had.
+    """Memory that is still available.
 
     Attributes:
         available: bytes.
-        why: what limits it: "this machine", or the control group that does.
+        why: what limits it: "this machine", or the control group.
     """
 
     available: int
@@ -33,10 +33,10 @@ class Memory(NamedTuple):
 
 
 def available_memory(root: Path = Path("/")) -> Memory:
-    """Memory that this process can still be given before something is killed.
+    """Memory that this process can still use before something is killed.
 
     Args:
-        root: where `/proc` and `/sys` are found.
+        root: folder with `proc` and `sys`.
     """
     text = (root / "proc/meminfo").read_text(encoding="ascii")
     found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
@@ -49,17 +49,17 @@ def available_memory(root: Path = Path("/")) -> Memory:
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
-    """CPUs that this process may use at once, a part of one counted as one.
+    """Number of CPUs that this process may use at once, rounded up.
 
     Args:
-        root: where `/proc` and `/sys` are found.
+        root: folder with `proc` and `sys`.
     """
     quotas = [quota for group in _groups(root, "cpu") if (quota := _quota_of(group)) is not None]
     return min([len(os.sched_getaffinity(0)), *(max(1, math.ceil(quota)) for quota in quotas)])
 
 
 def _room_in(group: Path) -> int | None:
-    """Bytes left below a control group's memory limit; None where it has none."""
+    """Bytes left below a control group's memory limit; None without a limit."""
     limits = [
         limit
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes")
@@ -68,13 +68,13 @@ def _room_in(group: Path) -> int | None:
     used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes")
     if not limits:
         return None
-    # Pages of files that nobody has used lately are given up before anybody is killed.
+    # The kernel drops file pages that were not used lately before it kills a process.
     match = re.search(r"^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"), re.M)
     return min(limits) - (used or 0) + (int(match[1]) if match else 0)
 
 
 def _quota_of(group: Path) -> float | None:
-    """CPUs that a control group may use, 1.5 as one and a half; None for all."""
+    """CPUs that a control group may use, possibly a fraction; None without a limit."""
     words = _text(group / "cpu.max").split()
     if not words:
         words = [_text(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
@@ -84,13 +84,13 @@ def _quota_of(group: Path) -> float | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process's control group and of those above it, for one controller."""
+    """Folders of this process's control group and of its parents, for one controller."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
         for top, mounted in _mounts(root, controller if controllers else ""):
-            # A container may see its own group mounted, and be told its path on the machine.
+            # A container may have its own group mounted, but be told its path on this machine.
             inside = path if top == "/" else path.removeprefix(top)
             folder = root / mounted.lstrip("/")
             here = folder / inside.lstrip("/")
@@ -100,7 +100,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _mounts(root: Path, controller: str) -> Iterator[tuple[str, str]]:
-    """Which group is mounted, and where; version 2 for the controller of no name."""
+    """Which group is mounted, and where; the controller without a name is version 2."""
     for line in _text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = [*after.split(" ", 2), "", ""][:3]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """File names in options: checked, absolute, and relative to where they are written.
 
-On the command line and in the environment that is the working directory; in an ini file, or a file
-of hosts, it is the file's own folder, as pytest has it for its own options.
+On the command line and in the environment, paths are relative to the working directory. In an ini
+file or a file of hosts they are relative to the file's folder, as pytest's own paths are.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Final
 from pytest_xenscrub.errors import ConfigurationError
 
 DEFAULT_SOURCE: Final = "debian"
-"""What `--xen-source` is where nobody says it."""
+"""Default of `--xen-source`."""
 _REMOTE = re.compile(r"\w+://|\w+@[\w.-]+:")
 
 
 def path_of(text: str) -> Path:
-    """The absolute path that a text names, `~` and all.
+    """The absolute path for a text; expands `~`.
 
     Raises:
-        ConfigurationError: it names none.
+        ConfigurationError: the text is not a path.
     """
     if not text.strip():
         raise ConfigurationError("a file's or folder's name is missing")
@@ -38,7 +38,7 @@ def path_of(text: str) -> Path:
 
 
 def beside(text: str, folder: Path) -> str:
-    """A path as it is meant in a file of `folder`."""
+    """The path for a text in a file of `folder`."""
     return text if not text or text.startswith(("/", "~")) else str(folder / text)
 
 
@@ -48,24 +48,24 @@ def source_beside(text: str, folder: Path) -> str:
 
 
 def is_no_path(source: str) -> bool:
-    """Whether `--xen-source` names something that is not on this machine's disk."""
+    """Whether `--xen-source` names something other than a path on this machine."""
     return source == DEFAULT_SOURCE or source.startswith("debian=") or bool(_REMOTE.match(source))
 
 
 def program_beside(text: str, folder: Path) -> str:
-    """As `beside`, of a program: one without a folder is looked for in PATH."""
+    """As `beside`, for a program: one without a folder is searched in PATH."""
     return beside(text, folder) if "/" in text else text
 
 
 def command_beside(text: str, folder: Path) -> str:
-    """A command as it is meant in a file of `folder`.
+    """Resolve the paths of a command in a file of `folder`.
 
-    Its program, if that is named with a folder, and words that begin with `./` or `../`.
+    These are its program, if that has a folder, and words that begin with `./` or `../`.
     """
     try:
         words = shlex.split(text)
     except ValueError:
-        return text  # its parser says what is wrong with it
+        return text  # the option's parser reports the error
     near = [
         str(folder / word)
         if word.startswith(("./", "../")) or (number == 0 and "/" in word[1:] and word[0] != "/")

@@ -24,15 +24,15 @@ class Option:
 
     Attributes:
         key: the field's name.
-        parse: gives what a text means, or raises `ConfigurationError`.
-        help: what `--help` says of it, as argparse formats it.
-        metavar: what `--help` calls its value.
-        default: its value where it stands nowhere.
-        many: whether it may be repeated.
-        flag: whether it has no value on the command line.
-        bare: whether it may be given without a value, and then means yes.
-        beside: for what names a file or folder: what a text means in a file of that folder.
-        asks_for_xen: whether who gives it wants a Xen to be tested.
+        parse: parses a text, or raises `ConfigurationError`.
+        help: the text for `--help`, as argparse formats it.
+        metavar: the name of the value in `--help`.
+        default: the value if the option is not given.
+        many: whether the option may be repeated.
+        flag: whether the option has no value on the command line.
+        bare: whether the option may be given without a value, which then means yes.
+        beside: resolves a file or folder in a file of a given folder; for options that name one.
+        asks_for_xen: whether the option shows that the user wants to test a Xen.
     """
 
     key: str
@@ -78,7 +78,7 @@ class Option:
         shown = f"{self.help} [env {self.variable}, ini {self.ini}]"
         group.addoption(self.argument, dest=self.ini, default=None, help=shown, **extra)
         kind: Literal["linelist", "string"] = "linelist" if self.many else "string"
-        # Here pytest does not format it, as argparse does above.
+        # pytest does not format this text, but argparse formats the one above.
         parser.addini(self.ini, self.help.replace("%%", "%"), kind)
 
     def given_to_this_run(self, config: pytest.Config) -> bool:
@@ -89,7 +89,7 @@ class Option:
         """The option's value, from the first place that has it.
 
         Raises:
-            pytest.UsageError: it cannot be meant; says where it stands.
+            pytest.UsageError: the value is invalid; the error says where it is.
         """
         if texts := self._on_command_line(config):
             return self._parsed(texts, self.argument)
@@ -103,7 +103,7 @@ class Option:
         """The option's value in the environment, or its default.
 
         Raises:
-            ConfigurationError: it cannot be meant.
+            ConfigurationError: the value is invalid.
         """
         texts = self._in_environment()
         if not texts:
@@ -127,7 +127,7 @@ class Option:
         texts: list[str] = written if self.many else [written] if written else []
         if self.beside is None:
             return texts
-        # As pytest has it for its own options.
+        # As for pytest's own options.
         folder = config.inipath.parent if config.inipath else config.invocation_params.dir
         return [self.beside(text, folder) for text in texts]
 
@@ -136,7 +136,7 @@ class Option:
             values = [self.parse(text) for text in texts]
         except ConfigurationError as error:
             raise pytest.UsageError(f"{where}: {_shortened(str(error))}") from None
-        except (OSError, ValueError) as error:  # a name too long, a folder in place of a patch
+        except (OSError, ValueError) as error:  # such as a folder in place of a patch
             why = getattr(error, "strerror", None) or error
             named = getattr(error, "filename", None) or " ".join(texts)
             raise pytest.UsageError(f"{where}: {_shortened(f'{named}: {why}')}") from None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Values of options: a function for each kind, which gives what a text means.
+"""Parsers for the values of options, one for each kind.
 
-Each raises `ConfigurationError` for a text that cannot be meant.
+Each raises `ConfigurationError` for an invalid text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_REPEATS = 1000
 _LEAST_HOST = 1536 * MIB
-"""dom0 has 1 GiB of it, and Xen needs some for itself."""
+"""Least memory of a host: dom0 has 1 GiB of it, and Xen needs some for itself."""
 _MOST_HOST = 1024 * GIB
 _LEAST_COVERAGE = 0.5
 _LEAST_GUEST = 8 * MIB
@@ -43,7 +43,7 @@ def host(text: str) -> HostDescription:
 
 
 def program(text: str) -> str:
-    """A program: a name, which is looked for in PATH when it is needed, or a file that is one."""
+    """A program: the path of a file, or a name that is searched in PATH when it is needed."""
     if "/" not in text:
         return text
     path = file(text)
@@ -67,14 +67,14 @@ def serial(text: str) -> tuple[str, ...]:
 
 
 def hosts_file(text: str) -> tuple[HostDescription, ...]:
-    """The machines that a file describes."""
+    """The machines in a file of hosts."""
     from pytest_xenscrub.host.hosts_file import load_hosts  # noqa: PLC0415 - as above
 
     return load_hosts(file(text))
 
 
 def file(text: str) -> Path:
-    """A file that is there."""
+    """A file that exists."""
     path = path_of(text)
     if not path.is_file():
         there = "it is not a file" if path.exists() else "there is no such file"
@@ -85,7 +85,7 @@ def file(text: str) -> Path:
 
 
 def variant(text: str) -> str:
-    """A variant's name or file, which is read to see that it is one."""
+    """A variant's name or file; loaded as a check."""
     from pytest_xenscrub.hypervisor.defect import each_of  # noqa: PLC0415 - as above
     from pytest_xenscrub.hypervisor.variant import load_variant  # noqa: PLC0415 - as above
 
@@ -97,7 +97,7 @@ def variant(text: str) -> str:
 
 
 def source(text: str) -> str:
-    """Where variants are built from; what is on this machine's disk is there."""
+    """The source of variants; a path on this machine must exist."""
     if is_no_path(text):
         return text
     name, mark, revision = text.partition("#")
@@ -140,7 +140,7 @@ def _size(text: str, least: int, most: int) -> int:
 
 
 def variant_beside(text: str, folder: Path) -> str:
-    """As `beside`, of a variant's name or file."""
+    """As `beside`, for a variant's name or file."""
     from pytest_xenscrub.hypervisor.defect import PREFIX  # noqa: PLC0415 - only if there is one
     from pytest_xenscrub.hypervisor.variant import BUILT_IN  # noqa: PLC0415 - as above
 
@@ -180,7 +180,7 @@ def profile(text: str) -> ProfileChoice | None:
 
 
 def profile_beside(text: str, folder: Path) -> str:
-    """What a word or folder for profiles means in a file of `folder`."""
+    """As `beside`, for the value of --xen-profile: a word, or a folder."""
     try:
         flag(text)
     except ConfigurationError:
@@ -199,7 +199,7 @@ def plots(text: str) -> Path:
 
 
 def html(text: str) -> Path:
-    """A file that a page can be written to; it is not made yet."""
+    """A file that a page can be written to; not created yet."""
     if importlib.util.find_spec("jinja2") is None:
         raise ConfigurationError(
             "jinja2, which makes the page, is not installed",
@@ -217,7 +217,7 @@ def html(text: str) -> Path:
 
 
 def _folder(path: Path) -> Path:
-    """A folder that can be written, made now rather than found missing after an hour."""
+    """A folder that can be written; created now, so that an error shows at once."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -228,7 +228,7 @@ def _folder(path: Path) -> Path:
 
 
 def columns(text: str) -> tuple[str, ...]:
-    """Columns of the tables, by their headings, with a comma between them."""
+    """Headings of columns, separated by commas."""
     from pytest_xenscrub.report.table import NAMES  # noqa: PLC0415 - as above
 
     names = tuple(name.strip() for name in text.split(","))
@@ -242,14 +242,14 @@ def columns(text: str) -> tuple[str, ...]:
 
 def earlier(text: str) -> tuple[Row, ...]:
     """The rows of an earlier run."""
-    # Read now: the file may be the one that this run appends to.
+    # Read now, because this run may append to the same file.
     from pytest_xenscrub.report.results import read_results  # noqa: PLC0415 - as above
 
     return tuple(read_results(file(text)))
 
 
 def limit(text: str) -> Limit:
-    """By how much a figure may be worse."""
+    """A limit on how much worse a figure may be."""
     from pytest_xenscrub.report.gate import parse_limit  # noqa: PLC0415 - as above
 
     return parse_limit(text)
@@ -261,7 +261,7 @@ def logs(text: str) -> Path:
 
 
 def share(text: str) -> float:
-    """More than none and at most all, as 0.99 or 99%."""
+    """A share above 0 and up to 1, such as 0.99 or 99%."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
@@ -272,7 +272,7 @@ def share(text: str) -> float:
 
 
 def fill(text: str) -> FillChoice:
-    """A share of a victim's pages, and the seed for which they are, hex."""
+    """A share of a victim's pages, and optionally the seed of the choice, hex."""
     from pytest_xenscrub.guest.sample import FillChoice  # noqa: PLC0415 - as above
 
     said, colon, seed = text.partition(":")
@@ -286,7 +286,7 @@ def fill(text: str) -> FillChoice:
 
 
 def _fraction(text: str) -> float:
-    """As `share`, or as a fraction."""
+    """As `share`, or a fraction."""
     parts = re.fullmatch("([0-9]{1,12})/([1-9][0-9]{0,11})", text)
     value = int(parts[1]) / int(parts[2]) if parts else share(text)
     if not 0 < value <= 1:
@@ -295,7 +295,7 @@ def _fraction(text: str) -> float:
 
 
 def coverage(text: str) -> float:
-    """A share below which nothing is called clean: half at least, or `0.99%` would be taken."""
+    """Least coverage of a clean verdict: at least a half, because `0.99%` is probably a mistake."""
     value = share(text)
     if value < _LEAST_COVERAGE:
         raise ConfigurationError(
@@ -317,7 +317,7 @@ def positive(text: str) -> float:
 
 
 def repeat(text: str) -> int:
-    """How often each test runs."""
+    """The number of repeats of each test."""
     return _count(text, _MOST_REPEATS, "repeats")
 
 
@@ -348,7 +348,7 @@ def seconds(text: str) -> float:
 
 
 def flag(text: str) -> bool:
-    """Yes or no; nothing is no."""
+    """Yes or no; an empty text is no."""
     values = {"1": True, "true": True, "yes": True, "on": True}
     values |= {"0": False, "false": False, "no": False, "off": False, "": False}
     if text.lower() not in values:
@@ -357,7 +357,7 @@ def flag(text: str) -> bool:
 
 
 def choice(*known: str) -> Callable[[str], str]:
-    """The parser of a word that is one of those known."""
+    """A parser that accepts one of the given words."""
 
     def parse(text: str) -> str:
         if text not in known:

@@ -33,34 +33,43 @@ if TYPE_CHECKING:
 class Options:
     """The options of a run; sizes in bytes."""
 
-    # A line each for the parser, the help and the rest.
-    # fmt: off
+    # One line each for parser, help and the rest.
     host: tuple[HostDescription, ...] = option(
         value.host,
         "machine to test on: [user@]host[:port] of a dom0, a name from --xen-hosts-file,"
         " labgrid:PLACE or labgrid:TAG=VALUE,... for a labgrid place, or 'emulated'; may be"
         " repeated: the run takes the first that is free, pytest-xdist one for each worker",
-        "HOST", default=(), many=True, asks_for_xen=True,
+        "HOST",
+        default=(),
+        many=True,
+        asks_for_xen=True,
     )
     hosts_file: tuple[HostDescription, ...] = option(
         value.hosts_file,
         "the lab's machines, as TOML (see docs/lab-machine.md)",
-        "FILE", default=(), beside=paths.beside, asks_for_xen=True,
+        "FILE",
+        default=(),
+        beside=paths.beside,
+        asks_for_xen=True,
     )
     lock_wait: float = option(
         value.seconds,
         "seconds to wait for a machine that another run has locked (default 0: fail at once)",
-        "S", default=0.0,
+        "S",
+        default=0.0,
     )
     labgrid_client: str = option(
         value.program,
         "labgrid's program, for hosts like labgrid:PLACE (default: labgrid-client, from PATH)",
-        "PROGRAM", default="labgrid-client", beside=paths.program_beside,
+        "PROGRAM",
+        default="labgrid-client",
+        beside=paths.program_beside,
     )
     allow_busy: bool = option(
         value.flag,
         "use a machine even if other guests run there",
-        default=False, flag=True,
+        default=False,
+        flag=True,
     )
     host_memory: int | None = option(
         value.host_memory,
@@ -77,48 +86,61 @@ class Options:
     host_nodes: int = option(
         value.nodes,
         "NUMA nodes of the emulated host; only the first has CPUs (default: 1)",
-        "N", default=1,
+        "N",
+        default=1,
     )
     accel: str = option(
         value.choice("auto", "kvm", "tcg"),
         "what runs the emulated host: kvm, tcg (software), or auto (default): KVM if a Xen boots"
         " with it, else TCG",
-        "auto|kvm|tcg", default="auto",
+        "auto|kvm|tcg",
+        default="auto",
     )
     suite: str = option(
         value.choice("bookworm", "trixie"),
         "Debian release of the emulated host's dom0: bookworm (Xen 4.17, the default) or trixie"
         " (Xen 4.20)",
-        "SUITE", default="bookworm",
+        "SUITE",
+        default="bookworm",
     )
     ssh_config: Path | None = option(
         value.file,
         "ssh configuration file to use instead of your own",
-        "FILE", beside=paths.beside,
+        "FILE",
+        beside=paths.beside,
     )
     power: tuple[str, ...] = option(
         value.power,
         "command that switches the host's power, run without a shell; {action} becomes on, off,"
         " cycle or status ({action:status=get}: get instead of status), {host} the host's name,"
         " {address} the address that ssh connects to",
-        "COMMAND", default=(), beside=paths.command_beside,
+        "COMMAND",
+        default=(),
+        beside=paths.command_beside,
     )
     serial: tuple[str, ...] = option(
         value.serial,
         "command that prints the host's serial log and ends; {host} becomes the host's name,"
         " {address} the address that ssh connects to",
-        "COMMAND", default=(), beside=paths.command_beside,
+        "COMMAND",
+        default=(),
+        beside=paths.command_beside,
     )
     toolstack: tuple[str, ...] = option(
         value.choice("xl", "libvirt"),
         "toolstack that drives the guests: xl (default) or libvirt; may be repeated",
-        "xl|libvirt", default=("xl",), many=True, asks_for_xen=True,
+        "xl|libvirt",
+        default=("xl",),
+        many=True,
+        asks_for_xen=True,
     )
     guest_type: tuple[GuestType, ...] = option(
         value.choice("pv", "pvh", "hvm"),
         "type of guest that victims are, may be given several times: pv (default), pvh, or hvm"
         " (with xl alone); probes are PV guests",
-        "pv|pvh|hvm", default=("pv",), many=True,
+        "pv|pvh|hvm",
+        default=("pv",),
+        many=True,
     )
     guest_memory: int | None = option(
         value.guest_memory,
@@ -129,123 +151,153 @@ class Options:
         value.fill,
         "share of its pages that a victim fills, as 1/256, 0.5 or 100%% (the default); with :SEED"
         " those that a run of that seed chose",
-        "SHARE[:SEED]", default=FillChoice(),
+        "SHARE[:SEED]",
+        default=FillChoice(),
     )
     min_coverage: float = option(
         value.coverage,
         "share of the freed frames that probes must read before a verdict is clean; at least 50%%"
         " (default 99%%)",
-        "SHARE", default=0.99,
+        "SHARE",
+        default=0.99,
     )
     max_exposure: float = option(
         value.positive,
         "how long a destroyed guest's bytes may stay in the emulated host's RAM, in s for each GiB"
         " of the guest (default 10)",
-        "SECONDS", default=10.0,
+        "SECONDS",
+        default=10.0,
     )
     hang_seconds: float = option(
         value.positive,
         "seconds without progress (no page freed, scrubbed or allocated, no console output) before"
         " Xen counts as hung (default 60)",
-        "SECONDS", default=HANG_SECONDS,
+        "SECONDS",
+        default=HANG_SECONDS,
     )
     max_starvation: float = option(
         value.share,
         "share of a test's time that other work on this machine may take from the emulated host;"
         " above it the test's timings are marked ~ and --xen-fail-if ignores them (default 20%%)",
-        "SHARE", default=STARVED_SHARE,
+        "SHARE",
+        default=STARVED_SHARE,
     )
     variant: tuple[str, ...] = option(
         value.variant,
         "Xen to test: as-is (default: the Xen that the host runs), stock, sync, tasklet, noscrub, a"
         " patch, mailbox, series folder or .cocci file, or defect:NAME, a Xen that is broken on"
         " purpose (defect:all: each of them); may be repeated",
-        "NAME|FILE", default=("as-is",), many=True, beside=value.variant_beside, asks_for_xen=True,
+        "NAME|FILE",
+        default=("as-is",),
+        many=True,
+        beside=value.variant_beside,
+        asks_for_xen=True,
     )
     source: str = option(
         value.source,
         "source that variants are built from: debian (default), a folder, a tarball, or a git"
         " repository as PATH#REV or URL#REV",
-        "SPEC", default=paths.DEFAULT_SOURCE, beside=paths.source_beside,
+        "SPEC",
+        default=paths.DEFAULT_SOURCE,
+        beside=paths.source_beside,
     )
     config: tuple[str, ...] = option(
         value.kconfig,
         "Kconfig option of the variants, such as DEBUG=y; may be repeated",
-        "KEY=VALUE", default=(), many=True,
+        "KEY=VALUE",
+        default=(),
+        many=True,
     )
     tools: str = option(
         value.choice("host", "build"),
         "toolstack's programs in dom0: host (default) uses those that are there; build builds those"
         " of the Xen's source if the host's do not match it or the variant changes them",
-        "host|build", default="host", asks_for_xen=True,
+        "host|build",
+        default="host",
+        asks_for_xen=True,
     )
     cmdline: str = option(
         value.cmdline,
         "boot options of the Xen that is tested",
-        "OPTIONS", default="",
+        "OPTIONS",
+        default="",
     )
     control: bool = option(
         value.flag,
         "first run the tests marked `control` on a Xen that does not scrub: they must fail, and the"
         " run stops if one passes",
-        default=False, flag=True, asks_for_xen=True,
+        default=False,
+        flag=True,
+        asks_for_xen=True,
     )
     results: Path | None = option(
         value.results,
         "append each result to FILE as it happens, as JSON lines",
-        "FILE", beside=paths.beside,
+        "FILE",
+        beside=paths.beside,
     )
     profile: ProfileChoice | None = option(
         value.profile,
         "profile the emulated host's CPUs while a measured guest is destroyed, and print a table;"
         " with FOLDER, also write folded stacks for flame-graph tools there",
-        "FOLDER", bare=True, beside=value.profile_beside,
+        "FOLDER",
+        bare=True,
+        beside=value.profile_beside,
     )
     compare: tuple[Row, ...] | None = option(
         value.earlier,
         "compare with an earlier run: FILE is what its --xen-results wrote",
-        "FILE", beside=paths.beside,
+        "FILE",
+        beside=paths.beside,
     )
     fail_if: tuple[Limit, ...] = option(
         value.limit,
         "fail the run if a metric regressed by more than LIMIT against --xen-compare, or could not"
         " be compared; example: destroy:median:10%% (statistics: median, mean, min, max); may be"
         " repeated",
-        "METRIC:STATISTIC:LIMIT", default=(), many=True,
+        "METRIC:STATISTIC:LIMIT",
+        default=(),
+        many=True,
     )
     columns: tuple[str, ...] = option(
         value.columns,
         "columns of the tables at the end, by their headings, separated by commas; -v shows all",
-        "NAME,...", default=(),
+        "NAME,...",
+        default=(),
     )
     plots: Path | None = option(
         value.plots,
         "write charts to FOLDER at the end, as PNG and SVG: exposure, each destroy over time,"
         " destroy time by memory size, maps of memory",
-        "FOLDER", beside=paths.beside,
+        "FOLDER",
+        beside=paths.beside,
     )
     html: Path | None = option(
         value.html,
         "write one HTML page of the run to FILE when it ends, however it does: what leaked and"
         " where, what was not judged, what got slower, tables, charts",
-        "FILE", beside=paths.beside,
+        "FILE",
+        beside=paths.beside,
     )
     logs: Path | None = option(
         value.logs,
         "folder for logs: the hosts' serial logs, Xen's log, the guests' consoles",
-        "FOLDER", beside=paths.beside,
+        "FOLDER",
+        beside=paths.beside,
     )
     exit: str = option(
         value.choice("pytest", "bisect"),
         "exit status: pytest's (default), or for `git bisect run`: 0 good, 1 a verdict against Xen,"
         " 125 anything else, 130 interrupted",
-        "pytest|bisect", default="pytest",
+        "pytest|bisect",
+        default="pytest",
     )
     repeat: int = option(value.repeat, "run each measured test N times", "N", default=1)
     show_residue: bool = option(
         value.flag,
         "print residue even if it is not the test's own pattern: it may be another guest's data",
-        default=False, flag=True,
+        default=False,
+        flag=True,
     )
     # fmt: on
 
@@ -270,7 +322,7 @@ def read_options(config: pytest.Config) -> Options:
     """All options of a run.
 
     Raises:
-        pytest.UsageError: one cannot be meant; says where it stands.
+        pytest.UsageError: a value is invalid; the error says where it is.
     """
     options = Options(**{each.key: each.read(config) for each in ALL_OPTIONS})
     if options.fail_if and options.compare is None:

@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "xen_host_tags(tag, ...): only for a host that has these tags"
     )
     if config.option.help:
-        return  # also to someone whose options are wrong
+        return  # also if the options are wrong
     from pytest_xenscrub.run.default_tests import choose_tests  # noqa: PLC0415 - after --help
     from pytest_xenscrub.run.session import Session  # noqa: PLC0415 - as above
 
@@ -78,12 +78,12 @@ def _end_on_sigterm(config: pytest.Config) -> None:
         return
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        # A second one must not interrupt the clean-up of the first.
+        # A second signal must not interrupt the clean-up after the first.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         config.stash[SESSION].blame.interrupted = True
         running = config.pluginmanager.get_plugin("session")
         if isinstance(running, pytest.Session):
-            # Where a clean-up fails on the way, its error takes the place of ours.
+            # Ends the run even if an error of a clean-up replaces the one below.
             running.shouldstop = "SIGTERM"
         for worker in config.stash[_WORKERS]:
             with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ def pytest_testnodeready(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """A worker is about to be started: it is told its host, and of which run it is."""
+    """Tell a worker that is about to start its host and its run."""
     node.config.stash[SESSION].worker_starts(node)
 
 
@@ -120,7 +120,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_make_scheduler(config: pytest.Config) -> object | None:
-    """Schedule tests onto the workers that have a suitable host, where hosts differ."""
+    """Schedule tests onto the workers that have a suitable host, if hosts differ."""
     return config.stash[SESSION].hosts.scheduling()
 
 
@@ -136,7 +136,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int, int]:
         refused = SESSION in config.stash and config.stash[SESSION].blame.refused
         if not refused and not bisects:
             raise
-        sys.stdout.flush()  # in a log that takes both, the error comes last
+        sys.stdout.flush()  # last, so that a log of both ends with the error
         print(*(f"ERROR: {text}\n" for text in error.args), file=sys.stderr)
         status = INFRASTRUCTURE_STATUS if refused else pytest.ExitCode.USAGE_ERROR
     if not bisects:
@@ -209,7 +209,7 @@ def pytest_runtest_makereport(
 
 
 class _Reports:
-    """The hooks to which pytest passes no config."""
+    """Hooks that get no config from pytest."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -242,7 +242,7 @@ def pytest_sessionfinish(
     config = session.config
     nothing_runs = config.option.collectonly or config.option.setupplan
     if hasattr(config, "workerinput") or nothing_runs:
-        return (yield)  # of pytest-xdist's processes one has all reports
+        return (yield)  # only one of pytest-xdist's processes has all reports
     reporter = config.pluginmanager.getplugin("terminalreporter")
     session.exitstatus = config.stash[SESSION].ending.status(exitstatus, reporter)
     result = yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the operating system refuses, in one sentence and with what to do about it."""
+"""Explains errors of the operating system in a sentence, with advice."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ TODO = {
     errno.EIO: "look at the kernel's log: the disk may be failing",
     errno.ENAMETOOLONG: "use a shorter path",
 }
-"""What to do about errors that are the machine's; any other may be a mistake in this package."""
+"""Advice for errors that are this machine's fault; other errors may be a mistake in this
+package."""
 
 
 def explained(error: OSError, doing: str) -> InfrastructureError:
-    """The error that tells what the system refused.
+    """The error that explains what the system refused.
 
     Args:
-        error: the system's.
-        doing: what was being done: "the cache cannot be written".
+        error: the system's error.
+        doing: what failed: "the cache cannot be written".
     """
     return InfrastructureError(
         f"{doing}: {error.strerror or error}",
@@ -45,7 +46,7 @@ def explained(error: OSError, doing: str) -> InfrastructureError:
 
 @contextlib.contextmanager
 def told_as(doing: str) -> Iterator[None]:
-    """Raise `InfrastructureError` for what the system refuses meanwhile.
+    """Raise `InfrastructureError` for system errors in the with block.
 
     Args:
         doing: as for `explained`.

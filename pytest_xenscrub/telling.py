@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the user is told what goes on: a line that stays, or one that the next takes the place of."""
+"""Types of functions that tell the user what goes on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Say: TypeAlias = Callable[[str], None]
-"""Prints a line that stays: something has happened, or takes long."""
+"""Prints a line: something has happened, or takes long."""
 Update: TypeAlias = Callable[[str], None]
-"""Shows a line in place of the last one: what is done just now."""
+"""Shows a line in place of the last one: what is being done."""
 
 
 def quiet(_line: str) -> None:

@@ -17,10 +17,10 @@ _UNITS: Final = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB, "T": 1 << 40}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `512M`, `1.5GiB`, `2g`; a bare number is bytes.
+    """Parse a size: `512M`, `1.5GiB`, `2g`; a number without a unit is bytes.
 
     Raises:
-        ConfigurationError: it is not a size, or 0.
+        ConfigurationError: the text is not a size, or is 0.
     """
     match = re.fullmatch(
         r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE | re.ASCII
@@ -32,5 +32,5 @@ def parse_size(text: str) -> int:
 
 
 def gib(size: float) -> str:
-    """`2.00 GiB`; smaller sizes as `512 MiB`."""
+    """Format a size: `2.00 GiB`; smaller sizes as `512 MiB`."""
     return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"

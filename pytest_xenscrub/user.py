@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The user who runs this, by name."""
+"""The name of the user who runs this process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 
 
 def user_name() -> str:
-    """The user's name; a container may run as a uid that has none."""
+    """The user's name; the uid if it has no name, as in some containers."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # the second since Python 3.13
+    except (KeyError, OSError):  # KeyError; OSError since Python 3.13
         return f"uid {os.getuid()}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What came up when a hypervisor of ours was to boot: it, the machine's own, or another one."""
+"""Tells which Xen a machine runs after a built one was to boot: that one, its own, or another."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _END = re.compile(r"Panic on CPU|Kernel panic|GRUB cannot load|^error: ")
 
 
 def see_own(host: Host, before: Running) -> None:
-    """See that a machine says which Xen it runs, or nobody could tell another one from it.
+    """Check that a machine tells which Xen it runs, so that another Xen can be recognised later.
 
     Raises:
-        InfrastructureError: it does not.
+        InfrastructureError: it does not tell.
     """
     if not before.build_id:
         raise InfrastructureError(
@@ -31,10 +31,10 @@ def see_own(host: Host, before: Running) -> None:
 
 
 def other_than(host: Host, now: Running, wanted: str) -> str:
-    """What runs, in words, where that is not the build that was to run.
+    """Describe the Xen that runs, if it is not the build that was to boot.
 
     Raises:
-        InfrastructureError: it may be that build, and nothing proves it.
+        InfrastructureError: it may be that build, but the build id does not prove it.
     """
     if now.is_cut_of(wanted):
         raise InfrastructureError(
@@ -49,7 +49,7 @@ def other_than(host: Host, now: Running, wanted: str) -> str:
 
 
 def went_back(what: str, log: str, evidence: dict[str, str]) -> XenFaultError | UndecidedError:
-    """The error for a machine that runs its own Xen again: ours, GRUB, or somebody's reset."""
+    """The error for a machine that runs its own Xen again, whether or not the built Xen crashed."""
     back = f"{what}: the machine went back to its own Xen"
     reached = stage(log)
     if reached is Stage.NOT_LOADED:
@@ -58,7 +58,7 @@ def went_back(what: str, log: str, evidence: dict[str, str]) -> XenFaultError | 
             todo="see what GRUB says on the serial line: is the file whole, is there memory?",
             evidence=evidence,
         )
-    # The last boot in the log is the own Xen's.
+    # The last boot in the log is that of the machine's own Xen.
     if len(boots(log)) > 1 and reached in (Stage.CRASHED, Stage.XEN):
         return XenFaultError(
             f"{back}: this one did not come up",
@@ -73,15 +73,15 @@ def went_back(what: str, log: str, evidence: dict[str, str]) -> XenFaultError | 
 
 
 def last_words(serial: str, file_name: str = "") -> str:
-    """What a hypervisor said before it went down, out of a log that goes on with another boot.
+    """The last lines of a hypervisor before it went down; the log goes on with another boot.
 
     Args:
-        serial: the log's end.
-        file_name: what GRUB said it loads; where GRUB has no serial console, or has no part in
-            it, all is looked at.
+        serial: the end of the log.
+        file_name: the file that GRUB reports to load; empty to search the whole log, if GRUB has no
+            serial console or does not boot this machine.
 
     Returns:
-        The lines around the first that tells of an end, or the last ones where none does.
+        The lines around the first one that tells of an end; the last lines if none does.
     """
     lines = (serial.rpartition(file_name)[2] if file_name else serial).splitlines()
     end = next((at for at, line in enumerate(lines) if _END.search(line)), None)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Boots a hypervisor once on a machine whose boots a command of its lab's sets.
+"""Boots a hypervisor once on a machine whose next boot is set by a command of its lab.
 
-What runs there is known by a file of dom0's, so that the next run can boot the machine's own Xen
-again where this one cannot.
+A file in dom0 marks such a boot, so that the next run can boot the machine's own Xen again if this
+one cannot.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Say
 
 MARK = "/var/lib/pytest-xenscrub.boot"
-"""In dom0, from before a boot of ours to after the machine's own: the build id of that."""
+"""File in dom0 with the build id of the machine's own Xen; exists until that Xen runs again."""
 _ASK = r"""
 xl info xen_commandline
 release=$(uname -r)
@@ -39,31 +39,32 @@ cat /proc/cmdline
 
 
 class BootOnce(Protocol):
-    """A way to boot a hypervisor once, and the machine's own after it; `OneShotBoot` is another."""
+    """Boots a hypervisor once, and then the machine's own; `OneShotBoot` is one, too."""
 
     booted: bool
 
     def boot(self, deadline: Deadline) -> Running:
-        """Boot the hypervisor, and see that it is the one that runs."""
+        """Boot the hypervisor, and check that it runs."""
 
     def restore(self, deadline: Deadline) -> Running:
-        """Have the machine as it was."""
+        """Put the machine back as it was."""
 
     def log(self) -> str:
         """The serial log of that boot."""
 
 
 class CommandBoot:
-    """A hypervisor on its way to a machine, and back.
+    """A hypervisor that is booted once by the boot command.
 
     Args:
-        host: the machine, whose dom0 is reached as root.
-        described: what is known of it, a boot command too.
-        hypervisor: what was built; None to go back from what a dead run has booted.
-        xen_cmdline: options for Xen, appended to those that the machine's own is booted with.
+        host: the machine; its dom0 is reached as root.
+        described: the machine's description, with its boot command.
+        hypervisor: the hypervisor; None only to undo what a dead run has booted.
+        xen_cmdline: options for Xen, appended to those of the machine's own Xen.
 
     Attributes:
-        booted: whether the machine was told to boot it: a later silence may be its fault.
+        booted: whether the machine was told to boot the hypervisor, so that it may be to blame for
+            a later silence.
     """
 
     def __init__(
@@ -82,17 +83,17 @@ class CommandBoot:
         self.booted = False
 
     def boot(self, deadline: Deadline) -> Running:
-        """Boot the hypervisor once, and see that it is the one that runs.
+        """Boot the hypervisor once, and check that it runs.
 
         Returns:
-            The boot it is in.
+            Which boot of which Xen runs now.
 
         Raises:
             XenFaultError: the hypervisor ran and did not come up, and the machine's own is back.
-            UndecidedError: the machine's own is back, and nothing tells why.
+            UndecidedError: the machine's own is back for an unknown reason.
             DeadlineExceededError: the machine did not come back.
-            InfrastructureError: the machine cannot be reached, its boot command failed, it does
-                not reboot, or runs a third Xen.
+            InfrastructureError: the machine cannot be reached, its boot command failed, it does not
+                reboot, or runs a third Xen.
         """
         if self._hypervisor is None:
             raise TypeError("there is nothing to boot")
@@ -109,13 +110,13 @@ class CommandBoot:
         return now
 
     def restore(self, deadline: Deadline) -> Running:
-        """Boot the machine's own Xen, if that does not run, and see that it does.
+        """Boot the machine's own Xen unless it runs, and check that it runs then.
 
-        Safe to call at any time, again too; waits for a machine that is still booting.
+        May be called at any time, and again; waits for a machine that is still booting.
 
         Raises:
             DeadlineExceededError: the machine does not answer, or did not come back.
-            InfrastructureError: it came back with another Xen than its own.
+            InfrastructureError: the machine came back with another Xen than its own.
         """
         now = wait_for_boot(self._host, None, deadline)
         original = marked(self._host, deadline)
@@ -136,11 +137,11 @@ class CommandBoot:
         return now
 
     def log(self) -> str:
-        """The serial log since the machine was told to boot it."""
+        """The serial log since the machine was told to boot the hypervisor."""
         return since(self._log_before, self._host.serial_tail(LINES))
 
     def _words(self, deadline: Deadline) -> dict[str, str]:
-        """What the boot command is told of the machine's own boot."""
+        """Values for the boot command, from the machine's own boot."""
         asked = self._host.run(["sh", "-c", WITH_PATH + _ASK], deadline=deadline).stdout
         lines = [line.strip() for line in asked.splitlines()]
         options, kernel, initrd, kernel_options = (*lines, "", "", "", "")[:4]
@@ -152,7 +153,7 @@ class CommandBoot:
         }
 
     def _check(self, before: Running, now: Running, wanted: str) -> None:
-        """Compare what runs with what was to run."""
+        """Raise unless the Xen that runs is the wanted one."""
         if now.build_id == wanted:
             return
         what = other_than(self._host, now, wanted)
@@ -167,18 +168,18 @@ class CommandBoot:
 
 
 def marked(host: Host, deadline: Deadline) -> str:
-    """The build id of a machine's own Xen, where one of ours was to boot in its place."""
+    """The build id of a machine's own Xen, if a built Xen was to boot in its place; else empty."""
     script = f"cat {shlex.quote(MARK)} 2> /dev/null || :"
     return host.run(["sh", "-c", script], deadline=deadline).stdout.strip()
 
 
 def go_back(host: Host, described: HostDescription, deadline: Deadline, say: Say) -> bool:
-    """Boot a machine's own Xen where a dead run has booted another one by the boot command.
+    """Boot a machine's own Xen, if a dead run has booted another one by the boot command.
 
-    To be called with the machine's lock.
+    The caller must hold the machine's lock.
 
     Returns:
-        Whether that was so.
+        Whether a dead run had done that.
 
     Raises:
         InfrastructureError: the machine does not boot its own Xen.

@@ -50,7 +50,7 @@ class Deployment(Protocol):
 
 
 def with_tools(host: Host, tools: ToolsArtefact | None) -> Host:
-    """The host, driven with the tools that were built, if any."""
+    """The host, driven with the built tools if there are any."""
     if tools is None:
         return host
     deadline = Deadline.after(TOOLS_SECONDS, f"{host.name}: putting tools into dom0")

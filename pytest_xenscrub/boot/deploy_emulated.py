@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated host: it boots the chosen Xen itself."""
+"""Boots the chosen Xen on the emulated host."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ if TYPE_CHECKING:
 IMAGE_SECONDS = 570.0
 EMULATED_CPUS = 2
 EMULATED_BOOT_SECONDS = 900.0
-"""To boot the emulated host and save it, s: a cold boot takes ten, and on a machine that is busy
-with other work 160. A Xen that hangs is told from that long before."""
+"""Limit for booting the emulated host and saving it, s. A cold boot takes 10 s, on a busy machine
+160 s. A Xen that hangs is found long before."""
 
 
 @dataclass(frozen=True)
 class EmulatedChoice:
-    """What emulated host is wanted.
+    """The emulated host that is wanted.
 
     Attributes:
-        suite: Debian release of its dom0.
-        memory_bytes: its memory; None for a share of what is available.
-        nodes: its NUMA nodes.
-        hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
+        suite: Debian release of dom0.
+        memory_bytes: the host's memory; None for a share of what is available.
+        nodes: number of NUMA nodes.
+        hang_seconds: time without progress that counts as a hang of a booting Xen, s.
         accel: "kvm", "tcg" or "auto".
-        device_model: whether its dom0 is to start HVM guests.
-        ram_limit: what of this machine its RAM may take; None for half of what is available.
+        device_model: whether dom0 must be able to start HVM guests.
+        ram_limit: memory of this machine that the host's RAM may take; None for half of what is
+            available.
     """
 
     suite: str
@@ -53,7 +54,7 @@ class EmulatedChoice:
 
 
 class EmulatedDeployment:
-    """The emulated host boots the chosen Xen itself; a saved machine for each makes that fast."""
+    """Boots the chosen Xen on the emulated host; a saved machine for each Xen makes that fast."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class EmulatedDeployment:
         self._host: EmulatedHost | None = None
 
     def start(self) -> Host:
-        """Boot it, or go on from a saved machine."""
+        """Boot the host, or resume a saved machine."""
         from pytest_xenscrub.host.emulated import (  # noqa: PLC0415 - only when it is used
             EmulatedHost,
             MachineSpec,
@@ -110,20 +111,20 @@ class EmulatedDeployment:
         return with_tools(host, tools)
 
     def blamed(self, error: XenScrubError) -> XenScrubError:
-        """Once its dom0 has answered, silence may be the Xen's fault."""
+        """The error to report: once dom0 has answered, the Xen may be to blame for silence."""
         return error if self._host is None else blamed(error, self._host.serial_tail(LINES))
 
     @property
     def defers(self) -> bool | None:
-        """The emulated host's own Xen is Debian's, which does since 4.10."""
+        """Whether the Xen defers scrubbing; the host's own is Debian's, which does so."""
         return True if self._xen.artefact is None else self._xen.variant.defers
 
     def stop(self, *, broken: bool) -> None:
-        """Power it off."""
+        """Power the host off."""
         if self._host is not None:
             self._host.close()
 
 
 def _workers() -> int:
-    """How many processes share this machine: pytest-xdist's workers, each with a host."""
+    """Number of processes that share this machine: pytest-xdist's workers, each with a host."""
     return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A machine reached over ssh: the chosen Xen is booted once, and its own again after that."""
+"""Boots the chosen Xen once on a machine that is reached over ssh, and its own Xen afterwards."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _GIVE_BACK_BROKEN_SECONDS = 60.0
 
 
 class SshDeployment:
-    """A machine that runs Xen already; another one is booted once, by GRUB or a boot command.
+    """Boots another Xen once on a machine that runs Xen already, by GRUB or a boot command.
 
     Args:
-        xen: what is to run.
+        xen: the Xen to run.
         described: the machine.
         config: an ssh configuration in place of the user's own.
-        tag: marks what is put on the machine.
-        lock: gets the machine's lock again, which a reboot takes from us.
-        tools_for: the tools that drive the Xen.
+        tag: marks the files and the boot entry of this run.
+        lock: takes the machine's lock again, which a reboot releases.
+        tools_for: gives the tools that drive the Xen.
         say: prints a line for the user.
     """
 
@@ -93,7 +93,7 @@ class SshDeployment:
             self._power = PowerSwitch(described.power, described.label, described.target.host)
 
     def start(self) -> Host:
-        """Connect; boot the chosen Xen if there is one to boot."""
+        """Connect, and boot the chosen Xen if there is one to boot."""
         from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - only when it is used
 
         described = self._described
@@ -112,7 +112,7 @@ class SshDeployment:
         try:
             self._boot = running(host, Deadline.after(ASK_SECONDS, f"{host.name}: which Xen runs"))
         except XenScrubError as error:
-            # Whatever Xen was chosen, this is not its doing.
+            # The chosen Xen is not to blame, because it was not started yet.
             raise unusable(error) from None
         self._lock()
         artefact = self._xen.artefact
@@ -132,7 +132,7 @@ class SshDeployment:
         return with_tools(host, self._tools)
 
     def _way(self, host: SshHost, artefact: Artefact) -> BootOnce:
-        """How this machine boots another Xen."""
+        """The way in which this machine boots another Xen once."""
         from pytest_xenscrub.boot.command_boot import CommandBoot  # noqa: PLC0415 - as above
         from pytest_xenscrub.boot.grub import OneShotBoot  # noqa: PLC0415 - as above
 
@@ -142,14 +142,14 @@ class SshDeployment:
         return OneShotBoot(host, artefact, xen_cmdline=options, tag=self._tag)
 
     def blamed(self, error: XenScrubError) -> XenScrubError:
-        """Once the machine has booted the Xen, silence may be its fault."""
+        """The error to report: once the Xen was booted, it may be to blame for silence."""
         if self._host is None or self._once is None or not self._once.booted:
             return error
         return blamed(error, self._once.log())
 
     @property
     def defers(self) -> bool | None:
-        """What is known of the Xen; of the machine's own, nothing is."""
+        """Whether the Xen defers scrubbing; None for the machine's own, which is unknown."""
         return self._xen.variant.defers
 
     def stop(self, *, broken: bool) -> None:
@@ -160,7 +160,7 @@ class SshDeployment:
         try:
             self._give_back(host, broken=broken)
         except XenScrubError as error:
-            # It boots its own Xen by default: what is left is a file and an entry.
+            # The machine boots its own Xen by default, so only a file and an entry are left there.
             self._say(f"{host.name}: was not put back: {error}")
             self._lost = unusable(error)
         self._once = None
@@ -190,7 +190,7 @@ class SshDeployment:
         once.restore(deadline)
 
     def _recover(self, host: SshHost) -> None:
-        # Where the chosen Xen did not come up, it has been waited for already.
+        # If the chosen Xen did not come up, the run has waited for the machine already.
         patience = REBOOT_SECONDS if self._started else _GIVE_BACK_BROKEN_SECONDS
         recover(host, self._power, since=self._boot, patience=patience, say=self._say)
         self._lock()
@@ -199,7 +199,7 @@ class SshDeployment:
 
 
 def unusable(error: XenScrubError) -> HostUnusableError:
-    """The same, as what it means for a host."""
+    """The error as one that declares the host unusable."""
     if isinstance(error, HostUnusableError):
         return error
     return HostUnusableError(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Boots a hypervisor once on a machine that boots through GRUB, and puts everything back.
 
-The machine's own Xen stays what it boots by default: the new one is named in GRUB's one-shot
-entry alone, which GRUB clears before it boots it. So any reset brings the machine's own back.
+The machine's own Xen stays the default. Only GRUB's one-shot entry names the new one, and GRUB
+clears that entry before it boots it. So any reset brings the machine's own Xen back.
 """
 
 from __future__ import annotations
@@ -24,31 +24,32 @@ if TYPE_CHECKING:
 
 
 class Bootable(Protocol):
-    """What is needed of a hypervisor that was built; `build.Artefact` is one."""
+    """The part of a built hypervisor that is needed here; `Artefact` has it."""
 
     @property
     def gz(self) -> Path:
-        """The file for a boot folder."""
+        """The compressed file for a boot folder."""
 
     @property
     def build_id(self) -> str:
-        """The note in it, as `xl info` shows it."""
+        """The build id, as `xl info` shows it."""
 
 
 class OneShotBoot:
-    """A hypervisor on its way to a machine, and back.
+    """A hypervisor that is booted once by GRUB.
 
     Args:
-        host: the machine, whose dom0 is reached as root.
-        hypervisor: what was built.
-        xen_cmdline: options for Xen, appended to those that the machine's own is booted with.
-        tag: marks what is put on the machine, as `BootEntry` says.
+        host: the machine; its dom0 is reached as root.
+        hypervisor: the hypervisor.
+        xen_cmdline: options for Xen, appended to those of the machine's own Xen.
+        tag: marks the files and the entry, see `BootEntry`.
 
     Attributes:
-        booted: whether the machine was told to boot it: a later silence may be its fault.
+        booted: whether the machine was told to boot the hypervisor, so that it may be to blame for
+            a later silence.
 
     Raises:
-        ConfigurationError: the tag has other characters.
+        ConfigurationError: the tag has characters that are not allowed.
     """
 
     def __init__(
@@ -62,19 +63,19 @@ class OneShotBoot:
         self.booted = False
 
     def boot(self, deadline: Deadline) -> Running:
-        """Boot the hypervisor once, and see that it is the one that runs.
+        """Boot the hypervisor once, and check that it runs.
 
-        The machine's own configuration stays the default throughout. Whatever fails, `restore`
-        removes what was put there. When it returns, dom0's services may still be starting.
+        The machine's own configuration stays the default throughout. If anything fails, `restore`
+        removes what was added. When this returns, dom0's services may still be starting.
 
         Returns:
-            The boot it is in.
+            Which boot of which Xen runs now.
 
         Raises:
-            ConfigurationError: the machine's GRUB is not set up for it; nothing was changed.
+            ConfigurationError: the machine's GRUB is not set up for that; nothing was changed.
             XenFaultError: the hypervisor ran and did not come up, and the machine's own is back;
                 both build ids are in the message.
-            UndecidedError: the machine's own is back, and nothing tells why.
+            UndecidedError: the machine's own is back for an unknown reason.
             DeadlineExceededError: the machine did not come back.
             InfrastructureError: the machine cannot be reached, does not reboot, or runs a third
                 Xen.
@@ -90,17 +91,17 @@ class OneShotBoot:
             deadline=deadline,
         )
         self._log_before = self._host.serial_tail(LINES)
-        # Last of all: from here on, the next reset boots it.
+        # Last, because from here on the next reset boots the hypervisor.
         grub.arm(self._entry.identifier)
         self.booted = True
         return self._check(grub, reboot(self._host, before, deadline))
 
     def restore(self, deadline: Deadline) -> Running:
-        """Remove what was put on the machine, and boot its own Xen; see `BootEntry.remove`."""
+        """Remove what was added to the machine, and boot its own Xen; see `BootEntry.remove`."""
         return self._entry.remove(deadline)
 
     def _check(self, grub: Grub, now: Running) -> Running:
-        """Compare what runs with what was to run."""
+        """Raise unless the Xen that runs is the wanted one."""
         wanted = self._hypervisor.build_id
         if now.build_id == wanted:
             return now
@@ -121,7 +122,7 @@ class OneShotBoot:
         )  # fmt: skip
 
     def log(self) -> str:
-        """The serial log since the machine was told to boot it; from GRUB's words on it, if any."""
+        """The serial log of the boot; from GRUB's line on the hypervisor on, if there is one."""
         log = since(self._log_before, self._host.serial_tail(LINES))
         before, name, after = log.partition(self._entry.file_name)
         return after if name else before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GRUB's configuration as text: what boots now, and an entry of our own made from it."""
+"""Parses GRUB's configuration: finds the entry that runs, and makes a one-shot entry from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 
-# What 00_header writes. The entry must be cleared *before* it boots, or it boots for ever.
+# Lines of 00_header. GRUB must clear the entry *before* it boots it, or it would boot it for ever.
 _ONE_SHOT = (
     r"^\s*load_env\b",
     r"\[ \"\$\{next_entry\}\" \]",
@@ -25,8 +25,8 @@ _LOADER = re.compile(
 )
 _DEVICE = re.compile(r"^\([^)]*\)")
 _PLACEHOLDER = "placeholder"
-# They write to GRUB's environment, where a boot that happens once has nothing to leave; and what
-# the machine's own entry says of what it loads would not be true.
+# Not copied to the one-shot entry: these lines change GRUB's environment, which a single boot must
+# not do, or print what the machine's own entry loads, which would be wrong.
 _LEFT_OUT = {"savedefault", "recordfail", "save_env", "echo"}
 _PLAIN = re.compile(r"[\w.,:=@%/+-]+")
 
@@ -44,11 +44,11 @@ class XenEntry:
     """A menu entry that boots Xen.
 
     Attributes:
-        title: as the menu shows it, after the titles of the submenus that it is in.
+        title: its title in the menu, after the titles of its submenus.
         body: the lines between its braces.
-        hypervisor: the file, as GRUB names it: below the file system's root, not ours.
-        options: Xen's, as words.
-        modules: dom0's kernel first.
+        hypervisor: the hypervisor's path for GRUB, which begins at the file system's root.
+        options: Xen's options, as words.
+        modules: the files for dom0, its kernel first.
     """
 
     title: str
@@ -59,15 +59,15 @@ class XenEntry:
 
     @property
     def files_path(self) -> str:
-        """The hypervisor's path without the device that GRUB may name before it."""
+        """The hypervisor's path without a device that GRUB may name before it."""
         return _DEVICE.sub("", self.hypervisor)
 
 
 def check_config(text: str, path: str) -> None:
-    """Check that a `grub.cfg` boots an entry once when told so, and reads entries of others.
+    """Check that a `grub.cfg` honours a one-shot entry, and reads entries from `custom.cfg`.
 
     Raises:
-        ConfigurationError: it does not; what to do is in the message.
+        ConfigurationError: it does not; the message says what to do.
     """
     position = 0
     for pattern in _ONE_SHOT:
@@ -133,7 +133,7 @@ def _xen_entry(title: str, body: list[str]) -> XenEntry | None:
 
 
 def _words(line: str) -> tuple[str, ...]:
-    """Words of a line; nothing for one that is not whole, such as a quote over many lines."""
+    """Words of a line; none for an incomplete line, such as one with a quote over several lines."""
     try:
         return tuple(shlex.split(line))
     except ValueError:
@@ -143,13 +143,13 @@ def _words(line: str) -> tuple[str, ...]:
 def running_entry(
     entries: list[XenEntry], *, release: str, dom0_options: str, xen_options: str
 ) -> XenEntry:
-    """The entry that the machine was booted with, as far as anyone can tell.
+    """The entry that the machine was most likely booted with.
 
     Args:
-        entries: what there is.
-        release: dom0's kernel, as `uname -r` says.
+        entries: all entries.
+        release: version of dom0's kernel, from `uname -r`.
         dom0_options: `/proc/cmdline`.
-        xen_options: Xen's command line; empty where it is not known.
+        xen_options: Xen's command line; empty if unknown.
 
     Raises:
         InfrastructureError: no entry boots Xen with this kernel.
@@ -168,13 +168,13 @@ def running_entry(
             _likeness(entry.options, xen_options) if xen_options else 0,
         )
 
-    # The first of equals: Debian's menu begins with what it boots by default.
+    # The first of equally likely ones: Debian's menu begins with its default.
     return max(fitting, key=likeness)
 
 
 def _likeness(options: tuple[str, ...], running: str) -> int:
-    """2 for the same options, 1 where more are in use (Xen adds some to dom0's), else 0."""
-    # What a variable holds is known to GRUB alone.
+    """2 for the same options, 1 if `running` has more (Xen adds some to dom0's), else 0."""
+    # Only GRUB knows the values of variables.
     wanted = [word for word in options if word != _PLACEHOLDER and "$" not in word]
     found = [word for word in running.split() if word != _PLACEHOLDER]
     if wanted == found:
@@ -183,15 +183,16 @@ def _likeness(options: tuple[str, ...], running: str) -> int:
 
 
 def one_shot_entry(entry: XenEntry, *, identifier: str, file_name: str, xen_options: str) -> str:
-    """A menu entry that boots as `entry` does, but another hypervisor.
+    """A menu entry that boots like `entry`, but another hypervisor.
 
-    Where GRUB cannot load that, it does not stop at its menu, but boots the machine's own again.
+    If GRUB cannot load the hypervisor, it boots the machine's own Xen instead of stopping at its
+    menu.
 
     Args:
-        entry: what the machine boots now.
+        entry: the entry that the machine runs now.
         identifier: the new entry's name, for `next_entry`.
-        file_name: the hypervisor, in the folder of the machine's own.
-        xen_options: appended to those of `entry`.
+        file_name: the hypervisor's file, in the folder of the machine's own.
+        xen_options: appended to the options of `entry`.
 
     Raises:
         ConfigurationError: the entry loads its hypervisor in a way that cannot be copied.
@@ -222,16 +223,16 @@ def one_shot_entry(entry: XenEntry, *, identifier: str, file_name: str, xen_opti
             evidence={entry.title: "\n".join(entry.body)},
         )
     body = textwrap.indent("\n".join(lines), "\t")
-    # A machine with a GRUB password asks for it at every entry that does not say this.
+    # With a GRUB password, GRUB asks for it at every entry without this option.
     head = f"menuentry '{identifier}' --unrestricted --id '{identifier}' {{"
     return f"{head}\n\tinsmod gzio\n{body}\n}}\n"
 
 
 def grub_quoted(word: str) -> str:
-    """A word that GRUB's script language takes as it is.
+    """Quote a word for GRUB's script language.
 
     Raises:
-        ConfigurationError: it holds a quote, which cannot be passed on to Xen.
+        ConfigurationError: the word has a quote, which cannot be passed on to Xen.
     """
     if _PLAIN.fullmatch(word):
         return word
@@ -242,14 +243,14 @@ def grub_quoted(word: str) -> str:
 
 @dataclass(frozen=True)
 class Block:
-    """Our lines in `custom.cfg`, and what must be known to undo all that was done.
+    """The tool's lines in `custom.cfg`, and what is needed to undo all changes.
 
     Attributes:
-        tag: whose lines they are.
+        tag: tag of the run that added the lines.
         original: build id of the machine's own Xen.
         created: whether there was no `custom.cfg` before.
-        newline: whether the last line before ours had no end, and was given one.
-        had_variable: whether GRUB's environment had a `next_entry`, though empty, before.
+        newline: whether a line end was added to the last line before these lines.
+        had_variable: whether GRUB's environment had an empty `next_entry` before.
     """
 
     tag: str
@@ -273,12 +274,12 @@ class Block:
         )
 
     def added_to(self, text: str, entry: str) -> str:
-        """`custom.cfg` with our lines at its end."""
+        """`custom.cfg` with these lines at its end."""
         return text + ("\n" if self.newline else "") + self._text(entry)
 
 
 def find_block(text: str, tag: str) -> tuple[Block, str] | None:
-    """Our lines in `custom.cfg`, and the file as it is without them; None where there are none."""
+    """Find the lines in `custom.cfg`; gives them, and the rest of the file; None without them."""
     pattern = re.compile(
         rf"^### BEGIN pytest-xenscrub {re.escape(tag)} original=(\S*) created=(\w+) "
         rf"newline=(\w+) had_variable=(\w+) ###\n.*?"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A machine's GRUB as its dom0 sees it: the files it reads, and what it is to boot once."""
+"""A machine's GRUB, as seen from dom0: the files that it reads, and its one-shot entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FOLDERS = "for d in /boot/grub /boot/grub2; do [ -f $d/grub.cfg ] && echo $d && exit; done; :"
 _READ = 'if [ -e "$1" ]; then echo yes; cat "$1"; else echo no; fi'
-# Owner and mode stay, and nobody ever sees half a file.
+# Keeps owner and mode, and replaces the file at once, so that it is never half-written.
 _WRITE = (
     'new=$1.xenscrub; if [ -e "$1" ]; then cp -p "$1" "$new"; fi && '
     'cat > "$new" && mv -f "$new" "$1" || { rm -f "$new"; exit 1; }'
@@ -29,7 +29,7 @@ _SET = (
     'command -v $t > /dev/null && exec $t "$1" set "next_entry=$2"; done; exit 127'
 )
 _RUNNING = "uname -r; cat /proc/cmdline; xl info 2> /dev/null | sed -n 's/^xen_commandline *: *//p'"
-# GRUB cannot write to these, so it could not clear an entry that it was to boot once.
+# GRUB cannot write to these, so it could not clear a one-shot entry.
 _NOT_WRITTEN = {"btrfs", "zfs", "squashfs", "overlay", "tmpfs", "nfs", "nfs4"}
 _NOT_WRITTEN_DEVICES = re.compile(r"/dev/(mapper/|dm-|md)")
 
@@ -38,16 +38,16 @@ class Grub:
     """The GRUB of a machine.
 
     Args:
-        host: the machine, whose dom0 is reached as root.
-        deadline: of all that is done with it.
+        host: the machine; its dom0 is reached as root.
+        deadline: limit for everything.
 
     Attributes:
         config: path of its configuration, which is never written.
-        custom: path of the file for entries of one's own; there need not be one.
+        custom: path of the file for additional entries, which need not exist.
         environment: path of its variables.
 
     Raises:
-        ConfigurationError: it does not boot the machine.
+        ConfigurationError: the machine does not boot through GRUB.
     """
 
     def __init__(self, host: Host, deadline: Deadline) -> None:
@@ -65,32 +65,32 @@ class Grub:
         self.environment = f"{folder}/grubenv"
 
     def _sh(self, script: str, *arguments: str, stdin: bytes | None = None) -> str:
-        """Run a shell script in dom0, with the folders of an administrator's programs."""
+        """Run a shell script in dom0, with system folders in PATH."""
         argv = ["sh", "-c", WITH_PATH + script, "sh", *arguments]
         return self._host.run(argv, deadline=self._deadline, stdin=stdin).stdout
 
     @cached_property
     def text(self) -> str:
-        """The text of GRUB's configuration; empty if it was not found."""
+        """GRUB's configuration; empty if it was not found."""
         return self.read(self.config) or ""
 
     # -- files --------------------------------------------------------------------------------
 
     def read(self, path: str) -> str | None:
-        """Text of a file; None where there is none."""
+        """Text of a file; None without the file."""
         exists, _, text = self._sh(_READ, path).partition("\n")
         return text if exists == "yes" else None
 
     def write(self, path: str, text: str) -> None:
-        """Write a file, all of it or none."""
+        """Write a file atomically."""
         self._sh(_WRITE, path, stdin=text.encode())
 
     def remove(self, path: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         self._sh('rm -f "$1"', path)
 
     def sync(self) -> None:
-        """Have the machine's disks hold what was written."""
+        """Flush the machine's disks."""
         self._sh("sync")
 
     # -- what it boots ------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Grub:
         """The entry that the machine was booted with.
 
         Raises:
-            InfrastructureError: there is none of the kernel that runs.
+            InfrastructureError: no entry has the kernel that runs.
         """
         release, dom0_options, *xen = self._sh(_RUNNING).splitlines()
         return running_entry(
@@ -110,10 +110,10 @@ class Grub:
         )
 
     def folder_of(self, entry: XenEntry) -> str:
-        """The folder, as dom0 names it, of the hypervisor that `entry` boots.
+        """The folder in dom0 of the hypervisor that `entry` boots.
 
         Raises:
-            InfrastructureError: it is not there.
+            InfrastructureError: the folder does not exist.
         """
         name = entry.files_path.rpartition("/")[2]
         for folder in _folders_of(entry):
@@ -127,7 +127,7 @@ class Grub:
         )
 
     def folders(self) -> list[str]:
-        """Folders, as dom0 names them, in which a hypervisor may be."""
+        """Folders in dom0 that may have a hypervisor."""
         entries = xen_entries(self.text)
         return sorted({folder for entry in entries for folder in _folders_of(entry)})
 
@@ -179,7 +179,7 @@ class Grub:
         """Set the one-shot entry, and check that GRUB has it.
 
         Raises:
-            InfrastructureError: it is not.
+            InfrastructureError: GRUB does not have it.
         """
         self._sh(_SET, self.environment, identifier)
         found = self.variables().get("next_entry")
@@ -190,11 +190,11 @@ class Grub:
             )
 
     def disarm(self, identifier: str, *, had_variable: bool | None) -> None:
-        """Clear the one-shot entry if it is that one, and leave the variable as it was found.
+        """Clear the one-shot entry if it is this one, and restore the variable.
 
         Args:
-            identifier: the entry's.
-            had_variable: whether the variable was there, empty, before; None if nobody knows.
+            identifier: the entry's identifier.
+            had_variable: whether the variable existed, empty, before; None if unknown.
         """
         if self.read(self.environment) is None:
             return
@@ -209,6 +209,6 @@ class Grub:
 
 
 def _folders_of(entry: XenEntry) -> list[str]:
-    """Where dom0 may see the folder that GRUB names: on the root file system, or its own."""
+    """Folders in dom0 that may be the one that GRUB names: on the root or the boot file system."""
     folder = entry.files_path.rpartition("/")[0]
     return [folder] if folder.startswith("/boot") else [f"/boot{folder}", folder or "/"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A hypervisor of ours in a machine's boot folder, and GRUB's entry for it: added, and removed."""
+"""Adds a hypervisor and its GRUB entry to a machine, and removes them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class BootEntry:
     """A hypervisor in a machine's boot folder, and the entry that boots it.
 
     Args:
-        host: the machine, whose dom0 is reached as root.
-        tag: marks what is put on the machine, so that only that is removed; letters, digits,
-            `.`, `_` and `-`.
-        build_id: the hypervisor's; empty if nobody knows: what tells whether the machine runs it
-            is then that its own does not run.
+        host: the machine; its dom0 is reached as root.
+        tag: marks what is put on the machine, so that only that is removed; letters, digits, `.`,
+            `_` and `-`.
+        build_id: the hypervisor's build id; empty if unknown: the machine then counts as running it
+            unless it runs its own Xen.
 
     Attributes:
         identifier: the entry's name in GRUB's menu.
-        file_name: the hypervisor's in the boot folder: none that update-grub would take for a Xen.
+        file_name: the hypervisor's file in the boot folder, with a name that update-grub ignores.
         original: build id of the machine's own hypervisor; empty until it is known.
 
     Raises:
-        ConfigurationError: the tag has other characters.
+        ConfigurationError: the tag has characters that are not allowed.
     """
 
     def __init__(self, host: Host, tag: str, *, build_id: str = "") -> None:
@@ -50,17 +50,17 @@ class BootEntry:
     def add(
         self, grub: Grub, gz: Path, before: Running, *, xen_options: str, deadline: Deadline
     ) -> None:
-        """Put it on the machine; nothing boots it yet.
+        """Put the hypervisor and its entry on the machine, without setting it as the next boot.
 
         Args:
-            grub: the machine's.
+            grub: the machine's GRUB.
             gz: the hypervisor.
-            before: what the machine runs.
-            xen_options: appended to those that the machine's own is booted with.
-            deadline: when it has failed.
+            before: the Xen that the machine runs.
+            xen_options: appended to the options of the machine's own Xen.
+            deadline: limit.
 
         Raises:
-            ConfigurationError: the machine's GRUB is not set up for it; nothing was changed.
+            ConfigurationError: the machine's GRUB is not set up for that; nothing was changed.
             InfrastructureError: the machine's own entry or hypervisor was not found.
         """
         check_config(grub.text, grub.config)
@@ -71,7 +71,8 @@ class BootEntry:
         text = one_shot_entry(
             entry, identifier=self.identifier, file_name=self.file_name, xen_options=xen_options
         )
-        # Lines of a boot that was not undone know the machine as it was; it is not now.
+        # Lines of an earlier boot that was not undone describe the machine as it was before, so
+        # they are kept.
         block, rest = find_block(custom or "", self._tag) or (
             Block(
                 self._tag,
@@ -87,16 +88,16 @@ class BootEntry:
         grub.write(grub.custom, block.added_to(rest, text))
 
     def remove(self, deadline: Deadline) -> Running:
-        """Remove it from the machine, and boot the machine's own Xen if that does not run.
+        """Remove the hypervisor and its entry; boot the machine's own Xen unless it runs.
 
-        Safe to call at any time, again too; waits for a machine that is still booting.
+        May be called at any time, and again; waits for a machine that is still booting.
 
         Returns:
-            The boot it is in.
+            Which boot of which Xen runs now.
 
         Raises:
             DeadlineExceededError: the machine does not answer, or did not come back.
-            InfrastructureError: it came back with another Xen than its own.
+            InfrastructureError: the machine came back with another Xen than its own.
         """
         now = wait_for_boot(self._host, None, deadline)
         grub = Grub(self._host, deadline)
@@ -105,11 +106,11 @@ class BootEntry:
         if found is not None:
             self.original = found[0].original
             had_variable = found[0].had_variable
-        # Before the reboot, or that might boot ours again.
+        # Before the reboot, which would otherwise boot this hypervisor again.
         grub.disarm(self.identifier, had_variable=had_variable)
         if self._runs(now):
             now = reboot(self._host, now, deadline)
-        # After it: the lines hold what a second try would need, should the reboot fail.
+        # After the reboot, because a second attempt needs these lines if the reboot fails.
         for folder in grub.folders():
             grub.remove(f"{folder}/{self.file_name}")
         if found is not None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Asks dom0's tools which domctl and sysctl interface they speak.
+"""Finds which domctl and sysctl interface dom0's tools use.
 
-They are asked, not the Xen that runs: that may be a build of ours, left running.
+Asks the tools and not the Xen that runs, because that may be a build left by an earlier run.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def ask_tools(host: Host, *, deadline: Deadline) -> Interfaces:
-    """What the tools that are installed in a host's dom0 speak, whichever Xen runs there.
+    """The interface versions of the tools that are installed in dom0, whichever Xen runs.
 
     Raises:
-        InfrastructureError: they could not be asked; the evidence is what dom0 said.
+        InfrastructureError: the tools could not be asked; the evidence is dom0's answer.
         DeadlineExceededError: it took too long.
     """
     result = run_program(host, "interface_probe", deadline=deadline)

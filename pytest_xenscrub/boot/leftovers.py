@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What dead runs of ours left on a machine, removed; and guests of others, which are not.
+"""Removes what dead runs left on a machine, and refuses a machine with guests of others.
 
-Whoever holds the machine's lock is the only run there is: what bears another run's tag is dead.
+The run that holds the machine's lock is the only one there, so everything with another run's tag is
+of a dead run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BOOT = r"""
 sed -n 's/^### BEGIN pytest-xenscrub \(\S*\) .*/\1/p' /boot/grub*/custom.cfg 2> /dev/null
 for f in /boot/pytest-xenscrub-*.gz /pytest-xenscrub-*.gz; do [ -e "$f" ] && echo "$f"; done; :
 """
-# Tools bear no tag, since runs share them: but there is no other run.
+# Tools have no tag, because runs share them; but no other run is on the machine.
 _FILES = f"""
 for f in /run/{_ALL} /var/log/xen/xl-{_ALL}-* /var/log/libvirt/libxl/{_ALL}-* \
     /opt/xenscrub-tools-*; do
@@ -36,12 +37,12 @@ done; :
 
 
 def remove_leftovers(host: Host, deadline: Deadline, say: Say) -> None:
-    """Remove what dead runs left, a line for each: boot entries first, as they need a reboot.
+    """Remove what dead runs left, with a line for each; boot entries first, as they need a reboot.
 
-    To be called with the machine's lock, before anything of this run's is there.
+    The caller must hold the machine's lock, and must not have put anything on the machine yet.
 
     Raises:
-        InfrastructureError: it cannot be removed, or the machine does not boot its own Xen.
+        InfrastructureError: something cannot be removed, or the machine does not boot its own Xen.
         DeadlineExceededError: the machine did not come back from its reboot.
     """
     listed = host.run(["sh", "-c", _BOOT], deadline=deadline).stdout
@@ -59,10 +60,10 @@ def remove_leftovers(host: Host, deadline: Deadline, say: Say) -> None:
 
 
 def refuse_busy(host: Host, deadline: Deadline) -> None:
-    """Check that no guests of others run.
+    """Check that no other guests run.
 
     Raises:
-        HostBusyError: some do; names them.
+        HostBusyError: some do; the error names them.
     """
     others = [name for name in _guests(host, deadline) if not _TAG.match(name)]
     if others:
@@ -74,6 +75,6 @@ def refuse_busy(host: Host, deadline: Deadline) -> None:
 
 
 def _guests(host: Host, deadline: Deadline) -> list[str]:
-    """Every guest's name; not of those that are as good as gone."""
+    """The names of all guests, except those that are about to be gone."""
     listed = parse_list(host.run(["xl", "list"], deadline=deadline).stdout)
     return [each.name for each in listed if each.domid and "d" not in each.state]

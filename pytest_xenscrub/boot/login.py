@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether ssh's login in a dom0 is one that commands can be sent to: root, and a plain shell."""
+"""Checks that ssh's login in a dom0 can run commands: root, and a plain shell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 6)
 _BEGIN, _END = "xenscrub begins!", "xenscrub ends!"
-# A line end and an exclamation mark within quotes: csh cannot take them.
+# A line end and an exclamation mark within quotes, which csh cannot handle.
 _PROBE = f"""
 echo '{_BEGIN}'
 id -u
@@ -25,11 +25,11 @@ echo '{_END}'
 
 
 def check_login(host: Host, deadline: Deadline) -> None:
-    """Check that the login shell runs commands as they were sent.
+    """Check that the login shell runs commands unchanged.
 
     Raises:
-        InfrastructureError: the login is not root's, its shell prints or is none of sh's kind, or
-            there is no Python that is new enough; says what to change.
+        InfrastructureError: the login is not root's, its shell prints or is not compatible with sh,
+            or Python is missing or too old; the error says what to change.
     """
     done = host.run(["sh", "-c", _PROBE], deadline=deadline, check=False)
     before, begun, rest = done.stdout.partition(f"{_BEGIN}\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which boot of which Xen a machine is in, and the way to its next one."""
+"""Finds which boot of which Xen a machine is in, and reboots it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
 
 WITH_PATH = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; "
-"""A shell's beginning, so that it finds an administrator's programs."""
+"""Beginning of a shell script that finds system programs."""
 _ATTEMPT_SECONDS = 15.0
-"""One question to a machine that may be down or half up, s."""
+"""Limit for one question to a machine that may be down or half up, s."""
 _REBOOT_SECONDS = 30.0
-"""The command `reboot` itself, s: it returns, or is cut off."""
+"""Limit of the command `reboot`, which returns, or is cut off, s."""
 _PAUSE_SECONDS = 0.5
 BUILD_ID_DIGITS = 40
-"""A whole build id: SHA-1, in hex."""
+"""Length of a complete build id: SHA-1, in hex."""
 _SAME_BOOT = "it answers, but has not rebooted yet"
 
-# The kernel knows it before the toolstack runs, and where the toolstack is of another release; but
-# kernels before 2026 show it only up to its first zero byte. xl and the bindings show all of it.
+# The kernel knows the build id before the toolstack runs, and even if the toolstack is of another
+# release. But kernels before 2026 cut it at its first zero byte; xl and the bindings show all of
+# it.
 _WHO_RUNS = r"""
 cat /proc/sys/kernel/random/boot_id
 note=/sys/hypervisor/properties/buildid
@@ -49,7 +50,7 @@ echo "$told"
 
 @runtime_checkable
 class _Reconnects(Protocol):
-    """A host that keeps a connection, which a reboot leaves hanging."""
+    """A host with a connection that hangs after a reboot."""
 
     def disconnect(self) -> None:
         """Close the connection; the next command makes a new one."""
@@ -60,9 +61,9 @@ class Running:
     """Which boot of which Xen answered.
 
     Attributes:
-        boot_id: new with each boot of dom0.
-        build_id: of the hypervisor; empty where none says one.
-        cut: whether the kernel alone told it, which may have cut it at a zero byte.
+        boot_id: differs in each boot of dom0.
+        build_id: the hypervisor's build id; empty if nothing tells it.
+        cut: whether only the kernel told it, which may have cut it at a zero byte.
     """
 
     boot_id: str
@@ -70,13 +71,13 @@ class Running:
     cut: bool = False
 
     def may_be(self, build_id: str) -> bool:
-        """Whether this may be that build: a cut build id tells only which ones it is not."""
+        """Whether this may be that build; a cut build id can only rule out others."""
         if self.build_id == build_id:
             return True
         return self.cut and build_id.startswith(f"{self.build_id}00")
 
     def is_cut_of(self, build_id: str) -> bool:
-        """Whether all that is known of it is where that build id has its first zero byte."""
+        """Whether this build id is `build_id` up to its first zero byte."""
         return self.build_id != build_id and self.may_be(build_id)
 
 
@@ -84,27 +85,27 @@ def running(host: Host, deadline: Deadline) -> Running:
     """Which boot of which Xen a host is in.
 
     Raises:
-        InfrastructureError: it cannot be reached.
+        InfrastructureError: the host cannot be reached.
     """
     result = host.run(["sh", "-c", WITH_PATH + _WHO_RUNS], deadline=deadline)
     boot_id, kernel, told = (*map(str.strip, result.stdout.splitlines()), "", "", "")[:3]
     if told and (told.startswith(kernel) or not kernel):
         return Running(boot_id, told)
-    # Where both tell and differ, the toolstack's is another Xen's: the kernel asked this one.
+    # If they differ, the toolstack's answer is wrong: the kernel asked the Xen that runs.
     return Running(boot_id, kernel, cut=len(kernel) < BUILD_ID_DIGITS)
 
 
 def wait_for_boot(host: Host, since: str | None, deadline: Deadline) -> Running:
-    """Wait until a host answers in another boot than the one it was in.
+    """Wait until a host answers in another boot than before.
 
     Args:
-        host: the machine; what it raises while it is down is no error.
-        since: the boot id it had; None to wait for any.
-        deadline: when it has failed.
+        host: the machine; its errors while it is down are ignored.
+        since: the boot id before; None to accept any.
+        deadline: limit.
 
     Raises:
-        DeadlineExceededError: it did not come back.
-        HostUnusableError: it was given up before.
+        DeadlineExceededError: the host did not come back.
+        HostUnusableError: the host was declared unusable before.
     """
     last = ""
     while not deadline.passed:
@@ -113,7 +114,8 @@ def wait_for_boot(host: Host, since: str | None, deadline: Deadline) -> Running:
         except HostUnusableError:
             raise
         except (InfrastructureError, DeadlineExceededError) as error:
-            # What the end of all time cuts off is no answer: the one before it counts.
+            # An attempt that the deadline cut off tells nothing, so the error has the one before
+            # it.
             if not last or not deadline.passed:
                 last = str(error)
             if isinstance(host, _Reconnects):
@@ -135,16 +137,16 @@ def reboot(host: Host, before: Running, deadline: Deadline) -> Running:
 
     Args:
         host: the machine.
-        before: the boot it is in.
-        deadline: when it has failed.
+        before: which boot of which Xen it is in.
+        deadline: limit.
 
     Returns:
-        The boot it is in then.
+        Which boot of which Xen it is in then.
 
     Raises:
-        InfrastructureError: it does not reboot, or is in the same boot after all that time.
-        DeadlineExceededError: it did not come back.
-        HostUnusableError: it was given up before.
+        InfrastructureError: the machine does not reboot, or is still in the same boot.
+        DeadlineExceededError: the machine did not come back.
+        HostUnusableError: the machine was declared unusable before.
     """
     argv = ["sh", "-c", WITH_PATH + "sync; reboot"]
     try:
@@ -153,7 +155,7 @@ def reboot(host: Host, before: Running, deadline: Deadline) -> Running:
     except HostUnusableError:
         raise
     except (InfrastructureError, DeadlineExceededError):
-        pass  # the machine may be quicker than its answer
+        pass  # the machine may go down before it answers
     else:
         if result.returncode not in (0, 255):
             raise InfrastructureError(

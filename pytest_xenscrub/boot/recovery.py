@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A machine that hangs, crashed or was lost answers again: by itself, or by its power switch."""
+"""Makes a machine that hung, crashed or was lost answer again: waits, or switches its power."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Say
 
 ANSWER_SECONDS = 20.0
-"""For a machine that is well to answer some short questions, s."""
+"""Limit for a healthy machine to answer some short questions, s."""
 REBOOT_SECONDS = 600.0
-"""For a real machine's firmware, boot loader, Xen and dom0, s."""
+"""Limit for a real machine's firmware, boot loader, Xen and dom0, s."""
 SERVICES_SECONDS = 120.0
 _GUESTS_SECONDS = 60.0
 _LISTED = re.compile(r"^([0-9a-f-]{36})\s+(\d+)\s+(\S+) *$", re.MULTILINE)
@@ -41,20 +41,21 @@ def recover(
 ) -> None:
     """Make a machine answer again, with any Xen.
 
-    One that answers all that it is asked is left as it is: its connection was lost, or it has
-    rebooted by itself. One that does not is power-cycled.
+    A machine that answers every question is left alone: only its connection was lost, or it has
+    rebooted by itself. Any other machine is power-cycled.
 
     Args:
         host: the machine.
-        power: switches it; None where nothing can, so that it can only be waited for.
-        since: the boot it was in when it broke; None where nobody knows.
-        patience: how long it may take to come back by itself, s, where nothing switches it.
+        power: its power switch; None if the run can only wait.
+        since: the boot it was in when it broke; None if unknown.
+        patience: longest wait for the machine without a power switch, s.
         say: prints a line for the user.
 
     Raises:
-        HostUnusableError: it does not come back, and nothing can switch it; says what is needed.
+        HostUnusableError: the machine does not come back, and has no power switch; the error says
+            what is needed.
         InfrastructureError: the power command failed.
-        DeadlineExceededError: it was power-cycled, and does not come back.
+        DeadlineExceededError: the machine was power-cycled, and does not come back.
     """
     host.disconnect()
     begin = time.monotonic()
@@ -78,9 +79,9 @@ def recover(
 
 
 def _answers(host: SshHost) -> bool:
-    """Whether dom0, its xenstore and Xen answer, all of them.
+    """Whether dom0, its xenstore and Xen all answer.
 
-    Where tools of another Xen drive it, xl refuses: an answer, too.
+    If xl belongs to another Xen it refuses, which counts as an answer.
     """
     deadline = Deadline.after(ANSWER_SECONDS, f"{host.name}: asking whether it answers")
     try:
@@ -105,7 +106,7 @@ def _wait_without_power(host: SshHost, patience: float) -> None:
 
 
 def wait_for_xenstore(host: Host) -> None:
-    """Wait until dom0's services are up: sshd answers earlier.
+    """Wait until dom0's services are up, which start later than sshd.
 
     Raises:
         DeadlineExceededError: they do not come up.
@@ -120,17 +121,17 @@ def wait_for_xenstore(host: Host) -> None:
 
 
 def destroy_run_guests(host: Host, tag: str) -> list[str]:
-    """Destroy a run's guests that its lost connection left on a machine, and remove its folder.
+    """Destroy the guests of a run whose connection was lost, and remove its folder in dom0.
 
     Returns:
-        Their names.
+        The guests' names.
 
     Raises:
-        InfrastructureError: they cannot be destroyed.
+        InfrastructureError: the guests cannot be destroyed.
         DeadlineExceededError: it took too long.
     """
     deadline = Deadline.after(_GUESTS_SECONDS, f"{host.name}: removing the guests of {tag}")
-    # What still builds or watches one has its file's name, which no other run's has.
+    # A process that still creates or watches a guest has the run's tag on its command line.
     kill = f"pkill -KILL -f '^xl create.*/run/{tag}/'; rm -rf /run/{tag} /var/log/xen/xl-{tag}-*; :"
     host.run(["sh", "-c", kill], deadline=deadline)
     return destroy_guests(
@@ -141,14 +142,14 @@ def destroy_run_guests(host: Host, tag: str) -> list[str]:
 def destroy_guests(
     host: Host, wanted: Callable[[UUID, str], bool], deadline: Deadline
 ) -> list[str]:
-    """Destroy every guest of which that is true, half-built ones too, which have no name.
+    """Destroy every guest for which `wanted` is true, half-built ones without a name, too.
 
     Returns:
-        Their names.
+        The guests' names.
 
     Raises:
         InfrastructureError: dom0 cannot be asked.
-        DeadlineExceededError: some do not go away.
+        DeadlineExceededError: some guests are not gone in time.
     """
     destroyed: dict[str, str] = {}
     while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tools of our own in dom0: put there, made the ones that run, used by what we run there."""
+"""Puts built tools into dom0, and makes them the ones that run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _CANNOT_RUN = re.compile(r"^(?:ImportError|ModuleNotFoundError|OSError): Python"
 
 
 class HostWithTools:
-    """A host whose commands find our tools before dom0's; implements `Host`.
+    """A host whose commands find the built tools before dom0's; implements `Host`.
 
     Args:
         inner: the host.
-        environment: what `activate` returned.
+        environment: the result of `activate`.
     """
 
     def __init__(self, inner: Host, environment: Mapping[str, str]) -> None:
@@ -37,7 +37,7 @@ class HostWithTools:
 
     @property
     def name(self) -> str:
-        """How the user called it."""
+        """The host's name, as the user wrote it."""
         return self.inner.name
 
     @property
@@ -47,7 +47,7 @@ class HostWithTools:
 
     @property
     def outside(self) -> Outside | None:
-        """What this machine sees of it without its dom0."""
+        """The view of an emulated host without its dom0."""
         return self.inner.outside
 
     def run(
@@ -83,11 +83,11 @@ class HostWithTools:
 
 
 def install(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> None:
-    """Copy tools into dom0 and unpack them below their prefix; no more is changed there.
+    """Copy tools into dom0 and unpack them below their prefix, without other changes.
 
     Raises:
-        ConfigurationError: they cannot run in this dom0: its Python or a library is another.
-        InfrastructureError: they could not be copied.
+        ConfigurationError: the tools cannot run in this dom0: its Python or a library differs.
+        InfrastructureError: the tools could not be copied.
         DeadlineExceededError: it took too long.
     """
     there = host.run(["test", "-x", f"{tools.prefix}/sbin/xl"], deadline=deadline, check=False)
@@ -118,11 +118,12 @@ def install(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> None:
 def activate(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> dict[str, str]:
     """Make installed tools the ones that run: xenstored, xenconsoled, and dom0's set-up.
 
-    To be called once the Xen that they belong to runs, before any guest is made; where ours run
-    already, they are left alone. dom0's libvirtd stays without a Xen: it has dom0's own libraries.
+    To be called once the Xen that they belong to runs, before any guest is created. Tools that run
+    already are left alone. dom0's libvirtd cannot connect to Xen meanwhile, because it uses dom0's
+    own libraries.
 
     Returns:
-        The environment that commands in dom0 must have, for `HostWithTools`.
+        The environment for commands in dom0, for `HostWithTools`.
 
     Raises:
         InfrastructureError: a daemon does not start, or xl does not drive this Xen.
@@ -147,5 +148,5 @@ def activate(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> dict[st
 
 
 def remove(host: Host, tools: ToolsArtefact, *, deadline: Deadline) -> None:
-    """Take tools out of dom0 again; what still runs from them goes on until dom0 is rebooted."""
+    """Remove tools from dom0; programs of theirs that still run go on until dom0 reboots."""
     host.run(["rm", "-rf", tools.prefix], deadline=deadline)

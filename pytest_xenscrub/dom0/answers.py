@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What dom0 tells: which Xen runs, its domains, a command's result, how memory came back."""
+"""The answers of dom0: which Xen runs, its domains, a command's result, how memory came back."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Until = Literal["gone", "free", "clean"]
 
 @dataclass(frozen=True)
 class XenInfo:
-    """Which Xen runs, on what.
+    """Which Xen runs, and on which machine.
 
     Attributes:
-        version: "4.17.7".
-        debug: whether it was built with CONFIG_DEBUG: then freed pages are filled with 0xC2.
-        build_id: the build id in hex; empty where the build has none.
-        command_line: Xen's own.
+        version: Xen's version: "4.17.7".
+        debug: whether Xen was built with CONFIG_DEBUG, which fills freed pages with 0xC2.
+        build_id: the build id in hex; empty for a build without one.
+        command_line: Xen's boot options.
         total_bytes: the machine's memory.
-        cpus: its physical CPUs.
-        nodes: its NUMA nodes.
-        cpu_model: what they call themselves.
+        cpus: number of physical CPUs.
+        nodes: number of NUMA nodes.
+        cpu_model: the CPUs' model name.
     """
 
     version: str
@@ -42,15 +42,15 @@ class XenInfo:
 
     @property
     def clean_byte(self) -> int:
-        """What Xen scrubs with: zeros, or 0xC2 in a debug build (`SCRUB_BYTE_PATTERN`)."""
+        """The byte that Xen scrubs with: 0, or 0xC2 in a debug build (`SCRUB_BYTE_PATTERN`)."""
         return 0xC2 if self.debug else 0x00
 
     @property
     def scrubs_all(self) -> bool:
-        """Whether this Xen scrubs also what a live guest gives back.
+        """Whether this Xen also scrubs what a live guest gives back.
 
-        The option `scrub-domheap` asks for it, and a debug build checks its scrubber by it once it
-        has scrubbed all at boot (`bootscrub=1`, CONFIG_SCRUB_DEBUG).
+        That is so with the option `scrub-domheap`, and in a debug build that has scrubbed all
+        memory at boot (`bootscrub=1`), because it then checks its scrubber (CONFIG_SCRUB_DEBUG).
         """
         line = self.command_line
         return scrubs_domheap(line) or (self.debug and scrubs_at_boot(line))
@@ -70,13 +70,13 @@ class DomainInfo:
 
 
 class Still(TypedDict, total=False):
-    """For how long nothing moved in dom0, as the agent tells it; the rest only of a watch.
+    """How long nothing moved in dom0, as the agent reports it; a watch reports the other keys, too.
 
     Attributes:
-        seconds: how long, s.
+        seconds: how long nothing moved, s.
         starved: how long of that the host was kept from running, s.
-        state: of the domain that was to end: "alive", "dying", or "" once it was gone.
-        memory_bytes: the memory that it had.
+        state: state of the domain that was to end: "alive", "dying", or "" once it was gone.
+        memory_bytes: memory that the domain had.
         freed_bytes: how much of that was free by then.
         backlog_pages: pages that were free and not scrubbed yet.
     """
@@ -91,14 +91,15 @@ class Still(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class TimedResult(CommandResult):
-    """A command that was run in dom0, with dom0's monotonic clock around it, s.
+    """The result of a command in dom0, with its times on dom0's monotonic clock, s.
 
     Attributes:
-        issued: when it was started; for a call of libvirt's, when its daemon got it.
-        returned: when it ended; for a call, when its daemon answered.
-        hung: whether it was killed because its time was over, or nothing moved for too long.
-        still: for how long nothing moved, where that is why; else None.
-        client_seconds: what a call took as its client here saw it, network and all, on this
+        issued: when the command was started; for a call of libvirt, when its daemon got it.
+        returned: when the command ended; for a call, when the daemon answered.
+        hung: whether the command was killed, because its time was over or nothing moved for too
+            long.
+        still: how long nothing moved, if that was the reason; else None.
+        client_seconds: duration of a call for its client on this machine, with the network, on this
             machine's clock; None for a command.
     """
 
@@ -114,7 +115,7 @@ class TimedResult(CommandResult):
         return self.returned - self.issued
 
     def check(self) -> TimedResult:
-        """Raise `CommandError` unless it ended with 0."""
+        """Raise `CommandError` unless the command ended with status 0."""
         if self.returncode != 0:
             raise CommandError(
                 f"{' '.join(self.argv[:3])}: ended with {self.returncode}",
@@ -130,13 +131,14 @@ class Reclaim:
 
     Attributes:
         issued: the end of the domain was asked for.
-        returned: the toolstack returned; None where no command ended the domain.
-        gone: the domain is in no list any more.
+        returned: the toolstack returned; None if no command ended the domain.
+        gone: the domain is no longer in any list.
         free: free memory has grown by all that the domain had.
         clean: the backlog is 0.
-        command: the command that ended it.
+        command: the command that ended the domain.
         samples: (at, free bytes, "alive", "dying" or "").
-        backlog: (at, pages not scrubbed yet); the first one from before the end was asked for.
+        backlog: (at, pages not scrubbed yet); the first sample is from before the end was asked
+            for.
     """
 
     issued: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which types of guest a dom0 can start on its Xen, and what is missing where it cannot."""
+"""Finds which types of guest a dom0 can start on its Xen, and what it lacks for the others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 60.0
 _NESTED_PAGING = "hap"
 _HVM = "hvm-3.0-x86_32"
-"""Firmware of HVM guests starts in 32 bits."""
-# The program that xl starts for an HVM guest has its path in libxl; each distribution has another.
+"""The capability that HVM guests need, because their firmware starts in 32-bit mode."""
+# xl starts this program for an HVM guest; libxl has its path, which differs between distributions.
 _DEVICE_MODEL = r"""
 for lib in /usr/lib*/libxenlight.so.* /usr/lib/*/libxenlight.so.* /usr/local/lib*/libxenlight.so.* \
     /usr/lib/xen-*/lib/*/libxenlight.so.* $(ldconfig -p | sed -n 's/.*libxenlight\.so.* => //p')
@@ -32,10 +32,10 @@ _TODO = (
 
 
 class Capabilities:
-    """What a dom0 and its Xen can do.
+    """The capabilities of a dom0 and its Xen.
 
     Args:
-        dom0: whom to ask; each thing once.
+        dom0: the dom0; each question is asked once.
     """
 
     def __init__(self, dom0: Dom0) -> None:
@@ -48,11 +48,11 @@ class Capabilities:
 
     @functools.cached_property
     def _virt_caps(self) -> list[str]:
-        """What `xl info` tells; Xen's Python library leaves out nested paging."""
+        """The virt_caps of `xl info`; Xen's Python library leaves out nested paging."""
         return self._info("virt_caps")
 
     def _device_models(self) -> list[str]:
-        """Programs in dom0 that xl may start for an HVM guest."""
+        """Programs in dom0 that xl may start as an HVM guest's device model."""
         deadline = Deadline.after(
             _LOOK_SECONDS, f"{self._dom0.host.name}: looking for a device model"
         )
@@ -66,10 +66,11 @@ class Capabilities:
         return self._missing[guest_type] is None
 
     def check_runs(self, guest_type: GuestType) -> None:
-        """See that guests of a type can run here.
+        """Check that guests of a type can run here.
 
         Raises:
-            InfrastructureError: they cannot: the same error each time, which is told in full once.
+            InfrastructureError: they cannot. The same error object is raised each time, so that it
+                is shown in full only once.
         """
         if not self.runs(guest_type) and (error := self._missing[guest_type]) is not None:
             raise error

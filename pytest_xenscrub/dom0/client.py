@@ -203,7 +203,8 @@ class Dom0(PatientConnection):
 
         If the deadline blames Xen, a command hangs when nothing moves for `hang_seconds`.
         """
-        # The agent's own limit comes first, so that it can kill the command's whole group.
+        # The agent's own limit comes first, because only the agent can kill all processes of the
+        # command.
         answer = self._call(
             "run", deadline,
             argv=list(argv), timeout=max(0.1, deadline.remaining - 1),

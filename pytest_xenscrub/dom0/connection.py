@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The connection to the agent: requests and their answers, and whether dom0 responds at all."""
+"""The connection to the agent: sends requests, receives answers, and notices a silent dom0."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ if TYPE_CHECKING:
     from pytest_xenscrub.errors import HostSilentError, HostStalledError
     from pytest_xenscrub.host.protocol import Host
 
-# A call that only looks at Xen takes a millisecond; one that takes this long will never end.
+# A look at Xen takes a millisecond; one that takes this long will never end.
 LOOK_SECONDS = 60.0
-# A dom0 that has been silent for so long counts as dead, whatever else may still be waited for.
+# A dom0 that is silent for so long counts as dead, whatever the deadline of the present step.
 DEAD_SECONDS = 20.0
-# A dom0 that has said something so lately is not silent: it has a beat every quarter of a second.
+# dom0 sends a heartbeat every quarter of a second; within this time it does not count as silent.
 _HEARD_SECONDS = 2.0
-# From the end of a connection to that of the ssh that had it: what it complained is read then.
+# Limit for ssh to end after its connection ended, so that its messages can be read.
 _LAST_WORDS_SECONDS = 1.0
 _READER_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
 _GIVES_UP_SECONDS = 25.0
-"""After a silence of 30 s ssh ends a connection by itself; before that somebody else did."""
+"""ssh gives a silent connection up after 30 s; a connection that ended earlier had another
+reason."""
 
 
 class Connection:
-    """The agent in a host's dom0. Thread-safe: each request is answered on its own.
+    """The agent in a host's dom0. Thread-safe: each request has its own answer.
 
     Attributes:
-        host: whose dom0 it is.
+        host: the host.
     """
 
     def __init__(self, host: Host) -> None:
@@ -57,7 +58,7 @@ class Connection:
         self._latest_beat = time.monotonic()
         self._starved_seconds = kept(host)
         self._starved = self._starved_seconds()
-        # dom0's own clock stands still while the host does, so of that it is not told.
+        # The agent is told only about starvation: dom0's own clock stops while the host is stopped.
         self._starved_in_dom0 = starvation(host)
         self._told_starved = self._starved_in_dom0()
         self._worst_stall = Stall(0.0, 0.0)
@@ -81,7 +82,7 @@ class Connection:
             try:
                 message = json.loads(line)
             except ValueError:
-                continue  # a login banner, or a profile script that prints
+                continue  # a login banner, or output of a profile script
             if "beat" in message:
                 self._beat(message["late"])
             elif "fatal" in message:
@@ -94,7 +95,7 @@ class Connection:
             assert self._process.stderr is not None  # noqa: S101 - as above
             self._last_words = self._process.stderr.read()
         if not self._closing and "bindings" not in end:
-            # Asked without the lock, as it takes a while.
+            # Without the lock, because the question takes a while.
             self._answers = self._dom0_answers()
         with self._lock:
             self._end, self._silence = end, silence
@@ -103,7 +104,7 @@ class Connection:
             request.fail(self._lost())
 
     def _hear(self, message: dict[str, Any]) -> None:
-        """What the agent says of a request."""
+        """Handle the agent's message about a request."""
         is_begun = "begun" in message
         with self._lock:
             request = self._waiting.get(message["id"])
@@ -138,7 +139,7 @@ class Connection:
                     "ssh": self._last_words.decode(errors="replace"),
                 },
             )
-        # What ssh gives up after a while may be a host that is starved, or stands still.
+        # If ssh gave up by its own timeout, the host may have been starved or stopped.
         seconds, starved = self._silence
         gave_up = seconds + starved >= _GIVES_UP_SECONDS
         return silent(
@@ -155,7 +156,7 @@ class Connection:
         )
 
     def _dom0_answers(self) -> bool:
-        """Whether dom0 still does, when the connection has ended: then Xen is not to blame."""
+        """Whether dom0 answers on another connection after this one ended, so that Xen is fine."""
         try:
             self.host.run(["true"], deadline=Deadline.after(_ANSWER_SECONDS, "dom0's answer"))
         except XenScrubError:
@@ -174,7 +175,7 @@ class Connection:
         try:
             self._say({"id": number, "op": op, **arguments})
         except OSError:
-            self._reader.join(_READER_SECONDS)  # it asks why
+            self._reader.join(_READER_SECONDS)  # the reader finds out why
             raise self._lost() from None
         return request
 
@@ -185,19 +186,19 @@ class Connection:
             self._process.stdin.flush()
 
     def _tell_starved(self) -> None:
-        """Tell the agent how long the host was kept from running, which it cannot see itself."""
+        """Tell the agent how long the host was starved, which the agent cannot see itself."""
         starved = self._starved_in_dom0()
         with self._lock:
             more, self._told_starved = starved - self._told_starved, starved
         if more > 0:
-            with contextlib.suppress(OSError):  # whoever waits for an answer finds out
+            with contextlib.suppress(OSError):  # the caller that waits for an answer gets the error
                 self._say({"id": next(self._ids), "op": "starved", "seconds": more})
 
     def _await(self, future: Future[Any], deadline: Deadline) -> Any:
         while True:
             with contextlib.suppress(FutureTimeoutError):
                 return future.result(min(deadline.remaining, DEAD_SECONDS / 8))
-            # An answer that comes later finds its future, which nobody looks at any more.
+            # If the answer still comes later, it sets a future that is no longer used.
             if deadline.passed:
                 raise deadline.error(**{"serial log": self.serial_tail()})
             self.check_alive(deadline.step)
@@ -218,33 +219,34 @@ class Connection:
     def _beat(self, late: float) -> None:
         now, starved = time.monotonic(), self._starved_seconds()
         with self._lock:
-            # What dom0 overslept by its own clock. How long we heard nothing may be the network's
-            # doing, but where there is none in between.
+            # The agent's `late` is how much dom0 overslept by its own clock. The time since the
+            # last heartbeat may include delays of a network, so it counts only for an emulated
+            # host.
             stall = max(late, now - self._latest_beat) if is_emulated(self.host) else late
             kept = self._kept(starved)
             self._worst_stall = max(self._worst_stall, Stall(stall - kept, kept))
             self._latest_beat, self._starved = now, starved
 
     def _silent(self) -> Stall:
-        """For how long nothing has been heard."""
+        """How long dom0 has been silent."""
         now, starved = time.monotonic(), self._starved_seconds()
         with self._lock:
             kept = self._kept(starved)
             return Stall(now - self._latest_beat - kept, kept)
 
     def _kept(self, starved: float) -> float:
-        """What of the time since the last beat it was kept from running, s.
+        """The starvation since the last heartbeat, s.
 
-        An emulated host that has just ended tells of no starvation at all.
+        At least 0, because an emulated host that has ended reports no starvation at all.
         """
         return max(0.0, starved - self._starved)
 
     def check_alive(self, step: str) -> None:
-        """Raise if dom0 has been silent for so long that it will not return.
+        """Raise if dom0 has been silent for so long that it will not answer any more.
 
         Raises:
-            HostStalledError: it is dom0 that hangs.
-            HostSilentError: it, or the network.
+            HostStalledError: dom0 hangs.
+            HostSilentError: dom0 hangs, or the network fails.
         """
         seconds, starved = self._silent()
         if seconds > DEAD_SECONDS:
@@ -268,10 +270,10 @@ class Connection:
             self._worst_stall = Stall(0.0, 0.0)
 
     def worst_stall(self) -> Stall:
-        """The longest while that dom0 did not respond since `watch_stalls()`.
+        """The longest time without a response of dom0 since `watch_stalls()`.
 
-        Of a real machine what dom0 overslept by its own clock, which a network does not change. A
-        silence that lasts is waited out first; raises as `check_alive` does.
+        For a real machine, this is how much dom0 overslept by its own clock, which a network does
+        not change. Waits first until a present silence ends; raises as `check_alive` does.
         """
         while not is_emulated(self.host) and self._silent().seconds > _HEARD_SECONDS:
             self.check_alive("hearing from dom0")
@@ -282,7 +284,7 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is open."""
         return self._end is None
 
     # -- what was said last -------------------------------------------------------------------
@@ -299,16 +301,16 @@ class Connection:
         return logs
 
     def serial_tail(self, lines: int = 20) -> str:
-        """What of the serial log tells why the host is gone: see `serial.telling`."""
+        """The lines of the serial log that tell why the host is gone: see `serial.telling`."""
         return telling(self.host.serial_tail(LINES), lines)
 
     # -- its end ------------------------------------------------------------------------------
 
     def close(self, grace: float = 5.0) -> None:
-        """End the agent; commands of ours that still run in dom0 are killed by it.
+        """End the agent, which kills its commands that still run in dom0.
 
         Args:
-            grace: how long it may take to do that, s; 0 if dom0 is known to be gone.
+            grace: limit for that, s; 0 if dom0 is known to be gone.
         """
         self._closing = True
         if self._process.stdin is not None:
@@ -316,12 +318,12 @@ class Connection:
                 self._process.stdin.close()
         try:
             self._process.wait(grace)
-        except Exception:  # whatever holds it: it must not outlive us
+        except Exception:  # whatever the reason: ssh must not outlive this process
             self._process.kill()
             self._process.wait(5)
         self._reader.join(_READER_SECONDS)
         if self._reader.is_alive():
-            return  # an ssh master that is stopped holds the pipes: to close them would hang
+            return  # closing the pipes would hang if a stopped ssh master holds them
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()

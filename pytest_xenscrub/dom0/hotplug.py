@@ -69,12 +69,12 @@ class Hotplug:
         """
         wanted = list(frames)
         self._pages.update(wanted)
-        # The tool ends with an error for a page that is in use: to exchange it would take a
-        # guest that suspends by event channel.
+        # xen-hptool fails for a page in use: exchanging it would take a guest that suspends by
+        # event channel.
         self._each("mem-offline", wanted)
 
     def offlined(self, frames: Iterable[int]) -> set[int]:
-        """Those of `frames` (MFNs) that are offline: Xen gives them to no domain."""
+        """Those of `frames` (MFNs) that are offline, so that Xen does not give them to a domain."""
         wanted = list(frames)
         status = self._each("mem-status", wanted).splitlines()
         if len(status) != len(wanted):

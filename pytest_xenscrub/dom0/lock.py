@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The lock on a machine: one run at a time, and everyone can see whose it is."""
+"""The lock on a machine: only one run at a time has it, and others can see whose it is."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Say
 
 PATH = "/var/lib/pytest-xenscrub.lock"
-"""In dom0, where a reboot does not remove it; gone when its run has ended in order."""
+"""The lock's file in dom0, where a reboot keeps it; removed when its run ends in order."""
 GRACE_SECONDS = 120.0
-"""For so long after dom0's start a machine is that run's which had it before."""
+"""For so long after dom0's start, the machine still belongs to the run that had it before."""
 SILENCE_SECONDS = 90.0
-"""After so long without a word a run counts as gone, though its connection may still stand."""
+"""A run that says nothing for so long counts as dead, even if its connection is still open."""
 RENEW_SECONDS = 15.0
 _OWN_SECONDS = 15.0
-"""For the end of our own old lock, and of others' looks at it, after a connection was lost."""
+"""Limit for an old lock of this run, or for a look of another one, to end after a lost
+connection."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has a machine, for those who wait for it.
+    """Who has a machine, for others who wait for it.
 
     Attributes:
-        tag: the run's; begins the name of all that it makes.
+        tag: the run's tag, with which the names of all its files and guests begin.
         owner: the user's name.
-        machine: where the run was started.
-        since: when, as text.
-        purpose: what for: a CI job's address, or a folder.
+        machine: the machine that runs pytest.
+        since: start of the run, as text.
+        purpose: a CI job's address, or a folder.
     """
 
     tag: str
@@ -51,7 +52,7 @@ class Holder:
 
 
 def describe(holder: Mapping[str, Any] | None) -> str:
-    """One line on who has a machine, of what the lock's file says."""
+    """Describe who has a machine, in one line, from the lock's file."""
     if not holder:
         return "another run that is just starting or ending"
     line = "{tag} of {owner} on {machine}, since {since}: {purpose}".format_map(_Known(holder))
@@ -67,7 +68,7 @@ class HostLock:
     """One run's lock on one machine.
 
     Args:
-        host: the machine; its own connection, which the lock ends with.
+        host: the machine; the lock has its own connection, and ends with it.
         holder: the run.
         say: prints a line for the user.
     """
@@ -82,17 +83,17 @@ class HostLock:
 
     @property
     def held(self) -> bool:
-        """Whether this run has the lock, as far as is known here."""
+        """Whether this run has the lock, as far as this process knows."""
         return self._process is not None and self._process.poll() is None
 
     def acquire(self, wait_seconds: float) -> None:
-        """Get it; a dead run's is taken over.
+        """Take the lock; takes it over from a dead run.
 
         Args:
-            wait_seconds: how long to wait for another run, s.
+            wait_seconds: longest wait for another run, s.
 
         Raises:
-            HostLockedError: another run has it; says who.
+            HostLockedError: another run has the lock; the error says who.
             InfrastructureError: the machine cannot be reached, or locked.
         """
         self._drop()
@@ -142,10 +143,10 @@ class HostLock:
         )
 
     def again(self) -> None:
-        """Get it again after a reboot, or where its connection may be lost.
+        """Take the lock again after a reboot, or if its connection may be lost.
 
         Raises:
-            HostLockedError: another run has got it in between.
+            HostLockedError: another run has taken the lock meanwhile.
             InfrastructureError: as for `acquire`.
         """
         self.acquire(_OWN_SECONDS)
@@ -181,7 +182,7 @@ class HostLock:
             self._renewal.join(5)
 
     def _drop(self) -> None:
-        """Close this end of the connection; the locker in dom0 then ends by itself."""
+        """Close this end of the connection, which ends the locker in dom0."""
         self._end_renewal()
         process, self._process = self._process, None
         if process is None:

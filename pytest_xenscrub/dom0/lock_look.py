@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who has a machine, for one who only looks."""
+"""Reads who has a machine, without taking its lock."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class LockState:
     """A machine's lock.
 
     Attributes:
-        in_use: whether a run has it.
-        who: the run that has it, or had it and is dead, as the lock's file says; None where nothing
-            is known of any.
+        in_use: whether a run has the machine.
+        who: the run that has the machine, or a dead run that had it, from the lock's file; None
+            without one.
     """
 
     in_use: bool
@@ -31,10 +31,10 @@ class LockState:
 
 
 def look(host: Host, deadline: Deadline) -> LockState:
-    """Look at a machine's lock; nothing there is changed.
+    """Read a machine's lock, without changing anything there.
 
     Raises:
-        InfrastructureError: the machine cannot be reached, or its lock not be read.
+        InfrastructureError: the machine cannot be reached, or its lock cannot be read.
         DeadlineExceededError: it took too long.
     """
     done = run_program(

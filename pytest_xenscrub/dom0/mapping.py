@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pages of a guest that dom0 has mapped, as a backend or a debugger does."""
+"""Maps pages of a guest in dom0, as a backend or a debugger does."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _CLOSE_SECONDS = 10.0
 class ForeignMapping:
     """A program in dom0 that maps pages of one guest and reads them: `sent/page_mapper.py`.
 
-    All but `close` raise InfrastructureError with what the program says of its failure, and
-    XenHungError where it says nothing for too long.
+    All methods but `close` raise InfrastructureError with the program's message if it fails, and
+    XenHungError if it does not answer for too long.
 
     Args:
-        host: whose dom0 it runs in.
+        host: the host.
     """
 
     def __init__(self, host: Host) -> None:
@@ -38,7 +38,7 @@ class ForeignMapping:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None  # noqa: S101 - start_program promises pipes
         assert stdout is not None  # noqa: S101 - as above
-        with contextlib.suppress(BrokenPipeError):  # it has said why
+        with contextlib.suppress(BrokenPipeError):  # the program has printed why it ended
             stdin.write(line.encode() + b"\n")
             stdin.flush()
         step = f"{self._host.name}: pages of a guest in dom0: {line.split(maxsplit=1)[0]}"
@@ -51,15 +51,15 @@ class ForeignMapping:
         return said
 
     def map(self, domid: int, frames: Iterable[int]) -> None:
-        """Map some frames of a domain, as `Guest.mappable` has them, in place of those before."""
+        """Map frames of a domain, numbered as by `Guest.mappable`, in place of the earlier ones."""
         self._ask(" ".join(["map", str(domid), *map(str, frames)]))
 
     def hash(self) -> str:
-        """SHA-256 of what is in them now."""
+        """SHA-256 of the present content of the mapped pages."""
         return self._ask("hash")
 
     def copy(self) -> None:
-        """Keep what is in them now in dom0's own memory, until it is closed."""
+        """Copy the present content of the mapped pages into dom0's memory, until `close`."""
         self._ask("copy")
 
     def release(self) -> None:

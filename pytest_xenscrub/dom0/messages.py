@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What goes to the agent and comes back: a request's answers, and how silent dom0 was."""
+"""Messages of the connection to the agent: a request's answers, and how long dom0 was silent."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of the agent; both come from the thread that reads what it says.
+    """A request to the agent; the thread that reads the agent's messages sets both futures.
 
     Attributes:
         begun: done once the agent says that it has begun, which only a watch does.
-        answer: to be waited for.
+        answer: the answer.
     """
 
     begun: Future[None] = field(default_factory=Future)
     answer: Future[Any] = field(default_factory=Future)
 
     def fail(self, error: Exception) -> None:
-        """The answer is this error, and so is what should have come before it."""
+        """Set this error as the answer, and as the answer to `begun`, too."""
         for future in (self.begun, self.answer):
             if not future.done():
                 future.set_exception(error)
 
 
 class Stall(NamedTuple):
-    """A while in which dom0 did not respond.
+    """A time in which dom0 did not respond.
 
     Attributes:
-        seconds: how long, s, without what the host was kept from running.
-        starved: how long it was kept from running beside that, s.
+        seconds: its length without starvation, s.
+        starved: how long the host was kept from running besides, s.
     """
 
     seconds: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long Xen is waited for: for as long as something moves, and in all by size and habit."""
+"""Decides how long to wait for Xen: by progress, by the memory of a step, by the host's pace."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
 
 LEAST_SECONDS: Final = 60.0
-"""What any step may take in all, beside the time in which nothing moves, s."""
+"""Least limit of a step, in addition to the time without progress, s."""
 SLOWEST_BYTES_PER_SECOND: Final = 128 << 20
-"""No host is waited for as if it were faster; one that was seen to be slower gets more time."""
+"""Upper bound on the assumed pace of a host; one that was seen to be slower gets more time."""
 _MARGIN: Final = 10
-"""A step may be so many times as slow as the slowest that this host was seen to do."""
+"""Limit of a step, as a multiple of the time at the slowest pace that this host was seen to
+have."""
 _TELLING_BYTES: Final = 256 << 20
-"""Less memory than this tells of what a step costs at all, and not of a pace."""
+"""Least memory of a step that tells a pace; the time of a smaller step is mostly fixed costs."""
 
 
 class Pace:
-    """The pace at which a host was seen to build, fill and free guests."""
+    """The slowest pace at which a host was seen to build, fill and free guests."""
 
     def __init__(self) -> None:
         self._bytes_per_second = float(SLOWEST_BYTES_PER_SECOND)
 
     def saw(self, memory_bytes: int, seconds: float) -> None:
-        """A step with so much memory took so long."""
+        """Note that a step with this memory took so long."""
         if memory_bytes >= _TELLING_BYTES and seconds > 0:
             slow = memory_bytes / seconds / _MARGIN
             self._bytes_per_second = min(self._bytes_per_second, slow)
 
     def seconds(self, memory_bytes: int) -> float:
-        """How long a step with so much memory may take, s."""
+        """Limit for a step with this memory, s."""
         return memory_bytes / self._bytes_per_second
 
 
@@ -45,8 +46,8 @@ class PatientConnection(Connection):
     """A connection that knows how long to wait for Xen.
 
     Attributes:
-        hang_seconds: for how long nothing may move before that is a hang, s.
-        pace: what this host was seen to do.
+        hang_seconds: time without progress that counts as a hang, s.
+        pace: the host's pace.
     """
 
     def __init__(self, host: Host, *, hang_seconds: float) -> None:
@@ -55,28 +56,28 @@ class PatientConnection(Connection):
         super().__init__(host)
 
     def patience_seconds(self, memory_bytes: int = 0) -> float:
-        """How long a step with so much memory may take in all, s, if it moves all the time."""
+        """Limit for a step with this memory, s, provided that there is progress all the time."""
         return self.hang_seconds + LEAST_SECONDS + self.pace.seconds(memory_bytes)
 
     def patience(
         self, step: str, memory_bytes: int = 0, *, seconds: float | None = None
     ) -> Deadline:
-        """A deadline for a step in which Xen, dom0, the toolstack or a guest is waited for.
+        """A deadline for a step that waits for Xen, dom0, the toolstack or a guest.
 
         Args:
-            step: what is waited for.
-            memory_bytes: how much memory is built, filled, moved or freed in it.
-            seconds: how long it may take, s; None for what suits that memory and this host.
+            step: the step's name, for errors.
+            memory_bytes: memory that is built, filled, moved or freed in the step.
+            seconds: limit, s; None for a limit by that memory and this host.
         """
         limit = self.patience_seconds(memory_bytes) if seconds is None else seconds
         return Deadline.for_xen(limit, step, self._starved_seconds)
 
     def check_moving(self, step: str, call: int) -> None:
-        """Raise what `hung` makes if nothing moves while a daemon in dom0 does a call.
+        """Raise an error of `hung` if nothing moves in dom0 while a daemon handles a call.
 
         Args:
-            step: what is waited for.
-            call: names the call; this is asked again and again while it lasts.
+            step: the step's name, for errors.
+            call: number of the call, the same in all checks during it.
         """
         self._tell_starved()
         still = self._look(
@@ -86,7 +87,7 @@ class PatientConnection(Connection):
             raise self.hung(f"{step}: {what_stands_still(still)}", still)
 
     def hung(self, what: str, still: Still) -> XenHungError | UndecidedError:
-        """The error for what the agent told that it stands still."""
+        """The error for what the agent reports as standing still."""
         return hung(
             what,
             seconds=still["seconds"], starved=still["starved"], evidence=self.evidence(),
@@ -94,7 +95,7 @@ class PatientConnection(Connection):
 
 
 def what_stands_still(still: Still) -> str:
-    """What did not move for how long, and how far it had come."""
+    """Describe what did not move, for how long, and how far the work had come."""
     seconds = f"for {still['seconds']:.0f} s"
     state = still.get("state")
     if state is None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SENT: Final = "pytest_xenscrub.dom0.sent"
 
-# Reads the program itself from stdin, its parts first: modules that it imports by their name in
-# this package, though the package is not there. What comes after it is the program's own.
+# Reads the program from stdin, after the modules that it imports; they get the names that they have
+# in this package, which does not exist in dom0. The rest of stdin is the program's input.
 BOOTSTRAP = """
 import sys, types
 def run(name, size, scope):
@@ -35,7 +35,7 @@ def source(name: str) -> bytes:
 
 
 def _as_sent(module: str, parts: Sequence[str]) -> tuple[list[str], bytes]:
-    """The command that runs a program in dom0, and what its stdin begins with."""
+    """The command that runs a program in dom0, and the beginning of its stdin."""
     *sources, program = [source(name) for name in (*parts, module)]
     named = [(f"{SENT}.{name}", len(text)) for name, text in zip(parts, sources, strict=True)]
     bootstrap = BOOTSTRAP.format(parts=named, module=module, size=len(program))
@@ -45,10 +45,10 @@ def _as_sent(module: str, parts: Sequence[str]) -> tuple[list[str], bytes]:
 def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start `dom0/sent/MODULE.py`; its stdin, stdout and stderr are pipes of this process.
 
-    One that ends at once is no error here: it has said why on its stderr.
+    A program that ends at once is not an error here: its stderr says why.
 
     Args:
-        host: whose dom0 it runs in.
+        host: the host.
         module: the program.
         parts: other modules of that folder that it imports.
     """
@@ -65,10 +65,10 @@ def run_program(host: Host, module: str, *arguments: str, deadline: Deadline) ->
     """Run `dom0/sent/MODULE.py` to its end, with any exit status and an empty stdin.
 
     Args:
-        host: whose dom0 it runs in.
-        module: the program; it imports no other module of that folder.
-        arguments: what it gets in `sys.argv`.
-        deadline: when it must have ended.
+        host: the host.
+        module: the program, which must not import other modules of that folder.
+        arguments: its `sys.argv`.
+        deadline: limit.
 
     Raises:
         InfrastructureError: the host could not be reached, or was lost.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A domain's end that is being watched in dom0: what was seen, once it is over."""
+"""Waits for the result of a watch: how a domain ended, and how its memory came back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Teardown:
-    """The teardown of a domain that is under way, watched by the agent."""
+    """The teardown of a domain, watched by the agent."""
 
     def __init__(
         self,
@@ -32,21 +32,21 @@ class Teardown:
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing left to watch."""
+        """Whether the watch has ended."""
         return self._answer.done()
 
     def result(self) -> Reclaim:
-        """What was seen.
+        """What the watch saw.
 
         Raises:
             CommandError: the command failed.
-            XenHungError: nothing moved for too long, or all of it took too long.
-            UndecidedError: as that, but the host was starved meanwhile.
+            XenHungError: nothing moved for too long, or the whole teardown took too long.
+            UndecidedError: as `XenHungError`, but other work starved the host meanwhile.
         """
         answer = self._dom0._await(self._answer, self._deadline)
         command = answer["command"] and TimedResult(self._argv, **answer["command"])
         if command is not None and not command.hung:
-            command.check()  # where it failed, that is why nothing moves
+            command.check()  # first, because nothing moves after a command that failed
         if still := answer["still"]:
             raise self._dom0.hung(f"{self._deadline.step}: {what_stands_still(still)}", still)
         if command is not None and command.hung:

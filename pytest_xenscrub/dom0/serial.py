@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What of a serial log tells why a host is gone."""
+"""Finds in a serial log why a host is gone."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LINES = 1000
-"""A machine that crashes boots again at once, and says more than what it died of."""
+"""Number of lines to read: a machine that crashes boots again at once, and prints a lot more."""
 _CRASH = re.compile(r"Panic on CPU|Kernel panic|Hardware Dom0 crashed")
 _HANG = re.compile(
     r"Watchdog timer detects|soft lockup|hard LOCKUP|blocked for more than \d+ sec|rcu.* stall"
 )
-"""What Xen's watchdog, and dom0's kernel, say of a CPU or a task that hangs."""
+"""Messages of Xen's watchdog and of dom0's kernel about a CPU or a task that hangs."""
 _MARK_LINES = 3
-"""So many lines tell where an earlier look at a serial log ended."""
+"""Number of lines by which the end of an earlier look at a log is found again."""
 _ONE_CRASH_LINES = 80
-"""Lines between dom0's panic and Xen's report of it, mostly a stack."""
+"""Upper bound on the lines between dom0's panic and Xen's report of it, mostly a stack."""
 _BEFORE, _AFTER = 8, 3
 
 
 def telling(log: str, lines: int) -> str:
-    """The last lines of a serial log; before them what it crashed of, if it has booted since.
+    """The last lines of a serial log; before them the last crash, if the host has booted since.
 
-    The heap dumps that we asked for ourselves are left out.
+    Leaves out heap dumps that the tool asked for.
 
     Args:
-        log: at least the last `LINES` lines of it, if there are so many.
-        lines: how many of the last ones are wanted.
+        log: at least the last `LINES` lines of the log, if it has as many.
+        lines: number of last lines wanted.
     """
     said = [line for line in log.splitlines() if not HEAP_DUMP.search(line)]
     tail = said[-lines:]
@@ -43,19 +43,19 @@ def telling(log: str, lines: int) -> str:
 
 
 def crashed_since(before: str, now: str) -> bool:
-    """Whether a serial log tells of a crash that it did not tell of before.
+    """Whether a serial log has a crash that it did not have before.
 
     Args:
-        before: the last `LINES` lines of it then.
-        now: the same now.
+        before: the log's last `LINES` lines before.
+        now: its last `LINES` lines now.
     """
     return bool(_CRASH.search(_fresh(before, now)))
 
 
 def hung_since(before: str, now: str) -> bool:
-    """Whether a serial log tells of a CPU or a task that hangs, as `crashed_since`.
+    """Whether a serial log has a CPU or task that hangs; arguments as for `crashed_since`.
 
-    A watchdog goes by its own clock: a host that is starved looks the same to it.
+    Proves nothing if the host was starved, because watchdogs do not count starvation.
     """
     return bool(_HANG.search(_fresh(before, now)))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose fault it is that dom0 is not heard any more: dom0's, or the network's in between."""
+"""Decides whose fault a silent dom0 is: Xen's or dom0's, or perhaps the network's."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def silent(
     seconds: float = 0.0,
     starved: float = 0.0,
 ) -> HostStalledError | HostSilentError:
-    """The error for a dom0 that is not heard any more.
+    """The error for a dom0 that is silent.
 
     Args:
         host: the host.
-        what: what of its silence was seen, in a sentence.
-        log_before: the serial log when it was heard for the first time.
-        evidence: as every error has it.
-        seconds: how long it was silent, s; 0 where its connection has ended.
+        what: a sentence on the silence.
+        log_before: the serial log from the beginning of the connection.
+        evidence: the evidence for the error.
+        seconds: length of the silence, s; 0 if the connection has ended.
         starved: how long of that the host was kept from running, s.
     """
     log = host.serial_tail(LINES)
@@ -46,7 +46,7 @@ def silent(
         todo = "look at the serial log: a watchdog found a CPU or a task that hangs"
         return HostStalledError(what, todo=todo, evidence=evidence)
     if in_qemu(host):
-        # There is no network in between that could fail.
+        # Between this process and QEMU there is no network that could fail.
         todo = "a CPU, or all of Xen, hangs: look at the serial log for a stack or a panic"
         return HostStalledError(what, todo=todo, evidence=evidence)
     if is_emulated(host):
@@ -65,12 +65,12 @@ def silent(
 
 
 def is_emulated(host: Host) -> bool:
-    """Whether this project's QEMU plays the host, on this machine."""
+    """Whether this machine emulates the host."""
     return host.kind.startswith("emulated")
 
 
 def in_qemu(host: Host) -> bool:
-    """Whether this project's QEMU still runs; after its end the host cannot be reached."""
+    """Whether the host's QEMU still runs; after its end the host cannot be reached."""
     if not is_emulated(host):
         return False
     try:

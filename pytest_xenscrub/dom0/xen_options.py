@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Xen's boot options, read as Xen reads them (`_cmdline_parse` and `parse_bool` in its source)."""
+"""Reads Xen's boot options as Xen does (`_cmdline_parse` and `parse_bool` in its source)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PREFIX = "no-"
 
 
 def scrubs_domheap(command_line: str) -> bool:
-    """What `scrub-domheap` comes to: a boolean parameter, off by default."""
+    """The value of `scrub-domheap`: a boolean option, off by default."""
     result = False
     for negated, value in _given(command_line, "scrub-domheap"):
         said = _boolean(value) if value else True
@@ -19,10 +19,10 @@ def scrubs_domheap(command_line: str) -> bool:
 
 
 def scrubs_at_boot(command_line: str) -> bool:
-    """Whether `bootscrub` asks for all memory to be scrubbed at boot; idle is the default."""
+    """Whether `bootscrub` makes Xen scrub all memory at boot; its default is "idle"."""
     result = False
     for negated, value in _given(command_line, "bootscrub"):
-        # Of a parameter with a parser of its own, Xen takes no- only without a value.
+        # For an option with its own parser, Xen accepts no- only without a value.
         if negated:
             result = result and bool(value)
         elif value in ("", "idle"):
@@ -34,11 +34,11 @@ def scrubs_at_boot(command_line: str) -> bool:
 
 
 def _given(command_line: str, name: str) -> list[tuple[bool, str]]:
-    """Each time that an option is given, in order: whether after `no-`, and its value."""
+    """All occurrences of an option, in order: whether it has `no-`, and its value."""
     found = []
     for word in command_line.split():
         if word == "--":
-            break  # what follows is for dom0's kernel
+            break  # the rest is for dom0's kernel
         key, _, value = word.partition("=")
         if key in (name, _PREFIX + name):
             found.append((key != name, value))
@@ -46,5 +46,5 @@ def _given(command_line: str, name: str) -> list[tuple[bool, str]]:
 
 
 def _boolean(value: str) -> bool | None:
-    """What Xen takes a value for; None for one that it ignores."""
+    """Xen's interpretation of a boolean value; None for one that it ignores."""
     return True if value in _YES else False if value in _NO else None

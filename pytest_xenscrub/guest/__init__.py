@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The guest: a tiny PV kernel that fills or scans all of its memory, and its console protocol."""
+"""The guest: a tiny kernel that fills or scans all of its memory, and its console protocol."""

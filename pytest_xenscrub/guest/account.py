@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest has said of itself so far: its frames, and what it did with them."""
+"""What a guest has reported of itself so far: its frames, and what it did with them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ E = TypeVar("E")
 
 
 class Account:
-    """A guest by its own words.
+    """A guest, as its own console reports it.
 
     Attributes:
-        events: all that its console said so far, without progress.
+        events: all events that the console reported so far, without progress.
     """
 
     def __init__(self) -> None:
@@ -36,13 +36,13 @@ class Account:
         return [event for event in self.events if isinstance(event, kind)]
 
     def frames_of(self, kind: str) -> BitMap64:
-        """The last set of frames of a kind: frames, clean, residue, unjudged; MFNs."""
+        """The frames of the last list of a kind (MFNs); see `Ranges` for the kinds."""
         found = [ranges.frames for ranges in self.all(Ranges) if ranges.kind == kind]
         return found[-1] if found else BitMap64()
 
     @property
     def ballooned(self) -> BitMap64:
-        """All frames that it has given back while it lived, and not got again."""
+        """All frames that the guest gave back while it lived, and did not get again."""
         given = BitMap64()
         for ranges in self.all(Ranges):
             if ranges.kind == "ballooned":
@@ -53,9 +53,9 @@ class Account:
 
     @property
     def frames(self) -> BitMap64:
-        """The frames that it has: those reported last, less what it gave back, with what it took.
+        """The guest's frames: the last list, less what it gave back since then, plus what it took.
 
-        Before it was told to fill or to report frames, only what it took is known.
+        Has only the frames that the guest took until it has filled its memory or listed its frames.
         """
         has = BitMap64()
         for ranges in self.all(Ranges):
@@ -69,16 +69,17 @@ class Account:
 
     @property
     def sample(self) -> Sample | None:
-        """What it filled last; None if that was all, or nothing."""
+        """The sample that the guest filled last; None if it filled all of its pages, or none."""
         filled = self.last(Filled)
         return None if filled is None else filled.sample
 
     @property
     def filled_frames(self) -> BitMap64:
-        """The frames that hold its pattern, where it filled a sample; elsewhere all that it has.
+        """The frames with the guest's pattern if it filled a sample; otherwise all of its frames.
 
-        What it took back after it had filled a sample is not among them, nor, should its frames
-        change then, any that it did not have before: nobody can tell which pages those are.
+        Leaves out frames that the guest took after it had filled a sample. If its frames changed
+        after that, leaves out all frames that it did not have before, because their pages are
+        unknown.
         """
         if self.sample is None:
             return self.frames
@@ -103,7 +104,7 @@ class Account:
 
     @property
     def pattern_pages(self) -> int:
-        """How many pages hold its pattern: those that it filled, less what it then gave back."""
+        """Number of pages with the guest's pattern: filled ones, less those given back later."""
         if self.sample is not None:
             return len(self.filled_frames)
         pages = 0
@@ -116,5 +117,5 @@ class Account:
 
     @property
     def map(self) -> PfnMap | None:
-        """Page to frame, as last reported."""
+        """The guest's map of pages to frames, as last reported; None before that."""
         return next((r.map for r in reversed(self.all(Ranges)) if r.map is not None), None)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The guest's kernel: the wheel's own, or, in a checkout, built on first use and kept in a cache.
+"""The guest's kernel: shipped in a wheel; in a checkout built on first use and kept in a cache.
 
-A checkout has no kernel, and the one of a wheel no longer counts once its sources have changed.
+A wheel's kernel counts only as long as its sources are unchanged.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from pytest_xenscrub.guest.compile import (
 
 KERNEL: Final = "xenscrub-guest"
 SHIPPED: Final = Path(__file__).parent / "built"
-"""Folder of the kernel that the wheel's build hook has built."""
+"""Folder of a wheel's kernel, which the wheel's build hook fills."""
 ORIGIN: Final = "built-from"
-"""File beside that kernel: the digest of its sources in one line, after that the gcc."""
+"""File beside that kernel: the digest of the kernel's sources in the first line, then gcc's
+version."""
 
 
 def build_kernel(cache: Path | None = None) -> Path:
-    """The guest's kernel as an ELF file; compiled only if this very one was never built before.
+    """The guest's kernel as an ELF file; compiled only if the same kernel was never built before.
 
-    Safe against other processes that build it at the same time, and against being killed.
+    Other processes may build the kernel at the same time, and the process may be killed: the cache
+    never holds a half-built kernel.
 
     Args:
-        cache: folder for builds; by default one of the user's cache folder.
+        cache: folder for builds; by default one in the user's cache folder.
 
     Returns:
-        Path of the ELF file, to be given to a toolstack as `kernel`.
+        Path of the ELF file, which toolstacks get as `kernel`.
 
     Raises:
-        MissingToolError: it has to be built, and gcc or the headers of Xen are not installed.
-        InfrastructureError: it does not compile, or the cache cannot be written.
+        MissingToolError: the kernel must be built, and gcc or Xen's headers are not installed.
+        InfrastructureError: the kernel does not compile, or the cache cannot be written.
     """
     if (kept := _kept(cache)) is not None:
         return kept
@@ -50,9 +52,9 @@ def build_kernel(cache: Path | None = None) -> Path:
 
 
 def missing_for_kernel(cache: Path | None = None) -> dict[str, str]:
-    """What `build_kernel` needs and is not there, each with Debian's package of it.
+    """What `build_kernel` needs and this machine lacks, with Debian's packages.
 
-    Nothing is missing for the kernel of a wheel, nor for one that was built before.
+    Nothing is missing if a wheel's kernel or an earlier build can be used.
     """
     if _kept(cache) is not None:
         return {}
@@ -65,9 +67,9 @@ def _default_cache() -> Path:
 
 
 def _kept(cache: Path | None) -> Path | None:
-    """A kernel of these very sources: the wheel's own, or one that was built before.
+    """A kernel of the present sources: the wheel's, or an earlier build; None without one.
 
-    Where gcc is not installed, that is one of any gcc. The wheel's needs no cache.
+    Without gcc, an earlier build by any gcc will do. A wheel's kernel needs no cache.
     """
     sources = digest()
     if _shipped_from() == sources:
@@ -91,7 +93,7 @@ def _compiler(gcc: str) -> str:
 
 
 def _built(folder: Path, gcc: str) -> Path:
-    """Build the kernel, and keep it in that folder."""
+    """Build the kernel into a folder of the cache."""
     kernel = folder / KERNEL
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +104,7 @@ def _built(folder: Path, gcc: str) -> Path:
             try:
                 done.rename(folder)
             except OSError:
-                # Somebody else was faster; what is there is whole, and the same.
+                # Another process was faster; its kernel is complete, and has the same bytes.
                 if not kernel.is_file():
                     raise
     return kernel

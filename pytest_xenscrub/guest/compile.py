@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Compiles the guest's kernel: the same sources and gcc give the same bytes, wherever they lie.
+"""Compiles the guest's kernel: the same sources and gcc give the same bytes in any folder.
 
-The standard library is all that this module needs: the build hook of the wheel uses it, too.
+This module imports only the standard library and `errors`, because the wheel's build hook uses it,
+too.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ LINK: Final = [
 
 
 def digest() -> str:
-    """Names a kernel by its sources and options.
+    """Digest of the kernel's sources and compiler options.
 
-    The headers of Xen are left out: their layout is an ABI.
+    Leaves out Xen's headers, because their layout is an ABI.
     """
     summed = hashlib.sha256()
     for part in (*COMPILE, *LINK):
@@ -69,7 +70,7 @@ def find_gcc() -> str:
     """The path of gcc.
 
     Raises:
-        MissingToolError: it is not installed.
+        MissingToolError: gcc is not installed.
     """
     gcc = shutil.which("gcc")
     if gcc is None:
@@ -83,7 +84,7 @@ def find_gcc() -> str:
 
 @functools.cache
 def gcc_version(gcc: str) -> str:
-    """What this gcc says of itself."""
+    """The version that this gcc prints."""
     return _run(gcc, "--version")
 
 
@@ -104,11 +105,11 @@ def compile_kernel(gcc: str, kernel: Path) -> None:
         kernel: the ELF file to write.
 
     Raises:
-        MissingToolError: the headers of Xen are not installed.
-        InfrastructureError: it does not compile.
+        MissingToolError: Xen's headers are not installed.
+        InfrastructureError: the kernel does not compile.
     """
     files = (path for path in SOURCES.rglob("*") if path.suffix in (".c", ".S"))
-    # Relative names: they end up in the messages of the kernel.
+    # Relative names, because they appear in the kernel's messages.
     sources = sorted(path.relative_to(SOURCES).as_posix() for path in files)
     _run(gcc, *COMPILE, *LINK, "-o", str(kernel), *sources)
 
@@ -116,7 +117,7 @@ def compile_kernel(gcc: str, kernel: Path) -> None:
 def _gcc(
     command: list[str], environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run gcc to its end, whatever that is."""
+    """Run gcc, whatever its exit status."""
     try:
         return subprocess.run(
             command,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The guest's console protocol: bytes in, typed events out, and no I/O.
+"""Decodes the guest's console protocol: bytes in, typed events out, and no I/O.
 
-A line is ``$<seq> <verb> <key>=<value> ...*<crc>``, as `kernel/report.h` defines it. Whatever is
-wrong with one (its checksum, its place in the sequence, a key, a sum that does not come out) is
-an error and never a verdict: a page that a bug in the guest did not read must not pass for clean.
+A line is ``$<seq> <verb> <key>=<value> ...*<crc>``, as `kernel/report.h` defines it. Any mistake in
+a line (its checksum, its sequence number, a key, a sum) is an error and never a verdict. Otherwise
+a page that the guest did not read, because of a bug, could pass for clean.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.line import Values
 
 MAX_LINE: Final = 1002
-"""Longest line of the protocol with its end, bytes."""
+"""Upper bound on a line of the protocol, with its end, bytes."""
 
 _PLAIN_KEPT = 200
 
 
 class _Open(NamedTuple):
-    """A list of frames that has not ended."""
+    """A list of frames whose end has not come yet."""
 
     kind: Kind
     list: FrameList
 
 
 class LineDecoder:
-    """Turns what a guest's console says into events.
+    """Turns the bytes of a guest's console into events.
 
     Attributes:
         hello: the last `Hello`, or None.
-        plain: the last lines that were not of the protocol, for evidence.
+        plain: the last lines that are not part of the protocol, for evidence.
     """
 
     def __init__(self) -> None:
@@ -83,14 +83,14 @@ class LineDecoder:
         self._owed: dict[Kind, int] = {}
 
     def feed(self, data: bytes) -> list[Event]:
-        r"""Takes what came from the console; a part of a line is kept until its `\n`.
+        r"""Take bytes of the console; the decoder keeps a part of a line until its `\n` comes.
 
         Returns:
-            The events of the lines that are whole now.
+            The events of all lines that are complete now.
 
         Raises:
-            GuestProtocolError: a line is mangled, missing, or contradicts another. Nothing can
-                be read after it: each further call raises it again.
+            GuestProtocolError: a line is mangled, missing, or contradicts another. The rest cannot
+                be trusted, so each further call raises the same error.
         """
         if self._error is not None:
             raise self._error
@@ -180,7 +180,7 @@ class LineDecoder:
             self._open = _Open(kind, FrameList(mapped=kind == "frames"))
         if self._open.kind != kind:
             raise ValueError(f"the list of {self._open.kind} has not ended")
-        # What was given back is no longer owned, and is told afterwards.
+        # A list of frames that were given back comes when the guest no longer owns them.
         most = self._owned() + (self._given_back if kind == "ballooned" else 0)
         self._open.list.add(v.text("runs"), pfn=v.dec("at"), most=most)
 

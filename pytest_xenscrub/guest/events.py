@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a guest says on its console: an event for each line, or for each list of frames."""
+"""What a guest reports on its console: an event for each line, or for each list of frames."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ Reason: TypeAlias = Literal["poweroff", "reboot", "crash"]
 
 @dataclass(frozen=True)
 class Hello:
-    """The guest runs.
+    """The guest has started.
 
     Attributes:
         protocol: version of the protocol.
-        type: of guest. What a guest of another type than "pv" calls a frame is its GFN, no MFN.
-        pages: of the domain, at its start.
-        vcpus: that work.
-        run: names the run in the pattern.
-        guest: names the guest in the pattern.
-        clean: the byte that a scrubbed page is full of.
+        type: the guest's type. A guest of another type than "pv" reports GFNs as its frames, not
+            MFNs.
+        pages: number of the domain's pages at its start.
+        vcpus: number of vCPUs that work.
+        run: the run's number in the pattern.
+        guest: the guest's number in the pattern.
+        clean: the byte that Xen scrubs with, as the guest was told.
     """
 
     protocol: int
@@ -45,7 +46,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a scan or a fill is: bytes done, of `total`, after `ns` of the guest's clock."""
+    """Progress of a scan or a fill: bytes done, of `total`, after `ns` on the guest's clock."""
 
     op: Operation
     bytes: int
@@ -60,9 +61,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Filled:
-    """The pattern is in `pages` pages; `own` more are the guest's own. It took `ns`.
+    """The guest has filled `pages` pages with its pattern, in `ns`; `own` more are its own.
 
-    Where only a sample was filled, `left` pages were not.
+    If the guest filled a sample, `left` pages were left out.
     """
 
     pages: int
@@ -80,17 +81,17 @@ class Filled:
 
 @dataclass(frozen=True)
 class Scanned:
-    """A scan's sums.
+    """The guest has scanned its memory.
 
     Attributes:
-        pages: of the domain: the sum of the next three.
-        clean: full of the clean byte.
-        residue: not so: the sum of `pattern` and `other`.
-        unjudged: written by the domain builder, so nothing can be said of them.
-        pattern: mostly our pattern.
-        other: anything else.
-        ns: what reading took, on the guest's clock.
-        vcpus: that read.
+        pages: number of the domain's pages: the sum of the next three.
+        clean: pages that hold only the clean byte.
+        residue: pages that hold anything else: the sum of `pattern` and `other`.
+        unjudged: pages that the domain builder wrote to, so that they cannot be judged.
+        pattern: dirty pages with a pattern of this project in most of them.
+        other: all other dirty pages.
+        ns: duration of the scan, on the guest's clock.
+        vcpus: number of vCPUs that read.
     """
 
     pages: int
@@ -108,17 +109,18 @@ class Ranges:
     """A set of frames.
 
     Attributes:
-        kind: which set: all frames of the guest, or those with one verdict, or given back, or
-            taken back; "pattern" are those of "residue" that hold our pattern, "used" those that
-            the guest has written to after it had read them. "own" are those that a guest never
-            fills, told only where it fills a sample of the others.
-        frames: MFNs; as long as they come from a guest that is no PV guest, its GFNs.
-        pages: how many; equal to ``len(frames)``.
-        map: page to frame, for kind ``frames`` only.
+        kind: which set. "frames": all of the guest. "clean", "residue", "unjudged": those with one
+            verdict. "pattern": those of "residue" with a pattern of this project. "used": those
+            that the guest has written to after it had read them. "own": those that a guest never
+            fills, listed only if it fills a sample. "ballooned": given back. "populated": taken
+            back.
+        frames: MFNs; GFNs until `MachineFrames` has translated those of a guest that is not PV.
+        pages: number of frames.
+        map: map of pages to frames, for the kind "frames" only.
     """
 
     kind: Kind
-    # Of a large guest they would fill the screen of whoever looks for what went wrong.
+    # A large guest's frames would fill the screen when an error shows this event.
     frames: BitMap64 = field(repr=False)
     pages: int
     map: PfnMap | None = field(default=None, repr=False, compare=False)
@@ -126,15 +128,16 @@ class Ranges:
 
 @dataclass(frozen=True)
 class PatternResidue:
-    """What of our pattern a dirty page holds; None is what it no longer tells.
+    """What a dirty page tells of this project's pattern; None for what is no longer readable.
 
     Attributes:
-        run: of the filler that wrote it.
-        guest: of that filler.
-        pfn: the page of that filler.
-        mfn: the frame it was written to.
-        position: where in its page the first word stood, in words of 8 bytes.
-        at: where it stands now, bytes: elsewhere if the page was moved by parts.
+        run: number of the run that wrote the pattern.
+        guest: number of the guest that wrote the pattern.
+        pfn: that guest's page.
+        mfn: the frame that the page had then.
+        position: position of the first word in that page, in words of 8 bytes.
+        at: offset of the same word in the dirty page, bytes; differs if parts of the page were
+            moved.
     """
 
     run: int | None
@@ -147,18 +150,18 @@ class PatternResidue:
 
 @dataclass(frozen=True)
 class DirtyPage:
-    """One page that was not as it should be.
+    """A page that is not clean.
 
     Attributes:
-        pfn: of the guest that read it.
-        mfn: its frame.
+        pfn: number of the page in the guest that read it.
+        mfn: the page's frame.
         first: offset of the first wrong byte.
         last: offset of the last wrong byte.
-        words: 8-byte words with a wrong byte.
-        pattern: what it says, if it is our pattern.
-        hash: FNV-1a (64 bit) of the page, if it is not.
-        at: offset of `data` in the page, bytes; None if it is not shown.
-        data: some of the page: only of our pattern, unless the guest was told to reveal all.
+        words: number of 8-byte words with a wrong byte.
+        pattern: what the page tells of this project's pattern; None for other data.
+        hash: FNV-1a (64 bit) of the page, for other data.
+        at: offset of `data` in the page, bytes; None without `data`.
+        data: bytes of the page: only of a pattern, unless the guest was told to reveal all.
     """
 
     pfn: int
@@ -174,7 +177,7 @@ class DirtyPage:
 
 @dataclass(frozen=True)
 class Verified:
-    """Of `pages` filled pages, `mismatched` no longer hold what was written there."""
+    """Of `pages` filled pages, `mismatched` no longer hold the pattern."""
 
     pages: int
     mismatched: int
@@ -189,12 +192,12 @@ class Ballooned:
 
 @dataclass(frozen=True)
 class Resumed:
-    """The guest runs again after a suspend of `ns`; its frames were told anew before.
+    """The guest runs again after a suspend of `ns`; it has listed its frames again before.
 
     Attributes:
-        cancelled: whether it is still in the domain, and in the frames, that it was in.
-        ns: from when its other vCPUs stood still to when it has all of them again, on its clock,
-            which on one host goes on while it is away.
+        cancelled: whether the guest stayed in the same domain, with the same frames.
+        ns: from the moment when its other vCPUs stopped until it had all of them again, on the
+            guest's clock, which does not stop while the guest moves on the same host.
     """
 
     cancelled: bool
@@ -203,14 +206,14 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Populated:
-    """The guest took back `pages` pages, fewer than it wanted if there were no more."""
+    """The guest took back `pages` pages; fewer than it wanted if Xen had no more."""
 
     pages: int
 
 
 @dataclass(frozen=True)
 class Ready:
-    """All that was asked for is done; the guest waits for a command."""
+    """The guest has done all of its actions, and waits for a command."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class InCommon:
         cpus: number of the host's CPUs.
         clean_byte: the byte that Xen scrubs with.
         reveal: whether guests print the bytes of dirty pages.
-        sample: what guests fill; None for all of their pages.
+        sample: which pages guests fill; None for all.
     """
 
     run: int
@@ -77,7 +77,7 @@ class GuestFactory:
         claim: whether the memory of guests created from now on is claimed; see `DomainConfig`.
         names: names of this run's guests, by their number in the pattern.
         guests: the guests that were created, by their number in the pattern.
-        unfilled: frames that the last of these guests that had them had not filled.
+        unfilled: frames that their last owner, one of these guests, had not filled.
     """
 
     def __init__(
@@ -184,7 +184,11 @@ class GuestFactory:
         )
 
     def _sample(self, number: int) -> str:
-        """What it fills. One that is populated on demand fills all: it has only what it touches."""
+        """Options for the sample that a guest fills; empty for all.
+
+        Not used for a guest that is populated on demand: it fills all, because it has only the
+        pages that it touches.
+        """
         sample = self._common.sample
         return "" if sample is None else f" {sample.of_guest(number).words}"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lists of a guest's frames: which is behind which page, and runs of them as its console tells."""
+"""Lists of a guest's frames: a map of pages to frames, and the runs that its console prints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUN = re.compile(r"([0-9a-f]+):([0-9a-f]+)(?::(-?[0-9a-f]+):([0-9a-f]+))?")
 class Group(NamedTuple):
     """`runs` runs of `length` consecutive frames; each starts `step` frames after the last.
 
-    Its pages are consecutive, from `pfn` on, in the order of the runs.
+    The group's pages are consecutive, from `pfn` on, in the order of the runs.
     """
 
     pfn: int
@@ -32,7 +32,7 @@ class Group(NamedTuple):
 
 
 class PfnMap:
-    """Which frame is behind which page of a guest: groups of runs, in PFN order."""
+    """Maps a guest's pages to frames: groups of runs, in the order of PFNs."""
 
     _WIDTH = 5
 
@@ -41,10 +41,10 @@ class PfnMap:
         self._next = 0
 
     def add(self, group: Group) -> None:
-        """Adds a group.
+        """Add a group.
 
         Raises:
-            ValueError: its pages do not come after those that are there.
+            ValueError: the group's pages do not come after all earlier pages.
         """
         if group.pfn < self._next:
             raise ValueError(f"page {group.pfn} comes after page {self._next - 1}")
@@ -61,10 +61,10 @@ class PfnMap:
             yield Group(*self._rows[at : at + self._WIDTH])
 
     def arrays(self, only: BitMap64 | None = None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """All pages that have a frame, and the frame of each: PFNs and MFNs, one entry a page.
+        """All pages that have a frame, and their frames: PFNs and MFNs, an entry for each page.
 
         Args:
-            only: frames (MFNs) to which they are restricted; None for all.
+            only: leave out all frames (MFNs) but these; None for all.
         """
         import numpy as np  # noqa: PLC0415 - only where RAM is read from outside
 
@@ -81,15 +81,15 @@ class PfnMap:
 
 
 class FrameList:
-    """Frames that come in runs, until all are there.
+    """Collects the frames of a list that comes in several lines.
 
     Args:
-        mapped: whether they are told page by page.
+        mapped: whether the list says which page each frame belongs to.
 
     Attributes:
         frames: MFNs.
-        pages: how many were told; more than `frames` if one was told twice.
-        map: page to frame; None unless they are mapped.
+        pages: number of frames in the list; more than in `frames` if one came twice.
+        map: map of pages to frames; None if the list is not mapped.
     """
 
     def __init__(self, *, mapped: bool) -> None:
@@ -98,15 +98,15 @@ class FrameList:
         self.map = PfnMap() if mapped else None
 
     def add(self, runs: str, *, pfn: int, most: int) -> None:
-        """Adds runs ``mfn:length`` or ``mfn:length:step:count``, in hex, parted by commas.
+        """Add runs ``mfn:length`` or ``mfn:length:step:count``, in hex, separated by commas.
 
         Args:
-            runs: their text.
-            pfn: the page of the first; of use to a map only.
-            most: how many pages there can be in all.
+            runs: the runs' text.
+            pfn: the page of the first frame; used only if the list is mapped.
+            most: upper bound on the pages of the whole list.
 
         Raises:
-            ValueError: a run is malformed, or cannot be.
+            ValueError: a run is malformed or impossible.
         """
         for text in runs.split(","):
             run = _RUN.fullmatch(text)

@@ -83,7 +83,7 @@ class Guest(LiveGuest):
             seconds: as for `destroy`.
         """
         deadline = self._patience(f"{self.name}: {how}", seconds)
-        # What comes back after a reboot writes the same pattern again.
+        # After a reboot the guest writes the same pattern again.
         recorder = None if how == "reboot" else self._record_bytes()
         with self._sampled() as seen:
             watch = self._dom0.watch(self.domid, None, until=until, deadline=deadline)
@@ -120,7 +120,7 @@ class Guest(LiveGuest):
 
     @contextlib.contextmanager
     def _sampled(self) -> Iterator[list[Samples]]:
-        """Sample the CPUs meanwhile with --xen-profile; the list has the samples afterwards."""
+        """Sample the CPUs in the with block, with --xen-profile; the list then has the samples."""
         seen: list[Samples] = []
         start_sampling = self._listeners.start_sampling
         sampling = None if start_sampling is None else start_sampling()

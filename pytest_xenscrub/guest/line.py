@@ -15,7 +15,7 @@ _PAIR = re.compile(r" ([a-z-]+)=(?:\"([^\"]*)\"|([^ ]*))")
 
 
 class Values(dict[str, str]):
-    """The keys of one line; a getter raises ValueError for what is missing or malformed."""
+    """The keys of one line; a getter raises ValueError for a missing or malformed value."""
 
     def text(self, key: str) -> str:
         """The value as text."""
@@ -25,7 +25,7 @@ class Values(dict[str, str]):
             raise ValueError(f"no {key}=") from None
 
     def dec(self, key: str) -> int:
-        """A decimal number, none below 0."""
+        """A decimal number, at least 0."""
         text = self.text(key)
         if not (text.isascii() and text.isdigit()):
             raise ValueError(f"{key}={text} is not a number")
@@ -39,12 +39,12 @@ class Values(dict[str, str]):
         return int(text, 16)
 
     def unless_gone(self, key: str, read: Callable[[str], int]) -> int | None:
-        """A number, or None for what the guest could not tell any more."""
+        """A number, or None if the guest could not read it any more."""
         return None if self.text(key) == "-" else read(key)
 
 
 class Line(NamedTuple):
-    """A line that came whole."""
+    """A complete line."""
 
     seq: int
     verb: str
@@ -54,7 +54,7 @@ class Line(NamedTuple):
         """The line's keys and values.
 
         Raises:
-            ValueError: one stands there twice.
+            ValueError: a key occurs twice.
         """
         pairs = [(key, quoted or bare) for key, quoted, bare in _PAIR.findall(self.rest)]
         values = Values(pairs)
@@ -64,10 +64,10 @@ class Line(NamedTuple):
 
 
 def parse_line(raw: bytes) -> Line:
-    """Reads a line, from its ``$`` to the end of its checksum.
+    """Parse a line, from its ``$`` to the end of its checksum.
 
     Raises:
-        ValueError: it is mangled.
+        ValueError: the line is mangled.
     """
     body, star, crc = raw[1:].rpartition(b"*")
     if not star or crc != b"%08x" % zlib.crc32(body):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The event of one line of the guest's console, out of its keys alone.
+"""Makes the event of one line of the guest's console from its keys alone.
 
-Whether a line fits those before it is `console.LineDecoder`'s to say. Each function raises
-ValueError where a key is missing or has a value that cannot be.
+`console.LineDecoder` checks whether a line agrees with the lines before it. Each function raises
+ValueError if a key is missing or has an impossible value.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.line import Values
 
 PROTOCOL: Final = 3
-"""Version of the protocol that is read here."""
+"""Version of the protocol that this module reads."""
 
 
 def hello(v: Values) -> Hello:
-    """`hello`: which guest runs."""
+    """`hello`: the guest has started."""
     if v.dec("protocol") != PROTOCOL:
         raise ValueError(f"protocol {v.dec('protocol')}, and this reads {PROTOCOL}")
     return Hello(
@@ -55,7 +55,7 @@ def _guest_type(v: Values) -> GuestType:
 
 
 def progress(v: Values) -> Progress:
-    """`progress`: how far a scan or a fill is."""
+    """`progress`: the progress of a scan or a fill."""
     op = v.text("op")
     for known in get_args(Operation):
         if op == known:
@@ -64,7 +64,7 @@ def progress(v: Values) -> Progress:
 
 
 def filled(v: Values) -> Filled:
-    """`filled`: the sums of a fill, unchecked; and of a sample, which it was."""
+    """`filled`: the sums of a fill, unchecked, and the sample if the guest filled one."""
     sums = v.dec("pages"), v.dec("own"), v.dec("ns"), v.dec("vcpus")
     if "left" not in v:
         return Filled(*sums)
@@ -127,7 +127,7 @@ def dirty(v: Values) -> DirtyPage:
 
 
 def bye(v: Values) -> Bye:
-    """`bye`: why the guest ends."""
+    """`bye`: the reason why the guest ends."""
     reason = v.text("reason")
     for known in get_args(Reason):
         if reason == known:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who is told of what guests say and do."""
+"""Receivers of what guests print and do."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 
 def _unheard(_guest: str, _data: bytes) -> None:
-    """Nobody wants to know what guests say."""
+    """Ignore the output of a guest."""
 
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who is told of what guests say and do.
+    """Receivers of what guests print and do.
 
     Attributes:
         update: shows the user a line on what a guest is doing.
         heard: gets a guest's name, and bytes of its console as they come.
-        witness: sees from outside how a dead guest's bytes go; None where RAM cannot be seen.
-        start_sampling: looks at the CPUs while a guest ends; None where nobody is to look.
+        witness: watches from outside how a dead guest's bytes leave RAM; None if RAM cannot be
+            seen.
+        start_sampling: starts to sample the CPUs while a guest ends; None without --xen-profile.
     """
 
     update: Update

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest of ours that runs: its domain, and what it says on its console."""
+"""A running guest: its domain, and its console."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ E = TypeVar("E")
 
 
 class LiveGuest(Account):
-    """A guest that runs our kernel: which domain it is, and what is said on its console.
+    """A running guest with this project's kernel: its domain, and its console.
 
     Attributes:
-        config: what it was created from.
-        created: how it was created; after a reboot still the first time.
-        domid: its domain.
-        given_back_before: frames that guests had given back, dirty, when this one was created, or
-            took them.
-        unfilled_before: frames that the last guest that had them had not filled, when this one
-            last began to read; see `Sample`.
-        ended: whether its domain has ended, as far as we have ended it.
+        config: the configuration that the guest was created from.
+        created: how the guest was created; after a reboot still the first time.
+        domid: the guest's domain.
+        given_back_before: frames that guests had given back, dirty, before this guest was created
+            or took them.
+        unfilled_before: frames that their last owner had not filled when this guest last began to
+            read; see `Sample`.
+        ended: whether the guest's domain has ended, as far as this object has ended it.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class LiveGuest(Account):
 
     @property
     def number(self) -> int:
-        """Names it in its pattern.
+        """The guest's number in its pattern.
 
         Raises:
-            GuestFailedError: it has not said hello yet.
+            GuestFailedError: the guest has not printed its first line yet.
         """
         hello = self.last(Hello)
         if hello is None:
@@ -129,7 +129,7 @@ class LiveGuest(Account):
         return self.config.type == "pv" or self._listeners.witness is not None
 
     def some_frames(self, count: int) -> BitMap64:
-        """So many of its frames (MFNs), evenly spread; of a sample, such as it has filled.
+        """Pick some of the guest's frames (MFNs), evenly spread; of a sample, filled frames.
 
         Raises:
             NotApplicableError: the guest's frames are not known.
@@ -143,7 +143,7 @@ class LiveGuest(Account):
         return BitMap64(frames[len(frames) * at // count] for at in range(count))
 
     def mappable(self, frames: BitMap64) -> list[int]:
-        """The numbers by which dom0 maps these frames: MFNs of a PV guest, GFNs of another."""
+        """The numbers by which dom0 maps these frames: a PV guest's MFNs, another guest's GFNs."""
         return [*frames] if self._machine_frames is None else self._machine_frames.gfns(frames)
 
     # -- its console ----------------------------------------------------------------------------
@@ -203,16 +203,19 @@ class LiveGuest(Account):
             self._undelivered += self._decoder.feed(data)
 
     def _keep_account(self, ranges: Ranges) -> None:
-        """What a live guest gives back stays dirty, until a guest owns it and dies with it.
+        """Update the frames that are dirty by contract, because a live guest gave them back.
 
-        From one that was promised more than it has, Xen keeps it for that: the guest still owns it.
+        Such a frame stays dirty until a guest owns it and dies with it. A guest that is populated
+        on demand still owns what it gives back, up to the memory that it was promised: Xen keeps
+        that in the domain's cache.
         """
         if ranges.kind == "ballooned":
             if len(self.ballooned) * PAGE > self.config.promised_bytes:
                 self._given_back.update(ranges.frames)
             return
         if ranges.kind == "populated":
-            # Of what it had taken before, and others since, its excuse is the one of now.
+            # A frame that this guest took may have had another owner since: only its present state
+            # counts.
             self.given_back_before -= ranges.frames
             self.given_back_before |= ranges.frames & self._given_back
         self._given_back.difference_update(ranges.frames)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The machine frames of a guest that has only numbers of its own (GFNs) for them."""
+"""Finds the machine frames (MFNs) of guests that know only their own frame numbers (GFNs)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
     Look = Callable[[int], tuple[NDArray[np.uint64], NDArray[np.uint64]]]
 
 UNKNOWN_MFN: Final = -1
-"""Stands for the machine frame of a page whose frame is unknown."""
+"""Stands for the MFN of a page whose frame is unknown."""
 _NEW_FRAMES: Final = ("own", "frames", "populated")
-"""Lists after which a guest may have other frames than before."""
+"""Kinds of lists that a guest prints when it may have other frames than before."""
 
 
 class MachineFrames:
-    """Puts MFNs in place of the GFNs that a guest tells.
+    """Replaces the GFNs that a guest prints by MFNs.
 
     Args:
-        name: the guest's.
-        look: from outside, the pages (GFNs, ascending) and frames (MFNs) of a domain; None where
-            nobody can look: then a list of frames is empty, and no verdict rests on it.
-        on_demand: whether it is populated on demand: Xen may have taken pages full of zeroes from
-            it again, so that it tells of some that it does not have.
+        name: the guest's name.
+        look: reads from outside the pages (GFNs, ascending) and frames (MFNs) of a domain. None if
+            RAM cannot be read from outside: then lists of frames are empty, and no verdict rests on
+            them.
+        on_demand: whether the guest is populated on demand. Xen may have reclaimed pages full of
+            zeroes from such a guest, and the guest lists these pages all the same.
     """
 
     def __init__(self, name: str, look: Look | None, *, on_demand: bool = False) -> None:
@@ -47,12 +48,13 @@ class MachineFrames:
         self._mfns = self._gfns
 
     def translate(self, event: Event, domid: int) -> Event:
-        """The event with the MFNs of its frames.
+        """Replace the frames of an event by MFNs.
 
-        Frames that a guest has given back are those that they were when it last had new ones.
+        Frames that a guest has given back get the MFNs that they had when the guest last got new
+        frames.
 
         Raises:
-            DisagreementError: the guest tells of pages that Xen says it has not.
+            DisagreementError: the guest lists pages that it does not have by Xen's tables.
         """
         new = isinstance(event, Hello) or (isinstance(event, Ranges) and event.kind in _NEW_FRAMES)
         if new and self._look is not None:
@@ -66,7 +68,7 @@ class MachineFrames:
         return event
 
     def gfns(self, frames: BitMap64) -> list[int]:
-        """The guest's own numbers for some of its frames (MFNs)."""
+        """The guest's own numbers (GFNs) of some of its frames (MFNs)."""
         wanted = np.fromiter(frames, np.uint64, len(frames))
         return [int(gfn) for gfn in self._gfns[np.isin(self._mfns, wanted)]]
 
@@ -78,7 +80,8 @@ class MachineFrames:
             gfns = gfns[np.isin(gfns, self._gfns)]
         mfns = self._frames(gfns)
         if told.kind == "frames":
-            # Rings and firmware tables too: the guest's data is in there, and it tells of RAM only.
+            # All frames of the domain count, rings and firmware tables too: they hold data of the
+            # guest, but the guest lists only its RAM.
             return Ranges(
                 "frames", BitMap64(self._mfns.tolist()), len(self._mfns), _map(gfns, mfns)
             )
@@ -99,7 +102,7 @@ class MachineFrames:
 
 
 def _map(gfns: NDArray[np.uint64], mfns: NDArray[np.uint64]) -> PfnMap:
-    """Page to frame; `gfns` ascend."""
+    """Make a map of pages to frames; `gfns` must ascend."""
     pages = PfnMap()
     if not len(gfns):
         return pages

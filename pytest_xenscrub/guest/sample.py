@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Which pages a victim fills where it does not fill all: the twin of `kernel/sample.h`.
+"""Chooses the pages that a victim fills with --xen-fill; must agree with `kernel/sample.h`.
 
-Half of a sample are single pages, spread at random, half are runs of 2 MiB, in which an extent is
-filled from end to end.
+Half of a sample are single pages at random places, and half are runs of 2 MiB, which fill whole
+extents.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.frames import PfnMap
 
 _ALL: Final = 1 << 32
-"""Above every hash: SAMPLE_ALL."""
+"""A threshold above every hash (SAMPLE_ALL in C)."""
 _RUN_BITS: Final = 9
-"""A run has 512 pages: RUN_PAGES."""
+"""A run has 2^9 = 512 pages (RUN_PAGES in C)."""
 _DENSE_STREAM: Final = 0xD1B54A32D192ED03
 _STEP: Final = 0x9E3779B97F4A7C15
 _MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _NUMBER_BITS: Final = 23
-"""Of a guest's number: GUEST_BITS."""
+"""Bits of a guest's number (GUEST_BITS in C)."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Sample:
     """A choice of pages.
 
     Attributes:
-        seed: of the hash.
-        single: hashes of a page's number below it choose the page.
-        dense: hashes of a run's number below it choose the whole run.
+        seed: seed of the hashes.
+        single: threshold for pages: a page is chosen if the hash of its number is below it.
+        dense: threshold for runs: a whole run is chosen if the hash of its number is below it.
     """
 
     seed: int
@@ -46,13 +46,14 @@ class Sample:
 
     @classmethod
     def of(cls, share: float, seed: int) -> Sample:
-        """About that share of all pages.
+        """A sample of about that share of all pages.
 
         Raises:
-            ConfigurationError: it is less than a hash can tell.
+            ConfigurationError: the share is smaller than a hash can express.
         """
         dense = share / 2
-        # Of what no run has: together they are the share.
+        # Single pages are chosen from the pages outside runs, and together with these are the
+        # share.
         single = dense / (1 - dense)
         if share * _ALL < 1:
             raise ConfigurationError(
@@ -62,16 +63,16 @@ class Sample:
         return cls(seed, max(1, int(single * _ALL)), int(dense * _ALL))
 
     def of_guest(self, number: int) -> Sample:
-        """The same share for one of several guests: each has a choice of its own."""
+        """The sample of one guest: the same share, but a different choice in each guest."""
         return dataclasses.replace(self, seed=self.seed << _NUMBER_BITS | number)
 
     @property
     def words(self) -> str:
-        """For the command line of a guest."""
+        """The sample, for a guest's command line."""
         return f"seed={self.seed:#x} single={self.single:#x} dense={self.dense:#x}"
 
     def has(self, pfns: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Of each page, whether it is chosen."""
+        """Whether each page is chosen."""
         import numpy as np  # noqa: PLC0415 - only where a guest was filled in part
 
         single = _hashes(self.seed, pfns) < np.uint64(self.single)
@@ -86,7 +87,7 @@ class Sample:
 
 
 def _hashes(seed: int, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The hash of each number, 32 bits; all is modulo 2^64, as in C."""
+    """The hashes of numbers, 32 bits each; all arithmetic is modulo 2^64, as in C."""
     import numpy as np  # noqa: PLC0415 - as above
 
     z = np.uint64(seed) + (numbers + np.uint64(1)) * np.uint64(_STEP)
@@ -97,16 +98,16 @@ def _hashes(seed: int, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class FillChoice:
-    """`--xen-fill`: which share of a victim's pages is filled, if not all.
+    """The value of `--xen-fill`: which share of a victim's pages is filled.
 
     Attributes:
-        share: of its pages; 1 for all of them.
-        seed: for the choice; None for one of the run's own.
+        share: share of a victim's pages; 1 for all.
+        seed: seed for the choice; None for a random one.
     """
 
     share: float = 1.0
     seed: int | None = None
 
     def sample(self, seed: int) -> Sample | None:
-        """The sample of a run, None where all is filled; by that seed, if none was chosen."""
+        """The run's sample by `seed`, or by the seed of --xen-fill; None for all pages."""
         return None if self.share == 1 else Sample.of(self.share, self.seed or seed)

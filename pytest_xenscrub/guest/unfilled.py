@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Which frames the last guest that had them did not fill: that such a frame is clean says nothing.
+"""Keeps track of frames whose last owner did not fill them: a clean one proves nothing.
 
-Kept for all guests of a test together, in the order in which they tell of their frames.
+All guests of a test share the set, which is updated whenever a guest lists its frames.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def keep_sample(guest: LiveGuest, ranges: Ranges, unfilled: BitMap64) -> None:
-    """A guest has told of frames: bring `unfilled` up to date.
+    """Update `unfilled` after a guest has listed frames.
 
     Raises:
         DisagreementError: the guest has filled other pages than its seed says.
-        ConfigurationError: it has filled none.
+        ConfigurationError: the guest has filled no page.
     """
     filled = guest.last(Filled)
     if filled is None or not guest.knows_frames:
@@ -41,7 +41,7 @@ def keep_sample(guest: LiveGuest, ranges: Ranges, unfilled: BitMap64) -> None:
 
 
 def _check(guest: LiveGuest, filled: Filled, holding: int) -> None:
-    """See that as many pages were filled as the seed says, if the guest still has those."""
+    """Check that the guest filled as many pages as its seed says, if it still has all of them."""
     changes = [e for e in guest.events if isinstance(e, Filled | Ballooned | Populated)]
     if changes[-1] is not filled:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far a boot of Xen has come, by what its serial log says; and what that proves."""
+"""Finds in a serial log how far a boot of Xen came, and decides whose fault a failed boot is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.errors import XenScrubError
 
 LINES = 2000
-"""What is read of a serial log to find a boot in it: a whole boot and the one before."""
+"""Last lines of a serial log that are read: enough for a whole boot and the one before it."""
 SHOWN_LINES = 40
 _BANNER = re.compile(r"^.*Xen version \d", re.MULTILINE)
 """The first line that Xen logs."""
@@ -29,7 +29,7 @@ _CRASH = re.compile(
 )
 _NOT_LOADED = "pytest-xenscrub: GRUB cannot load this hypervisor"
 _DOM0_BEGINS = re.compile(r"\*\*\* Serial input to DOM0|Linux version \d")
-"""Xen's last words of its own boot, and dom0's first."""
+"""The last line of Xen's boot, or the first line of dom0's kernel."""
 
 WITHOUT_LOG = (
     "a serial log would tell whether that Xen died, or the network or the machine failed: name the"
@@ -45,25 +45,25 @@ class Stage(enum.Enum):
     """How far a boot has come."""
 
     SILENT = enum.auto()
-    """Xen has not said a word."""
+    """Xen has printed nothing."""
     NOT_LOADED = enum.auto()
     """GRUB could not load the hypervisor."""
     XEN = enum.auto()
-    """Xen speaks, and has not begun dom0."""
+    """Xen has printed something, but has not started dom0."""
     DOM0 = enum.auto()
-    """dom0's kernel has been started."""
+    """dom0's kernel has started."""
     CRASHED = enum.auto()
-    """Xen or dom0 says that it crashed, or that a CPU hangs."""
+    """Xen or dom0 reported that it crashed, or that a CPU hangs."""
 
 
 def since(before: str, now: str) -> str:
-    """What a log has got between two looks at its end.
+    """The text that was added to a log between two looks at its end.
 
     Args:
-        before: its last lines at the first look.
+        before: the log's last lines at the first look.
         now: its last lines at the second look, as many.
     """
-    # The last line may have grown.
+    # The last line may have been incomplete at the first look.
     old, new = before.splitlines()[:-1], now.splitlines()
     for length in range(min(len(old), len(new)), 0, -1):
         if old[-length:] == new[:length]:
@@ -94,14 +94,14 @@ def stage(log: str) -> Stage:
 
 
 def blamed(error: XenScrubError, log: str) -> XenScrubError:
-    """What an error means that came after a Xen was started: it may be that Xen's fault.
+    """The error to raise for a failure after a Xen was started: it may be that Xen's fault.
 
-    Only silence can be: a dom0 that does not answer, or not in time. Whatever dom0 has answered
-    keeps its own error and hint.
+    Only errors of a silent dom0 can change: no answer, or none in time. If dom0 has answered, its
+    own error and hint stay.
 
     Args:
         error: what happened.
-        log: the serial log since the machine was told to boot that Xen; empty if there is none.
+        log: the serial log since the machine was told to boot that Xen; empty without one.
     """
     if not isinstance(error, (DeadlineExceededError, HostLostError)):
         return error
@@ -121,5 +121,5 @@ def blamed(error: XenScrubError, log: str) -> XenScrubError:
 
 
 def last_lines(log: str) -> str:
-    """The end of a log, as an error shows it."""
+    """The last lines of a log, for an error."""
     return "\n".join(log.splitlines()[-SHOWN_LINES:])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands of the user's, run on this machine for one of its hosts: power, serial log."""
+"""Runs commands of the user on this machine, such as those for a host's power or serial log."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 _SECRET_NAMES = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|_KEY\b", re.IGNORECASE)
 _LEAST_SECRET = 4
-"""Shorter values than this are on, yes and 1, and hiding those would hide everything."""
+"""Least length of values that are hidden: shorter ones, such as 1 or yes, occur everywhere."""
 _SHOWN = 2000
 _OTHER_WORD = re.compile(r"([\w-]+)=([^=,{}]+)")
 
 
 class Translated(str):
-    """The value of a placeholder that a command may have other words for.
+    """The value of a placeholder, for which a command may have another word.
 
-    `{action:status=get,cycle=reset}` gives `get` for `status`, and `on` for `on`.
+    With `{action:status=get,cycle=reset}`, `status` becomes `get`, and `on` stays `on`.
     """
 
     __slots__ = ()
 
     def __format__(self, spec: str) -> str:
-        """The command's own word, where it has one."""
+        """The command's own word, if it has one."""
         return dict(other_words(spec)).get(str(self), str(self))
 
 
 def other_words(spec: str) -> Iterator[tuple[str, str]]:
-    """The words of `status=get,cycle=reset`, in pairs.
+    """The pairs of words in `status=get,cycle=reset`.
 
     Raises:
-        ValueError: it is not of that form.
+        ValueError: the text has another form.
     """
     for pair in spec.split(",") if spec else ():
         match = _OTHER_WORD.fullmatch(pair)
@@ -52,13 +52,13 @@ def other_words(spec: str) -> Iterator[tuple[str, str]]:
 
 
 def run_command(words: Sequence[str], values: Mapping[str, str], deadline: Deadline) -> str:
-    """Run a command with its placeholders filled in, and return what it printed.
+    """Run a command with its placeholders filled in, and return its output.
 
-    No shell is involved. What a password variable of the environment holds is in no error.
+    Uses no shell. Errors do not show the values of password variables of the environment.
 
     Raises:
-        InfrastructureError: it failed, or cannot be run; its output is in the error.
-        DeadlineExceededError: it did not end in time.
+        InfrastructureError: the command failed, or cannot be run; its output is in the error.
+        DeadlineExceededError: the command did not end in time.
     """
     argv = [word.format_map(values) for word in words]
     shown = without_secrets(shlex.join(argv))
@@ -96,21 +96,22 @@ def parse_command(
     example: str,
     translated: Mapping[str, frozenset[str]] | None = None,
 ) -> tuple[str, ...]:
-    """Take a command line apart as a shell would, and check its placeholders.
+    """Split a command line as a shell does, and check its placeholders.
 
     Args:
         text: the command line.
-        what: what it is, for the error: "power command".
-        required: names of placeholders without which it makes no sense.
-        optional: other placeholders that it may have.
-        example: one that is right.
-        translated: placeholders that are `Translated`, each with the words that it may become.
+        what: what the command is, for errors: "power command".
+        required: names of placeholders that the command must have.
+        optional: names of further placeholders that it may have.
+        example: a correct command.
+        translated: placeholders that become `Translated`, each with its possible values.
 
     Returns:
-        The program and its arguments, placeholders and all.
+        The program and its arguments, with their placeholders.
 
     Raises:
-        ConfigurationError: it is none, its placeholders are others, or its program is not there.
+        ConfigurationError: the text is not a command, has wrong placeholders, or its program is
+            missing.
     """
 
     def wrong(why: str) -> ConfigurationError:
@@ -135,10 +136,10 @@ def parse_command(
 
 
 def _fields(words: Iterable[str], translated: Mapping[str, frozenset[str]]) -> Iterator[str]:
-    """The placeholders of all words, with whatever Python's formatting adds to their names.
+    """The placeholders of all words, with their format specifications.
 
     Raises:
-        ValueError: other words are given for one that it never becomes.
+        ValueError: a specification has another word for a value that never occurs.
     """
     for word in words:
         for _, name, spec, conversion in string.Formatter().parse(word):
@@ -157,13 +158,16 @@ def _fields(words: Iterable[str], translated: Mapping[str, frozenset[str]]) -> I
 
 
 def without_secrets(text: str) -> str:
-    """A text without the values of the environment's passwords: a tool may print what it got."""
+    """Hide the values of password variables of the environment in a text.
+
+    A command may print them.
+    """
     values = {
         value
         for name, value in os.environ.items()
         if _SECRET_NAMES.search(name) and len(value) >= _LEAST_SECRET
     }
-    # The longest first: one may be part of another.
+    # The longest first, because one value may be part of another.
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "***")
     return text

@@ -106,11 +106,11 @@ def _parse_place(text: str) -> tuple[str, ...]:
 def make_pool(
     named: Sequence[HostDescription], listed: Sequence[HostDescription]
 ) -> tuple[HostDescription, ...]:
-    """The hosts of a run.
+    """Choose the hosts of a run.
 
     Args:
-        named: those of `--xen-host`; one that the file describes is taken from there.
-        listed: those of `--xen-hosts-file`: all of them that are in use where none is named.
+        named: hosts of `--xen-host`; the file's description wins for a host that it has.
+        listed: hosts of `--xen-hosts-file`; without named hosts, all of them that are in use.
 
     Raises:
         ConfigurationError: a machine is named twice, or with the emulated host, or is out of use.
@@ -130,7 +130,7 @@ def make_pool(
         )
     seen: dict[str, str] = {}
     for host in pool:
-        # Two runs of ours on one machine would see each other's guests.
+        # Two runs on one machine would see each other's guests.
         where = str(host.target or host.name)
         first = seen.get(where)
         if first == host.name:
@@ -147,12 +147,12 @@ def left_out(hosts: Sequence[HostDescription]) -> str:
 
 
 def _listed(named: HostDescription, listed: Sequence[HostDescription]) -> HostDescription:
-    """A host of `--xen-host` as the file describes it, by its name or its address.
+    """Find a host of `--xen-host` in the file, by its name or its address.
 
-    A user or a port that is named wins over the file's.
+    A user or a port of `--xen-host` wins over the file's.
 
     Raises:
-        ConfigurationError: the file has several at that address.
+        ConfigurationError: the file has several hosts at that address.
     """
     target = named.target
     by_name = [host for host in listed if host.name == named.name]

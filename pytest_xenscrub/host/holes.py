@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Which parts of a memory file are really there: the others are holes, and a hole is zeros.
+"""Finds the parts of a memory file that exist; the others are holes, which read as zeros.
 
-A mapping that reads a hole fills it, with a page that this machine must find. Who looks at a host's
-RAM that is sparse asks here first. Pages that were swapped out count as there.
+Reading a hole through a mapping fills the hole with a page of this machine. So code that reads
+sparse RAM must first ask here which parts exist. Pages that were swapped out count as existing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK: Final = 512
-"""What `st_blocks` counts in, whatever the file system: stat(2)."""
+"""Unit of `st_blocks` on every file system, bytes: stat(2)."""
 
 
 def used_bytes(fd: int) -> int:
@@ -24,7 +24,7 @@ def used_bytes(fd: int) -> int:
 
 
 def next_data(fd: int, offset: int) -> int | None:
-    """Where data begins at or behind an offset; None if only a hole follows."""
+    """Offset of the next data at or behind an offset; None if only a hole follows."""
     try:
         return os.lseek(fd, offset, os.SEEK_DATA)
     except OSError as error:
@@ -34,11 +34,11 @@ def next_data(fd: int, offset: int) -> int | None:
 
 
 def data(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of each range that is no hole, in their order.
+    """Begin and end of each range that is not a hole, in order.
 
     Args:
-        fd: the file; only its position changes.
-        size: how far to look, bytes.
+        fd: the file; this changes only its position.
+        size: where to stop, bytes.
     """
     end = 0
     while end < size:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-hosts-file`: a lab's hosts in TOML, each mistake told with its line.
+"""Reads `--xen-hosts-file`, a lab's hosts in TOML; errors name the line of each mistake.
 
 [hosts.lab7]
 address = "lab7.example.org"
@@ -90,11 +90,11 @@ _COMMANDS = ("power", "serial", "boot")
 
 
 def load_hosts(path: Path) -> tuple[HostDescription, ...]:
-    """Read the file, in its order.
+    """Read the file's hosts, in its order.
 
     Raises:
-        ConfigurationError: it cannot be read, or something in it cannot be meant: file, line and
-            key are in the message.
+        ConfigurationError: the file cannot be read, or is invalid; the message has file, line and
+            key.
     """
     text, document = _read(path)
     file = _File(path, text)
@@ -106,7 +106,7 @@ def load_hosts(path: Path) -> tuple[HostDescription, ...]:
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    """The file's text, and what TOML makes of it."""
+    """Read the file; gives its text and its TOML document."""
     try:
         text = path.read_text(encoding="utf-8")
         return text, tomllib.loads(text)
@@ -114,19 +114,19 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: not text", todo="write it as TOML, in UTF-8") from None
-    except ValueError as error:  # of TOML, with its line
+    except ValueError as error:  # tomllib's message, which has the line
         raise ConfigurationError(f"{path}: {error}") from None
 
 
 class _File:
-    """A file of hosts, for errors that name its lines."""
+    """A file of hosts, whose errors name its lines."""
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
         self._text = text
 
     def wrong(self, why: str, *keys: str, todo: str = "") -> ConfigurationError:
-        """The error that something cannot be meant."""
+        """The error for something invalid in the file."""
         where = f"{self._path}:{line_of(self._text, keys)}: {'.'.join(keys)}"
         return ConfigurationError(f"{where}: {why}", todo=todo)
 
@@ -139,7 +139,7 @@ class _File:
                 raise self.wrong("there is no such key", *above, key, todo=todo)
 
     def describe(self, name: str, table: object) -> HostDescription:
-        """The host of a table."""
+        """Make a host of its table."""
         if not isinstance(table, dict):
             todo = f"begin it with [hosts.{name}]"
             raise self.wrong("it is not a table", "hosts", name, todo=todo)
@@ -157,7 +157,7 @@ class _File:
         return HostDescription(name, where, tags=tags, **values)
 
     def _value(self, name: str, key: str, value: object) -> Any:
-        """What a key of a host's means."""
+        """Parse the value of a host's key."""
         if key in _COMMANDS and isinstance(value, str):
             value = command_beside(value, self._path.parent)
         try:
@@ -167,10 +167,11 @@ class _File:
 
 
 def line_of(text: str, keys: tuple[str, ...]) -> int:
-    """The line, from 1, on which a TOML document first speaks of a key.
+    """Find the line, from 1, on which a TOML document first mentions a key.
 
-    `tomllib` does not tell, so the document is read again up to each of its lines: where that
-    is whole, a statement has ended, and the first after which the key is there has brought it.
+    `tomllib` does not tell. So this parses the document up to each of its lines. Where that
+    succeeds, a statement ends; the first such line after which the key exists is the line of the
+    key.
     """
     lines = text.splitlines()
     start = 0
@@ -178,7 +179,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int:
         try:
             found: Any = tomllib.loads("\n".join(lines[:end]))
         except tomllib.TOMLDecodeError:
-            continue  # in the middle of a statement
+            continue  # the line is inside a statement
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
         if found is not None:

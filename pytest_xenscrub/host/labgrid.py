@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What is asked of labgrid, by its own program: which places there are, and which is ours.
+"""Runs labgrid's program: lists places, reserves one, and asks what it has.
 
-labgrid is never imported: its program has an environment of its own. A place stays acquired when
-the client that acquired it is killed; so each run has a name of its own there, by which it can be
-given back, see `labgrid_owner`.
+labgrid is never imported, because its program has a Python environment of its own. A place stays
+acquired when the client that acquired it is killed. So each run has a different name at labgrid,
+under which another process can release its place: see `labgrid_owner`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 PROGRAM: Final = "labgrid-client"
 INSTALL: Final = "pipx install labgrid"
 ANSWER_SECONDS: Final = 60.0
-"""For one call of the program, which starts within a second or two."""
+"""Limit of one call of the program, which starts within a second or two."""
 _UNSET: Final = ("LG_ENV", "LG_PLACE", "LG_STATE", "LG_INITIAL_STATE", "LG_TOKEN")
-"""Variables of the user's that would have the program speak of other places."""
+"""Variables of the user's environment that would make the program use other places."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place, as labgrid tells of it.
+    """A place, as labgrid describes it.
 
     Attributes:
-        name: its name.
-        tags: its tags, as `TAG=VALUE`, its name as `name=NAME` among them.
-        acquired: who has it, as HOST/USER; empty where nobody has.
-        changed: since when.
-        reserved: whether it waits for somebody.
+        name: the place's name.
+        tags: the place's tags, as `TAG=VALUE`, with its name as `name=NAME`.
+        acquired: who has the place, as HOST/USER; empty for a free place.
+        changed: when that changed last.
+        reserved: whether the place is allotted to a reservation.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Reserved:
     """A reservation: a turn in labgrid's queue.
 
     Attributes:
-        token: its name.
+        token: the reservation's name.
         state: waiting, allocated, acquired, expired, invalid.
-        place: the place that it has been given; empty while it waits.
+        place: the place that the reservation got; empty while it waits.
     """
 
     token: str
@@ -73,17 +73,17 @@ class Reserved:
 
 
 class Labgrid:
-    """labgrid's program, called under a name of this run's own.
+    """Runs labgrid's program under a name of this run.
 
     Args:
-        program: the program, by its name or path.
-        tag: this run's.
+        program: the program's name or path.
+        tag: the run's tag.
 
     Attributes:
-        owner: this run, as labgrid names it: HOST/USER.TAG.
+        owner: the run's name at labgrid: HOST/USER.TAG.
 
     Raises:
-        MissingToolError: it is not installed.
+        MissingToolError: the program is not installed.
     """
 
     def __init__(self, program: str, tag: str) -> None:
@@ -97,7 +97,7 @@ class Labgrid:
         self.own_runs = re.compile(rf"{re.escape(f'{self._host}/{user}')}\.xenscrub-[0-9a-f]{{6}}")
 
     def command(self, *words: str) -> list[str]:
-        """The command line that calls it."""
+        """The command line that runs the program."""
         user = self.owner.partition("/")[2]
         unset = [word for name in _UNSET for word in ("-u", name)]
         return [
@@ -105,37 +105,37 @@ class Labgrid:
         ]  # fmt: skip
 
     def run(self, step: str, *words: str, seconds: float = ANSWER_SECONDS) -> str:
-        """Call it, and return what it printed.
+        """Run the program, and return its output.
 
         Raises:
-            InfrastructureError: it failed; what it said is in the error.
-            DeadlineExceededError: it did not end in time.
+            InfrastructureError: the program failed; its output is in the error.
+            DeadlineExceededError: the program did not end in time.
         """
         return run_command(
             literal(self.command(*words)), {}, Deadline.after(seconds, f"labgrid: {step}")
         )
 
     def places(self) -> list[Place]:
-        """All places, and who has each."""
+        """All places, with who has each."""
         text = self.run("asking for its places", "-v", "places")
         return [_place(name, block) for name, block in _blocks(text, "Place")]
 
     def reserve(self, wanted: Iterable[str]) -> Reserved:
-        """Queue up for a place that has all these tags."""
+        """Reserve a place with all these tags."""
         return _reserved(self.run("reserving a place", "reserve", *wanted))
 
     def wait(self, token: str, seconds: float) -> Reserved:
-        """Wait for a reservation's turn; labgrid forgets one that nobody waits for in a minute.
+        """Wait for a reservation's turn; labgrid drops a reservation after a minute without a wait.
 
         Raises:
-            DeadlineExceededError: it has not come.
+            DeadlineExceededError: the turn did not come.
         """
         return _reserved(self.run("waiting for a place", "wait", token, seconds=seconds))
 
     def resources(self, place: str) -> dict[str, dict[str, Any]]:
-        """What belongs to a place that is ours: the parameters of each, by its class.
+        """The resources of an acquired place: the parameters of each, by its class.
 
-        Of several of one class it is the first.
+        Has the first of several resources of one class.
         """
         found: dict[str, dict[str, Any]] = {}
         text = self.run(f"asking what {place} has", "-p", place, "show")
@@ -149,7 +149,7 @@ class Labgrid:
 
 
 def missing(program: str) -> MissingToolError:
-    """The error that labgrid's program is not there."""
+    """The error that labgrid's program is not installed."""
     return MissingToolError(
         f"{program}, labgrid's program, is not installed",
         todo=f"{INSTALL}; where it is in no folder of PATH: --xen-labgrid-client=PROGRAM",
@@ -157,12 +157,12 @@ def missing(program: str) -> MissingToolError:
 
 
 def literal(words: Iterable[str]) -> list[str]:
-    """Words of a command that has placeholders, which these have not."""
+    """Escape words without placeholders, for a command that may have placeholders."""
     return [word.replace("{", "{{").replace("}", "}}") for word in words]
 
 
 def _blocks(text: str, kind: str) -> Iterator[tuple[str, str]]:
-    """What stands indented below each line `KIND 'NAME'...:`, by the name."""
+    """The indented text below each line `KIND 'NAME'...:`, with the name."""
     begin = re.compile(rf"{kind} '(.+?)'.*:$")
     name, lines = "", list[str]()
     for line in [*text.splitlines(), ""]:
@@ -190,7 +190,7 @@ def _place(name: str, block: str) -> Place:
 
 
 def _reserved(text: str) -> Reserved:
-    """A reservation, of which `wait` prints a new state each second."""
+    """Parse a reservation; `wait` prints its new state each second, and the last one counts."""
     token = re.findall(r"^ *token: (\S+)$", text, re.MULTILINE)
     state = re.findall(r"^ *state: (\S+)$", text, re.MULTILINE)
     place = re.findall(r"^ *allocations:\n *main: (\S+)$", text, re.MULTILINE)

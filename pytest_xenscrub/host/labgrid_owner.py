@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Whose a place of labgrid's is, once a run is dead: it is given back by whoever is left.
+"""Releases labgrid's places of runs that ended in any way, even by SIGKILL.
 
-A run that ends, however that may be, leaves its place to a process that waits for just that. If
-that process was killed as well, with the whole machine say, the next run of the same user on the
-same machine gives the place back: a run that lives holds the lock of a file.
+A separate process waits for the end of its run, and releases the run's place then. If that process
+was killed too, for example with the whole machine, the next run of the same user on the same
+machine releases the place. A living run holds the lock of a file, so the next run can tell that it
+is alive.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ _NOT_OURS: Final = "is not acquired"
 
 
 class Alive:
-    """The file whose lock tells that a run lives, by its name at labgrid.
+    """The file of a run whose lock shows that the run is alive.
 
     Args:
-        owner: that name.
+        owner: the run's name at labgrid.
 
     Raises:
-        CacheUnusableError: it cannot be written.
+        CacheUnusableError: the file cannot be written.
     """
 
     def __init__(self, owner: str) -> None:
@@ -47,10 +48,11 @@ class Alive:
             fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def end(self, *, forget: bool) -> None:
-        """The run is over.
+        """Release the lock at the end of the run.
 
         Args:
-            forget: nothing is left of it; else the next run looks.
+            forget: whether the run has released its place; otherwise the file stays for the next
+                run.
         """
         if forget:
             self._path.unlink(missing_ok=True)
@@ -58,10 +60,10 @@ class Alive:
 
 
 def release_dead(labgrid: Labgrid, places: Iterable[Place], say: Say) -> bool:
-    """Give back what dead runs of this user's on this machine hold, and nothing else.
+    """Release the places of dead runs of this user on this machine, and no others.
 
     Returns:
-        Whether there was any.
+        Whether there were any.
     """
     found = False
     for place in places:
@@ -84,9 +86,10 @@ def _mark(owner: str) -> Path:
 
 
 class Guard:
-    """A process that gives a place back when this one ends: in order, or killed.
+    """A process that releases a place when this process ends, in order or killed.
 
-    It is there before the place is acquired, and no signal for this run's processes reaches it.
+    The process is started before the place is acquired, in a session of its own, so that signals
+    for this run's processes do not reach it.
 
     Args:
         labgrid: labgrid's program.
@@ -106,10 +109,11 @@ class Guard:
         )
 
     def release(self) -> None:
-        """Have it give the place back.
+        """Make the process release the place now.
 
         Raises:
-            InfrastructureError: labgrid did not take it; says how to do it by hand.
+            InfrastructureError: labgrid did not take the place back; the error says how to do it by
+                hand.
         """
         assert self._process.stdin is not None  # noqa: S101 - it has a pipe
         with contextlib.suppress(OSError):

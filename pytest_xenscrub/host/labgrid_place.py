@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A place of labgrid's: queued for, acquired, described as a host, and given back."""
+"""Queues for a labgrid place, acquires it, describes it as a host, and releases it."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 _POWER: Final = "{action:status=get}"
 _YES: Final = frozenset({"yes", "true", "on", "1"})
 _READERS: Final = ("microcom", "telnet")
-"""Programs of which labgrid's console takes the first that is there."""
+"""Programs that labgrid's console can use; it takes the first that is installed."""
 _LEAST_WAIT: Final = 2.0
 
 
 class LabgridPlace:
-    """A place that this run wants, from `take` to `release`, as often as that may be.
+    """A labgrid place for this run; may be taken and released several times.
 
     Args:
-        described: what of it is known: the tags that it must have, and what the user gave with it.
-        listed: the hosts of the user's file: one named as the place has more to say of it.
-        program: labgrid's.
-        tag: this run's.
+        described: the tags that the place must have, and the user's options for it.
+        listed: the hosts of the user's file; an entry with the place's name wins over labgrid.
+        program: labgrid's program.
+        tag: the run's tag.
         say: prints a line for the user.
     """
 
@@ -66,17 +66,17 @@ class LabgridPlace:
         self._console: _Console | None = None
 
     def take(self, wait_seconds: float) -> HostDescription:
-        """Acquire a place that suits; called again, it keeps its turn.
+        """Acquire a suitable place; a later call continues the same turn in the queue.
 
         Args:
-            wait_seconds: how long others' runs are waited for, s.
+            wait_seconds: longest wait for other runs, s.
 
         Returns:
             The machine, under the place's name.
 
         Raises:
-            HostLockedError: others have all that suit; says who.
-            InfrastructureError: there is none, or it cannot be used.
+            HostLockedError: others have all suitable places; the error says who.
+            InfrastructureError: there is no such place, or it cannot be used.
         """
         turn = self._queue(wait_seconds)
         try:
@@ -87,7 +87,7 @@ class LabgridPlace:
             raise
 
     def release(self) -> None:
-        """Give the place back. Never raises, may be called twice."""
+        """Release the place. Never raises, may be called twice."""
         console, self._console = self._console, None
         guard, self._guard = self._guard, None
         alive, self._alive = self._alive, None
@@ -104,18 +104,18 @@ class LabgridPlace:
             alive.end(forget=given)
 
     def leave(self) -> None:
-        """Give back the turn in the queue as well. Never raises, may be called twice."""
+        """Release the place, and leave the queue. Never raises, may be called twice."""
         self.release()
         turn, self._turn = self._turn, None
         if turn is not None:
-            # It ends by itself a minute after the last look at it.
+            # A reservation that cannot be cancelled ends a minute after its last wait.
             with contextlib.suppress(XenScrubError):
                 self._labgrid.run("leaving its queue", "cancel-reservation", turn.token)
 
     # -- its turn -----------------------------------------------------------------------------
 
     def _queue(self, wait_seconds: float) -> Reserved:
-        """Wait for our turn."""
+        """Wait for the run's turn in the queue."""
         if self._turn is None:
             suiting = self._suiting()
             turn = self._turn = self._labgrid.reserve(self._described.place)
@@ -124,7 +124,7 @@ class LabgridPlace:
         turn = self._turn
         if turn.state == "waiting" and wait_seconds > 0:
             try:
-                # The program takes a second to start.
+                # At least as long as the program needs to start.
                 turn = self._labgrid.wait(turn.token, max(wait_seconds, _LEAST_WAIT))
             except DeadlineExceededError:
                 raise self._locked() from None
@@ -144,7 +144,7 @@ class LabgridPlace:
         return turn
 
     def _suiting(self) -> list[Place]:
-        """The places that have the tags, free or not."""
+        """The places with the wanted tags, free or not."""
         places = self._labgrid.places()
         if release_dead(self._labgrid, places, self._say):
             places = self._labgrid.places()
@@ -182,7 +182,7 @@ class LabgridPlace:
             self.leave()
             raise
         self._turn = None
-        with contextlib.suppress(InfrastructureError):  # it ends by itself with the place
+        with contextlib.suppress(InfrastructureError):  # a reservation ends with its place
             self._labgrid.run("leaving its queue", "cancel-reservation", turn.token)
         self._say(f"{self._described.name}: {turn.place} is acquired as {self._labgrid.owner}")
 
@@ -226,7 +226,7 @@ class LabgridPlace:
 
     def _power(self, name: str) -> tuple[str, ...]:
         """The command that switches the place's power; empty if no resource of the place can."""
-        # Which resources have power, labgrid knows: it is asked.
+        # Only labgrid knows which of its resources have power.
         try:
             self._labgrid.run(f"asking for the power of {name}", "-p", name, "power", "get")
         except InfrastructureError as error:
@@ -250,9 +250,9 @@ class LabgridPlace:
 
 
 class _Console:
-    """A serial console, written to a file.
+    """A serial console, which labgrid's program writes to a file.
 
-    It ends by itself when the place is given back.
+    The program ends by itself when the place is released.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -261,7 +261,7 @@ class _Console:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
-                # Left open: telnet ends with its input.
+                # A pipe that stays open, because telnet ends at the end of its input.
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -269,7 +269,7 @@ class _Console:
             )
 
     def close(self) -> None:
-        """End it. Never raises."""
+        """End the console's program. Never raises."""
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.communicate(timeout=5)
@@ -283,5 +283,5 @@ def _who_has(places: Sequence[Place]) -> str:
 
 
 def _tags(tags: frozenset[str]) -> frozenset[str]:
-    """A place's tags as ours: `numa=yes` is the tag `numa`, too."""
+    """Turn a place's tags into a host's tags: `numa=yes` also gives the tag `numa`."""
     return tags | {tag.partition("=")[0] for tag in tags if tag.partition("=")[2] in _YES}

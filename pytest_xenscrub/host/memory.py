@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The RAM of an emulated host: a file, and which part of it is at which machine address."""
+"""The RAM of an emulated host: a file, and the machine addresses of its parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RANGE = re.compile(
 
 
 class Extent(NamedTuple):
-    """`size` bytes of RAM at machine address `address` are in the file from `offset` on."""
+    """`size` bytes of RAM at machine address `address` are at `offset` in the file."""
 
     address: int
     offset: int
@@ -30,13 +30,13 @@ class HostMemory(NamedTuple):
     """All of a host's RAM.
 
     Attributes:
-        fd: descriptor of the file that it is; owned by the host.
-        size: of the file, bytes.
-        extents: what of it the machine has where, by address.
-        page_tables: asks for CR3 of each CPU now. While a CPU runs a PVH or HVM guest it is the
-            guest's, and no machine address.
-        sparse: whether it has holes that nobody is to fill by looking at them.
-        stood_seconds: how long the machine has stood still so far, s.
+        fd: descriptor of the RAM's file; owned by the host.
+        size: size of the file, bytes.
+        extents: the parts of the file, by machine address.
+        page_tables: reads each CPU's CR3. While a CPU runs a PVH or HVM guest, CR3 is the guest's,
+            and not a machine address.
+        sparse: whether the file has holes, which reading would fill.
+        stood_seconds: how long the machine has been stopped so far, s.
     """
 
     fd: int
@@ -48,12 +48,12 @@ class HostMemory(NamedTuple):
 
 
 def parse_map(text: str, name: str) -> tuple[Extent, ...]:
-    """Where a machine has the memory called `name`, by QEMU's own account (`info mtree -f`).
+    """Parse QEMU's `info mtree -f`: where the memory called `name` is in the machine.
 
-    Asked for rather than computed: where RAM ends below 4 GiB differs between machine types.
+    QEMU is asked, because the end of RAM below 4 GiB differs between machine types.
 
     Raises:
-        InfrastructureError: QEMU does not say it.
+        InfrastructureError: QEMU's answer does not have the memory.
     """
     for view in _VIEW.findall(text.replace("\r", "")):
         if 'AS "memory"' not in view:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A command that sets what a host boots next, where that is not GRUB's to say: a network boot."""
+"""Runs the user's command that sets a host's next boot, for hosts that do not boot by GRUB."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 Setting = Literal["once", "own"]
 
 SECONDS = 300.0
-"""For the command alone: it may copy files to a boot server."""
+"""Limit of the command, which may copy files to a boot server."""
 WORDS = ("xen", "options", "kernel", "kernel_options", "initrd")
 
 
 def parse_boot(text: str) -> tuple[str, ...]:
-    """The words of a command that sets what a host boots next; see `NextBoot.set`.
+    """Parse a command that sets what a host boots next; see `NextBoot.set`.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: the text is not such a command.
     """
     return parse_command(
         text,
@@ -40,7 +40,7 @@ class NextBoot:
     """The boot command of one host.
 
     Args:
-        described: the host, which has one.
+        described: the host, with its boot command.
     """
 
     def __init__(self, described: HostDescription) -> None:
@@ -50,20 +50,20 @@ class NextBoot:
 
     @property
     def goes_back(self) -> bool:
-        """Whether it can be told to boot the host's own Xen again."""
+        """Whether the command can also set a boot of the host's own Xen."""
         return any("{action" in word for word in self._words)
 
     def set(self, action: Setting, words: Mapping[str, str], deadline: Deadline) -> None:
-        """Run it; when it returns, the host's next boot is set.
+        """Run the command; when it returns, the host's next boot is set.
 
         Args:
-            action: what `{action}` becomes: the next boot is of ours, or the host's own is back.
-            words: what becomes of the other placeholders; those that are missing become nothing.
-            deadline: when it has failed.
+            action: the value of `{action}`: boot the built Xen next, or the host's own Xen.
+            words: values of the other placeholders; missing ones are empty.
+            deadline: limit of the command.
 
         Raises:
-            InfrastructureError: it failed; its output is in the error.
-            DeadlineExceededError: it did not end in time.
+            InfrastructureError: the command failed; its output is in the error.
+            DeadlineExceededError: the command did not end in time.
         """
         values = dict.fromkeys(WORDS, "") | dict(words)
         values |= {

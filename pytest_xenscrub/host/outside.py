@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this machine sees of a host from outside, with no word of its Xen's or its dom0's."""
+"""The view of an emulated host from outside, without asking its Xen or its dom0."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Outside(Protocol):
-    """The outside of a host that this machine emulates: `Host.outside`."""
+    """The view of an emulated host from outside: `Host.outside`."""
 
     @property
     def memory(self) -> HostMemory:
@@ -27,7 +27,7 @@ class Outside(Protocol):
         """
 
     def settle(self, deadline: Deadline) -> None:
-        """Wait until the host is as fast as it will be, so that the first timing is like others."""
+        """Wait until the host runs at full speed, so that the first timing is like later ones."""
 
     def starved_seconds(self) -> float:
         """How long other work of this machine has kept the host's CPUs from running so far, s.
@@ -36,38 +36,38 @@ class Outside(Protocol):
         """
 
     def stood_seconds(self) -> float:
-        """How long we have had the host stand still so far, its clock included, s.
+        """How long this tool has stopped the host and its clock so far, s.
 
         0 for a host that has been closed.
         """
 
     def why_ended(self) -> InfrastructureError | None:
-        """Why we ended the host, if we did: no silence of its is Xen's fault then."""
+        """Why the tool ended the host, whose silence is then not Xen's; None if it did not."""
 
     def where_cpus_are(self) -> str:
-        """What each CPU executes, a line for each: what a host that hangs can still tell."""
+        """What each CPU executes, a line each; can be read even from a host that hangs."""
 
     def start_sampling(self) -> Sampling | None:
-        """Look at the CPUs again and again from now on; None where somebody looks already."""
+        """Start to sample the CPUs; None if a sampler runs already."""
 
 
 def starvation(host: Host) -> Callable[[], float]:
-    """What tells how long other work has kept a host's CPUs from running so far, s.
+    """A function that tells how long other work has kept a host's CPUs from running so far, s.
 
-    A machine of its own is kept by nobody: always 0.
+    Always 0 for a real host.
     """
     return _never if host.outside is None else host.outside.starved_seconds
 
 
 def standing(host: Host) -> Callable[[], float]:
-    """What tells how long we have had a host stand still so far, s; always 0 as above."""
+    """A function that tells how long the tool has stopped a host so far, s; 0 for a real host."""
     return _never if host.outside is None else host.outside.stood_seconds
 
 
 def kept(host: Host) -> Callable[[], float]:
-    """What tells how long a host has not run so far for either reason, s.
+    """A function that tells how long a host has not run so far, for either reason, s.
 
-    For who waits for it by this machine's clock. The host's own clock stands still with it.
+    For waits by this machine's clock, which goes on meanwhile. The host's own clock stops with it.
     """
     starved, stood = starvation(host), standing(host)
     return lambda: starved() + stood()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host's power switch and serial log, driven by commands of its lab."""
+"""Drives a host's power switch and reads its serial log by commands of its lab."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 Action = Literal["on", "off", "cycle", "status"]
 
 POWER_SECONDS = 120.0
-"""For the command alone: a BMC may take its time to answer."""
+"""Limit of the power command; a BMC may answer slowly."""
 SERIAL_SECONDS = 10.0
 _HOST = frozenset({"host", "address"})
 
 
 def parse_power(text: str) -> tuple[str, ...]:
-    """The words of a power command: `{action}` in it becomes on, off, cycle or status.
+    """Parse a power command; `{action}` in it becomes on, off, cycle or status.
 
     `{action:status=get}` becomes get in place of status: see `Translated`.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: the text is not such a command.
     """
     return parse_command(
         text,
@@ -41,10 +41,10 @@ def parse_power(text: str) -> tuple[str, ...]:
 
 
 def parse_serial(text: str) -> tuple[str, ...]:
-    """The words of a command that prints a host's serial log as far as it has come, and ends.
+    """Parse a command that prints a host's serial log so far, and ends.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: the text is not such a command.
     """
     return parse_command(
         text,
@@ -59,10 +59,10 @@ class PowerSwitch:
     """The power command of one host.
 
     Args:
-        words: the command, with `{action}` (see `parse_power`) and, where they are wanted, `{host}`
-            and `{address}`.
-        host: what becomes of `{host}`: how the user calls it.
-        address: what becomes of `{address}`: what ssh connects to; default: the same.
+        words: the command, with `{action}` (see `parse_power`), and with `{host}` and `{address}`
+            if wanted.
+        host: value of `{host}`: the host's name, as the user wrote it.
+        address: value of `{address}`: the address that ssh connects to; by default the host's name.
     """
 
     def __init__(self, words: Sequence[str], host: str, address: str = "") -> None:
@@ -71,11 +71,11 @@ class PowerSwitch:
         self._address = address or host
 
     def run(self, action: Action) -> str:
-        """Run it, and return what it printed.
+        """Run the command for an action, and return its output.
 
         Raises:
-            InfrastructureError: it failed; its output is in the error.
-            DeadlineExceededError: it did not end in time.
+            InfrastructureError: the command failed; its output is in the error.
+            DeadlineExceededError: the command did not end in time.
         """
         step = f"{self._host}: power {action}"
         values = {"action": Translated(action), "host": self._host, "address": self._address}
@@ -86,9 +86,9 @@ class SerialLog:
     """The serial log command of one host.
 
     Args:
-        words: the command, with `{host}` and `{address}` where they are wanted.
-        host: what becomes of `{host}`: how the user calls it.
-        address: what becomes of `{address}`: what ssh connects to; default: the same.
+        words: the command, with `{host}` and `{address}` if wanted.
+        host: value of `{host}`: the host's name, as the user wrote it.
+        address: value of `{address}`: the address that ssh connects to; by default the host's name.
     """
 
     def __init__(self, words: Sequence[str], host: str, address: str = "") -> None:
@@ -97,20 +97,20 @@ class SerialLog:
         self._address = address or host
 
     def tail(self, lines: int) -> str:
-        """The last lines of the serial log, or why it cannot be read."""
+        """The last lines of the serial log, or the reason why it cannot be read."""
         try:
             text = self.read()
         except XenScrubError as error:
-            # It is evidence for another error, which must not be lost for this one.
+            # The log is evidence for another error, which this error must not replace.
             return str(error)
         return "\n".join(text.replace("\r", "").splitlines()[-lines:])
 
     def read(self) -> str:
-        """All that the command prints.
+        """All output of the command.
 
         Raises:
-            InfrastructureError: it failed; its output is in the error.
-            DeadlineExceededError: it did not end in time.
+            InfrastructureError: the command failed; its output is in the error.
+            DeadlineExceededError: the command did not end in time.
         """
         deadline = Deadline.after(SERIAL_SECONDS, f"{self._host}: reading its serial log")
         values = {"host": self._host, "address": self._address}
@@ -118,11 +118,11 @@ class SerialLog:
 
 
 def try_commands(described: HostDescription) -> None:
-    """Try a machine's power and serial commands while it is well, not first when it hangs.
+    """Try a machine's power and serial commands, so that a wrong one is found before a hang.
 
     Raises:
-        InfrastructureError: one of them failed.
-        DeadlineExceededError: one did not end in time.
+        InfrastructureError: one of the commands failed.
+        DeadlineExceededError: one of them did not end in time.
     """
     address = "" if described.target is None else described.target.host
     if described.power:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A folder for each host in use, which the next run removes if this one cannot."""
+"""A folder for each host in use; the next run removes the folder of a run that was killed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BASE_MAX = 50
-"""Sockets live here, and a socket's path has at most 107 bytes."""
+"""Longest path of the folder: it has sockets, and a socket's path has at most 107 bytes."""
 
 
 def base_folder() -> Path:
-    """The folder of all runs of this user, ours alone.
+    """The folder of all runs of this user, which no other user can read.
 
     Raises:
-        InfrastructureError: someone else owns the folder of that name, or none can be made.
+        InfrastructureError: another user owns the folder of that name, or it cannot be made.
     """
     refused: dict[str, str] = {}
     for parent in _parents():
@@ -59,24 +59,24 @@ def base_folder() -> Path:
 
 
 def _parents() -> list[str]:
-    """Where the folder may be, the best first; what is too long for a socket is left out."""
+    """Parents for the folder, the best first; leaves out paths that are too long for a socket."""
     parents = []
-    with contextlib.suppress(FileNotFoundError):  # Python's word for: none can be written
+    with contextlib.suppress(FileNotFoundError):  # Python raises that if no folder is writable
         parents.append(tempfile.gettempdir())
     parents += ["/tmp", "/var/tmp"]  # noqa: S108 - checked by base_folder
-    # Last, as it is small: what an emulated host's disk takes is kept there too.
+    # The last choice, because it is small, and an emulated host's disk writes go there too.
     parents += [os.environ.get("XDG_RUNTIME_DIR", "")]
     known = dict.fromkeys(parents)
     return [each for each in known if each.startswith("/") and len(os.fsencode(each)) <= _BASE_MAX]
 
 
 class RunFolder:
-    """A folder whose lock is held for as long as this process lives."""
+    """A folder with a lock that this process holds as long as it lives."""
 
     def __init__(self) -> None:
         while True:
             base = base_folder()
-            # Another run that ends may remove the base before we hold its lock.
+            # Another run that ends may remove the base folder before this run has its lock.
             try:
                 with _guard(base):
                     sweep(base)
@@ -96,16 +96,16 @@ class RunFolder:
             unless_locked.pop_all()
 
     def close(self) -> None:
-        """Remove it. Never raises, may be called twice."""
+        """Remove the folder. Never raises, may be called twice."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
-        with contextlib.suppress(OSError):  # another run is in it
+        with contextlib.suppress(OSError):  # other runs may use the base folder
             self.path.parent.rmdir()
 
 
 @contextlib.contextmanager
 def _guard(base: Path) -> Iterator[None]:
-    """Nobody may sweep between the making of a folder and the locking of it."""
+    """Keep other runs from sweeping between the making of a folder and its locking."""
     guard = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -115,7 +115,7 @@ def _guard(base: Path) -> Iterator[None]:
 
 
 def sweep(base: Path) -> list[Path]:
-    """Remove the folders of runs that are dead, and what still runs for them.
+    """Remove the folders of dead runs, and end what still runs for them.
 
     Returns:
         The folders that were removed.
@@ -132,7 +132,7 @@ def sweep(base: Path) -> list[Path]:
 
 
 def _kill_left(folder: Path) -> None:
-    """Kill the QEMU of a dead run: only if its command line names the run's folder."""
+    """Kill the QEMU of a dead run, if its command line names the run's folder."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((folder / "qemu.pid").read_text())
         process = Path("/proc") / str(pid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where a host's CPUs were, looked at again and again from outside."""
+"""Samples of a host's CPUs, taken from outside."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 _XEN_FIRST = 0xFFFF82D000000000
 _XEN_END = 0xFFFF82E000000000
-"""Where Xen's own code lies (xen/include/asm-x86/config.h)."""
+"""The address range of Xen's own code (xen/include/asm-x86/config.h)."""
 
 
 @dataclass(frozen=True)
 class CpuState:
-    """What one CPU was doing.
+    """The state of one CPU.
 
     Attributes:
-        cpu: its number.
-        address: of the instruction that it was about to execute; None where nobody said.
-        ring: its privilege: 0 for Xen, 3 for what runs on it (PV); None where nobody said.
-        halted: whether it waited for an interrupt.
+        cpu: the CPU's number.
+        address: address of the next instruction; None if QEMU did not tell.
+        ring: privilege level: 0 for Xen, 3 for everything above it (PV); None if QEMU did not tell.
+        halted: whether the CPU waited for an interrupt.
     """
 
     cpu: int
@@ -41,8 +41,8 @@ class Sample:
     """All CPUs at one moment.
 
     Attributes:
-        at: s since sampling began, by a clock that stands still with the machine, as its own does.
-        cpus: what each was doing.
+        at: s since sampling began, without the time in which the machine was stopped.
+        cpus: the state of each CPU.
     """
 
     at: float
@@ -51,12 +51,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Samples:
-    """What was seen.
+    """All samples of a period.
 
     Attributes:
-        samples: in the order of time.
-        seconds: how long the machine ran while it was looked at, s.
-        stopped_seconds: how long it stood still beside that, to be looked at, s.
+        samples: the samples, in order of time.
+        seconds: how long the machine ran in that period, s.
+        stopped_seconds: how long it was stopped besides, for the samples, s.
         symbols: names of its Xen's functions.
     """
 
@@ -67,7 +67,7 @@ class Samples:
 
 
 class Sampling(Protocol):
-    """Samples that are being taken."""
+    """A sampler that runs."""
 
     def stop(self) -> Samples:
-        """End it: what was seen. Never raises: a machine that is gone has been seen until then."""
+        """Stop, and return the samples, also of a machine that is gone by now. Never raises."""

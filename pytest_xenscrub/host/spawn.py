@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Child processes that die with us, even when we are killed with SIGKILL."""
+"""Child processes that the kernel kills when this process ends, even by SIGKILL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _Process = subprocess.Popen[bytes]
 
 
 class _Spawner(threading.Thread):
-    """The thread that starts them: "parent death" is the death of the *thread* that forked."""
+    """The thread that starts all of them.
+
+    The kernel's "parent death" is the death of the *thread* that forked, so this thread must stay
+    alive.
+    """
 
     def __init__(self) -> None:
         super().__init__(name="xenscrub-spawner", daemon=True)
@@ -35,7 +39,7 @@ class _Spawner(threading.Thread):
                     pass_fds=fds,
                     start_new_session=True,
                 )
-            except BaseException as error:  # it belongs to the one who asked
+            except BaseException as error:  # raised in the thread that asked
                 future.set_exception(error)
             else:
                 future.set_result(child)
@@ -52,13 +56,13 @@ def spawn_tied(
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     pass_fds: tuple[int, ...] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, which the kernel kills when this process ends.
+    """Start a program in a new session; the kernel kills it when this process ends.
 
     Args:
         argv: the program and its arguments.
         stdout: as for `subprocess.Popen`.
         stderr: as for `subprocess.Popen`.
-        pass_fds: descriptors it keeps, under the same numbers.
+        pass_fds: descriptors that the program inherits, under the same numbers.
 
     Raises:
         MissingToolError: `setpriv` (util-linux) is not installed.

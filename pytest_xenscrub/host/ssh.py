@@ -121,7 +121,7 @@ class SshHost:
         """Make the shared connection if there is none.
 
         Raises:
-            InfrastructureError: ssh could not connect; the cause is in its message.
+            InfrastructureError: ssh could not connect; the cause is in the error.
         """
         with self._lock:
             if self._master is not None:
@@ -179,7 +179,8 @@ class SshHost:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # What ends our process group, Ctrl-C or a CI's time limit, is for us to deal with.
+            # This process handles Ctrl-C or a CI's time limit, which signal the whole process
+            # group.
             start_new_session=True,
         )
 
@@ -194,13 +195,13 @@ class SshHost:
         """Run a command in dom0 to its end.
 
         Raises:
-            CommandError: it failed and `check` is set.
+            CommandError: the command failed and `check` is set.
             InfrastructureError: the host could not be reached, or was lost.
-            DeadlineExceededError: it took too long; what runs in dom0 may go on.
+            DeadlineExceededError: the command took too long; it may still run in dom0.
         """
         self.connect(deadline)
         try:
-            # Whatever ends this early kills ssh.
+            # Kill ssh if this ends early, for any reason.
             done = subprocess.run(
                 self.ssh_command(argv),
                 stdin=subprocess.DEVNULL if stdin is None else None,
@@ -242,7 +243,7 @@ class SshHost:
         self.run(["sh", "-c", script], deadline=deadline, stdin=local.read_bytes())
 
     def serial_tail(self, lines: int = 20) -> str:
-        """Last lines of the serial log; empty where there is none that we can read."""
+        """Last lines of the serial log; empty if the host has none."""
         return "" if self._serial is None else self._serial(lines)
 
     def disconnect(self) -> None:

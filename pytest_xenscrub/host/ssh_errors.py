@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Why ssh could not connect, or a command in dom0 failed, and what to do about it."""
+"""Explains why ssh could not connect, or why a command in dom0 failed, with advice."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
         "check that the machine is up and that the network lets ssh through",
     ),
     (
-        # A proxy that dies at once leaves ssh without a word of its own.
+        # If a proxy dies at once, ssh prints nothing itself.
         r"kex_exchange_identification|\A\s*\Z",
         "the connection to {name} was closed before its sshd said a word",
         "where a jump host or ProxyCommand is on the way, see whether that works: ssh -v {there}"
@@ -72,14 +72,15 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
 )
 _PAST_THE_JUMP: Final = "open failed"
-"""A jump host's word for what it could not connect to."""
+"""A jump host's message about an address that it could not connect to."""
 _ON_THE_WAY: Final = re.compile(
     r"Connection refused|Could not resolve hostname"
     r"|(Permission denied|Host key verification failed|host key is known)"
     r"(?=.*kex_exchange_identification)",
     re.IGNORECASE | re.DOTALL,
 )
-"""Of a proxy: the machine itself is not connected to, and said nothing where that is told."""
+"""Messages of a proxy on the way; ssh does not connect to the machine itself, so they are not the
+machine's."""
 
 
 _UNKNOWN_CAUSE: Final = ("ssh could not connect to {name}", "try it by hand: ssh -v {there} exit")
@@ -93,13 +94,14 @@ _REFUSED: Final = (
     ("Disk quota exceeded", "make room there: the quota on the machine's disk is used up"),
     ("Read-only file system", "mount it to be written to; dom0's log (dmesg) tells if it broke"),
 )
-"""What dom0's system says to a command, and what to do about it."""
+"""Error messages of dom0's system for a command, with advice."""
 
 
 def of_the_command(stderr: str) -> str:
-    """What a command said, without what ssh says first where sshd has too few sessions for it.
+    """A command's stderr, without ssh's own message about sshd's limit on sessions.
 
-    With `MaxSessions 1` there is one for each connection; ssh makes a connection more by itself.
+    With `MaxSessions 1` sshd allows one session for each connection; ssh then makes another
+    connection by itself.
     """
     return _ONE_SESSION.sub("", stderr)
 
@@ -110,26 +112,26 @@ def todo_of(stderr: str) -> str:
 
 
 def why(result: CommandResult) -> str:
-    """A command's return code, and its last word."""
+    """A command's exit status, and the last line of its stderr."""
     words = result.stderr.strip().splitlines()[-1:]
     return ": ".join([str(result.returncode), *words])
 
 
 def _on_the_way(stderr: str) -> bool:
-    """Whether what stands between the machine and us complained, where there is something."""
+    """Whether a proxy on the way complained, and not the machine."""
     return bool(_ON_THE_WAY.search(stderr)) and _PAST_THE_JUMP not in stderr
 
 
 def classify(
     stderr: str, target: Target, config: Path | None = None, *, proxied: bool = False
 ) -> InfrastructureError:
-    """The error for what ssh complained of when it could not connect to `target`.
+    """The error for ssh's complaint that it could not connect to `target`.
 
     Args:
-        stderr: what it said.
-        target: where it was to connect to.
-        config: the configuration that it used, if not the user's own.
-        proxied: whether it goes through a jump host or ProxyCommand.
+        stderr: ssh's stderr.
+        target: the address that ssh was to connect to.
+        config: the configuration that ssh used, if not the user's own.
+        proxied: whether ssh goes through a jump host or ProxyCommand.
     """
     there = []
     if config is not None:
@@ -137,7 +139,7 @@ def classify(
     if target.port is not None:
         there += ["-p", str(target.port)]
     there.append(f"{target.user}@{target.host}" if target.user else target.host)
-    # ssh knows the file, and under which name the key is there.
+    # ssh names the file, and the name under which it has the key.
     remove = _REMOVE.search(stderr)
     what, todo = next(
         (cause[1:] for cause in _CAUSES if re.search(cause[0], stderr, re.IGNORECASE)),

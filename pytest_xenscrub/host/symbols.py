@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which function of Xen's an address lies in."""
+"""Finds the function of Xen at an address."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Symbols:
     """Xen's functions by address.
 
     Attributes:
-        origin: where the names come from: "xen-syms"; empty where there are none.
+        origin: where the names come from: "xen-syms"; empty without names.
     """
 
     def __init__(self, named: Iterable[tuple[int, str]] = (), origin: str = "") -> None:
-        # Of several names for one address the first one counts.
+        # The first of several names for one address counts.
         names: dict[int, str] = {}
         for address, name in named:
             names.setdefault(address, name)
@@ -35,7 +35,7 @@ class Symbols:
     def name(self, address: int) -> str:
         """The function at an address; empty if unknown.
 
-        The last name marks the end of the code, so nothing lies behind it.
+        The last name marks the end of the code, so no function begins there.
         """
         at = bisect.bisect_right(self._addresses, address)
         inside = 0 < at < len(self._addresses)
@@ -43,13 +43,13 @@ class Symbols:
 
     @classmethod
     def from_elf(cls, path: Path) -> Symbols:
-        """Those of a hypervisor that was linked with them (`xen-syms`); none if it is stripped.
+        """Read the symbols of a hypervisor with symbols (`xen-syms`); none if it is stripped.
 
         Raises:
-            OSError: it cannot be read.
-            elftools.common.exceptions.ELFError: it is no ELF file.
+            OSError: the file cannot be read.
+            elftools.common.exceptions.ELFError: the file is not an ELF file.
         """
-        # Only where one is asked for.
+        # Imported only when symbols are needed.
         from elftools.elf.elffile import ELFFile  # noqa: PLC0415
         from elftools.elf.sections import SymbolTableSection  # noqa: PLC0415
 
@@ -68,13 +68,13 @@ class Symbols:
                 for symbol in table.iter_symbols()
                 if symbol["st_shndx"] in code and symbol.name
             ]
-        # Assembly has labels beside its functions.
+        # Assembly files have labels as well as functions.
         found.sort(key=lambda each: (each[0], not each[2]))
         return cls(((address, name) for address, name, _ in found), path.name)
 
     @classmethod
     def from_listing(cls, text: str, origin: str) -> Symbols:
-        """Those of a listing as `nm` makes it: address, type and name on a line."""
+        """Parse a listing as `nm` prints it: address, type and name on a line."""
         lines = (line.split() for line in text.splitlines())
         return cls(
             (

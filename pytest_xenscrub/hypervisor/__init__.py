@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Builds hypervisors on this machine: Xen's source, its variants, and how they are built."""
+"""Builds hypervisors on this machine: gets Xen's source, applies variants, compiles."""

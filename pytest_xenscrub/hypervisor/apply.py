@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Turns a copy of a tree into a variant, or says which hunk or rule did not fit."""
+"""Turns a copy of a tree into a variant, or reports which hunk or rule does not apply."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
 
 PROGRAM = {Kind.SEMANTIC: "spatch", Kind.PATCHES: "patch"}
-"""What applies a variant."""
+"""The program that applies each kind of variant."""
 _SHOWN = 4
-"""Files whose names are told; of more, only how many."""
+"""Number of files that are named; further ones are only counted."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What a variant did to a tree.
+    """What a variant changed in a tree.
 
     Attributes:
-        paths: files that it changed and that something is built from.
-        notes: what was left out, or found at another place, a line each.
+        paths: changed files that something is built from.
+        notes: parts that were left out, or applied at another place, a line each.
     """
 
     paths: tuple[str, ...] = ()
@@ -40,18 +40,18 @@ class Applied:
 def apply_variant(
     variant: Variant, tree: Path, *, log: Path, keep: Path, deadline: Deadline
 ) -> Applied:
-    """Apply a variant to a tree of its own.
+    """Apply a variant to a copy of a tree.
 
     Args:
-        variant: what to apply.
-        tree: top of a copy that may be changed.
-        log: file that what the programs say is added to.
+        variant: the variant.
+        tree: top of the copy.
+        log: file that gets the programs' output.
         keep: folder for rejected hunks; made when there are any.
-        deadline: until when it must be done.
+        deadline: limit.
 
     Raises:
-        ConfigurationError: it does not apply; the evidence shows the hunk.
-        MissingToolError: `patch` or `spatch` is not there.
+        ConfigurationError: the variant does not apply; the evidence shows the hunk.
+        MissingToolError: `patch` or `spatch` is not installed.
     """
     if variant.kind is not Kind.SEMANTIC:
         return _apply_patches(variant, tree, log, keep, deadline)
@@ -76,7 +76,7 @@ def apply_variant(
 def _apply_patches(
     variant: Variant, tree: Path, log: Path, keep: Path, deadline: Deadline
 ) -> Applied:
-    """Apply a series, of which all that is built must apply."""
+    """Apply a series; all parts that something is built from must apply."""
     need("patch", purpose=f"variant {variant.name}")
     before: dict[str, bytes | None] = {}
     left_out: dict[str, None] = {}
@@ -103,14 +103,14 @@ def _apply_patches(
 
 
 def _content(path: Path) -> bytes | None:
-    """What a build reads of a file: its bytes, or where its link leads; None if it is not there."""
+    """The content of a file for a build: its bytes, or its link's target; None without a file."""
     if path.is_symlink():
         return b"link to " + bytes(path.readlink())
     return path.read_bytes() if path.is_file() else None
 
 
 def _is_stock(variant: Variant, same: list[str], left_out: list[str]) -> ConfigurationError:
-    """The error of a series that changes nothing that is built."""
+    """The error for a series that changes nothing that is built."""
     if same:
         what = "all of it applies, and each file is what it was"
         todo = "a patch and its revert, or modes alone, are no change: take one out"
@@ -125,7 +125,7 @@ def _is_stock(variant: Variant, same: list[str], left_out: list[str]) -> Configu
 
 
 def shown(paths: list[str]) -> str:
-    """How many files, and the names of the first."""
+    """The number of files, and the names of the first few."""
     more = ", ..." if len(paths) > _SHOWN else ""
     files = "file" if len(paths) == 1 else "files"
     return f"{len(paths)} {files} ({', '.join(paths[:_SHOWN])}{more})"
@@ -167,7 +167,7 @@ def _apply_semantic(
 
 
 def _stamps(tree: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of each C file, by which a change shows."""
+    """Size and time of each C file, which show changes."""
     found = {}
     for path in (tree / "xen").rglob("*.[ch]"):
         status = path.lstat()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Debian source packages, through an apt configuration of our own made from the machine's.
+"""Fetches Debian source packages with a private apt configuration, derived from the machine's.
 
 The machine's apt state is read and never written: sources, lists and cache are private folders.
 """
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def source_lines(sources: Path, *, one_line: Path | None = None) -> str:
-    """The machine's own package sources, asked for source packages instead.
+    """The machine's package sources, as sources of source packages.
 
     Args:
         sources: folder of `*.list` and `*.sources` files.
         one_line: the classic `sources.list`, if there is one.
 
     Returns:
-        deb822 text with one stanza for each archive that is enabled.
+        deb822 text with a stanza for each enabled archive.
     """
     stanzas: list[str] = []
     files = [one_line] if one_line and one_line.is_file() else []
@@ -43,7 +43,7 @@ def source_lines(sources: Path, *, one_line: Path | None = None) -> str:
 
 
 def _from_deb822(text: str) -> list[str]:
-    """The stanzas of a `.sources` file, comments dropped, that are not disabled."""
+    """The enabled stanzas of a `.sources` file, without comments."""
     text = re.sub(r"^#.*\n?", "", text, flags=re.M)
     stanzas = []
     for stanza in re.split(r"\n\s*\n", text.strip()):
@@ -54,7 +54,7 @@ def _from_deb822(text: str) -> list[str]:
 
 
 def _from_one_line(text: str) -> list[str]:
-    """The `deb` and `deb-src` lines of a `.list` file as stanzas."""
+    """The `deb` and `deb-src` lines of a `.list` file, as stanzas."""
     pattern = re.compile(r"^\s*deb(?:-src)?\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)([^#\n]*)", re.M)
     names = {"signed-by": "Signed-By", "trusted": "Trusted"}
     stanzas = []
@@ -75,7 +75,7 @@ class PrivateApt:
     """An apt with its own sources, lists and cache in `folder`.
 
     Attributes:
-        folder: where its state is; may be thrown away at any time.
+        folder: folder of its state, which may be removed at any time.
         etc: the machine's apt configuration, read for its archives.
     """
 
@@ -88,7 +88,7 @@ class PrivateApt:
             "-oDir::Etc::SourceParts=/dev/null",
             f"-oDir::State::Lists={self.folder}/lists",
             f"-oDir::Cache={self.folder}/cache",
-            # apt's own user cannot write to a cache that is below someone's home.
+            # apt's own user cannot write to a cache in a home folder.
             "-oAPT::Sandbox::User=",
         ]
 
@@ -121,7 +121,7 @@ class PrivateApt:
             )
 
     def versions(self, package: str, *, deadline: Deadline) -> list[str]:
-        """The versions of a source package in the indices, as apt orders them, each once."""
+        """The versions of a source package in the indices, in apt's order, each once."""
         argv = ["apt-cache", *self._options(), "showsrc", "--only-source", package]
         _, output = run(argv, deadline=deadline)
         return list(dict.fromkeys(re.findall(r"^Version: (\S+)", output, re.M)))
@@ -129,11 +129,10 @@ class PrivateApt:
     def download(
         self, package: str, version: str, into: Path, *, deadline: Deadline
     ) -> tuple[Path | None, str]:
-        """Fetch one version's files.
+        """Fetch the files of one version.
 
         Returns:
-            The `.dsc` file, or `None` where the mirror does not have what its index says;
-            and what apt said.
+            The `.dsc` file, or None if the mirror lacks what its index lists; and apt's output.
         """
         argv = [
             *("apt-get", *self._options(), "-q", "source", "--download-only"),

@@ -62,12 +62,12 @@ class Artefact:
 
 
 def is_complete(kept: Path) -> bool:
-    """Whether a folder has all of an artefact: the record is written last."""
+    """Whether a folder has a complete artefact, whose record is written last."""
     return (kept / _RECORD).is_file()
 
 
 def load_artefact(kept: Path) -> Artefact:
-    """An artefact as its record describes it."""
+    """Load an artefact from its record."""
     record: dict[str, Any] = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
     return Artefact(
         elf=kept / "xen",
@@ -81,7 +81,7 @@ def load_artefact(kept: Path) -> Artefact:
         variant=record["variant"],
         domctl=record["domctl"],
         sysctl=record["sysctl"],
-        # What was built before these were kept has none.
+        # Older records lack these keys.
         touched=tuple(record.get("touched", ())),
         not_compiled=tuple(record.get("not_compiled", ())),
         notes=tuple(record.get("notes", ())),
@@ -98,25 +98,25 @@ def collect_artefact(
     applied: Applied,
     options: Sequence[KconfigOption],
 ) -> None:
-    """Bring together what is kept of a build.
+    """Collect the files of a build that are kept.
 
     Args:
-        tree: where it was built.
-        ready: the folder that is made for it.
-        log: what the build printed.
-        source: the tree as it was before the variant.
-        variant: what was built.
-        applied: what became of the variant.
-        options: those of Kconfig that were asked for.
+        tree: the tree that was built.
+        ready: the folder for the files.
+        log: the build's output.
+        source: the tree without the variant.
+        variant: the variant that was built.
+        applied: what the variant changed.
+        options: the Kconfig options that were asked for.
     """
     ready.mkdir()
     xen = tree / "xen"
-    # A tree that builds in folders of its own only links what it made here.
+    # A tree with separate build folders has only links here.
     for name in ("xen", "xen.gz", "xen-syms"):
         shutil.copy2(xen / name, ready / name)
     shutil.copy2(xen / ".config", ready / "config")
     shutil.copy2(log, ready / "build.log")
-    # A patch may have changed the interface: what was built is asked, not where it came from.
+    # The interface versions come from the built tree, because a patch may have changed them.
     built = describe_tree(tree, spec=source.spec, origin=source.origin, digest=source.digest)
     config = (ready / "config").read_text(encoding="utf-8")
     record = {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Builds hypervisors, each once: what is kept is found by what it was built from.
+"""Builds hypervisors, each once; the cache finds a build by everything that it was built from.
 
-The tree as it is is built first and kept with its objects. A variant starts as a copy of that,
-so only what the variant changes is compiled.
+First the unchanged tree is built and kept with its objects. A variant starts as a copy of that, so
+that make compiles only what the variant changes.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 PROGRAMS = ("make", "gcc", "flex", "bison", "python3")
-"""What builds any Xen."""
+"""Programs that every build of Xen needs."""
 _LAYOUT = "1"
-"""Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
+"""Part of every key. Change it when builds are made or kept differently, so that old ones do not
+count."""
 
 
 class Builder:
@@ -46,9 +47,9 @@ class Builder:
 
     Args:
         source: the tree; only read.
-        cache: where builds are kept.
-        options: for Kconfig, as `--xen-config` has them.
-        update: told what is being done.
+        cache: keeps the builds.
+        options: options for Kconfig, as in `--xen-config`.
+        update: gets a line on what is being done.
 
     Raises:
         ConfigurationError: an option is not KEY=VALUE.
@@ -68,13 +69,13 @@ class Builder:
         self.update = update
 
     def build(self, variant: Variant, *, deadline: Deadline) -> Artefact:
-        """The variant's hypervisor, from the cache if it was built before.
+        """Build the variant's hypervisor, or take it from the cache.
 
         Raises:
-            ConfigurationError: the variant does not apply or does not compile, or an option of
-                Kconfig was not taken. The log is kept, and named.
-            InfrastructureError: the tree does not compile as it is, or time is over.
-            MissingToolError: a program that the build needs is not there.
+            ConfigurationError: the variant does not apply or does not compile, or Kconfig did not
+                take an option. The error names the log, which is kept.
+            InfrastructureError: the unchanged tree does not compile, or the deadline has passed.
+            MissingToolError: a program that the build needs is not installed.
         """
         if not variant.builds:
             raise ConfigurationError(f"variant {variant.name} is not built")
@@ -98,23 +99,23 @@ class Builder:
         return next((load_artefact(path) for path in kept if is_complete(path)), None)
 
     def _base(self, deadline: Deadline) -> Path:
-        """The tree as it is with its objects, which variants are copied from."""
+        """The unchanged tree with its objects, from which variants are copied."""
         self.build(STOCK, deadline=deadline)
         return self.cache.path(self._key(STOCK, deadline)) / "tree"
 
     def _key(self, variant: Variant, deadline: Deadline) -> str:
-        """Names everything that an artefact depends on."""
+        """Digest of everything that an artefact depends on."""
         _, compiler = run(["gcc", "-v"], deadline=deadline)
         return f"{self._inputs(variant)}-{hashlib.sha256(compiler.encode()).hexdigest()[:8]}"
 
     def _inputs(self, variant: Variant) -> str:
-        """Names everything that an artefact depends on, but the compiler."""
+        """Digest of everything that an artefact depends on, except the compiler."""
         options = (option.line for option in self.options)
         parts = [_LAYOUT, self.source.digest, variant.digest, *options]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
     def _make(self, variant: Variant, kept: Path, base: Path | None, deadline: Deadline) -> None:
-        """Build in a scratch folder, and rename the result into place."""
+        """Build in a scratch folder, and rename the result to its place."""
         with self.cache.scratch(variant.name) as scratch:
             log = scratch / "build.log"
             log.touch()
@@ -136,12 +137,12 @@ class Builder:
                 raise
             if variant.kind is Kind.STOCK:
                 tree.rename(ready / "tree")
-            # Left by a run that was killed between two renames: never complete, see `is_complete`.
+            # Left by a run that was killed between two renames; never complete, see `is_complete`.
             shutil.rmtree(kept, ignore_errors=True)
             ready.rename(kept)
 
     def _copy(self, origin: Path, tree: Path, deadline: Deadline) -> None:
-        """Copy with times, which make decides by; blocks are shared where the file system can."""
+        """Copy a tree with its times, which make compares; shares blocks if the file system can."""
         self.update("copying the tree")
         tree.mkdir()
         entries = [str(path) for path in sorted(origin.iterdir()) if path.name not in NOT_BUILT]
@@ -168,12 +169,13 @@ class Builder:
         if variant.kind is not Kind.STOCK:
             applied = apply_variant(variant, tree, log=log, keep=rejects, deadline=deadline)
             if is_copy and _reaches_others(applied):
-                # Releases before 4.17 name headers by absolute path in their dependencies, so
-                # make would look at the headers that this tree is a copy of; and they do not
-                # compile anew for another option of the compiler.
+                # Releases before 4.17 have absolute paths in their dependency files, so make would
+                # look at the headers of the original tree; nor do they compile again if an option
+                # of the compiler changes.
                 self._make_target(["clean"], tree, log, deadline)
                 if not (self.source.path / "xen" / ".config").exists():
-                    # A default that the variant changes counts only where nothing is set.
+                    # A default that the variant changes has no effect on an option that is set
+                    # already.
                     config.unlink()
         if not config.exists():
             self._make_target(["defconfig"], tree, log, deadline)
@@ -184,7 +186,7 @@ class Builder:
         return applied
 
     def _compile(self, variant: Variant, tree: Path, log: Path, deadline: Deadline) -> None:
-        """Compile, and turn a failure into the compiler's own words."""
+        """Compile, and raise an error with the compiler's messages if that fails."""
         jobs = f"-j{usable_cpus()}"
         self._make_target([jobs, "build"], tree, log, deadline, variant)
 
@@ -218,12 +220,12 @@ class Builder:
         )
 
     def _report(self, variant: Variant, line: str) -> None:
-        """Pass on what is compiled, whichever way this release's make tells it."""
+        """Report a line of make that says what is compiled, in the format of any release."""
         if match := re.search(r"(?:^\s*CC\s+|\s-c\s)(\S+\.[co])\b", line):
             self.update(f"building {variant.name}: {match[1]}")
 
     def _environment(self, tree: Path) -> dict[str, str]:
-        """Puts ccache in front of the compiler where there is one."""
+        """The build's environment, with ccache before the compiler if it is installed."""
         ccache = shutil.which("ccache")
         if ccache is None:
             return {}
@@ -232,29 +234,29 @@ class Builder:
         for name in ("gcc", "cc"):
             link = links / name
             if not link.is_symlink():
-                # Another run may be quicker.
+                # Another run may create the link first.
                 with suppress(FileExistsError):
                     link.symlink_to(ccache)
         return {
             "PATH": f"{links}:{os.environ.get('PATH', '')}",
-            # The same file in another copy of the tree is the same file.
+            # ccache must recognise the same file in another copy of the tree.
             "CCACHE_BASEDIR": str(tree),
         }
 
     def _keep_evidence(
         self, variant: Variant, scratch: Path, error: ConfigurationError | InfrastructureError
     ) -> None:
-        """Save log and rejected hunks of a failed build, and name them in the error."""
+        """Keep the log and the rejected hunks of a failed build, and name them in the error."""
         folder = self.cache.keep(variant.name)
         shutil.copy2(scratch / "build.log", folder)
         if (scratch / "rejects").is_dir():
             shutil.copytree(scratch / "rejects", folder, dirs_exist_ok=True)
         error.evidence["log"] = str(folder / "build.log")
-        # The scratch folder is gone by the time that anyone reads this.
+        # The scratch folder is gone when the user reads the error.
         error.todo = error.todo.replace(str(scratch / "rejects"), str(folder))
 
 
 def _reaches_others(applied: Applied) -> bool:
-    """Whether more than the objects of the changed files depend on them: headers, make's files."""
+    """Whether objects of unchanged files may depend on the changes: headers, or make's files."""
     built = [path for path in applied.paths if not path.startswith("tools/")]
     return any(not path.endswith((".c", ".S")) for path in built)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The lines of a build's output that say why it failed: in a parallel build they are anywhere."""
+"""Finds the lines of a build's output that tell why it failed; a parallel build scatters them."""
 
 from __future__ import annotations
 
 import re
 
-# In the order of how much they tell: a place in a file, what a linker or script lacks, make's own.
+# In the order of how much they tell: a place in a file, what a linker or script misses, make's own.
 _TELLING = (
     re.compile(
         r"^\S+?:\d+(?::\d+)?:? (?:fatal |internal compiler )?error\b|: (?:fatal |Fatal )?[Ee]rror: "
@@ -29,14 +29,14 @@ _MACHINE = re.compile(
     re.I,
 )
 _LINES = 12
-"""Lines of a build's output that are shown."""
+"""Number of lines that are shown."""
 
 
 def telling_lines(output: str) -> str:
-    """The lines that say why a build failed, or its last ones where none does.
+    """The lines that tell why a build failed; its last lines if none do.
 
     Args:
-        output: what the build printed.
+        output: the build's output.
     """
     lines = output.splitlines()
     found: dict[str, None] = {}
@@ -50,7 +50,7 @@ def telling_lines(output: str) -> str:
 
 
 def machine_fault(output: str) -> str:
-    """The line that says that this machine failed, and not what is compiled; empty without."""
+    """The line that shows a fault of this machine, and not of the source; empty without one."""
     return next((line for line in output.splitlines() if _MACHINE.search(line)), "")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The folder that keeps trees and builds: content-addressed, never half-made, safe when shared."""
+"""The cache of trees and builds: content-addressed, without half-made entries, safe to share."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Cache:
-    """Folders by name, each made once: in a scratch folder first, then renamed into place.
+    """Folders by name; each is made once, in a scratch folder, and then renamed to its place.
 
     Args:
-        root: where everything is kept; the user's cache folder unless given.
+        root: the cache's folder; by default one in the user's cache folder.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -36,11 +36,11 @@ class Cache:
 
     @contextmanager
     def lock(self, *parts: str, deadline: Deadline) -> Iterator[Path]:
-        """Hold an entry's lock, so that of parallel runs one makes it and the rest wait.
+        """Hold an entry's lock, so that one of several runs makes the entry and the others wait.
 
         Raises:
             CacheUnusableError: the cache cannot be written.
-            InfrastructureError: another run holds it beyond the deadline.
+            InfrastructureError: another run holds the lock beyond the deadline.
         """
         entry = self.path(*parts)
         lock = FileLock(f"{entry}.lock")
@@ -61,7 +61,7 @@ class Cache:
 
     @contextmanager
     def scratch(self, purpose: str) -> Iterator[Path]:
-        """A folder on the cache's file system, so that renaming is atomic; gone afterwards.
+        """A temporary folder on the cache's file system, so that renaming is atomic.
 
         Raises:
             CacheUnusableError: the cache cannot be written, or its disk is full.

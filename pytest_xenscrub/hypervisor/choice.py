@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Xens that a run compares: named at its start, built before any host is touched."""
+"""The Xens that a run compares: chosen at its start, built before any host is touched."""
 
 from __future__ import annotations
 
@@ -69,24 +69,24 @@ class ChosenXen:
 
 
 class Xens:
-    """The Xens of a run, each built when it is first asked for.
+    """The Xens of a run; each is built on its first use.
 
     Attributes:
-        names: of those that were asked for, in that order.
-        variants: by name, more of them than were asked for.
+        names: the names of the Xens that were asked for, in order.
+        variants: the variants by name, including those of `also`.
 
     Args:
-        specs: names and files, as `--xen-variant` has them.
-        also: more names, of variants that are not among those asked for.
-        source: as `--xen-source` has it.
-        config: options for Kconfig, as `--xen-config` has them.
-        cmdline: boot options for each.
-        build_tools: whether the tree's own tools are built where the host's do not match.
-        say: prints a line for the user that stays.
-        update: shows a line that comes and goes.
+        specs: names and files, as in `--xen-variant`.
+        also: names of further variants.
+        source: as in `--xen-source`.
+        config: options for Kconfig, as in `--xen-config`.
+        cmdline: boot options for each Xen.
+        build_tools: whether to build the tree's own tools if the host's do not match.
+        say: prints a line for the user.
+        update: shows a line that the next one replaces.
 
     Raises:
-        ConfigurationError: a variant cannot be had, or two have one name.
+        ConfigurationError: a variant cannot be loaded, or two have the same name.
     """
 
     def __init__(
@@ -128,10 +128,12 @@ class Xens:
         self._built: dict[str, ChosenXen] = {}
 
     def _check_used(self, given: Mapping[str, object]) -> None:
-        """See that what was given for Xens that are built is for any: nobody tests another Xen.
+        """Check that options for built Xens were given only if a Xen is built.
+
+        Otherwise the run would test another Xen than the user expects.
 
         Raises:
-            ConfigurationError: none is built.
+            ConfigurationError: no Xen is built.
         """
         unused = [option for option, is_given in given.items() if is_given]
         if unused and not any(variant.builds for variant in self.variants.values()):
@@ -141,28 +143,28 @@ class Xens:
             )
 
     def get(self, name: str) -> ChosenXen:
-        """The Xen of that name, built now if it was not before.
+        """The Xen of that name, built now unless it was before.
 
         Raises:
             ConfigurationError: its variant does not apply, or does not compile.
-            InfrastructureError: the source cannot be had, or does not compile as it is.
-            MissingToolError: a program that builds it is not installed.
+            InfrastructureError: the source cannot be fetched, or does not compile unchanged.
+            MissingToolError: a program that the build needs is not installed.
         """
         if name not in self._built:
             variant = self.variants[name]
-            with told_as(f"Xen {name} cannot be built"):  # a disk is full, a file is closed to us
+            with told_as(f"Xen {name} cannot be built"):  # a full disk, an unreadable file
                 artefact = self._build(variant) if variant.builds else None
             unused = () if artefact is None else self._unused(name, artefact)
             self._built[name] = ChosenXen(variant, artefact, self._cmdline, unused)
         return self._built[name]
 
     def missing(self, names: Iterable[str], deadline: Deadline) -> dict[str, dict[str, str]]:
-        """What is not on this machine to make some of these Xens, for what it is needed.
+        """What this machine lacks to build some of these Xens.
 
-        Nothing is missing for what was built before.
+        Nothing is missing for a Xen that was built before.
 
         Returns:
-            For each purpose what is missing, and Debian's package of that.
+            For each purpose what is missing, with its Debian package.
         """
         built = [self.variants[name] for name in names if self.variants[name].builds]
         if not built:
@@ -198,17 +200,17 @@ class Xens:
             return False
 
     def tools_for(self, xen: ChosenXen, spoken: Interfaces, suite: str) -> ToolsArtefact | None:
-        """The tools that must be put into dom0 to drive a Xen; None if dom0's own do.
+        """The tools that must be put into dom0 to drive a Xen; None if dom0's own can drive it.
 
-        They are where dom0's own do not match, or are not what the variant makes of them.
+        That is so if dom0's tools do not match the Xen, or lack changes of the variant.
 
         Args:
             xen: the Xen.
-            spoken: what dom0's own tools speak.
+            spoken: interface versions of dom0's tools.
             suite: the Debian release of an emulated host; empty for a real one.
 
         Raises:
-            ConfigurationError: dom0's tools do not match, and none are to be built.
+            ConfigurationError: dom0's tools do not match, and --xen-tools=build was not given.
         """
         from pytest_xenscrub.hypervisor.interface import (  # noqa: PLC0415 - only where one is
             check_interfaces,
@@ -233,7 +235,7 @@ class Xens:
         return tools
 
     def _resolved(self, deadline: Deadline) -> SourceTree:
-        """The source, fetched when it is first needed."""
+        """The source, fetched on first use."""
         if self._tree is None:
             from pytest_xenscrub.hypervisor.cache import Cache  # noqa: PLC0415 - only where one is
             from pytest_xenscrub.hypervisor.source import resolve_source  # noqa: PLC0415
@@ -262,10 +264,10 @@ class Xens:
         return artefact
 
     def _unused(self, name: str, artefact: Artefact) -> tuple[str, ...]:
-        """Files that the variant changes, but that are not in what runs; told in one line.
+        """The files of the variant that nothing that runs is built from; prints a line on them.
 
         Raises:
-            ConfigurationError: none of them is: the verdict would be one on another Xen.
+            ConfigurationError: no changed file is in use, so the verdict would be on another Xen.
         """
         from pytest_xenscrub.hypervisor.apply import shown  # noqa: PLC0415
         from pytest_xenscrub.hypervisor.patch import in_use  # noqa: PLC0415 - only where one is built

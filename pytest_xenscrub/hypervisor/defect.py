@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The collection of broken Xens, `--xen-variant=defect:NAME`: what a suite must notice."""
+"""The collection of broken Xens, `--xen-variant=defect:NAME`, which a suite must notice."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FOLDER: Final = Path(__file__).parent / "defects"
 
 @dataclass(frozen=True)
 class Catch:
-    """A test that a defect must fail.
+    """A test that must fail on a defect.
 
     Attributes:
         test: an expression for `-k`.
-        suite: its mark: quick or slow.
+        suite: the test's mark: quick or slow.
         says: words of its failure.
-        options: what the run needs besides, for the defect to show.
-        passes: options with which the same test passes, where those above are what shows it.
+        options: further options of the run, which the defect needs to show.
+        passes: options with which the same test passes, if `options` make it fail.
     """
 
     test: str
@@ -39,10 +39,10 @@ class Defect:
     """A Xen that is broken on purpose.
 
     Attributes:
-        name: of its file, without `.cocci`.
+        name: name of its file, without `.cocci`.
         breaks: what is wrong with it.
-        in_xen: since when and until when Xen had it; empty where it never did.
-        caught: by which tests.
+        in_xen: the releases of Xen that had this fault; empty if none had it.
+        caught: the tests that must fail.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Defect:
 
 
 def load_defects() -> dict[str, Defect]:
-    """All of the collection, by name."""
+    """Load the collection, by name."""
     told = tomllib.loads((FOLDER / "defects.toml").read_text(encoding="utf-8"))
     return {name: _defect(name, **table) for name, table in told.items()}
 
@@ -77,7 +77,7 @@ def _defect(name: str, breaks: str, caught: list[dict[str, Any]], in_xen: str = 
 
 
 def defect_path(spec: str) -> Path:
-    """The semantic patch that `defect:NAME` means.
+    """The path of the semantic patch for `defect:NAME`.
 
     Raises:
         ConfigurationError: there is no such defect.
@@ -93,5 +93,5 @@ def defect_path(spec: str) -> Path:
 
 
 def each_of(spec: str) -> list[str]:
-    """The variants that one value of `--xen-variant` means: of `defect:all` each defect."""
+    """The variants of one value of `--xen-variant`: for `defect:all` each defect."""
     return [PREFIX + name for name in load_defects()] if spec == ALL else [spec]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The build id in an ELF file: what `xl info` calls `build_id`."""
+"""Reads the build id in an ELF file, which `xl info` calls `build_id`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def build_id(path: Path) -> str:
-    """The GNU build id of an ELF file (Xen's is `xen-syms`) as hexadecimal digits.
+    """The GNU build id of an ELF file (Xen's is `xen-syms`), in hexadecimal digits.
 
     Raises:
-        InfrastructureError: it is no such file, or was linked without one.
+        InfrastructureError: the file is not an ELF file, or has no build id.
     """
     from elftools.common.exceptions import ELFError  # noqa: PLC0415 - only where Xen is built
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - as above
@@ -26,7 +26,7 @@ def build_id(path: Path) -> str:
             for section in ELFFile(file).iter_sections():
                 notes = section.iter_notes() if isinstance(section, NoteSection) else ()
                 for note in notes:
-                    # Notes of type 3 that are Xen's own have another meaning.
+                    # Xen's own notes of type 3 have another meaning.
                     if (note["n_name"], note["n_type"]) == ("GNU", "NT_GNU_BUILD_ID"):
                         return str(note["n_desc"])
     except ELFError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""git, and its own words where it refuses."""
+"""Runs git; errors have git's own messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
 
 _REFUSED = re.compile(r"^(fatal|error): (?!ambiguous argument|Needed a single revision)", re.M)
-"""How git begins what it says of a repository; without `-q` also of a revision."""
+"""Beginning of git's messages about a repository; without `-q` git also begins so about a
+revision."""
 _GIT_TODO = (
     (r"dubious ownership", "do as git says, if you trust that repository's owner"),
     (r"not a git repository", "give a folder without #REV, or a repository"),
@@ -27,11 +28,11 @@ _GIT_TODO = (
 
 
 def resolve(repository: Path, revision: str, deadline: Deadline) -> str | None:
-    """The commit that a revision names, in the branches of the origin too.
+    """The commit of a revision; looks in the origin's branches, too.
 
     Raises:
-        ConfigurationError: it is no repository.
-        InfrastructureError: git refuses it; its own words are in the error.
+        ConfigurationError: the folder is not a repository.
+        InfrastructureError: git refuses; the error has git's message.
     """
     for name in (revision, f"origin/{revision}"):
         argv = ["git", "-C", str(repository), "rev-parse", "-q", "--verify", "--end-of-options"]
@@ -45,15 +46,15 @@ def resolve(repository: Path, revision: str, deadline: Deadline) -> str | None:
 
 
 def is_sha(revision: str) -> bool:
-    """Whether a revision is a commit's own name, which never moves."""
+    """Whether a revision is a commit's own hash, which never moves."""
     return re.fullmatch(r"[0-9a-f]{7,40}", revision) is not None
 
 
 def git_or_raise(argv: list[str], what: str, deadline: Deadline) -> None:
-    """Run git; `what` begins the error where it fails.
+    """Run git; the error of a failure begins with `what`.
 
     Raises:
-        InfrastructureError: it did; its own words are in the error.
+        InfrastructureError: git failed; the error has git's message.
     """
     status, output = run(argv, deadline=deadline, env={"GIT_TERMINAL_PROMPT": "0"})
     if status:
@@ -61,7 +62,7 @@ def git_or_raise(argv: list[str], what: str, deadline: Deadline) -> None:
 
 
 def _git_error(what: str, argv: list[str], output: str) -> ConfigurationError | InfrastructureError:
-    """An error in git's own words; it often says itself what to do."""
+    """An error with git's own message, which often says what to do."""
     todo = next(todo for words, todo in _GIT_TODO if re.search(words, output))
     kind = ConfigurationError if "not a git repository" in output else InfrastructureError
     return kind(
@@ -70,5 +71,5 @@ def _git_error(what: str, argv: list[str], output: str) -> ConfigurationError | 
 
 
 def _sentences(output: str) -> list[str]:
-    """What git says, without empty lines: the last few of them."""
+    """The last few non-empty lines of git's output."""
     return [line.strip() for line in output.splitlines() if line.strip()][-5:]

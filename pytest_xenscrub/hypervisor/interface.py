@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Which domctl and sysctl interface dom0's tools speak, and whether a Xen is driven by it.
+"""The domctl and sysctl interfaces of dom0's tools and of a Xen, and whether they match.
 
-Both carry a version in every call, and Xen refuses (EACCES) any but the one that it was built
-with.
+Tools put an interface version into every call, and Xen refuses (EACCES) any but its own.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ class Interfaces:
     """The interface versions that a toolstack puts into its calls, or that a Xen accepts.
 
     Attributes:
-        domctl: of what is done to domains.
-        sysctl: of what is done to the machine.
+        domctl: version of the calls for domains.
+        sysctl: version of the calls for the machine.
     """
 
     domctl: int
@@ -37,11 +36,12 @@ TOOLS_OF_SUITE = {
     "bookworm": Interfaces(domctl=0x15, sysctl=0x15),
     "trixie": Interfaces(domctl=0x17, sysctl=0x15),
 }
-"""What the tools of an emulated dom0 speak, from the public headers in Debian's `libxen-dev`."""
+"""Interface versions of an emulated dom0's tools, from the public headers in Debian's
+`libxen-dev`."""
 
 
 def tools_of_suite(suite: str) -> Interfaces:
-    """What an emulated dom0's tools speak; nothing is booted for it.
+    """The interface versions of an emulated dom0's tools, without booting it.
 
     Raises:
         ConfigurationError: the suite is not known.
@@ -56,20 +56,20 @@ def tools_of_suite(suite: str) -> Interfaces:
 
 
 def matches(artefact: Artefact, tools: Interfaces) -> bool:
-    """Whether these tools drive that hypervisor."""
+    """Whether these tools can drive that hypervisor."""
     return Interfaces(artefact.domctl, artefact.sysctl) == tools
 
 
 def check_interfaces(artefact: Artefact, tools: Interfaces, *, suite: str = "") -> None:
-    """Check, before anything boots, that the host's tools drive a hypervisor.
+    """Check, before anything boots, that the host's tools can drive a hypervisor.
 
     Args:
         artefact: the hypervisor.
-        tools: what the host's tools speak.
+        tools: interface versions of the host's tools.
         suite: the Debian release of an emulated host; empty for a real one.
 
     Raises:
-        ConfigurationError: they do not; says both versions and what to do.
+        ConfigurationError: they cannot; the error has both versions, and says what to do.
     """
     if matches(artefact, tools):
         return
@@ -85,7 +85,7 @@ def check_interfaces(artefact: Artefact, tools: Interfaces, *, suite: str = "") 
 
 
 def _elsewhere(wanted: Interfaces, suite: str) -> str:
-    """Where there are tools that match, other than in the tree itself."""
+    """Advice where matching tools are, other than in the tree itself."""
     named = [
         f"{other} ({XEN_OF_SUITE[other]})"
         for other, tools in TOOLS_OF_SUITE.items()

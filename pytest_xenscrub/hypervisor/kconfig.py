@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-config=KEY=VALUE`: options for Xen's Kconfig, and whether they were taken."""
+"""`--xen-config=KEY=VALUE`: sets options of Xen's Kconfig, and checks that they were taken."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class KconfigOption:
     """One option of Kconfig.
 
     Attributes:
-        key: its name without `CONFIG_`.
-        value: as `.config` has it: `y`, `n`, a number, or a quoted text.
+        key: the option's name without `CONFIG_`.
+        value: the value as in `.config`: `y`, `n`, a number, or a quoted text.
     """
 
     key: str
@@ -23,22 +23,22 @@ class KconfigOption:
 
     @property
     def line(self) -> str:
-        """The line of `.config` that asks for it."""
+        """The line of `.config` that sets the option."""
         if self.value == "n":
             return f"# CONFIG_{self.key} is not set"
         return f"CONFIG_{self.key}={self.value}"
 
     def held_by(self, config: str) -> bool:
-        """Whether a `.config` has it; an option that is not there at all counts as `n`."""
+        """Whether a `.config` has the option; a missing option counts as `n`."""
         found = re.search(rf"^CONFIG_{self.key}=(.*)$", config, re.M)
         return (found[1] if found else "n") == self.value
 
 
 def parse_option(text: str) -> KconfigOption:
-    """Parse KEY=VALUE; a `CONFIG_` in front of KEY is accepted.
+    """Parse KEY=VALUE; KEY may begin with `CONFIG_`.
 
     Raises:
-        ConfigurationError: it is not of this form.
+        ConfigurationError: the text has another form.
     """
     match = re.fullmatch(r"(?:CONFIG_)?([A-Z0-9_]+)=(.+)", text)
     if match is None:
@@ -52,17 +52,17 @@ def parse_option(text: str) -> KconfigOption:
 
 
 def with_options(config: str, options: tuple[KconfigOption, ...]) -> str:
-    """A `.config` in which each option replaces what was said of it before."""
+    """Set options in a `.config`, in place of their earlier values."""
     for option in options:
         config = re.sub(rf"^(# )?CONFIG_{option.key}[ =].*\n", "", config, flags=re.M)
     return config + "".join(f"{option.line}\n" for option in options)
 
 
 def check_taken(config: str, options: tuple[KconfigOption, ...]) -> None:
-    """Check that Kconfig left the options as they were asked for.
+    """Check that Kconfig has taken the options.
 
     Raises:
-        ConfigurationError: naming those that it dropped or changed.
+        ConfigurationError: Kconfig dropped or changed options; the error names them.
     """
     dropped = [option.line for option in options if not option.held_by(config)]
     if dropped:

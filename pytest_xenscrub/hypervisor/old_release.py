@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
 
 NEWER_WARNINGS = ("address", "array-bounds", "array-parameter")
-"""Warnings that later compilers brought, or give for more than they did, and old Xen has."""
+"""Warnings that newer compilers added or extended, and that old releases of Xen cause."""
 _STRICT_SINCE = (4, 17)
-"""The first release that came after gcc 12: from here on, all of Xen's own -Werror counts."""
+"""The first release after gcc 12; from it on, all warnings of Xen's own -Werror are errors."""
 _PYTHON_2 = re.compile(r"^\s*print [^(]", re.M)
 
 
 def compiler_for(release: tuple[int, int], deadline: Deadline) -> list[str]:
     """Make's argument for a compiler whose newer warnings do not end the build of an old release.
 
-    Such warnings are still printed, and all others are still errors. They are named in `CC`, as no
-    variable of make's gets them to each compilation of all releases. `-Wno-error=NAME` beats a
-    `-Werror` wherever that stands.
+    Such warnings are still printed, and all others are still errors. The options are in `CC`,
+    because no other variable of make reaches each compilation in all releases. `-Wno-error=NAME`
+    wins over `-Werror` at any place.
     """
     if release >= _STRICT_SINCE:
         return []
-    # A compiler refuses the name of a warning that it does not have.
+    # A compiler rejects the name of a warning that it does not know.
     _, known = run(["gcc", "--help=warnings"], deadline=deadline)
     names = [name for name in NEWER_WARNINGS if re.search(rf"^\s*-W{name}(?![\w-])", known, re.M)]
     flags = " ".join(f"-Wno-error={name}" for name in names)
@@ -40,12 +40,12 @@ def compiler_for(release: tuple[int, int], deadline: Deadline) -> list[str]:
 
 
 def python_for(tree: Path, deadline: Deadline) -> dict[str, str]:
-    """The Python that a tree's scripts are written for, as a variable of the environment.
+    """The Python for a tree's scripts, as an environment variable.
 
     Without it, releases before 4.14 call `python`, which a machine may not have.
 
     Raises:
-        MissingToolError: that is Python 2, and there is none.
+        MissingToolError: the scripts need Python 2, which is not installed.
     """
     if "PYTHON" in os.environ:
         return {}
@@ -53,7 +53,7 @@ def python_for(tree: Path, deadline: Deadline) -> dict[str, str]:
     if not script.is_file() or not _PYTHON_2.search(script.read_text(encoding="utf-8")):
         return {"PYTHON": "python3"}
     for name in ("python2", "python2.7"):
-        # A name may be there that stands for nothing, such as pyenv's.
+        # A name in PATH may not work, such as pyenv's placeholders.
         if shutil.which(name) and run([name, "-V"], deadline=deadline)[0] == 0:
             return {"PYTHON": name}
     raise MissingToolError(

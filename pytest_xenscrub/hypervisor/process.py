@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Programs on this machine: their output kept in a log, their children gone when time is over."""
+"""Runs programs on this machine: logs their output, and ends their children at the deadline."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ PACKAGES = {
     "python3": "python3",
     "spatch": "coccinelle",
 }
-"""Debian's package of each program that may be missing."""
+"""Debian's packages of programs that may be missing."""
 
 
 def missing(*programs: str) -> dict[str, str]:
-    """Those of some programs that are not there, and Debian's package of each."""
+    """The missing ones of some programs, with their Debian packages."""
     return {
         program: PACKAGES.get(program, program)
         for program in programs
@@ -47,10 +47,10 @@ def missing(*programs: str) -> dict[str, str]:
 
 
 def need(*programs: str, purpose: str) -> None:
-    """Check that programs are there before anything is begun.
+    """Check that programs are installed, before any work begins.
 
     Raises:
-        MissingToolError: naming all that lack, and the packages that have them.
+        MissingToolError: some are not; the error names them and their packages.
     """
     if lacking := missing(*programs):
         raise MissingToolError(
@@ -70,14 +70,14 @@ def run(
 ) -> tuple[int, str]:
     """Run a program to its end; its output goes to `log`, and line by line to `update`.
 
-    The program gets a process group of its own, all of which is killed when the deadline passes
-    or this process is interrupted: a `make -j` leaves no compiler behind.
+    The program gets its own process group, which is killed when the deadline passes or this process
+    is interrupted, so that a `make -j` leaves no compiler behind.
 
     Returns:
-        The exit status and what was printed.
+        The exit status and the output.
 
     Raises:
-        InfrastructureError: the deadline passed; the evidence is the last lines printed.
+        InfrastructureError: the deadline passed; the evidence has the last lines of output.
     """
     lines: list[str] = []
     arrived: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -106,7 +106,7 @@ def run(
 
 
 def _start(argv: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a program in a session of its own, its output in one pipe."""
+    """Start a program in a new session, with its output in one pipe."""
     return subprocess.Popen(
         argv,
         cwd=cwd,
@@ -123,11 +123,11 @@ def _start(argv: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> sub
 def _follow(
     process: subprocess.Popen[str], arrived: queue.SimpleQueue[str | None], deadline: Deadline
 ) -> Iterator[str]:
-    """Each line of a program as it comes, until the program has ended.
+    """The program's lines as they come, until it has ended.
 
     Raises:
-        queue.Empty: the deadline passed before its output ended.
-        subprocess.TimeoutExpired: the deadline passed before it ended itself.
+        queue.Empty: the deadline passed before the output ended.
+        subprocess.TimeoutExpired: the deadline passed before the program ended.
     """
     while (line := arrived.get(timeout=max(0.001, deadline.remaining))) is not None:
         yield line
@@ -135,7 +135,7 @@ def _follow(
 
 
 def _read_lines(process: subprocess.Popen[str], arrived: queue.SimpleQueue[str | None]) -> None:
-    """Move a program's output into a queue, so that waiting for it can end; `None` ends it."""
+    """Move a program's output into a queue, so that waits can time out; None marks its end."""
     assert process.stdout is not None  # noqa: S101
     for line in process.stdout:
         arrived.put(line)
@@ -143,7 +143,7 @@ def _read_lines(process: subprocess.Popen[str], arrived: queue.SimpleQueue[str |
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
-    """End a program and all that it started."""
+    """Kill a program and everything that it started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-source=SPEC`: from what the user names to a pristine tree in the cache.
+"""`--xen-source=SPEC`: turns what the user names into a pristine tree in the cache.
 
-Whatever is named is only read; builds happen in copies of the tree that is kept here.
+The named source is only read; builds use copies of the tree in the cache.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 def resolve_source(
     spec: str, *, cache: Cache, deadline: Deadline, update: Update = quiet
 ) -> SourceTree:
-    """The tree that SPEC means, from the cache where it is there already.
+    """The tree that SPEC names, from the cache if it is there.
 
     Args:
-        spec: `debian` or `debian=VERSION`; a folder; a repository, path or URL, with `#REV`; or
-            a tarball.
-        cache: where trees are kept.
-        deadline: until when it must be there.
-        update: told what is being done.
+        spec: `debian` or `debian=VERSION`; a folder; a repository, path or URL, with `#REV`; or a
+            tarball.
+        cache: keeps the trees.
+        deadline: limit.
+        update: gets a line on what is being done.
 
     Raises:
-        ConfigurationError: SPEC means nothing, or not a Xen tree.
-        InfrastructureError: the tree could not be had.
-        MissingToolError: a program that is needed to get it is missing.
+        ConfigurationError: SPEC is invalid, or does not name a Xen tree.
+        InfrastructureError: the tree could not be fetched.
+        MissingToolError: a program that fetches it is not installed.
     """
     job = Job(spec, cache, deadline, update)
     if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
@@ -67,7 +67,7 @@ def resolve_source(
 
 
 def programs_for(spec: str, cache: Cache) -> tuple[str, ...]:
-    """The programs that are needed to get what SPEC means."""
+    """The programs that are needed to fetch what SPEC names."""
     if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
         kept = kept_debian(cache, spec.partition("=")[2])
         return (("dpkg",) if len(kept) > 1 else ()) if kept else ("apt-get", "dpkg", "dpkg-source")
@@ -77,7 +77,7 @@ def programs_for(spec: str, cache: Cache) -> tuple[str, ...]:
 
 
 def is_remote(spec: str, cache: Cache) -> bool:
-    """Whether getting what SPEC means takes a network."""
+    """Whether fetching what SPEC names needs a network."""
     if spec == DEBIAN or spec.startswith(f"{DEBIAN}="):
         return not kept_debian(cache, spec.partition("=")[2])
     return _names_git(spec) and not Path(spec.partition("#")[0]).expanduser().is_dir()
@@ -88,7 +88,7 @@ def _names_git(spec: str) -> bool:
 
 
 def _git(job: Job, repository: str, revision: str) -> SourceTree:
-    """One commit of a repository; the repository itself gets no worktree and no new object."""
+    """Fetch one commit of a repository, without adding a worktree or objects to the repository."""
     need("git", purpose=f"--xen-source={job.spec}")
     local = Path(repository) if is_no_path(repository) else path_of(repository)
     if local.is_dir():
@@ -132,7 +132,7 @@ def _commit(job: Job, repository: Path, revision: str) -> SourceTree:
 
 
 def _tarball(job: Job, path: Path) -> SourceTree:
-    """The tree in a tarball, below the one top folder that release tarballs have."""
+    """The tree in a tarball, below its single top folder, as in release tarballs."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
     with job.cache.lock("source", f"tar-{digest}", deadline=job.deadline) as target:
@@ -140,7 +140,7 @@ def _tarball(job: Job, path: Path) -> SourceTree:
             with job.cache.scratch("tar") as scratch:
                 job.update(f"unpacking {path.name}")
                 tree = _unpack(job.spec, path, scratch / "tree")
-                # Checked before it is kept: what is no Xen tree must not be found here later.
+                # Checked before it is kept, so that the cache never has anything but Xen trees.
                 describe_tree(tree, spec=job.spec, origin="", digest=digest)
                 tree.rename(target)
     return describe_tree(target, spec=job.spec, origin=path.name, digest=digest)
@@ -153,7 +153,7 @@ def _unpack(spec: str, archive: Path, into: Path) -> Path:
             tar.extractall(into, filter="tar")
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # of the cache, and not of the tarball
+            raise  # an error of the cache, not of the tarball
         raise ConfigurationError(
             f"--xen-source={spec} could not be unpacked: {error}",
             tried=str(archive),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-source=debian`: Debian's source package `xen`, fetched by an apt of its own."""
+"""`--xen-source=debian`: fetches Debian's source package `xen` with a private apt."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ DEBIAN = "debian"
 
 
 def kept_debian(cache: Cache, wanted: str) -> list[Path]:
-    """The cache's trees of Debian's, all versions or the one wanted."""
+    """The cache's trees of Debian, of all versions or of the wanted one."""
     return [path.parent for path in cache.path("source").glob(f"debian-{wanted or '*'}/xen")]
 
 
 def debian_tree(job: Job) -> SourceTree:
-    """Debian's source package `xen`: the newest version that the mirror really has."""
+    """Debian's source package `xen`, in the newest version that the mirror really has."""
     wanted = job.spec.partition("=")[2]
     with job.cache.lock("source", DEBIAN, deadline=job.deadline):
         if kept := {_version_of(path): path for path in kept_debian(job.cache, wanted)}:
@@ -81,10 +81,10 @@ def _version_of(tree: Path) -> str:
 
 
 def newest_first(versions: list[str], *, deadline: Deadline) -> list[str]:
-    """Debian versions in dpkg's own order, in which `4.20.0~rc1-1` is older than `4.20.0-1`.
+    """Sort Debian versions as dpkg does, for which `4.20.0~rc1-1` is older than `4.20.0-1`.
 
     Raises:
-        MissingToolError: there is no dpkg.
+        MissingToolError: dpkg is not installed.
     """
 
     def compare(one: str, other: str) -> int:

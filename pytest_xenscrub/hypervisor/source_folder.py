@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-source=FOLDER`: a copy of a folder as it is now, without what builds left in it."""
+"""`--xen-source=FOLDER`: copies a folder as it is now, without the output of builds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What a build leaves behind in a folder that is used for development; none of it is source.
+# Output of builds in a folder that is used for development, which is not source.
 _LEFTOVERS = re.compile(
     r"^(\.git|.*\.o|.*\.o\.(cmd|d2?)|\..*\.(cmd|d2?)|\.config(\.old)?|xen-syms.*|xen\.(gz|efi.*)"
     r"|\.xen.*|autoconf\.h|auto\.conf.*|compile\.h|asm-offsets\.[hs]|.*\.(rej|orig))$"
@@ -25,7 +25,7 @@ _LEFTOVERS = re.compile(
 
 
 def folder_tree(job: Job, path: Path) -> SourceTree:
-    """A copy of a folder as it is now, what builds have left in it apart."""
+    """A copy of a folder as it is now, without the output of builds."""
     if not (path / "xen" / "Makefile").is_file():
         describe_tree(path, spec=job.spec, origin="", digest="")
     job.update(f"reading {path}")
@@ -52,7 +52,7 @@ def folder_tree(job: Job, path: Path) -> SourceTree:
 
 
 def _folder_notes(path: Path) -> Iterator[str]:
-    """What a user may take for part of a tree, and what looks like half of a patch."""
+    """Notes on a `.config` in the folder, which is not used, and on rejected hunks."""
     if (path / "xen" / ".config").is_file():
         yield f"{path}: its xen/.config is not used; --xen-config=KEY=VALUE sets options"
     rejects = sorted(str(file.relative_to(path)) for file in path.rglob("*.rej"))
@@ -61,12 +61,12 @@ def _folder_notes(path: Path) -> Iterator[str]:
 
 
 def _source_files(top: Path) -> list[str]:
-    """Paths, relative to `top` and sorted, of everything that is not a build's leftover."""
+    """Paths, relative to `top` and sorted, of all files that are not output of a build."""
     found = []
     for folder, folders, files in os.walk(top, onerror=_raise):
         folders[:] = [name for name in folders if not _LEFTOVERS.match(name)]
         here = Path(folder)
-        # A link to a folder is content of its own, and os.walk() lists it among the folders.
+        # A link to a folder counts as a file, but os.walk() lists it among the folders.
         links = [name for name in folders if (here / name).is_symlink()]
         found += [
             str((here / name).relative_to(top))
@@ -77,12 +77,12 @@ def _source_files(top: Path) -> list[str]:
 
 
 def _raise(error: OSError) -> None:
-    """For `os.walk`, which passes over folders that it may not read."""
+    """Raise errors of `os.walk`, which would otherwise skip unreadable folders."""
     raise error
 
 
 def _digest_of(top: Path, files: list[str]) -> str:
-    """Names the content of some files: paths, modes, bytes and link targets."""
+    """Digest of the content of some files: paths, modes, bytes and link targets."""
     digest = hashlib.sha256()
     for name in files:
         path = top / name

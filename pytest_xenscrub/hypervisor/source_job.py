@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What each kind of `--xen-source` works with."""
+"""The common arguments of all kinds of `--xen-source`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Update
 
 DIGEST_LENGTH = 20
-"""Characters of a hash that name a tree."""
+"""Length of the hash that names a tree, characters."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for and what there is to do it with, handed to the code of each kind."""
+    """What is asked for, and what to do it with; passed to the code of each kind of source."""
 
     spec: str
     cache: Cache

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Builds a tree's own tools, for a dom0 whose tools are of another release; each once.
+"""Builds a tree's own tools, each once, for a dom0 whose tools are of another release.
 
-Only what drives guests: hypervisor libraries, xl, xenstored and its clients, xenconsoled, Xen's
-Python bindings. They live below a prefix of our own in dom0, so dom0's own stay as they are.
+Builds only what drives guests: hypervisor libraries, xl, xenstored and its clients, xenconsoled,
+Xen's Python bindings. Their prefix in dom0 is separate, so that dom0's own tools stay unchanged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.tree import SourceTree
 
 _LAYOUT = "1"
-"""Part of every key: a change of what is kept, or how it is built, makes old entries unknown."""
+"""Part of every key. Change it when tools are built or kept differently, so that old ones do not
+count."""
 
 _CONFIGURE = (
     "--disable-xen", "--disable-docs", "--disable-stubdom", "--disable-systemd",
@@ -52,10 +53,10 @@ _CONFIGURE = (
     "--disable-rombios", "--disable-seabios", "--disable-ipxe", "--disable-qemu-traditional",
     "--disable-blktap2", "--disable-pvshim", "--disable-monitors", "--disable-pygrub",
     "--disable-werror", "--with-system-qemu=/bin/false", "--enable-rpath",
-    # Sockets, logs and xl.conf are where dom0's own tools have them.
+    # Sockets, logs and xl.conf must be where dom0's own tools have them.
     "--sysconfdir=/etc", "--localstatedir=/var",
 )  # fmt: skip
-# What configure would find by itself on a machine that has it: dom0 need not have the library.
+# Configure would find these libraries on a machine that has them, but dom0 may not have them.
 _GIVEN = {
     "PKG_CONFIG": "/bin/false",
     "XGETTEXT": "/bin/false",
@@ -64,7 +65,7 @@ _GIVEN = {
     "ac_cv_header_lzo_lzo1x_h": "no",
 }
 _OLDEST = (4, 13)
-"""The first release whose tools are built with Python 3."""
+"""The first release whose tools use Python 3."""
 
 
 class ToolsBuilder:
@@ -72,8 +73,8 @@ class ToolsBuilder:
 
     Args:
         source: the tree; only read.
-        cache: where builds are kept.
-        update: told what is being done.
+        cache: keeps the builds.
+        update: gets a line on what is being done.
     """
 
     def __init__(self, source: SourceTree, *, cache: Cache, update: Update = quiet) -> None:
@@ -82,18 +83,19 @@ class ToolsBuilder:
         self.update = update
 
     def build(self, variant: Variant = STOCK, *, deadline: Deadline) -> ToolsArtefact:
-        """The tree's tools, from the cache if they were built before.
+        """Build the tree's tools, or take them from the cache.
 
         Args:
-            variant: the hypervisor that they are for; its patches are part of the tools only
-                where they touch the tools or the interface.
-            deadline: until when they must be there.
+            variant: the hypervisor that the tools are for; its patches are applied only if they
+                change the tools or the interface.
+            deadline: limit.
 
         Raises:
-            MissingToolError: programs or headers are not installed; names all packages.
+            MissingToolError: programs or headers are not installed; the error names all packages.
             ConfigurationError: the tree is older than 4.13, or the variant does not apply, or
                 breaks the tools.
-            InfrastructureError: the tree's tools do not compile, or time is over.
+            InfrastructureError: the unchanged tree's tools do not compile, or the deadline has
+                passed.
         """
         if self.source.release < _OLDEST:
             raise ConfigurationError(
@@ -115,7 +117,7 @@ class ToolsBuilder:
         return load_tools(kept)
 
     def _key(self, variant: Variant, python: str, deadline: Deadline) -> str:
-        """Names everything that the tools depend on."""
+        """Digest of everything that the tools depend on."""
         _, compiler = run(["gcc", "-v"], deadline=deadline, env={"PATH": PATH})
         parts = [_LAYOUT, self.source.digest, variant.digest, python, compiler, *_CONFIGURE]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
@@ -123,7 +125,7 @@ class ToolsBuilder:
     def _make(
         self, variant: Variant, kept: Path, prefix: str, python: str, deadline: Deadline
     ) -> None:
-        """Build in a scratch folder, and rename the result into place."""
+        """Build in a scratch folder, and rename the result to its place."""
         with self.cache.scratch("tools") as scratch:
             log = scratch / "build.log"
             log.touch()
@@ -151,14 +153,14 @@ class ToolsBuilder:
                 ready, tree,
                 source=self.source, variant=variant, prefix=prefix, python=python,
             )  # fmt: skip
-            # Left by a run that was killed between two renames: never complete, see `is_complete`.
+            # Left by a run that was killed between two renames; never complete, see `is_complete`.
             shutil.rmtree(kept, ignore_errors=True)
             ready.rename(kept)
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What configuring and compiling have in common."""
+    """The common arguments of configuring and compiling."""
 
     builder: ToolsBuilder
     variant: Variant
@@ -167,7 +169,7 @@ class _Step:
     deadline: Deadline
 
     def configure(self, prefix: str) -> None:
-        """Run configure, made first where the tree has none."""
+        """Run configure; generate it first if the tree does not have it."""
         if not (self.tree / "configure").is_file():
             self.builder.update("making configure")
             for name in ("config.guess", "config.sub"):
@@ -189,7 +191,7 @@ class _Step:
         arguments = [
             f"DESTDIR={root}",
             f"PYTHON_PREFIX_ARG=--prefix={prefix}",
-            # A tree may be older than the compiler, whose new warnings are no errors of its.
+            # The tree may be older than the compiler, whose new warnings must not end the build.
             "APPEND_CFLAGS=-Wno-error",
         ]
         for folder in TOOLS_FOLDERS:
@@ -198,8 +200,9 @@ class _Step:
             self.builder.update(f"building tools: {folder}")
             make = ["make", "-C", str(self.tree / "tools" / folder), *arguments]
             if folder == "python":
-                # configure's rpath does not get there, and a RUNPATH is not handed on. Nowhere
-                # else: it would take the place of what the makefiles of libraries add to it.
+                # configure's rpath does not reach these links, and a RUNPATH does not apply to
+                # indirect dependencies. Not set elsewhere, where it would replace what the
+                # libraries' makefiles add.
                 make.append(f"APPEND_LDFLAGS=-Wl,-rpath,{prefix}/lib")
             self._run([*make, jobs, "all"], "the tools do not compile")
             if folder != "include":
@@ -229,10 +232,10 @@ class _Step:
 
 
 def touches_tools(variant: Variant, tree: Path) -> bool:
-    """Whether a variant changes what the tools of a tree are built from.
+    """Whether a variant changes files that the tools of a tree are built from.
 
     Raises:
-        ConfigurationError: it names files that the tree does not have.
+        ConfigurationError: the variant names files that the tree does not have.
     """
     if variant.kind is not Kind.PATCHES:
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tools that were built: what dom0 gets of them, and the record beside it."""
+"""`ToolsArtefact`: the files of tools that were built, and the record beside them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ class ToolsArtefact:
     """Tools that were built.
 
     Attributes:
-        tarball: what is to be unpacked in dom0's root; all of it is below `prefix`.
-        prefix: the folder in dom0 that they were built for, named by what they were built from.
-        python: the Python that can load the bindings: "3.11".
-        log: what the build printed.
-        version: "4.20.4".
-        domctl: interface version they speak.
-        sysctl: interface version they speak.
+        tarball: to be unpacked in dom0's root; all files are below `prefix`.
+        prefix: the folder in dom0 that the tools were built for; its name is a digest of their
+            sources.
+        python: version of the Python that can load the bindings: "3.11".
+        log: the build's output.
+        version: Xen's version: "4.20.4".
+        domctl: version of the domctl interface that the tools use.
+        sysctl: version of the sysctl interface that the tools use.
     """
 
     tarball: Path
@@ -51,7 +52,7 @@ class ToolsArtefact:
 
     @property
     def folders(self) -> str:
-        """What goes in front of dom0's PATH."""
+        """The folders of the programs, to be put before dom0's PATH."""
         return f"{self.prefix}/sbin:{self.prefix}/bin"
 
     @property
@@ -61,12 +62,12 @@ class ToolsArtefact:
 
 
 def is_complete(kept: Path) -> bool:
-    """Whether a folder has all of some tools: the record is written last."""
+    """Whether a folder has complete tools, whose record is written last."""
     return (kept / _RECORD).is_file()
 
 
 def load_tools(kept: Path) -> ToolsArtefact:
-    """Tools as their record describes them."""
+    """Load tools from their record."""
     record: dict[str, Any] = json.loads((kept / _RECORD).read_text(encoding="utf-8"))
     return ToolsArtefact(
         tarball=kept / "tools.tar.gz",
@@ -82,17 +83,17 @@ def load_tools(kept: Path) -> ToolsArtefact:
 def write_record(
     ready: Path, tree: Path, *, source: SourceTree, variant: Variant, prefix: str, python: str
 ) -> None:
-    """Write down what was built, which makes it complete.
+    """Write the record of what was built, which makes the folder complete.
 
     Args:
-        ready: the folder of what is kept.
-        tree: where it was built.
-        source: the tree as it was before the variant.
-        variant: what was applied to it.
-        prefix: the folder in dom0 that it was built for.
-        python: the Python that can load the bindings.
+        ready: the folder of the kept files.
+        tree: the tree that was built.
+        source: the tree without the variant.
+        variant: the variant that was applied.
+        prefix: the folder in dom0 that the tools were built for.
+        python: version of the Python that can load the bindings.
     """
-    # Of the tree that was built: a patch may have changed them.
+    # Interface versions come from the built tree, because a patch may have changed them.
     built = describe_tree(tree, spec=source.spec, origin="", digest="")
     record = {
         "prefix": prefix,
@@ -107,7 +108,7 @@ def write_record(
 
 
 def pack_tools(built: Path, prefix: str, tarball: Path, deadline: Deadline) -> None:
-    """Pack what is needed at run time, stripped, as it is to be unpacked in dom0's root."""
+    """Pack the stripped files that are needed at run time, to be unpacked in dom0's root."""
     bindings = next(built.rglob("xen/lowlevel"), None)
     if bindings is None or not list(bindings.glob("xc*.so")):
         raise InfrastructureError("the tools were built without Xen's Python bindings")

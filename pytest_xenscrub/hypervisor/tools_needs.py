@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What must be on this machine to build Xen's tools, and what is missing of it."""
+"""What this machine needs to build Xen's tools, and what it lacks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pytest_xenscrub.hypervisor.process import run
 if TYPE_CHECKING:
     from pytest_xenscrub.deadline import Deadline
 
-# dom0's Debian has no other Python than the distribution's, so neither may the build: a pyenv's
-# or a venv's would make bindings that nothing in dom0 can load.
+# The build must use the distribution's Python, because dom0's Debian has no other: dom0 could not
+# load bindings for a Python of pyenv or of a venv.
 PYTHON = "/usr/bin/python3"
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 FOUND_BY_AUTOTOOLS = "/usr/share/misc"
@@ -38,14 +38,14 @@ HEADERS = {
     "yajl/yajl_gen.h": "libyajl-dev",
     "zlib.h": "zlib1g-dev",
 }
-"""What must be there to build, and Debian's package of each."""
+"""Headers and libraries that the build needs, with their Debian packages."""
 
 
 def need_packages(deadline: Deadline) -> str:
-    """Check that all is there before anything is begun; the version of Python, "3.11".
+    """Check that everything is installed, before any work begins; gives the Python version, "3.11".
 
     Raises:
-        MissingToolError: naming all that lack, in one line for apt-get.
+        MissingToolError: something is missing; the error has one line for apt-get.
     """
     missing, python = _look(deadline)
     if missing:
@@ -57,7 +57,7 @@ def need_packages(deadline: Deadline) -> str:
 
 
 def missing_packages(deadline: Deadline) -> dict[str, str]:
-    """What is not there to build Xen's tools, and Debian's package of each."""
+    """What this machine lacks to build Xen's tools, with Debian's packages."""
     return _look(deadline)[0]
 
 
@@ -80,7 +80,7 @@ def _has(program: str) -> bool:
 
 
 def _python(deadline: Deadline) -> tuple[str, str]:
-    """Version of the distribution's Python, and where its header files would be."""
+    """Version of the distribution's Python, and the folder of its header files."""
     code = "import sysconfig as s; print(s.get_python_version(), s.get_path('include'))"
     _, output = run([PYTHON, "-c", code], deadline=deadline)
     version, _, folder = output.strip().partition(" ")
@@ -88,7 +88,7 @@ def _python(deadline: Deadline) -> tuple[str, str]:
 
 
 def _missing_headers(python_folder: str, deadline: Deadline) -> dict[str, str]:
-    """The headers that the compiler does not find, and their packages."""
+    """The headers that the compiler does not find, with their packages."""
     argv = ["gcc", "-I", python_folder, "-fsyntax-only", "-xc", "/dev/null", "-include"]
     return {
         header: package

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a Xen source tree says of itself: its version, and which toolstacks can drive it."""
+"""What a Xen source tree declares: its version, and its interface versions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceTree:
-    """A pristine Xen source tree in the cache. Nothing may write to it.
+    """A pristine Xen source tree in the cache. Must not be written to.
 
     Attributes:
         path: its top folder.
         spec: what the user asked for: `debian`, a folder, `URL#REV`, a tarball.
-        origin: what that turned out to be: a package version, a commit, a file.
-        digest: names its content; two trees of one digest are the same.
-        version: "4.17.5"; without what a vendor adds at build time.
-        domctl: interface version of domctl in its public headers.
-        sysctl: interface version of sysctl in its public headers.
-        notes: what could not be had on the way to it, for the user to read.
+        origin: what that was resolved to: a package version, a commit, a file.
+        digest: digest of its content; trees with the same digest are the same.
+        version: "4.17.5"; without a vendor's suffix of the build.
+        domctl: version of the domctl interface in its public headers.
+        sysctl: version of the sysctl interface in its public headers.
+        notes: what was left out on the way to it, for the user.
     """
 
     path: Path
@@ -50,7 +50,7 @@ def describe_tree(
     """Read a tree's version and interface versions.
 
     Raises:
-        ConfigurationError: it is no Xen tree.
+        ConfigurationError: the folder is not a Xen tree.
     """
     makefile = path / "xen" / "Makefile"
     if not makefile.is_file():
@@ -76,7 +76,7 @@ def read_version(makefile: str) -> str:
     """The version that a Makefile of Xen declares: "4.17.5", "4.22-unstable".
 
     Raises:
-        ConfigurationError: it declares none.
+        ConfigurationError: the Makefile declares none.
     """
     found = dict(
         re.findall(
@@ -89,7 +89,7 @@ def read_version(makefile: str) -> str:
             tried="XEN_VERSION, XEN_SUBVERSION",
             todo="check that this is a Xen source tree",
         )
-    # What a vendor appends, $(XEN_VENDORVERSION), is known only to the build.
+    # Only the build knows a vendor's suffix, $(XEN_VENDORVERSION).
     extra = re.sub(r"\$[({].*", "", found.get("EXTRAVERSION", ""))
     return f"{found['VERSION']}.{found['SUBVERSION']}{extra}"
 

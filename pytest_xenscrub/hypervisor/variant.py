@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-variant=NAME|FILE`: the ways of scrubbing that a Xen can be built with."""
+"""`--xen-variant=NAME|FILE`: the variants of Xen, each with one way of scrubbing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor.defect import PREFIX, defect_path
 
 _HOW_APPLIED = b"no fuzz, only what is built, copies of what was there, Kconfig's own defaults"
-"""Part of a patch's digest: another way to apply it may build another Xen."""
+"""Part of a patch's digest. Change it when patches are applied differently, which may build another
+Xen."""
 
 VARIANTS = Path(__file__).parent / "variants"
 
 
 class Kind(Enum):
-    """How a variant comes about."""
+    """How a variant is made."""
 
     AS_IS = "as-is"
-    """Whatever the host runs; nothing is built."""
+    """The Xen that the host runs; nothing is built."""
     STOCK = "stock"
-    """The tree as it is."""
+    """The unchanged tree."""
     SEMANTIC = "semantic patch"
     PATCHES = "patches"
 
@@ -34,10 +35,9 @@ class Change:
     """One text to apply: a patch, or a semantic patch.
 
     Attributes:
-        name: how errors call it.
+        name: its name in errors.
         text: its bytes.
-        strip: leading components of its paths that are not the tree's, where somebody says so;
-            patches only.
+        strip: number of leading path components to strip, if a `series` file says so; patches only.
         damage: what the format of its mail does to patches; for errors.
     """
 
@@ -52,15 +52,15 @@ class Variant:
     """A Xen built with one way of scrubbing.
 
     Attributes:
-        name: for the table, file names and boot entries.
-        kind: how it comes about.
-        defers: whether unscrubbed pages are left after a destroy; `None` where nobody knows.
-        changes: what is applied, in this order.
-        files: files of the tree that a semantic patch is for; all of `xen/` where empty.
-        adds: files dropped into the tree, by their path in it.
-        expects: for each file, what must be in it afterwards: a semantic patch whose rule does
-            not match says nothing.
-        notes: what was left out or reordered on the way to its changes, a line each.
+        name: its name in the table, in file names and in boot entries.
+        kind: how it is made.
+        defers: whether it leaves unscrubbed pages after a destroy; None if unknown.
+        changes: what is applied, in order.
+        files: files of the tree that a semantic patch is applied to; empty for all of `xen/`.
+        adds: files that are copied into the tree, by their path in it.
+        expects: for each file, a text that must be in it afterwards, because a semantic patch whose
+            rule does not match is silent.
+        notes: what was left out or reordered in a patch or series, a line each.
     """
 
     name: str
@@ -79,10 +79,11 @@ class Variant:
 
     @property
     def digest(self) -> str:
-        """Names what is applied; two variants of one digest build the same."""
+        """Digest of what is applied; variants with the same digest build the same Xen."""
         digest = hashlib.sha256(self.kind.value.encode())
         for change in self.changes:
-            # A semantic patch has no level; what is kept of it has been found by this one.
+            # A semantic patch has no level; this default keeps the digests of builds that are in
+            # the cache.
             strip = 1 if self.kind is Kind.SEMANTIC else change.strip
             digest.update(f"change\0{strip}\0".encode() + hashlib.sha256(change.text).digest())
         if self.kind is Kind.PATCHES:
@@ -94,9 +95,9 @@ class Variant:
 
 
 AS_IS = Variant("as-is", Kind.AS_IS, None)
-"""Whatever the host runs."""
+"""The Xen that the host runs."""
 STOCK = Variant("stock", Kind.STOCK, True)
-"""The tree as it is: it scrubs in the idle loop."""
+"""The unchanged tree, which scrubs in the idle loop."""
 
 _PAGE_ALLOC = "xen/common/page_alloc.c"
 _SYSCTL = "xen/common/sysctl.c"
@@ -161,11 +162,11 @@ BUILT_IN = {
     "tasklet": _tasklet,
     "noscrub": _noscrub,
 }
-"""The variants that have a name of ours; what they are made of is read when they are asked for."""
+"""The built-in variants; their files are read on first use."""
 
 
 def load_variant(spec: str) -> Variant:
-    """The variant that NAME or FILE means.
+    """Load the variant of a NAME or FILE.
 
     Args:
         spec: `as-is`, `stock`, `sync`, `tasklet`, `noscrub`; `defect:NAME`; or the path of a
@@ -173,8 +174,8 @@ def load_variant(spec: str) -> Variant:
             (quilt's `series` file, the files of `git format-patch`, or a maildir).
 
     Raises:
-        ConfigurationError: there is no such name or file, there is no patch in it, or not all of
-            what is in it can be accounted for.
+        ConfigurationError: there is no such name or file, the file has no patch, or a part of it
+            can be neither used nor left out.
     """
     if spec in BUILT_IN:
         return BUILT_IN[spec]()
@@ -189,7 +190,7 @@ def load_variant(spec: str) -> Variant:
             f"--xen-variant={spec[:200]} cannot be read: {error.strerror or error}",
             todo="give a file or folder that this user may read",
         ) from error
-    # Names go into boot entries and file names, and mails are often saved by their subject.
+    # Names go into boot entries and file names, but mails are often saved under their subject.
     name = re.sub(r"[^\w.+-]+", "-", variant.name).strip("-") or "patch"
     if name in BUILT_IN:
         raise ConfigurationError(

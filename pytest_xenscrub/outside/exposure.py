@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long a dead guest's bytes stay in RAM: which share of its frames holds them, over time."""
+"""Measures how long a dead guest's bytes stay in RAM, as the share of its frames that hold them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 PERIOD_SECONDS: Final = 0.025
 """Time between two looks at RAM."""
 _SAMPLED_FRAMES: Final = 2048
-"""About so many frames are looked at each time, evenly spread; all of them only when none of these
-holds anything: so a look takes 0.2 ms of a CPU that a dying guest's host may want, and the share is
-good to 2 %."""
+"""Number of frames in a look, evenly spread. All frames are looked at only when none of the sample
+holds bytes. So a look takes 0.2 ms of a CPU that the host may need, and the share is accurate to 2
+%."""
 _MOST_KEPT: Final = 1024
 """Upper bound on what Xen's heap takes over while a guest dies; more than that is a leak."""
 _DIGITS: Final = 4
@@ -39,18 +39,18 @@ Curve = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Exposure:
-    """What was seen of a guest's bytes. Times in s since its end was asked for.
+    """How long a guest's bytes stayed in RAM. Times in s since its end was asked for.
 
     Attributes:
-        memory_bytes: of the frames that held its pattern.
-        curve: (time, share of those frames that hold bytes of it), in the order of time; what is
-            on a plateau is left out.
-        last_byte: when none held any; None if some still did when we stopped looking. Frames that
-            Xen took for its heap do not count, if nothing else was left.
-        half: when at most half of them did; None likewise.
-        watched: when we looked last.
+        memory_bytes: size of all frames that held the guest's pattern.
+        curve: (time, share of those frames that hold bytes of the pattern), in the order of time,
+            without points inside a plateau.
+        last_byte: time at which no frame held any; None if some did at the last look. Frames that
+            Xen took for its heap do not count if no other frame holds bytes.
+        half: time at which at most half of the frames did; None if more did at the last look.
+        watched: time of the last look.
         byte_seconds: bytes in RAM, summed over time: the area below the curve.
-        sampling_seconds: what looking took of a CPU of this machine, s.
+        sampling_seconds: CPU time of this machine that the looks took, s.
     """
 
     memory_bytes: int
@@ -71,13 +71,13 @@ class Exposure:
 
 
 def measure(points: Curve, issued: float, memory_bytes: int, sampling_seconds: float) -> Exposure:
-    """Turn looks (moment, share) into figures.
+    """Turn looks (moment, share) into an `Exposure`.
 
     Args:
-        points: the looks, from before `issued` on, on one clock with it, s.
+        points: the looks, from before `issued` on, on the same clock, s.
         issued: when the guest's end was asked for.
-        memory_bytes: what a share of 1 is.
-        sampling_seconds: what looking took.
+        memory_bytes: size of all frames together.
+        sampling_seconds: CPU time that the looks took.
     """
     before = [share for at, share in points if at <= issued]
     curve = [(0.0, before[-1] if before else 1.0)]
@@ -98,12 +98,12 @@ def measure(points: Curve, issued: float, memory_bytes: int, sampling_seconds: f
 
 
 def _without_last(points: Curve, share: float) -> Curve:
-    """The curve, in which a share up to that size counts as nothing."""
+    """Set all shares up to `share` to 0."""
     return [(at, 0.0 if held <= share else held) for at, held in points]
 
 
 def _without_plateaus(curve: Curve) -> Curve:
-    """All points but those between two others of the same share."""
+    """Drop the points between two others of the same share."""
     kept = [
         b for a, b, c in zip(curve, curve[1:], curve[2:], strict=False) if not a[1] == b[1] == c[1]
     ]
@@ -111,20 +111,20 @@ def _without_plateaus(curve: Curve) -> Curve:
 
 
 class Recorder:
-    """Looks at a guest's frames again and again, in a thread of its own, until told to stop.
+    """Looks at a guest's frames in a thread, every 25 ms, until told to stop.
 
     Args:
         oracle: the host's RAM.
-        name: the guest's.
-        frames: those that it has (MFNs); some of them hold its own data and not its pattern.
-        run: its run's number in the pattern.
-        guest: its own.
-        filled: how many frames must hold its pattern now.
-        ahead: how far the clock on which its end is timed is ahead of our monotonic one, s, if that
-            had stood still whenever the host did.
+        name: the guest's name.
+        frames: the guest's frames (MFNs); some of them hold its own data, and not its pattern.
+        run: the run's number in the pattern.
+        guest: the guest's number in the pattern.
+        filled: number of frames that must hold the pattern now.
+        ahead: difference between dom0's clock, by which the guest's end is timed, and this
+            machine's monotonic clock without the time in which the host was stopped, s.
 
     Raises:
-        DisagreementError: not so many do.
+        DisagreementError: another number of frames holds the pattern.
     """
 
     def __init__(
@@ -156,12 +156,12 @@ class Recorder:
         self._issued = at - self._ahead
 
     def finish(self, wait_seconds: float = 0.0) -> Exposure:
-        """Stop looking, at the latest after so long, s; what was seen."""
+        """Stop looking after `wait_seconds`, or earlier if no byte is left; gives the exposure."""
         self._thread.join(wait_seconds)
         self.stop()
         points = self._points
         if kept := self._kept():
-            # Half a frame more, as shares are not exact.
+            # Half a frame more, because shares are rounded.
             points = _without_last(points, (kept + 0.5) / self._all)
         return measure(points, self._issued, self._all * PAGE, self._cpu_seconds)
 
@@ -171,22 +171,22 @@ class Recorder:
         self._thread.join()
 
     def _kept(self) -> int:
-        """How many frames that still hold its bytes Xen has for its own heap; 0 if others do too.
+        """Count the frames with the guest's bytes if all of them belong to Xen's heap; else 0.
 
-        It takes them as they are, and scrubs them when it frees them: they may stay for ever, and
-        no guest gets them meanwhile. All frames are looked at, and every word: while those of the
-        heap stay, `_look` never comes to that.
+        Xen takes pages for its heap unscrubbed, and scrubs them when it frees them, so bytes may
+        stay there for ever, and no guest gets them meanwhile. Reads every word of all frames, which
+        `_look` does only once its quick look finds nothing.
         """
         if not 0 < len(self._left) <= _MOST_KEPT:
             return 0
         held = self._filled[self._oracle.hold(self._filled, np.array([self._owner]))]
         mfns = BitMap64(self._oracle.ram.mfns(held).tolist())
-        with contextlib.suppress(InfrastructureError):  # a host that is gone tells nothing
+        with contextlib.suppress(InfrastructureError):  # a host that is gone cannot be asked
             return len(mfns) if self._oracle.frame_table.xen_heap(mfns) == mfns else 0
         return 0
 
     def _now(self) -> float:
-        """Our monotonic clock, but that it stands still with the host, s."""
+        """This machine's monotonic clock, without the time in which the host was stopped, s."""
         return time.monotonic() - self._oracle.stood_seconds()
 
     def _run(self) -> None:
@@ -195,7 +195,7 @@ class Recorder:
         self._cpu_seconds = time.thread_time()
 
     def _look(self) -> tuple[float, float]:
-        """When, and which share of the frames holds any of the guest's bytes."""
+        """The moment of a look, and the share of frames that still hold the guest's bytes."""
         at = self._now()
         sample = self._left[:: max(1, len(self._left) // _SAMPLED_FRAMES)]
         held = np.count_nonzero(self._hold(sample)) / len(sample)
@@ -204,7 +204,8 @@ class Recorder:
         left = self._left[self._hold(self._left)]
         at = self._now()
         if not (len(left) or self._in_full):
-            # Two words of each page are gone; is there more of those that were scrubbed in part?
+            # The quick look read only two words of each page; now look for partly scrubbed pages in
+            # full.
             self._in_full = True
             left = self._filled[self._hold(self._filled)]
         self._left = left
@@ -217,7 +218,7 @@ class Recorder:
 
 
 class Witness:
-    """Watches the guests of a test die.
+    """Watches how guests of a test leave RAM when they end.
 
     Args:
         oracle: the host's RAM.
@@ -230,7 +231,7 @@ class Witness:
     def watch(
         self, name: str, frames: BitMap64, *, run: int, guest: int, filled: int, ahead: float
     ) -> Recorder:
-        """Begin to look at a guest that is about to end; arguments and errors: see `Recorder`."""
+        """Start to watch a guest that is about to end; arguments and errors: see `Recorder`."""
         recorder = Recorder(
             self.oracle, name, frames, run=run, guest=guest, filled=filled, ahead=ahead
         )
@@ -238,6 +239,6 @@ class Witness:
         return recorder
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop watching all guests."""
         for recorder in self._recorders:
             recorder.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Xen's own account of each machine frame (`frame_table` and M2P), read in its RAM."""
+"""Reads Xen's tables of machine frames, `frame_table` and M2P, in its RAM."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
     Mfns = NDArray[np.uint64]
 
-# As x86's config.h and mm.h have them, from Xen 4.9 on.
+# Values of x86's config.h and mm.h, since Xen 4.9.
 _START: Final = 0xFFFF_82E0_0000_0000
 """FRAMETABLE_VIRT_START."""
 _M2P_START: Final = 0xFFFF_8000_0000_0000
-"""RO_MPT_VIRT_START: for each machine frame, the page that its owner has it as."""
+"""RO_MPT_VIRT_START: M2P has the page of the owner for each machine frame."""
 _ENTRY_WORDS: Final = 4
 """sizeof(struct page_info) / 8"""
 _COUNT_INFO: Final = 1
 _OWNER: Final = 3
-"""Words of an entry; the low half of the owner's is the frame of its `struct domain`."""
+"""Index of the owner's word in an entry; its low half is the frame of its `struct domain`."""
 _ALLOCATED: Final = np.uint64(1 << 63)
 """PGC_allocated: set in a domain's page while the domain has the page."""
 _XEN_HEAP: Final = np.uint64(1 << 62)
-"""PGC_xen_heap: Xen keeps its own data in it, or shares it with a domain."""
+"""PGC_xen_heap: Xen keeps its own data in the frame, or shares the frame with a domain."""
 _FRAME: Final = np.uint64(0xFFFF_FFFF)
 _DOMID: Final = np.uint64(0xFFFF)
 """The first field of `struct domain`."""
@@ -48,11 +48,11 @@ _LOOKS: Final = 4
 _LOOK_AGAIN_SECONDS: Final = 0.2
 _SHOWN: Final = 8
 _KNOWN: Final = 64
-"""Frames that the table is asked for, to see that it is one."""
+"""Number of frames by which the table is checked."""
 
 
 class _XenTable:
-    """A table of Xen's with an entry for each machine frame: `words` of them, from `start` on."""
+    """A table of Xen with an entry of `words` words for each machine frame, at address `start`."""
 
     def __init__(self, ram: RamView, start: int, words: int) -> None:
         self._ram = ram
@@ -61,7 +61,7 @@ class _XenTable:
         self._rows = np.empty(0, np.intp)
 
     def find(self, page_tables: PageTables) -> bool:
-        """Take it from where these page tables have it, if they have it for all of RAM."""
+        """Find the table by page tables; returns whether they map it for all of RAM."""
         pages = -(-self._ram.end * self._words // WORDS)
         rows = page_tables.rows(self._start, pages)
         of_ram = np.concatenate(
@@ -76,7 +76,7 @@ class _XenTable:
         return True
 
     def word(self, mfns: Mfns, word: int, missing: np.uint64 = _NOT_THERE) -> Mfns:
-        """A word of the entries of some frames; `missing` of those that the table does not have."""
+        """A word of the entries of some frames; `missing` for frames without an entry."""
         at = mfns.astype(np.int64) * self._words + word
         pages = at // WORDS
         rows = np.full(len(mfns), NOWHERE)
@@ -89,14 +89,14 @@ class _XenTable:
 
 
 class FrameTable:
-    """What Xen says of frames.
+    """What Xen's tables say of frames.
 
     Args:
         ram: the host's RAM.
         page_tables: see `HostMemory`.
 
     Attributes:
-        proven: whether it was once seen to say what is the case.
+        proven: whether the table was once right about known frames.
     """
 
     def __init__(self, ram: RamView, page_tables: Callable[[], list[int]]) -> None:
@@ -108,13 +108,13 @@ class FrameTable:
         self.proven = False
 
     def locate(self) -> bool:
-        """Find the tables, once: Xen moves none.
+        """Find the tables; done once, because Xen does not move them.
 
-        Each address space of Xen and of a PV guest has them, for all of RAM. One that has less is
-        a guest's own: a CPU that runs such a guest is looked at again.
+        Each address space of Xen and of a PV guest maps the tables for all of RAM. Page tables that
+        map less are a PVH or HVM guest's own: the CPU is then looked at again later.
 
         Returns:
-            Whether they are found.
+            Whether the tables were found.
         """
         for _ in range(_LOOKS):
             if self._located or any(self._find_by(root) for root in self._page_tables()):
@@ -128,7 +128,7 @@ class FrameTable:
         return self._m2p.find(page_tables) and self._frames.find(page_tables)
 
     def prove(self, frames: NDArray[np.uint64]) -> None:
-        """See whether the table is where we look for it: of a live guest's frames it must say so.
+        """Check that the table is right about a live guest's frames, which must be allocated.
 
         Args:
             frames: MFNs.
@@ -138,9 +138,9 @@ class FrameTable:
         self.proven = located and bool((said & (_ALLOCATED | _XEN_HEAP) == _ALLOCATED).all())
 
     def xen_heap(self, frames: BitMap64) -> BitMap64:
-        """Those of `frames` (MFNs) that are Xen's heap: it has them, and no domain does.
+        """Those of `frames` (MFNs) that belong to Xen's heap, and not to a domain.
 
-        None, where the table is not proven to be where we look for it.
+        Empty if the table is not proven.
         """
         if not (self.proven and frames):
             return BitMap64()
@@ -149,10 +149,10 @@ class FrameTable:
         return BitMap64(mfns[said].tolist())
 
     def tables(self, frames: BitMap64) -> BitMap64:
-        """Those of `frames` (MFNs) that Xen has for its tables, or sets aside for them.
+        """Those of `frames` (MFNs) that Xen uses or sets aside for its page tables.
 
-        They are in use, and neither a domain's nor Xen's heap: `count_info` is 0, or 1 where a page
-        table of a guest's is in it by now. None, where the table is not proven.
+        Such frames are in use, but belong neither to a domain nor to Xen's heap: `count_info` is 0,
+        or 1 once the frame holds a page table of a guest. Empty if the table is not proven.
         """
         if not (self.proven and frames):
             return BitMap64()
@@ -166,20 +166,20 @@ class FrameTable:
     def frames_of(self, domid: int, *, on_demand: bool = False) -> tuple[Mfns, Mfns]:
         """The pages of a domain (GFNs, ascending), and their machine frames.
 
-        What Xen allocated for it on its own account (page tables, shared_info) is not among them.
-        This rests on fields of Xen's that are no interface: whoever uses it must see in RAM that
-        the frames are those pages.
+        Leaves out frames that Xen allocated for itself on the domain's behalf (page tables,
+        shared_info). The result rests on fields of Xen that are not an interface, so the caller
+        must check in RAM that these frames hold the domain's pages.
 
         Args:
             domid: the domain.
-            on_demand: whether it is populated on demand (PoD): then Xen takes pages full of zeroes
-                from it for others that it wants, and M2P says of such a frame what it was, until
-                it is given to the domain again. Of the frames of a page one that is not that is
-                taken.
+            on_demand: whether the domain is populated on demand (PoD). Xen may have reclaimed a
+                page full of zeroes from such a domain, and leaves that frame's M2P entry until the
+                domain gets the frame again. If a page has several frames, those full of zeroes are
+                left out, but one is kept.
 
         Raises:
-            InfrastructureError: the tables are not found, have no such domain, or two frames for
-                one page.
+            InfrastructureError: the tables are not found, do not have the domain, or have two
+                frames for one page.
         """
         if not self.locate():
             raise InfrastructureError(
@@ -193,7 +193,7 @@ class FrameTable:
             twice = np.flatnonzero(np.diff(gfns) == 0)
             if not len(twice):
                 return gfns, mfns
-            # Xen goes on while its tables are read, one after the other.
+            # Xen may have changed one table after the other was read.
             time.sleep(_LOOK_AGAIN_SECONDS)
         raise self._two_frames(domid, gfns[twice], mfns[twice], mfns[twice + 1])
 
@@ -204,12 +204,12 @@ class FrameTable:
         mfns = mfns[owners == self._struct_domain(np.unique(owners), domid)]
         gfns = self._m2p.word(mfns, 0, missing=_NO_PAGE)
         in_order = np.argsort(gfns, kind="stable")
-        # A frame that is no page of its owner's is all ones.
+        # M2P is all ones for a frame that is not a page of its owner.
         in_order = in_order[gfns[in_order] < np.uint64(1 << 40)]
         return gfns[in_order], mfns[in_order]
 
     def _without_reclaimed(self, gfns: Mfns, mfns: Mfns) -> tuple[Mfns, Mfns]:
-        """Drop frames full of zeroes where a page has several frames, keeping at least one."""
+        """Drop frames full of zeroes if a page has several frames, but keep at least one."""
         shared = np.zeros(len(gfns), np.bool_)
         shared[1:] = gfns[1:] == gfns[:-1]
         shared[:-1] |= shared[1:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What frames of a host hold, judged from outside: neither Xen nor a guest has a say in it."""
+"""Judges the content of a host's frames from outside, without asking Xen or a guest."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.ram import Rows
 
 _SAMPLED: Final = (0, WORDS - 2)
-"""The first and the last word of a page that name its guest: a quick look at it."""
+"""Positions of the first and the last word of a page that name the guest: enough for a quick
+look."""
 _NO_POSITION: Final = np.uint64(~((1 << POSITION_BITS) - 1) & (1 << 64) - 1)
 _SEARCHED_BYTES: Final = 1 << 20
 _HALF: Final = 4
-"""Bytes of half a word."""
+"""Bytes in half a word."""
 
 
 class Oracle:
@@ -159,12 +160,12 @@ class Oracle:
     def _search(
         self, first: int, last: int, high: np.uint32, low: np.uint32, counts: NDArray[np.int64]
     ) -> None:
-        """Count the words that begin in a range of the file, whose halves are these, by row."""
+        """Count, by row, the words that begin in a range of the file and have these halves."""
         ram = self.ram.pages.reshape(-1).view(np.uint8)[:last]
         for start in range(first, last, _SEARCHED_BYTES):
             for shift in range(_HALF):
                 part = ram[start + shift : start + shift + _SEARCHED_BYTES + _HALF]
-                # A copy is aligned, whatever the shift.
+                # The copy is aligned to words of 4 bytes, for any shift.
                 halves = part[: len(part) // _HALF * _HALF].copy().view(np.uint32)
                 at = np.flatnonzero(halves[1:] == high)
                 at = at[halves[at] & np.uint32(_NO_POSITION & np.uint64(0xFFFFFFFF)) == low]

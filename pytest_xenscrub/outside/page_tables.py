@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where Xen's virtual addresses are in RAM, by x86 page tables that are read there."""
+"""Translates Xen's virtual addresses to places in RAM, by the x86 page tables there."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 _PRESENT: Final = np.uint64(1)
 _SUPERPAGE: Final = np.uint64(1 << 7)
-"""PS: the entry maps a page of 2 MiB or 1 GiB, and no table."""
+"""PS: the entry maps a page of 2 MiB or 1 GiB, not a table."""
 _FRAME: Final = np.uint64((1 << 52) - PAGE)
-"""The bits of an entry that are an address."""
+"""The bits of an entry that hold an address."""
 _LEVELS: Final = (WORDS**3, WORDS**2, WORDS)
-"""Pages that an entry of an L4, L3 and L2 table maps."""
+"""Number of pages that an entry of an L4, L3 and L2 table maps."""
 
 
 class PageTables:
-    """The tables below one L4.
+    """The page tables below one L4.
 
     Args:
         ram: the host's RAM.
-        root: the L4, as CR3 has it.
+        root: address of the L4, as in CR3.
     """
 
     def __init__(self, ram: RamView, root: int) -> None:
@@ -36,9 +36,9 @@ class PageTables:
         self._root = (root & int(_FRAME)) // PAGE
 
     def rows(self, start: int, pages: int) -> Rows:
-        """The rows of RAM in which `pages` pages from address `start` on are.
+        """The rows of RAM that hold `pages` pages from address `start` on.
 
-        `NOWHERE` for those that are not mapped, or not to RAM.
+        `NOWHERE` for pages that are not mapped, or not mapped to RAM.
         """
         first = (start // PAGE) % WORDS**4
         parts, done = [], 0
@@ -49,7 +49,7 @@ class PageTables:
         return np.concatenate(parts)
 
     def _mapped(self, page: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """MFNs of a page and of those that follow in the same lowest table or superpage; or -1."""
+        """MFNs of a page and its followers in the same table or superpage; -1 if unmapped."""
         table = self._root
         for covers in _LEVELS:
             rest = covers - page % covers

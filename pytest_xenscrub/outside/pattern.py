@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pattern that a filler writes, as `guest/kernel/pattern.h` defines it."""
+"""Recognises the pattern that a filler writes, as `guest/kernel/pattern.h` defines it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KIND_PFN: Final = 0xB6
 KIND_MFN: Final = 0xD5
 POSITION_BITS: Final = 9
 NO_FRAME: Final = (1 << 40) - 1
-"""In place of an MFN, of a guest that knows none."""
+"""Stands for the MFN in the pattern of a guest that does not know its MFNs."""
 
 _NO_POSITION: Final = np.uint64(~((1 << POSITION_BITS) - 1) & (1 << 64) - 1)
 _UPPER: Final = np.uint64(0xFFFF_FFFF_0000_0000)
@@ -31,14 +31,14 @@ POSITIONS: Final[NDArray[np.uint64]] = np.arange(WORDS, dtype=np.uint64)
 
 
 def owner_word(run: int, guest: int) -> int:
-    """The word that names a guest; word `i` of a page, `i` even, is this plus `i`."""
+    """The word that names a guest: word `i` of a page, for even `i`, is this word plus `i`."""
     return KIND_OWNER << 56 | run << 32 | guest << POSITION_BITS
 
 
 def frame_words(kind: int, frames: NDArray[np.uint64], owner: int) -> NDArray[np.uint64]:
-    """The words that name these pages or frames, as a guest writes them; without position."""
+    """The words that name these pages or frames, as a guest writes them, with position 0."""
     identity = np.uint64((owner & (1 << 56) - 1) >> POSITION_BITS)
-    # Multiplied modulo 2^64, as in C.
+    # Multiplies modulo 2^64, as in C.
     check = ((frames + identity) * _CHECK_FACTOR) >> _CHECK_SHIFT
     return np.uint64(kind << 56) | frames << np.uint64(16) | check << np.uint64(POSITION_BITS)
 
@@ -48,16 +48,16 @@ def named(
 ) -> NDArray[np.bool_]:
     """Which pages (n by 512 words) hold a word that one of these guests wrote.
 
-    A scrub may have taken any part of a page. A word that names a guest counts wherever it is,
-    and also where only its upper half, which names the run, is left of it. A word that names a
-    page or a frame has only a check of the guest in it, so it counts at its place alone, and where
-    no word of the page names a guest.
+    Any part of a page may have been scrubbed. A word that names a guest counts at any place in the
+    page, and also if only its upper half, which names the run, is left. A word that names a page or
+    a frame has only a check of the guest in it. So it counts only at its own place, and only if no
+    word of the page names a guest.
 
     Args:
-        pages: what is looked at.
+        pages: the pages.
         owners: the words that name the guests, all of one run; not empty.
-        clean: what a scrubbed word is.
-        end: no number of a page or frame is as high.
+        clean: a scrubbed word.
+        end: upper bound; the numbers of pages and frames are below it.
     """
     found = np.zeros(len(pages), np.bool_)
     named_here = (pages >> _HALF_BITS == owners[0] >> _HALF_BITS).any(axis=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A host's RAM in our address space, only to be read, and found by machine frame number."""
+"""Maps a host's RAM read-only, and finds machine frames in it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 NOWHERE: Final = -1
 """Stands for the row of a frame that is not RAM."""
 _FEW: Final = 4096
-"""Of so many rows each is asked for on its own."""
+"""Up to this number of rows, each row is looked up by itself."""
 _CHUNK: Final = 128
-"""Pages that are looked at together: what is copied of them stays in a CPU's cache."""
+"""Pages that are read together: few enough for their copy to stay in a CPU's cache."""
 
 
 def to_array(frames: BitMap64) -> NDArray[np.uint64]:
@@ -39,10 +39,10 @@ def to_array(frames: BitMap64) -> NDArray[np.uint64]:
 
 
 class RamView:
-    """RAM as an array of pages; a row of it is a page of the file, which is not its MFN.
+    """RAM as an array of pages; a row is a page of the file, and not an MFN.
 
-    The mapping is ours: it stays until it is closed, also after the host is gone, and all of the
-    host's memory with it.
+    The mapping belongs to this process. Until it is closed it keeps all of the host's memory, even
+    after the host is gone.
 
     Attributes:
         pages: 512 words of each page; read-only.
@@ -51,10 +51,10 @@ class RamView:
 
     def __init__(self, memory: HostMemory) -> None:
         view = mmap.mmap(memory.fd, memory.size, prot=mmap.PROT_READ)
-        # A copy of the descriptor, as the host closes its own with itself.
+        # A copy of the descriptor, because the host closes its own when it ends.
         self._fd = os.dup(memory.fd) if memory.sparse else -1
         if not memory.sparse:
-            with contextlib.suppress(OSError):  # a kernel without them is slower, that is all
+            with contextlib.suppress(OSError):  # a kernel without huge pages is only slower
                 view.madvise(mmap.MADV_HUGEPAGE)
         self.pages: NDArray[np.uint64] = np.frombuffer(view, "<u8").reshape(-1, WORDS)
         table = np.array(memory.extents, dtype=np.int64) // PAGE
@@ -69,9 +69,9 @@ class RamView:
             os.close(fd)
 
     def data(self) -> Iterator[tuple[int, int]]:
-        """First row of each range of pages that may hold anything, and the row behind its last.
+        """The ranges of pages that may hold data: first row, and the row behind the last one.
 
-        All others are holes: zeros, as long as nobody writes there.
+        All other pages are holes, which hold zeros until they are written.
         """
         if self._fd < 0:
             yield 0, len(self.pages)
@@ -80,7 +80,7 @@ class RamView:
             yield start // PAGE, end // PAGE
 
     def there(self, rows: Rows) -> NDArray[np.bool_]:
-        """Of each row, whether its page is there; in a hole are zeros, and a look would fill it."""
+        """Whether the page of each row exists. A hole holds zeros, and reading would fill it."""
         found = np.ones(len(rows), np.bool_)
         if self._fd < 0 or not len(rows):
             return found
@@ -93,14 +93,15 @@ class RamView:
             behind = int(np.searchsorted(ascending, row))
             found[in_order[at:behind]] = False
             if behind < len(rows) and ascending[behind] == row:
-                # To find the end of a run takes as long as the run is.
+                # Finding the end of a run takes long for a long run, so it is done for many rows
+                # only.
                 end = row + 1 if len(rows) <= _FEW else self._run_end(row)
                 behind = int(np.searchsorted(ascending, end))
             at = behind
         return found
 
     def _run_end(self, row: int) -> int:
-        """The row behind the run of pages that are there, of which `row` is one."""
+        """The row behind the run of existing pages that contains `row`."""
         return max(row + 1, os.lseek(self._fd, row * PAGE, os.SEEK_HOLE) // PAGE)
 
     def words(self, rows: Rows, at: int) -> NDArray[np.uint64]:
@@ -117,7 +118,7 @@ class RamView:
         """The rows of some machine frames, in their order.
 
         Raises:
-            InfrastructureError: one of them is no RAM.
+            InfrastructureError: one of the frames is not RAM.
         """
         mfns = np.asarray(frames if isinstance(frames, np.ndarray) else [*frames], dtype=np.int64)
         rows = self.find(mfns)
@@ -140,11 +141,11 @@ class RamView:
 
     @property
     def extents(self) -> list[tuple[int, int]]:
-        """All of RAM: the first frame of each extent (MFN), and how many it has."""
+        """All of RAM: the first frame (MFN) and the number of frames of each extent."""
         return list(zip(self._first.tolist(), self._count.tolist(), strict=True))
 
     def mfns(self, rows: Rows) -> NDArray[np.int64]:
-        """The machine frames of some rows; -1 of those that the machine cannot reach."""
+        """The machine frames of some rows; -1 for rows that have no machine address."""
         by_row = np.argsort(self._row)
         which = by_row[np.searchsorted(self._row[by_row], rows, side="right") - 1]
         within = rows - self._row[which]
@@ -152,10 +153,10 @@ class RamView:
         return np.where(known, self._first[which] + within, -1)
 
     def chunks(self, rows: Rows) -> Iterator[tuple[slice, NDArray[np.uint64]]]:
-        """Some pages, a few at a time: which of `rows` they are, and their words.
+        """Read pages a few at a time; gives which of `rows` they are, and their words.
 
-        Rows that follow each other, as most of a guest's do, are RAM itself; others are a copy, and
-        it is overwritten by the next one. So are those among which is a hole.
+        Consecutive rows, such as most of a guest's, are given as a view of RAM. Other rows, and
+        rows with a hole among them, are given as a copy, which the next one overwrites.
         """
         buffer = np.empty((_CHUNK, WORDS), np.uint64)
         known = self.there(rows)
@@ -173,6 +174,7 @@ class RamView:
                 yield where, self.pages[part[0] : part[-1] + 1]
                 continue
             copy = buffer[: len(part)]
-            # With a mode that cannot fail numpy writes straight into `out`.
+            # mode="clip" lets numpy write straight into `out`; the default mode buffers, because it
+            # can fail.
             np.take(self.pages, part, axis=0, out=copy, mode="clip")
             yield where, copy

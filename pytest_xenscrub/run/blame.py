@@ -3,8 +3,8 @@
 
 A phase of a test has ended:
 
-    ├─ a probe of its test saw residue, however it ended ───── FAILED, xen; but for a control, and
-    │                                                          for what the suite itself xfails
+    ├─ a probe of its test saw residue, however it ended ───── FAILED, xen; except a control, and a
+    │                                                          test that the suite marks xfail
     ├─ it passed, or pytest skipped or xfailed it ──────────── pytest's own outcome
     ├─ NotApplicableError ──────────────────────────────────── skip, with its reason
     ├─ another XenScrubError, wherever it was raised
@@ -13,17 +13,17 @@ A phase of a test has ended:
     │   └─ its fault is unknown ────────────────────────────── ERROR, unknown
     ├─ anything else, in a test with a host
     │   ├─ the test's own assertion, or pytest.fail() ──────── FAILED, xen
-    │   ├─ its assertion that a verdict is clean, and that
-    │   │  says UNPROVEN: too little was read ──────────────── ERROR, unknown
+    │   ├─ its assertion that a verdict is clean, where the
+    │   │  verdict is UNPROVEN: too little was read ────────── ERROR, unknown
     │   ├─ pytest-timeout's limit ──────────────────────────── ERROR, unknown
     │   └─ any other exception, any set-up, any teardown ───── ERROR, infrastructure
     ├─ a control, or strict xfail, that did not fail as it must  ERROR, infrastructure
-    ├─ a worker of pytest-xdist's died ─────────────────────── ERROR, infrastructure
+    ├─ a worker of pytest-xdist died ───────────────────────── ERROR, infrastructure
     └─ anything else, in a test without a host ─────────────── pytest's own outcome
 
 A run has ended, with pytest's own exit status:
 
-    ├─ what was asked for cannot be had here (preflight) ───── 75, before any host is started
+    ├─ something it needs is missing here (preflight) ──────── 75, before any host is started
     ├─ residue was seen, even if the run was cut short then ── 1
     ├─ 2, 3, 4, 5 (interrupted, internal, usage, no tests) ─── as it is
     ├─ 1 (something failed)
@@ -35,7 +35,7 @@ A run has ended, with pytest's own exit status:
         ├─ a host was asked for, and nothing was judged ────── 75
         └─ else ────────────────────────────────────────────── 0
 
-`--xen-exit=bisect` says the same to `git bisect run`:
+`--xen-exit=bisect` turns that into the statuses of `git bisect run`:
 
     ├─ Ctrl-C, SIGTERM ─────────────────────────────────────── 130: bisecting stops
     ├─ a fault of Xen's, or a figure worse than allowed ────── 1: bad
@@ -70,18 +70,18 @@ RESIDUE_BEFORE: Final = "a probe of this test had seen residue before this error
 RESIDUE_ONLY: Final = "a probe of this test saw residue, and the test did not fail over that"
 _SUITE = Path(__file__).parents[1] / "suite"
 _SEEN: pytest.StashKey[bool] = pytest.StashKey()
-"""Set for a test that saw residue, in this attempt or in one before, by a plugin that repeats."""
+"""Whether a test saw residue, in this attempt or an earlier one of a plugin that repeats tests."""
 _KNOWN: pytest.StashKey[bool] = pytest.StashKey()
-"""Set for a test that failed as the suite expects (xfail)."""
+"""Whether a test failed as the suite expects (xfail)."""
 _FAILED: pytest.StashKey[bool] = pytest.StashKey()
-"""Set for a test with a phase of this attempt that failed."""
+"""Whether a phase of this attempt at a test has failed."""
 _VERDICT = re.compile(r"xen\.verdict\[\d+\]\.state")
 _WORST_FIRST = (Fault.XEN, Fault.UNKNOWN, Fault.INFRASTRUCTURE)
 _PHASES = ("setup", "call", "teardown")
 _UNPROVEN = re.compile(r"\A(\Z|UNPROVEN: )|<Verdict unproven: ")
-"""An assertion over such a verdict: with no message, with the verdict's own, or pytest's of it."""
+"""Message of an assertion on an unproven verdict: empty, the verdict's own text, or pytest's."""
 _TIMEOUT = "Timeout (>"
-"""Begins what pytest-timeout says."""
+"""Beginning of pytest-timeout's message."""
 
 
 # -- a phase of a test -----------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def fault_of(error: BaseException, phase: str) -> Fault:
-    """Whose fault an error is that a phase of a test with a host ended with."""
+    """Whose fault an error is, for an error that ended a phase of a test with a host."""
     if _cut_short(error):
         return Fault.UNKNOWN
     if isinstance(error, BaseExceptionGroup):
@@ -108,7 +108,7 @@ def fault_of(error: BaseException, phase: str) -> Fault:
 
 
 def _cut_short(error: BaseException | None) -> bool:
-    """Whether an error came while the run was being ended: a failed clean-up proves nothing."""
+    """Whether an error came during the run's early end: a failed clean-up proves nothing then."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt | pytest.exit.Exception):
             return True
@@ -124,14 +124,14 @@ def settle(
     on_host: bool,
     control: bool = False,
 ) -> None:
-    """Make a phase's report say whose fault it was, by the tree above.
+    """Write into a phase's report whose fault its failure was, by the tree above.
 
     Args:
         item: the test.
-        error: what the phase ended with, if not well.
-        report: as pytest made it; changed in place.
-        on_host: whether the test has to do with a host.
-        control: whether it must fail.
+        error: the error that ended the phase, if any.
+        report: pytest's report; changed in place.
+        on_host: whether the test uses a host.
+        control: whether the test must fail.
     """
     residue = on_host and not control and not _known(item, report) and saw_residue(item, error)
     if residue:
@@ -141,7 +141,7 @@ def settle(
         _skip(item, error, report)
     if not report.failed or not (on_host or isinstance(error, XenScrubError)):
         return
-    # Without an error, what must fail has not failed as it must: our probe's fault, not Xen's.
+    # No error here means that a test which must fail did not: the probe has a fault, not Xen.
     fault = Fault.INFRASTRUCTURE if error is None else fault_of(error, str(report.when))
     if fault is Fault.XEN and isinstance(error, AssertionError) and _is_unproven(item, error):
         fault = Fault.UNKNOWN  # nothing dirty was seen: lost memory, or memory that others have
@@ -158,9 +158,10 @@ def settle(
 
 
 def tell_residue(item: pytest.Item) -> None:
-    """Note at once that a test saw residue, in case the test is cut short.
+    """Report at once that a test saw residue, in case the test is cut short.
 
-    A report of a phase that passed is silent, and pytest-xdist's workers send it as any other.
+    A report of a phase that passed prints nothing, and pytest-xdist's workers send it like any
+    other.
     """
     report = pytest.TestReport(
         item.nodeid, item.location, {}, "passed", None, "setup",
@@ -171,7 +172,7 @@ def tell_residue(item: pytest.Item) -> None:
 
 
 def known_to_suite(item: pytest.Item) -> bool:
-    """Whether the suite itself says that Xen is known to fail this test; no user's marker does."""
+    """Whether the suite itself marks this test xfail; markers of users do not count."""
     function = getattr(item, "function", None)
     marks = getattr(function, "pytestmark", ())
     if item.config.option.runxfail or not any(mark.name == "xfail" for mark in marks):
@@ -180,7 +181,7 @@ def known_to_suite(item: pytest.Item) -> bool:
 
 
 def _known(item: pytest.Item, report: pytest.TestReport) -> bool:
-    """Whether a test failed as the suite says that it does, in this phase or before it."""
+    """Whether a test failed as the suite expects, in this phase or before it."""
     xfailed = report.skipped and hasattr(report, "wasxfail") and known_to_suite(item)
     if report.when != "teardown":
         item.stash[_KNOWN] = xfailed
@@ -188,11 +189,11 @@ def _known(item: pytest.Item, report: pytest.TestReport) -> bool:
 
 
 def _condemn(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Fail a test that saw residue: it may have passed, been skipped, or had an xfail marker."""
+    """Fail a test that saw residue, even if it passed, was skipped, or had an xfail marker."""
     if report.when == "setup":
         item.stash[_FAILED] = False
     if report.passed and (report.when == "setup" or item.stash.get(_FAILED, False)):
-        return  # it is told at the call, or was
+        return  # the report of the call has it, or had it
     item.stash[_FAILED] = True
     if report.failed:
         return
@@ -203,11 +204,11 @@ def _condemn(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def saw_residue(item: pytest.Item, error: BaseException | None = None) -> bool:
-    """Whether a test saw a dead guest's bytes: no later error, nor attempt, takes that back.
+    """Whether a test saw a dead guest's bytes; no later error or attempt takes that back.
 
     Args:
-        item: the test: a probe's verdict is among its properties.
-        error: what it ended with, which may say so too.
+        item: the test, with the verdicts of its probes as properties.
+        error: the error that ended the test; a `ResidueError` counts too.
     """
     seen = item.stash.get(_SEEN, False) or isinstance(error, ResidueError)
     seen = seen or any(
@@ -218,7 +219,7 @@ def saw_residue(item: pytest.Item, error: BaseException | None = None) -> bool:
 
 
 def _is_unproven(item: pytest.Item, error: AssertionError) -> bool:
-    """Whether a test fails over its last verdict, and that one is neither clean nor residue."""
+    """Whether a test failed because its last verdict was unproven."""
     states = [value for name, value in item.user_properties if _VERDICT.fullmatch(name)]
     return states[-1:] == ["unproven"] and _UNPROVEN.search(str(error)) is not None
 
@@ -231,7 +232,7 @@ def _skip(item: pytest.Item, error: NotApplicableError, report: pytest.TestRepor
 
 
 def _note(properties: list[tuple[str, object]], fault: Fault) -> None:
-    """Name the worst fault of a test so far, once."""
+    """Keep only the worst fault of a test so far in its properties."""
     known = {Fault(str(value)) for name, value in properties if name == FAULT} | {fault}
     properties[:] = [each for each in properties if each[0] != FAULT]
     properties.append((FAULT, next(each for each in _WORST_FIRST if each in known).value))
@@ -241,12 +242,12 @@ def _note(properties: list[tuple[str, object]], fault: Fault) -> None:
 
 
 class Blame:
-    """What a run's failures come to, wherever its tests ran.
+    """Collects the failures of a run from all its processes, and decides its exit status.
 
     Attributes:
         worse: whether a figure is worse than `--xen-fail-if` allows.
         interrupted: whether the user, or SIGTERM, ended the run.
-        refused: whether the run was ended before any host, as what it asks for cannot be had.
+        refused: whether the run ended before any host was started, because something was missing.
     """
 
     def __init__(self) -> None:
@@ -257,10 +258,10 @@ class Blame:
         self._residue = False
 
     def note(self, report: pytest.TestReport) -> None:
-        """A phase of a test has ended."""
+        """Note the report of a phase of a test."""
         if report.failed:
             self._faults.add(next(_fault(report), None))
-        if vars(report).get("xen_residue"):  # failed or not: other plugins may repeat the test
+        if vars(report).get("xen_residue"):  # also if it passed: other plugins may repeat the test
             self._residue = True
 
     def status(self, status: int, *, gate_open: bool, judged_nothing: bool) -> int:
@@ -283,7 +284,7 @@ class Blame:
         return INFRASTRUCTURE_STATUS if judged_nothing else status
 
     def bisect_status(self, status: int) -> int:
-        """What `git bisect run` is told in place of an exit status."""
+        """The status for `git bisect run`, in place of pytest's exit status."""
         if self.interrupted:
             return BISECT_STOP
         if Fault.XEN in self._faults or self._residue or self.worse:
@@ -292,8 +293,8 @@ class Blame:
 
 
 def _fault(report: pytest.TestReport) -> Iterator[Fault]:
-    """The fault of a phase that failed; none for a test that has nothing to do with a host."""
+    """The fault of a phase that failed; nothing for a test that does not use a host."""
     if "xen_fault" in vars(report):
         yield Fault(vars(report)["xen_fault"])
-    elif report.when not in _PHASES:  # pytest-xdist says so of a worker that died
+    elif report.when not in _PHASES:  # a report by pytest-xdist of a worker that died
         yield Fault.INFRASTRUCTURE

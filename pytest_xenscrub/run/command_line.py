@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was typed to start a run, as its results and its page tell it."""
+"""The command that started a run, for its results and its page."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     import pytest
 
 _SECRET: Final = ("power", "serial")
-"""Options whose values are commands, in which there may be a password."""
+"""Options whose values are commands and may contain a password."""
 _HIDDEN: Final = "..."
 
 
 def command_line(config: pytest.Config) -> str:
-    """The command, with our own variables of the environment before it.
+    """The command, with the tool's own environment variables before it.
 
-    Commands that switch power or read a serial log are left out: a page is shown to many.
+    Leaves out the commands that switch power or read a serial log, because many people may see a
+    page.
     """
     variables = [
         f"{each.variable}={_HIDDEN if each.key in _SECRET else shlex.quote(value)}"

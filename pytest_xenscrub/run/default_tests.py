@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`pytest --xen-host=HOST` without a path: a project's own tests; where it has none, the suite."""
+"""Chooses the tests of `pytest --xen-host=HOST` without a path: a project's own, or the suite."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SUITE = "pytest_xenscrub.suite"
 
 
 def choose_tests(config: pytest.Config) -> None:
-    """Run the suite if no tests were named, and there are none where pytest would look.
+    """Run the suite if no tests were named, and pytest would not find any.
 
     Args:
-        config: of a run that was asked for a host.
+        config: pytest's configuration, of a run with --xen-host.
     """
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         return
@@ -35,9 +35,9 @@ def _has_tests(path: Path, files: Sequence[str], skipped: Sequence[str]) -> bool
     """Whether pytest would find a test file there.
 
     Args:
-        path: a folder, or a file that counts as one of tests.
-        files: patterns of their names.
-        skipped: patterns of the names of folders that pytest does not look into.
+        path: a folder, or a file, which counts as a test file.
+        files: patterns of test files' names.
+        skipped: patterns of the names of folders that pytest does not search.
     """
     if path.is_file():
         return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The end of a run: its exit status, and what was proven, told and kept."""
+"""The end of a run: compares, prints and stores what was proven, and gives the exit status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_SCENARIO = (
     " pytest --pyargs pytest_xenscrub.suite"
 )
 _TOLD = (0, 1, 2, 5, blame.INFRASTRUCTURE_STATUS)
-"""The statuses of runs that got as far as their tests."""
+"""Exit statuses of runs that got as far as their tests."""
 
 
 class Ending:
@@ -37,11 +37,11 @@ class Ending:
         self._session = session
 
     def status(self, status: int, reporter: pytest.TerminalReporter | None) -> int:
-        """Compare, keep what was proven, and give the run's exit status.
+        """Compare with an earlier run, store what was proven, and give the run's exit status.
 
         Args:
             status: pytest's own.
-            reporter: pytest's; None where it prints nothing.
+            reporter: pytest's; None if pytest prints nothing.
         """
         session = self._session
         gate_open = session.records.compare(reporter)
@@ -61,7 +61,7 @@ class Ending:
         return status
 
     def _known(self, status: int, proof: Proof) -> dict[str, object]:
-        """What the whole run came to."""
+        """What the whole run came to, for the results."""
         session = self._session
         return {
             "started": session.started,
@@ -71,17 +71,17 @@ class Ending:
         }
 
     def page_begins(self) -> None:
-        """Have the page of `--xen-html` say that the run has not ended.
+        """Write a page for `--xen-html` that says UNFINISHED.
 
         Raises:
-            ConfigurationError: it cannot be written.
+            ConfigurationError: the page cannot be written.
         """
         config = self._session.config
         if not (hasattr(config, "workerinput") or config.option.setupplan):
             self._session.records.page_begins(self._session.started)
 
     def page_ends(self, status: int, reporter: pytest.TerminalReporter | None) -> None:
-        """Write the page: after all fixtures, as logs are whole then."""
+        """Write the page, after all fixtures have ended, because only then are logs complete."""
         session = self._session
         if session.blame.refused:
             status = blame.INFRASTRUCTURE_STATUS
@@ -91,7 +91,7 @@ class Ending:
             reporter.write_line(told)
 
     def last_words(self, status: int, reporter: pytest.TerminalReporter | None) -> None:
-        """Print what was proven, after all that pytest has to say: at -q too, at -qq not."""
+        """Print what was proven, after all of pytest's output; with -q too, but not with -qq."""
         proof = self._session.tally.proof()
         if reporter is None or status not in _TOLD or not self._asked(proof):
             return
@@ -104,6 +104,6 @@ class Ending:
             reporter.write_line(str(proof))
 
     def _asked(self, proof: Proof) -> bool:
-        """Whether the run was to judge a Xen."""
+        """Whether the run was asked to judge a Xen."""
         on_host = bool(self._session.hosts.pool and proof.scenarios)
         return on_host or asked_for_xen(self._session.config)

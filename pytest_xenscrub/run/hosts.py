@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The hosts of a run: which there are, which this process uses, and which tests they suit."""
+"""The hosts of a run: lists them, chooses this process's host, and matches hosts with tests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MARKER = "xen_host_tags"
 _WORKER_HOST = "xenscrub_host"
 _WORKER_NEEDS = "xenscrub_needs"
-# What CI systems call the page of a job: GitLab, Jenkins.
+# Variables that hold the address of a CI job's page: GitLab, Jenkins.
 _JOB_PAGES = ("CI_JOB_URL", "BUILD_URL")
 
 
@@ -46,7 +46,7 @@ class Hosts:
         say: prints a line for the user.
 
     Raises:
-        ConfigurationError: they cannot be meant together.
+        ConfigurationError: the options contradict each other.
     """
 
     def __init__(self, config: pytest.Config, options: Options, tag: str, say: Say) -> None:
@@ -70,7 +70,7 @@ class Hosts:
         mine = getattr(config, "workerinput", {}).get(_WORKER_HOST)
         self._candidates = [host for host in self.pool if mine in (None, host.name)]
         self.allotment = self._allot()
-        # What a worker has to say of its tests; only where it matters who runs which.
+        # Workers tell what their tests need, but only if hosts differ.
         self._folder = (
             tempfile.TemporaryDirectory(prefix="xenscrub-needs-")
             if self.allotment is not None and self._differ and self._config.option.dist == "load"
@@ -78,7 +78,7 @@ class Hosts:
         )
 
     def _described(self, host: HostDescription) -> HostDescription:
-        """A host as a plugin describes it, or as it is where none knows it."""
+        """A host as a plugin describes it; unchanged if no plugin knows its name."""
         known: HostDescription | None = self._config.hook.pytest_xenscrub_host(
             config=self._config, name=host.name
         )
@@ -87,7 +87,7 @@ class Hosts:
     # -- for this process -------------------------------------------------------------------------
 
     def header(self) -> str | None:
-        """The line for pytest's header; nothing where no host was asked for."""
+        """The line for pytest's header; None without hosts."""
         if not self.pool:
             return None
         names = ", ".join(host.name for host in self.pool)
@@ -99,7 +99,7 @@ class Hosts:
 
     @functools.cached_property
     def reservation(self) -> Reservation:
-        """The host that is this process's, once it is asked for."""
+        """The reservation of this process's host."""
         from pytest_xenscrub.dom0.lock import Holder  # noqa: PLC0415 - only with a host
 
         pages = [os.environ[name] for name in _JOB_PAGES if name in os.environ]
@@ -139,7 +139,7 @@ class Hosts:
         return frozenset(tags)
 
     def prepare(self, items: list[pytest.Item]) -> None:
-        """Look at the tests before they run: best host first, no host for what none suits."""
+        """Put the host that suits most tests first, and skip tests that no host suits."""
         users = [item for item in items if uses_host(item)]
         needed = [self.needs(item) for item in users]
         self._candidates.sort(key=lambda host: sum(bool(host.lacks(each)) for each in needed))
@@ -197,7 +197,7 @@ class Hosts:
             self.allotment.take_back(node.gateway.id)
 
     def scheduling(self) -> HostScheduling | None:
-        """How tests are shared out; None where any of xdist's own ways will do."""
+        """The scheduler for tests; None if any of xdist's own schedulers will do."""
         if self.allotment is None or self._folder is None:
             return None
         return HostScheduling(self.allotment, Needs(Path(self._folder.name)))

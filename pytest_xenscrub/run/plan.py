@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which tests a run has, on which Xens, and what is built for them before any host is touched."""
+"""The tests of a run, the Xens that they run on, and what is built before any host is touched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MUST_FAIL = "must fail: this Xen does not scrub"
 
 
 class Plan:
-    """What a run is to do.
+    """What a run does.
 
     Args:
         session: the run.
@@ -36,12 +36,12 @@ class Plan:
         self._session = session
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Run tests on each Xen, with each toolstack and type of guest, as often as asked for."""
+        """Repeat tests for each Xen, toolstack and type of guest, and --xen-repeat times."""
         if "xen_variant" in metafunc.fixturenames and self._session.options.compares:
             metafunc.parametrize(
                 "xen_variant", self._xens_for(metafunc.definition), indirect=True, scope="session"
             )
-        # In whatever order they were given, each once.
+        # In the order in which they were given, each once.
         toolstacks = dict.fromkeys(self._session.options.toolstack)
         if "xen_toolstack" in metafunc.fixturenames and len(toolstacks) > 1:
             metafunc.parametrize("xen_toolstack", toolstacks, indirect=True)
@@ -54,9 +54,9 @@ class Plan:
             metafunc.parametrize("xen_repeat", range(1, count + 1), indirect=True, ids=ids)
 
     def _xens_for(self, definition: pytest.Item) -> list[ParameterSet]:
-        """The Xens that a test is for, the control first: there a test must fail, or be left out.
+        """The Xens for a test; with --xen-control first the control, on which the test must fail.
 
-        Only a failed assertion counts: a control whose host broke has proven nothing.
+        Only a failed assertion counts as that failure: a control on a broken host proves nothing.
         """
         xens = [pytest.param(name, id=name) for name in self._session.xens.names]
         if self._session.options.control and definition.get_closest_marker("control") is not None:
@@ -69,14 +69,15 @@ class Plan:
 
         Raises:
             ConfigurationError: a variant does not apply, or does not compile.
-            InfrastructureError: what the run asks for cannot be had on this machine.
+            InfrastructureError: something that the run needs is missing on this machine.
         """
         wanted: dict[str, None] = {}
         for item in users:
             wanted[parameter(item, "xen_variant") or self._session.xens.names[0]] = None
         self._preflight(users, wanted)
         for name in wanted:
-            # Anything else than a mistake of the user's is told by the tests that need it.
+            # Errors other than the user's mistakes are raised again in the tests that need this
+            # Xen.
             with contextlib.suppress(InfrastructureError):
                 self._session.xens.get(name)
 
@@ -87,7 +88,7 @@ class Plan:
         options = self._session.options
         toolstacks = {parameter(item, "xen_toolstack") or options.toolstack[0] for item in users}
         if getattr(self._session.config.option, "tx", None):
-            # It has no tests of its own to look at.
+            # pytest-xdist's main process collects no tests.
             if not asked_for_xen(self._session.config):
                 return
             toolstacks, variants = set(options.toolstack), self._session.xens.variants

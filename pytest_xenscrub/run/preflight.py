@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a run asks for and cannot have on this machine, told at once, before any host is started.
+"""Finds what a run needs and this machine lacks, and reports all of it before any host is started.
 
-Each room knows what it needs; here it is asked for what this run needs of it.
+Each room knows its own needs; this module asks the rooms that the run uses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 _TIED = {"setpriv": "util-linux", "ssh": "openssh-client"}
-"""What every host is driven with, and Debian's package of each."""
+"""Programs that every host needs on this machine, with their Debian packages."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Wanted:
     Attributes:
         suite: the Debian release of an emulated host; empty for machines over ssh.
         variants: the Xens, by name.
-        toolstacks: what drives guests.
-        device_model: whether an emulated dom0 is to start HVM guests.
-        labgrid: labgrid's program; empty where none of its places is asked for.
+        toolstacks: the toolstacks, by name.
+        device_model: whether an emulated dom0 must be able to start HVM guests.
+        labgrid: labgrid's program; empty if the run uses none of labgrid's places.
     """
 
     suite: str
@@ -44,10 +44,11 @@ class Wanted:
 
 
 def check(wanted: Wanted, xens: Xens) -> None:
-    """Look for everything that a run needs; what is in the cache needs nothing to make it.
+    """Look for everything that a run needs, except the tools to build what the cache already has.
 
     Raises:
-        MissingToolError: naming all that is missing, and the one command that installs it.
+        MissingToolError: something is missing; the error names all of it, and the one command that
+            installs it.
     """
     if wanted.labgrid and shutil.which(wanted.labgrid) is None:
         from pytest_xenscrub.host.labgrid import missing  # noqa: PLC0415 - seldom asked for
@@ -71,7 +72,7 @@ def check(wanted: Wanted, xens: Xens) -> None:
 
 
 def _lacking(wanted: Wanted, xens: Xens) -> tuple[dict[str, dict[str, str]], str]:
-    """What is missing for each purpose, with its package; and why libvirt cannot be loaded."""
+    """What is missing for each purpose, with its package, and why libvirt cannot be loaded."""
     from pytest_xenscrub.guest.build import missing_for_kernel  # noqa: PLC0415 - only with a host
 
     found = {

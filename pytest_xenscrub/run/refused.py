@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a test meets that no Xen did: what this machine refuses us, and a host that we ended."""
+"""Explains failures that are not Xen's: the system refused something, the tool ended a host."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _PACKAGE = str(Path(__file__).parents[1])
 
 
 class Refusals:
-    """A pytest plugin that explains what the system refuses this package, and a host that is gone.
+    """A pytest plugin that explains what the system refused, and why the tool ended a host.
 
-    Only for tests with a host; what is refused, where it passed through this package.
+    Only for tests with a host, and only for system errors that passed through this package.
     """
 
     def __init__(self) -> None:
-        # A fixture of the whole session fails every test with one and the same exception.
+        # A broken session fixture raises the same exception object in every test.
         self._told: dict[int, tuple[BaseException, InfrastructureError]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fixtures are made."""
+        """Explain errors while fixtures are set up."""
         with self._explaining(item):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """The test runs."""
+        """Explain errors while the test runs."""
         with self._explaining(item):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fixtures are let go of."""
+        """Explain errors while fixtures are torn down."""
         with self._explaining(item):
             return (yield)
 
@@ -59,7 +59,7 @@ class Refusals:
                 raise
             raise self._explain(error) from None
         except XenScrubError as error:
-            # A guest's console that closes, a dom0 that is silent: whatever is met first.
+            # The first symptom varies: a guest's console closes, or dom0 is silent.
             why = _why_ended(item)
             if why is None or why is error:
                 raise
@@ -73,7 +73,7 @@ class Refusals:
 
 
 def _why_ended(item: pytest.Item) -> InfrastructureError | None:
-    """Why we ended the host of this test, if we did."""
+    """Why the tool ended the host of this test; None if it did not."""
     session = item.config.stash.get(SESSION, None)
     up = None if session is None or session.rig is None else session.rig.up
     outside = None if up is None else up.host.outside
@@ -81,7 +81,7 @@ def _why_ended(item: pytest.Item) -> InfrastructureError | None:
 
 
 def _is_the_machines(error: OSError | MemoryError) -> bool:
-    """Whether an error is about this machine, and this package met it."""
+    """Whether this machine refused something to this package."""
     if isinstance(error, OSError) and error.errno not in TODO:
         return False
     trace = error.__traceback__

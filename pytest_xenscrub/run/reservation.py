@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which host a run uses: the first of its pool that is free; locked, then rid of leftovers."""
+"""Reserves a host for a run: the first free one of the pool; locks it, then removes leftovers."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Say
 
 _TURN_SECONDS = 5.0
-"""How long one of several busy hosts is waited for before the next one has its turn, s."""
+"""Longest wait for one of several busy hosts before the next one is tried, s."""
 _LOGIN_SECONDS = 60.0
 _LEFTOVERS_SECONDS = 600.0
-"""To remove what a dead run left, with a reboot, s."""
+"""Time to remove what a dead run left, with a reboot, s."""
 
 
 class Reservation:
-    """A host of a pool that is this run's, from the first `get` to `release`.
+    """The run's host, reserved from the first `get` until `release`.
 
     Args:
         candidates: the hosts, the best first.
-        holder: this run, for those who wait for the host.
+        holder: this run, as others see it in the host's lock.
         config: an ssh configuration in place of the user's own.
-        wait_seconds: how long to wait while all are in use, s.
-        allow_busy: whether guests that are not ours may run there.
-        place_of: gives the place of labgrid's that a host is to be.
+        wait_seconds: longest wait while all hosts are in use, s.
+        allow_busy: whether other users' guests may run on the host.
+        place_of: gives a host's place in labgrid.
         say: prints a line for the user.
     """
 
@@ -64,13 +64,13 @@ class Reservation:
         self._failed: InfrastructureError | None = None
 
     def get(self) -> HostDescription:
-        """The host.
+        """Reserve a host, unless this was done before, and return it.
 
         Raises:
-            HostLockedError: all are in use; says by whom.
-            HostBusyError: guests that are not ours run there.
-            InfrastructureError: none can be had.
-            HostUnusableError: that was so before.
+            HostLockedError: all hosts are in use; the error says by whom.
+            HostBusyError: other users' guests run on the host.
+            InfrastructureError: no host can be used.
+            HostUnusableError: an earlier call failed.
         """
         if self._failed is not None:
             raise HostUnusableError(f"no host is available: {self._failed.what}")
@@ -86,19 +86,19 @@ class Reservation:
         return self._chosen
 
     def again(self) -> None:
-        """Get the lock again after the host was rebooted; nothing if none was had yet.
+        """Take the lock again after the host was rebooted; does nothing without a lock.
 
         Raises:
-            HostLockedError: another run has it now.
-            InfrastructureError: it cannot be reached.
+            HostLockedError: another run has the lock now.
+            InfrastructureError: the host cannot be reached.
         """
         if self._lock is not None and self._host is not None:
-            # What a reset cut off does not know it yet.
+            # ssh's master does not notice that a reset has cut its connection.
             self._host.disconnect()
             self._lock.again()
 
     def check(self) -> None:
-        """As `again`, but only where the lock's connection was lost."""
+        """Take the lock again if its connection was lost."""
         if self._lock is not None and not self._lock.held:
             self.again()
 
@@ -110,7 +110,7 @@ class Reservation:
         self._places.clear()
 
     def _let_go(self) -> None:
-        """Give back the machine, but no turn in a queue."""
+        """Release the host, but keep the run's turn in labgrid's queue."""
         lock, self._lock = self._lock, None
         host, self._host = self._host, None
         if lock is not None:
@@ -136,7 +136,7 @@ class Reservation:
                     self._let_go()
                     tried[described.name] = error
                     if not isinstance(error, HostLockedError):
-                        left.remove(described)  # waiting does not help
+                        left.remove(described)  # waiting does not help with other errors
             if not left or time.monotonic() >= end:
                 break
         if not several:
@@ -150,7 +150,7 @@ class Reservation:
         )
 
     def _take(self, described: HostDescription, wait_seconds: float) -> HostDescription:
-        """Have labgrid choose the machine, if that is to be."""
+        """Let labgrid choose the machine, if the host is a place of labgrid's."""
         if not described.place:
             return described
         if described.name not in self._places:
@@ -180,7 +180,7 @@ class Reservation:
         if go_back(host, described, deadline, self._say):
             self.check()
         remove_leftovers(host, deadline, self._say)
-        self.check()  # it may have been rebooted
+        self.check()  # the host may have been rebooted
         if not self._allow_busy:
             refuse_busy(host, deadline)
         return described

@@ -99,12 +99,12 @@ class Rig:
     def bring_up(self) -> RunningXen:
         """Start the host if needed, and return it; takes ten minutes if a machine must boot.
 
-        At once where it is up already.
+        Returns at once if the host is up.
 
         Raises:
-            HostUnusableError: it broke before, and was given up.
+            HostUnusableError: the host broke before, and was given up.
             XenFaultError: the Xen that was asked for does not come up.
-            InfrastructureError: it cannot be had.
+            InfrastructureError: the host cannot be used.
         """
         up = self._up
         if up is not None and not self._broken:
@@ -124,12 +124,12 @@ class Rig:
 
     @property
     def up(self) -> RunningXen | None:
-        """What is up, trusted or not; None if nothing is. Starts nothing."""
+        """The host that is up, healthy or not; None if none is. Starts nothing."""
         return self._up
 
     @property
     def running(self) -> Dom0 | None:
-        """The agent if there is one; starts nothing."""
+        """The agent of the host that is up; None if none is. Starts nothing."""
         return None if self._up is None else self._up.dom0
 
     def first_measurement(self) -> bool:
@@ -152,18 +152,18 @@ class Rig:
     # -- its health ----------------------------------------------------------------------------
 
     def broke(self, why: str) -> None:
-        """Something was seen after which the host cannot be trusted: it is made anew before use."""
+        """Mark the host as broken, so that it is started again before its next use."""
         if not self._broken:
             self._breaks += 1
         self._broken = self._broken or why.splitlines()[0]
 
     def healthy(self) -> bool:
-        """Whether dom0 still answers; if it does not, it is as if `broke` had been called."""
+        """Whether dom0 still answers; if it does not, mark the host as broken."""
         if self._broken or self._up is None:
             return False
         dom0 = self._up.dom0
         try:
-            # Any answer will do.
+            # Any answer shows that dom0 is alive.
             dom0.ping(dom0.patience("dom0's answer", seconds=_HEALTH_SECONDS))
         except XenScrubError as error:
             self.broke(str(error))
@@ -177,7 +177,7 @@ class Rig:
     # -- its life ------------------------------------------------------------------------------
 
     def _start_or_latch(self) -> RunningXen:
-        """Start it; a host that does not come up is given up."""
+        """Start the host; give the host up if it does not come up."""
         try:
             return self._start()
         except BaseException as error:
@@ -191,7 +191,7 @@ class Rig:
             raise told from None
 
     def _told(self, error: BaseException) -> BaseException:
-        """What an error means for a Xen that was built: only its own faults are its failure."""
+        """The error to raise if a built Xen does not come up; names that Xen if it is to blame."""
         if self.xen.artefact is None or not isinstance(error, XenScrubError):
             return error
         error = self._deployment.blamed(error)

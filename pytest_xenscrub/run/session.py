@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run knows from its start to its end; pytest's hooks ask it, and it holds no hook."""
+"""The state of a run, from its start to its end, for pytest's hooks; has no hooks itself."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ class Session:
 
     Attributes:
         options: what the user asked for.
-        live: prints for the user while it runs.
-        started: when the run began, UTC, as ISO 8601 has it.
-        run: this run's number in the patterns and names of its guests, 24 bits.
+        live: prints for the user during the run.
+        started: start of the run, UTC, in ISO 8601.
+        run: the run's number in the patterns and names of its guests, 24 bits.
         sample: which pages victims fill; None for all of them.
-        guest_numbers: of the guests to come: no two of a run write the same pattern.
-        rig: the host in use, once a test has asked for one.
-        records: what was measured.
-        hosts: those that may be used.
-        logs: files for what hosts and guests say.
-        blame: whose fault it was that tests did not pass.
-        tally: of how many scenarios Xen was judged.
-        plan: on which Xens tests run, and what is built for them.
-        watch: looks at the host while a test runs.
-        ending: the run's exit status and its last words.
+        guest_numbers: counts guests, so that each one of a run writes a different pattern.
+        rig: the host in use; None until a test asks for one.
+        records: the measurements.
+        hosts: the hosts that the run may use.
+        logs: files for the output of hosts and guests.
+        blame: collects whose fault the tests' failures were.
+        tally: counts the scenarios in which Xen was judged.
+        plan: the Xens that tests run on, and what is built for them.
+        watch: looks at the host during a test.
+        ending: gives the exit status, and prints the last lines.
     """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
@@ -79,7 +79,7 @@ class Session:
 
     @functools.cached_property
     def xens(self) -> Xens:
-        """The Xens to be tested; a pytest that has nothing to do with Xen never asks."""
+        """The Xens to be tested; made on first use, which runs without Xen never make."""
         from pytest_xenscrub.hypervisor.choice import Xens  # noqa: PLC0415 - as just said
 
         options = self.options
@@ -96,26 +96,26 @@ class Session:
 
     @property
     def tag(self) -> str:
-        """Begins the name of all that this run makes on a host."""
+        """The tag with which the names of all guests and files of this run on a host begin."""
         return f"xenscrub-{self.run:06x}"
 
     @functools.cached_property
     def live(self) -> Live:
-        """Made when it is asked for: the terminal reporter comes after us."""
+        """Prints for the user; made on first use, because pytest's reporter starts later."""
         return Live(self.config)
 
     def say(self, line: str) -> None:
-        """Print a line for the user that stays."""
+        """Print a line for the user."""
         self.live.say(line)
 
     def update(self, line: str) -> None:
-        """Show the user a line that comes and goes."""
+        """Show the user a line that the next one replaces."""
         self.live.update(line)
 
     # -- before ---------------------------------------------------------------------------------
 
     def header(self) -> str | None:
-        """Lines for pytest's header; nothing where no host was asked for."""
+        """Lines for pytest's header; None without hosts."""
         line = self.hosts.header()
         if line is None:
             return None
@@ -123,7 +123,7 @@ class Session:
 
     @property
     def _no_profile(self) -> str:
-        """Why there is no profile despite --xen-profile; empty if there is one."""
+        """Why a run with --xen-profile makes no profiles; empty if it does."""
         pool = self.hosts.pool
         if self.options.profile is None or not pool or pool[0].emulated:
             return ""
@@ -137,7 +137,7 @@ class Session:
 
         Raises:
             ConfigurationError: a variant does not apply, or does not compile.
-            InfrastructureError: what the run asks for cannot be had on this machine.
+            InfrastructureError: something that the run needs is missing on this machine.
         """
         if not self.hosts.pool:
             return
@@ -146,10 +146,10 @@ class Session:
         self.plan.build(users)
 
     def deployment(self, xen: ChosenXen) -> Deployment:
-        """What makes that Xen run on the host that is ours.
+        """The deployment that boots a Xen on the reserved host.
 
         Raises:
-            InfrastructureError: none can be had.
+            InfrastructureError: no host can be used.
         """
         from pytest_xenscrub.boot import deploy_emulated, deploy_ssh  # noqa: PLC0415 - with a host
 
@@ -184,7 +184,7 @@ class Session:
         )
 
     def worker_starts(self, node: Any) -> None:
-        """A worker of pytest-xdist's is about to be started: its rows are of this run."""
+        """Give a worker of pytest-xdist, before it starts, this run's start and its machine."""
         node.workerinput[_WORKER_STARTED] = self.started
         self.hosts.worker_starts(node)
 
@@ -193,7 +193,7 @@ class Session:
     def settle(
         self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
     ) -> None:
-        """Say in a phase's report whose fault it was, and what it was."""
+        """Write into a phase's report whose fault its failure was, and the error."""
         error = None if call.excinfo is None else call.excinfo.value
         if call.when == "call" and _is_control(item):
             error = self._judge_control(item, error, report)
@@ -208,7 +208,7 @@ class Session:
     def after(
         self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
     ) -> None:
-        """Look at the host after a failure, so that what comes next finds one it can trust."""
+        """Check the host after a failed phase, so that the next test gets a healthy one."""
         error = None if call.excinfo is None else call.excinfo.value
         rig = self.rig
         if rig is None or not uses_host(item):
@@ -231,12 +231,12 @@ class Session:
     def judged(
         self, item: pytest.Item, number: int, verdict: Verdict, *, counted: bool = True
     ) -> None:
-        """Keep a probe's verdict with its test, and tell of residue at once.
+        """Keep a probe's verdict with its test, and report residue at once.
 
         Args:
             item: the test.
-            number: of this verdict in its test, from 0.
-            verdict: what the probe saw.
+            number: the verdict's number in its test, from 0.
+            verdict: the verdict.
             counted: see `verdict_properties`.
         """
         item.user_properties += verdict_properties(number, verdict, counted=counted)
@@ -247,10 +247,10 @@ class Session:
     def _judge_control(
         self, item: pytest.Item, error: BaseException | None, report: pytest.TestReport
     ) -> BaseException | None:
-        """Stop if a test did not see the leak of a Xen that leaks.
+        """Stop the run if a control passed, because its probes cannot see a leak.
 
         Returns:
-            The error that counts; none where it says nothing of Xen.
+            The error that counts; None if the failure says nothing of Xen.
         """
         if error is None:
             item.session.shouldstop = (
@@ -278,9 +278,10 @@ class Session:
 
 
 def _is_control(item: pytest.Item) -> bool:
-    """Whether a test must fail; it says something of our probe, and nothing of the Xen in question.
+    """Whether a test runs on the control of --xen-control, where it must fail.
 
-    On `--xen-variant=noscrub` it is a test as on any other variant.
+    Such a test judges the probes, and not the Xens of the run. With --xen-variant=noscrub a test is
+    not a control.
     """
     ours = any(mark.kwargs.get("reason") == MUST_FAIL for mark in item.iter_markers("xfail"))
     return ours and parameter(item, "xen_variant") == CONTROL

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The `Setting` of a result: which run, host, Xen and toolstack it comes from."""
+"""Makes the `Setting` of results: the run, host, Xen and toolstack that they come from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def setting_of(
     test: str, session: Session, up: RunningXen, toolstack: Toolstack, guest_type: str
 ) -> Setting:
-    """Where the rows of a test come from.
+    """The setting of a test's rows.
 
     Args:
-        test: its node id.
+        test: the test's node id.
         session: the run.
         up: the host and its Xen.
-        toolstack: what drives the guests.
-        guest_type: the type of guest that victims are.
+        toolstack: the toolstack that drives the guests.
+        guest_type: the victims' type of guest.
     """
     host, info, xen = up.host, up.info, up.xen
     return Setting(
@@ -58,7 +58,10 @@ def setting_of(
 
 @functools.cache
 def this_machine() -> str:
-    """CPUs of this machine: an emulated host is as fast as they are. No name: CI's change."""
+    """Number and model of this machine's CPUs, which decide how fast an emulated host is.
+
+    Leaves out this machine's name, because CI machines change theirs.
+    """
     text = Path("/proc/cpuinfo").read_text()
     found = re.search(r"^model name\s*:\s*(.+)", text, re.MULTILINE)
     return f"{usable_cpus()} x {found[1].strip() if found else 'a CPU without a name'}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What pytest's own objects hold of ours: the run's state, and which tests are for a host."""
+"""What this plugin keeps in pytest's objects: the run, and facts about tests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 
 def uses_host(item: pytest.Item) -> bool:
-    """Whether a test has to do with a host."""
+    """Whether a test uses a host."""
     return not {"running_xen", "xen_host"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def takes_limit(item: pytest.Item) -> bool:
-    """Whether pytest-timeout is there and has no limit of the user's for this test.
+    """Whether pytest-timeout is installed and the user set no limit for this test.
 
-    It prefers a marker to command line, environment and ini file: one of ours must give way itself.
+    Asks for the user's limits, because a `timeout` marker of this plugin would win over command
+    line, environment and ini file.
     """
     config = item.config
     if not config.pluginmanager.hasplugin("timeout") or item.get_closest_marker("timeout"):
@@ -32,6 +33,6 @@ def takes_limit(item: pytest.Item) -> bool:
 
 
 def parameter(item: pytest.Item, name: str) -> str | None:
-    """A test's parameter, or None if it has no such."""
+    """A test's parameter, or None if it has no such parameter."""
     callspec = getattr(item, "callspec", None)
     return None if callspec is None else callspec.params.get(name)

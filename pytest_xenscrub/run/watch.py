@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a host does while a test runs: it responds, Xen finds no fault in itself, the test ends."""
+"""Watches the host during a test: dom0 must respond, Xen must log no fault, the test must end."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from pytest_xenscrub.run.session import Session
 
 MOST_STALL_SECONDS = 5.0
-"""A dom0 that does not respond for longer than this fails the test that did it to it."""
+"""Longest time without dom0's response during a test; more fails the test."""
 LIMIT_STEPS = 10
-"""A test may take as long as so many steps that each deal with all of the host's memory, and fail
-at that only if nothing has stood still: a hang is told long before."""
+"""Limit of a test, in steps that each handle all of the host's memory. A hang is found long before,
+so only a test that makes progress can reach this limit."""
 
 
 class Watch:
-    """Looks at the host in use; where none runs, there is nothing to see.
+    """Watches the host in use; does nothing while no host runs.
 
     Args:
         session: the run.
@@ -39,10 +39,10 @@ class Watch:
         self._session = session
 
     def limit(self, item: pytest.Item) -> None:
-        """Have pytest-timeout end a test that nothing else ends, unless the user has a limit.
+        """Set pytest-timeout's limit for a test, unless the user has set one.
 
-        For the test alone: its fixtures may have to reboot a machine first, and have deadlines of
-        their own.
+        The limit does not include fixtures: they have their own deadlines, and may have to reboot a
+        machine.
         """
         dom0 = self._dom0()
         if dom0 is not None and takes_limit(item):
@@ -53,8 +53,8 @@ class Watch:
         """Raise if dom0 was silent for too long since the test began.
 
         Raises:
-            HostStalledError: it was dom0 that did not respond.
-            HostSilentError: it, or the network, or this machine's other work.
+            HostStalledError: dom0 did not respond.
+            HostSilentError: dom0 did not respond, but other work on this machine may be the cause.
         """
         dom0 = self._dom0()
         if dom0 is None:
@@ -78,11 +78,11 @@ class Watch:
             )
 
     def check_xen_log(self) -> None:
-        """Raise `XenFaultError` if Xen found a fault in itself since the test began."""
+        """Raise `XenFaultError` if Xen logged a fault since the test began."""
         dom0 = self._dom0()
         if dom0 is not None and (said := dom0.faults()):
             with contextlib.suppress(XenScrubError):
-                dom0.watch_log()  # it is told once
+                dom0.watch_log()  # so that the next test does not report the same fault
             raise XenFaultError(
                 f"{dom0.host.name}: {said.splitlines()[0]}",
                 todo="an assertion, a BUG or a WARN of Xen's own: look at its call trace",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""pytest-xdist's workers and a lab's machines: each worker has one, and is sent what suits it.
+"""Gives each of pytest-xdist's workers a machine, and sends it tests that suit this machine.
 
-The process that shares out the tests collects none itself, and of what workers collect, xdist
-carries it the ids alone: what a test needs is told in a file.
+pytest-xdist's main process collects no tests, and gets only the tests' ids from its workers. So
+each worker writes what its tests need to a file.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.description import HostDescription
 
 _AHEAD = 2
-"""Tests that a worker has before it: it begins one when it knows which comes after it."""
+"""Tests that are sent to a worker ahead: a worker starts a test only once it knows the next one."""
 
 
 class Needs:
-    """What tests need of their host, told by each worker to the process that shares them out.
+    """What tests need of their host, passed from each worker to the main process in a file.
 
     Args:
-        folder: where both find it; a worker on another machine does not, and what it told nothing
-            of suits every host.
+        folder: a folder that both can reach. A worker on another machine cannot, and its tests
+            count as needing nothing.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def tell(self, worker: str, needs: Mapping[str, frozenset[str]]) -> None:
-        """To be called by a worker before it tells its tests: what each needs, by its id."""
+        """Write what each test needs, by its id; a worker does that before it reports its tests."""
         with contextlib.suppress(OSError):
             told = {test: sorted(need) for test, need in needs.items()}
             self._file(worker).write_text(json.dumps(told))
 
     def told_by(self, worker: str) -> dict[str, frozenset[str]]:
-        """What a worker has told."""
+        """Read what a worker has written."""
         try:
             told = json.loads(self._file(worker).read_text())
         except FileNotFoundError:
@@ -55,14 +55,14 @@ class Needs:
 
 
 class Allotment:
-    """Which worker has which machine; the one that takes a dead worker's place gets its machine.
+    """Which worker has which machine; a worker that replaces a dead one gets the same machine.
 
     Attributes:
-        workers: how many there are to be.
+        workers: number of workers.
 
     Args:
         pool: the machines.
-        workers: how many workers there are to be.
+        workers: number of workers.
 
     Raises:
         pytest.UsageError: there are more workers than machines.
@@ -86,24 +86,24 @@ class Allotment:
         return host
 
     def take_back(self, worker: str) -> None:
-        """A worker has ended."""
+        """Take back the machine of a worker that has ended."""
         host = self._has.pop(worker, None)
         if host is not None:
             self._free.insert(0, host)
 
     def suits(self, worker: str, needs: frozenset[str]) -> bool:
-        """Whether a test is for a worker; what no machine suits, any worker skips."""
+        """Whether a test can go to a worker; any worker skips a test that suits no machine."""
         if not self._has[worker].lacks(needs):
             return True
         return all(machine.lacks(needs) for machine in self._machines)
 
 
 class HostScheduling:
-    """Sends each test to a worker whose machine suits it; one of xdist's schedulers.
+    """Sends each test to a worker whose machine suits it; implements xdist's scheduler interface.
 
     Args:
         allotment: which workers have which machines.
-        needs: what the workers tell.
+        needs: what the workers' tests need.
     """
 
     def __init__(self, allotment: Allotment, needs: Needs) -> None:
@@ -122,7 +122,7 @@ class HostScheduling:
 
     @property
     def collection_is_completed(self) -> bool:
-        """Whether every worker has told its tests."""
+        """Whether every worker has reported its tests."""
         return len(self._collections) >= self._allotment.workers
 
     @property
@@ -140,16 +140,16 @@ class HostScheduling:
         return bool(self._queue) or any(self._sent.values())
 
     def add_node(self, node: WorkerController) -> None:
-        """A worker is ready."""
+        """Note that a worker is ready."""
         self._sent[node] = []
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """A worker has told its tests."""
+        """Note the tests that a worker has collected."""
         self._collections[node] = list(collection)
         self._needs.update(self._told.told_by(node.gateway.id))
 
     def schedule(self) -> None:
-        """Share out the tests; again whenever a worker has been added."""
+        """Send tests to all workers; xdist calls this again whenever a worker was added."""
         if self._ids is None:
             self._ids, *others = self._collections.values()
             if any(other != self._ids for other in others):
@@ -159,7 +159,7 @@ class HostScheduling:
             self._feed(node)
 
     def _feed(self, node: WorkerController) -> None:
-        """Keep a worker busy; let one end for which there is nothing more."""
+        """Keep a worker busy, or end it if no test is left for it."""
         if node.shutting_down or node not in self._collections:
             return
         room = _AHEAD - len(self._sent[node])
@@ -181,22 +181,22 @@ class HostScheduling:
     def mark_test_complete(
         self, node: WorkerController, item_index: int, duration: float = 0
     ) -> None:
-        """A worker has run a test."""
+        """Note that a worker has run a test, and send it the next one."""
         self._sent[node].remove(item_index)
         self._feed(node)
 
     def mark_test_pending(self, item: str) -> None:
-        """Not for this way of sharing out: xdist calls it where it steals tests."""
+        """Not supported: xdist calls it only for schedulers that move tests between workers."""
         raise NotImplementedError
 
     def remove_pending_tests_from_node(
         self, node: WorkerController, indices: Sequence[int]
     ) -> None:
-        """As above."""
+        """Not supported, as `mark_test_pending`."""
         raise NotImplementedError
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """A worker has ended; gives the id of the test that it died of, and others get the rest."""
+        """Share out an ended worker's tests; gives the id of the test that it was running."""
         sent = self._sent.pop(node)
         if not sent:
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Copies of a dead guest's bytes: a search of all RAM, and whose each one is."""
+"""Copies of a dead guest's bytes: finds them in all RAM, and names the owner of each frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.outside.oracle import Oracle
 
 _ASKED: Final = 1024
-"""Frames whose owner is asked for: where all is left there are as many as the guest had."""
+"""Upper bound on the frames whose owners are asked for: a Xen that does not scrub leaves as many
+copies as the guest had frames."""
 _SHOWN: Final = 8
 _WHOSE: Final = "dom0 does not tell whose frames they are"
 _ASK_SECONDS: Final = 60.0
@@ -31,14 +32,15 @@ _ASK_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Copy:
-    """A frame in which bytes of a guest are.
+    """A frame that holds bytes of a guest.
 
     Attributes:
         mfn: the frame.
-        words: how many words that name it start there, of 256 in a page that it filled.
-        owner: whose frame it is now, as far as Xen tells.
-        kept: it is Xen's heap by now, which takes pages unscrubbed and scrubs them when it frees
-            them: no domain was given it.
+        words: number of words in the frame that name the guest; a page that the guest filled has
+            256.
+        owner: the frame's owner now, as far as Xen tells.
+        kept: whether the frame belongs to Xen's heap now. Xen takes pages for its heap unscrubbed,
+            and scrubs them when it frees them: no domain was given this frame.
     """
 
     mfn: int
@@ -51,12 +53,12 @@ class Copy:
 
 
 def find_copies(oracle: Oracle, guests: GuestFactory, guest: Guest) -> list[Copy]:
-    """All frames of the host that hold bytes of a guest.
+    """Find all frames of the host that hold bytes of a guest.
 
-    After it has ended and the backlog is 0 there should be none, wherever.
+    After the guest has ended and the backlog is 0, no frame should hold any.
 
     Raises:
-        InfrastructureError: dom0 does not tell whose frames they are.
+        InfrastructureError: dom0 does not tell who owns the frames.
     """
     words = oracle.search(guests.run, guest.number)
     if not words:
@@ -77,7 +79,7 @@ def find_copies(oracle: Oracle, guests: GuestFactory, guest: Guest) -> list[Copy
 
 
 def _owners(dom0: Dom0, frames: list[int]) -> dict[int, int]:
-    """The domains that have these frames; frames that none has are left out."""
+    """Ask dom0 which domains own these frames; frames without an owner are left out."""
     domids = [domain.domid for domain in dom0.domains()]
     process = start_program(dom0.host, "frame_owners", parts=PARTS)
     question = json.dumps([domids, frames]).encode() + b"\n"
@@ -96,7 +98,7 @@ def _owners(dom0: Dom0, frames: list[int]) -> dict[int, int]:
 
 
 def describe(copies: Iterable[Copy]) -> str:
-    """A line for each of the first of them, and how many there are."""
+    """Describe the first few copies, a line each, and say how many there are."""
     lines = [str(copy) for copy in copies]
     more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
     return "\n".join([f"its bytes are in {len(lines)} frames:", *lines[:_SHOWN], *more])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Probes against RAM itself: what a guest of ours says of a frame must be what is in it."""
+"""Compares what probes report of frames with what RAM holds, read from outside."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 8
 _MOST_USED: Final = 64, 0.0025
-"""Pages that a probe may write to after it has read them: so many, for stacks, and that share of
-its own, for its page tables (one in 512) and bitmaps."""
+"""Pages that a probe may write to after it has read them: a fixed number for its stacks, and a
+share of its own pages for its page tables (one page in 512) and bitmaps."""
 _SETTLE_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.1
 
@@ -31,10 +31,10 @@ class Compared:
     """What RAM says of a guest's report.
 
     Attributes:
-        missed: frames that it called clean, and that hold a dead guest's pattern.
-        disputed: frames of which nothing can be said: it called them dirty, and they are clean, or
-            it called them clean, and they hold what is no pattern.
-        differences: what the two witnesses differ in, a sentence for each; empty where they agree.
+        missed: frames that the guest called clean and that hold a dead guest's pattern.
+        disputed: frames that cannot be judged: the guest called them dirty, and they are clean, or
+            the guest called them clean, and they hold something other than a pattern.
+        differences: contradictions between guest and RAM, a sentence each; empty if they agree.
     """
 
     missed: BitMap64 = dataclasses.field(default_factory=BitMap64)
@@ -45,12 +45,12 @@ class Compared:
 class CrossCheck:
     """Compares verdicts with the host's RAM, seen from outside.
 
-    Neither witness can clear what the other one proves. A dead guest's pattern is proof, whoever
-    saw it: no program of ours makes one up.
+    Neither witness can clear a frame that the other one proves dirty. A dead guest's pattern is
+    proof, whichever witness saw it, because no code of this project invents a pattern.
 
     Args:
         oracle: the host's RAM.
-        guests: the test's guests: which of them live.
+        guests: the test's guests; tells which of them live.
     """
 
     def __init__(self, oracle: Oracle, guests: GuestFactory) -> None:
@@ -58,10 +58,10 @@ class CrossCheck:
         self._guests = guests
 
     def compare(self, guest: Guest) -> Compared:
-        """Compare what a guest that has scanned said of each frame with what is in it.
+        """Compare a guest's report of each frame with the content of that frame.
 
-        Nothing is compared of a guest that has written over what it read, or has ended: what it saw
-        is there no more.
+        Compares nothing if the guest has ended, or has written to its memory since it read it: RAM
+        no longer holds what the guest saw then.
         """
         if guest.ended or not _scanned_last(guest):
             return Compared()
@@ -93,7 +93,7 @@ class CrossCheck:
         )
 
     def _missed_in(self, used: BitMap64, guest: Guest) -> BitMap64:
-        """Frames that a guest uses itself, called clean before that, and that hold a pattern.
+        """Find frames that a guest uses itself after it called them clean, with a pattern in them.
 
         A guest that has read a pattern may have words of it on its stacks.
         """
@@ -102,13 +102,13 @@ class CrossCheck:
         return self._left_by_the_dead(used & guest.frames_of("clean"), guest)
 
     def _left_by_the_dead(self, frames: BitMap64, guest: Guest) -> BitMap64:
-        """Those that hold another guest's pattern, and not because that one lives and gave them."""
+        """Keep frames with another guest's pattern, except those that a live guest gave back."""
         others = [number for number in self._numbers() if number != guest.number]
         held = self._oracle.holding(frames, self._guests.run, others)
         return held - guest.given_back_before
 
     def _proven(self, guest: Guest) -> BitMap64:
-        """Frames in which a guest read the number of another one: it cannot know that otherwise."""
+        """Find frames in which a guest read another guest's number; only RAM could tell it."""
         return BitMap64(
             page.mfn
             for page in guest.all(DirtyPage)
@@ -121,11 +121,14 @@ class CrossCheck:
     def complete(self, verdict: Verdict) -> Verdict:
         """Judge the victim's frames that no probe was given.
 
-        Only once nothing waits for its scrub and no domain is dying: until then they may hold
-        bytes. Only a pattern condemns them, as who has them now may write what he likes, and none
-        of what guests that live say is theirs: one of them may be the victim, moved, and one that
-        has read a pattern may have words of it on its first stack, in a page that it did not read.
-        Nor those of Xen's heap: it takes pages as they are, and scrubs them when it frees them.
+        Judges them only while the backlog is 0 and no domain is dying, because frames may hold
+        bytes until then. Only a pattern makes such a frame dirty: its present owner may write
+        anything else there.
+
+        Leaves out all frames that live guests call theirs. One of these guests may be the victim,
+        after a migration. A guest that has read a pattern may have words of it on its first stack,
+        in a page that it did not read. Leaves out frames of Xen's heap, too: Xen takes pages for
+        its heap unscrubbed, and scrubs them when it frees them.
         """
         rest = verdict.victim - verdict.read_frames - verdict.given_back
         for guest in self._guests.guests.values():
@@ -146,9 +149,10 @@ class CrossCheck:
         return verdict
 
     def _tables(self, frames: BitMap64) -> BitMap64:
-        """Those that Xen has for page tables of guests that live.
+        """Keep the frames that Xen uses as page tables of live guests.
 
-        None, if it has more than it needs: then some are lost, which nobody may excuse.
+        Returns nothing if Xen has more page tables than the guests need: some of them are lost
+        then, and lost memory is not excused.
         """
         found = self._oracle.frame_table.tables(frames)
         live = [guest.config for guest in self._guests.guests.values() if not guest.ended]
@@ -159,7 +163,7 @@ class CrossCheck:
         return self._oracle.holding(frames, self._guests.run, self._numbers())
 
     def _numbers(self) -> range:
-        """All guests of this run so far, those of earlier tests too: they are counted from 1."""
+        """The numbers of all guests of this run, earlier tests' guests too; the first one is 1."""
         return range(1, max(self._guests.guests, default=0) + 1)
 
     def _drained(self) -> bool:
@@ -168,7 +172,7 @@ class CrossCheck:
 
 
 def _scanned_last(guest: Guest) -> bool:
-    """Whether its last work was to read, so that what it read is still there."""
+    """Whether reading was the last work of a guest, so that its memory still holds what it read."""
     work = [event for event in guest.events if isinstance(event, Scanned | Filled)]
     return bool(work) and isinstance(work[-1], Scanned)
 
@@ -179,7 +183,7 @@ def _most_used(guest: Guest) -> float:
 
 
 def _difference(said: str, frames: BitMap64, which: str) -> str:
-    """A sentence on frames that two witnesses differ in; empty where there are none."""
+    """Describe frames that two witnesses differ in, in a sentence; empty without such frames."""
     if not frames:
         return ""
     shown = ", ".join(f"{mfn:#x}" for mfn in frames[:_SHOWN])

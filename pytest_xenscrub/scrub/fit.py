@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a time grows with a guest's memory: the straight line through what was measured."""
+"""Fits a straight line through times against guests' memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Row
 
 LEAST_SIZES = 4
-"""Through two sizes there is always a line, and through three nearly one: neither says anything."""
+"""Least number of sizes for a fit: two sizes always lie on a line, and three nearly do."""
 FITTED = ("destroy", "clean")
 
 
@@ -24,11 +24,11 @@ class Fit:
     """Least squares of a time against memory: seconds = intercept + slope x GiB.
 
     Attributes:
-        metric: which time, as `Row` has it.
+        metric: which time, as a field of `Row`.
         seconds_per_gib: the slope.
-        intercept: what a guest of no memory would take, s.
+        intercept: time for a guest without memory, by the line, s.
         r_squared: share of the times' variance that the line explains, 0 to 1.
-        guests: how many were measured.
+        guests: number of guests that were measured.
     """
 
     metric: str
@@ -39,7 +39,7 @@ class Fit:
 
 
 def fits(rows: Sequence[Row]) -> list[Fit]:
-    """The lines of `FITTED` through rows of one kind; none for what has too few sizes."""
+    """Fit lines for the times in `FITTED`; leaves out times with fewer than `LEAST_SIZES` sizes."""
     found = []
     for metric in FITTED:
         points = [
@@ -55,6 +55,6 @@ def fits(rows: Sequence[Row]) -> list[Fit]:
 def _line(metric: str, points: list[tuple[float, float]]) -> Fit:
     sizes, times = zip(*points, strict=True)
     slope, intercept = statistics.linear_regression(sizes, times)
-    # A time that is the same for all sizes has no correlation, and is a perfect line.
+    # The correlation of times that are all the same is undefined, but they fit a line perfectly.
     r = statistics.correlation(sizes, times) if len(set(times)) > 1 else 1.0
     return Fit(metric, slope, intercept, r * r, len(points))

@@ -76,7 +76,7 @@ class Probe:
         """
         probes: list[Guest] = []
         compared = [self._compare(guest) for guest in beside]
-        # What those found must not be lost if no probe can be created.
+        # Residue that these guests found must be reported even if no probe can be created.
         verdict = self._see(frames, beside, compared) if beside else None
         while verdict is None or not verdict.has_residue:
             size = self._guests.most_bytes(guest_type="pv")
@@ -104,7 +104,7 @@ class Probe:
     def create(
         self, memory_bytes: int, *, node: int | None = None, guest_type: GuestType = "pv"
     ) -> Guest:
-        """Create one probe, with memory of a NUMA node if asked, and wait until it has read all."""
+        """Create one probe, on a NUMA node if given, and wait until it has read its memory."""
         guest = self._guests.create("probe", memory_bytes, "scan", node=node, guest_type=guest_type)
         guest.ready()
         return guest
@@ -135,15 +135,16 @@ class Probe:
         try:
             return self._check.compare(guest)
         except XenScrubError:
-            # Residue that was read is proof, also where the host was lost before we could look.
+            # Residue that the probe has read is proof, even if the host was lost before RAM was
+            # read.
             if guest.frames_of("pattern") - guest.given_back_before:
                 return Compared()
             raise
 
     def _unfilled(self, probes: Sequence[Guest]) -> BitMap64:
-        """Frames that hold nothing to be found, as the last that had them had not filled them.
+        """Frames without the victim's data, because their last owner had not filled them.
 
-        As it was when these guests read: a guest that reads may fill what it has after that.
+        Tells the state at the time when these guests read: a guest may fill its memory afterwards.
         """
         known = [probe.unfilled_before for probe in probes]
         return BitMap64.union(*known) if known else self._guests.unfilled
@@ -151,7 +152,7 @@ class Probe:
     def _see(
         self, frames: BitMap64, probes: Sequence[Guest], compared: Sequence[Compared]
     ) -> Verdict:
-        """The verdict by probes and RAM, whether or not they agree."""
+        """Put probes' reports and RAM together into a verdict, whether or not they agree."""
         clean, residue, written = BitMap64(), BitMap64(), BitMap64()
         excused, owed = BitMap64(), BitMap64()
         differences: list[str] = []
@@ -164,7 +165,8 @@ class Probe:
             clean |= guest.frames_of("clean") - ram.disputed
             residue |= dirty_here
             written |= (guest.frames_of("pattern") | ram.missed) & dirty_here
-            # What one guest may find dirty, the next one may not, if somebody owned it between.
+            # A frame that one probe may find dirty must be clean for the next probe, because its
+            # owner in between has died.
             excused |= dirty_here & guest.given_back_before
             owed |= dirty_here - guest.given_back_before
             dirty += guest.all(DirtyPage)
@@ -172,7 +174,7 @@ class Probe:
                 unjudged += scanned.unjudged
                 other += scanned.other
                 seconds += scanned.ns / 1e9
-        # A frame that one probe found dirty is dirty, whatever it was after that probe had died.
+        # A frame that one probe found dirty stays dirty, even if a later probe found it clean.
         verdict = Verdict(
             victim=frames,
             clean_frames=clean - residue,
@@ -206,7 +208,7 @@ def _given_back_before_all(probes: Sequence[Guest]) -> BitMap64:
 
 
 def _check(verdict: Verdict) -> None:
-    """Raise if witnesses differ; residue counts even then, from either witness."""
+    """Raise if witnesses differ, unless either of them saw residue: residue counts even then."""
     if verdict.differences and not verdict.has_residue:
         raise DisagreementError(
             verdict.differences[0],

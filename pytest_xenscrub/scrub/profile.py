@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Where a destroy spends its time: what sampled CPUs were doing, before it returned and after.
+"""Where a destroy spends its time: samples of all CPUs, before the destroy returned and after it.
 
-Who an address belongs to is known by where it lies, as all guests are ours: their kernel has the
-first MiBs of what is a kernel's half of the address space, dom0's Linux begins behind that, and
-user space is dom0's alone.
+The address that a CPU executes tells whose code it is, because the address ranges are fixed: the
+guests' kernel has the first MiBs of the kernel half of the address space, dom0's Linux begins
+behind them, and only dom0 has user space.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.symbols import Symbols
 
 DESTROY, AFTER = "destroy", "after"
-"""The two parts of a profile: until the toolstack returned, and from then on."""
+"""The two parts of a profile: until the toolstack returned, and after that."""
 XEN, DOM0_KERNEL, DOM0_USER, GUESTS, IDLE = (
     "Xen", "dom0 kernel", "dom0 user space", "guests", "idle",
 )  # fmt: skip
@@ -29,13 +29,13 @@ _GUEST_END = 0xFFFFFFFF81000000
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What was seen of one part of a destroy.
+    """Samples of one part of a destroy.
 
     Attributes:
-        seconds: how long it lasted, s; that there was no look at all says nothing then.
-        samples: how often all CPUs were looked at.
-        stacks: how often each was seen on a CPU, as flame-graph tools have it: `Xen;function`,
-            `dom0 kernel`, `idle`.
+        seconds: duration of the part, s. A short part without samples says nothing about the CPUs.
+        samples: number of times that all CPUs were sampled.
+        stacks: number of samples by stack, named as flame-graph tools expect: `Xen;function`, `dom0
+            kernel`, `idle`.
     """
 
     seconds: float
@@ -43,19 +43,19 @@ class Part:
     stacks: dict[str, int]
 
     def cpu_seconds(self, stack: str) -> float:
-        """What the CPUs together spent there, s."""
+        """CPU time that all CPUs together spent in a stack, s."""
         return self.stacks.get(stack, 0) / self.samples * self.seconds if self.samples else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """Where the CPUs were while a guest ended.
+    """What the CPUs executed while a guest ended.
 
     Attributes:
-        symbols: where the names of Xen's functions come from; empty where there are none.
-        stopped_seconds: how long the machine, and its clock, stood still to be looked at, s.
-        destroy: until the toolstack returned.
-        after: from then on, until nobody watched the guest's memory any more.
+        symbols: origin of the names of Xen's functions; empty without names.
+        stopped_seconds: how long sampling stopped the machine and its clock, s.
+        destroy: the part until the toolstack returned.
+        after: the part from then until the tool stopped watching the guest's memory.
     """
 
     symbols: str
@@ -64,23 +64,23 @@ class Profile:
     after: Part
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The profile as a dictionary, for JSON."""
         return dataclasses.asdict(self)
 
 
 def profile_from(flat: dict[str, object]) -> Profile:
-    """The profile of which `as_dict` made `flat`."""
+    """The profile that `as_dict` turned into `flat`."""
     parts = {name: Part(**flat[name]) for name in (DESTROY, AFTER)}  # type: ignore[arg-type]
     return Profile(**{**flat, **parts})  # type: ignore[arg-type]
 
 
 def profile_of(samples: Samples, destroy_seconds: float | None) -> Profile:
-    """What samples mean.
+    """Sum up samples into a profile.
 
     Args:
-        samples: taken from right before the end was asked for.
-        destroy_seconds: how long it took to return, s; None where no toolstack was asked, and
-            then all of it is `after`.
+        samples: samples from just before the end of the guest was asked for.
+        destroy_seconds: time until the toolstack returned, s; None if the guest ended without a
+            toolstack, and then all samples belong to `after`.
     """
     returned = min(destroy_seconds or 0.0, samples.seconds)
     stacks: dict[str, Counter[str]] = {DESTROY: Counter(), AFTER: Counter()}

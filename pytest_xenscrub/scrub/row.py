@@ -110,9 +110,10 @@ class Setting:
         version: version of this package.
         started: start of the run, UTC, in ISO 8601.
         not_in_use: files that the variant changes but that no running program was built from.
-        guest_type: guest type of the victims: pv or pvh.
-        fill_share: the share of their pages that victims were to fill.
-        fill_seed: the run's seed for which pages those are, hex; empty where they are all.
+        guest_type: guest type of the victims: pv, pvh or hvm.
+        fill_share: share of its pages that a victim fills, see --xen-fill.
+        fill_seed: the run's seed, which decides which pages those are, hex; empty if victims fill
+            all pages.
     """
 
     test: str
@@ -155,11 +156,12 @@ class Row:
             still hold its bytes, in the order of time; None if RAM cannot be seen from outside.
         profile: CPU samples of the destroy, as in `scrub.profile`; None without --xen-profile.
         verdict: clean, residue or unproven; None if no probe judged the guest.
-        filled_bytes: what the guest had filled, where that was a sample of its pages, else None.
-        filled_share: that as a share of its memory.
-        found_share: the least share of its pages whose leak the verdict finds; see `Sampled`.
-        differences: what probes reported and RAM, seen from outside, contradicts; None if all
-            agreed.
+        filled_bytes: memory that the guest filled, if it filled a sample of its pages; else None.
+        filled_share: `filled_bytes` as a share of the guest's memory.
+        found_share: the smallest leak that the verdict finds, as a share of the guest's pages; see
+            `Sampled`.
+        differences: contradictions between the probes' reports and RAM seen from outside; None if
+            all agreed.
         first_after_boot: whether this is the first measurement since the host booted or was
             resumed. Caches are cold then, so it does not count as a repeat of the others.
         too_starved: whether other work slowed the host down for more of the test than

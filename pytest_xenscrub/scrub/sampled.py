@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a verdict on a sample of a victim's pages can miss."""
+"""Which leaks a sample of a victim's pages can miss."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Final
 from pytest_xenscrub.units import PAGE, gib
 
 CERTAINTY: Final = 0.999
-"""With which the leak that is told of is found."""
+"""Probability with which a verdict finds a leak of the share that it reports."""
 
 
 def shown_share(found: float) -> str:
-    """A share that is found, in percent; rounded up, as what is said must hold."""
+    """Format a share as a percentage, rounded up, so that the reported share is really found."""
     return f"{math.ceil(found * 1e6) / 1e4:.4f}%"
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """A sample, and what was read of it.
+    """A sample of a victim's pages, and how much of it was read.
 
     Attributes:
-        filled: frames that the victim had filled.
-        freed: frames that it had.
-        read: of those that it had filled, frames that a probe read.
+        filled: number of frames that the victim filled.
+        freed: number of frames that the victim had.
+        read: number of filled frames that a probe read.
     """
 
     filled: int
@@ -39,23 +39,24 @@ class Sampled:
 
     @property
     def spread(self) -> int:
-        """How many of those read were chosen one by one, and so for themselves: half of them.
+        """Number of read pages that were chosen one by one: half of all.
 
-        The others lie in runs: of a leak that is in runs too, a run shows no more than a page.
+        The other half lie in runs. Pages of one run may leak together, so a whole run may show no
+        more than a single page.
         """
         return self.read // 2
 
     @property
     def found(self) -> float:
-        """The least share of all pages whose leak is found with `CERTAINTY`.
+        """The smallest leak that is found with `CERTAINTY`, as a share of all pages.
 
-        A leak of a share p is missed by n pages, chosen at random, with probability (1 - p)^n,
-        however it is spread.
+        n pages, chosen at random, miss a leak of a share p with probability (1 - p)^n, however the
+        leak is spread.
         """
         return 1 - (1 - CERTAINTY) ** (1 / self.spread) if self.spread else 1.0
 
     def __str__(self) -> str:
-        """A sentence."""
+        """A sentence on how much was filled and which leak that finds."""
         return (
             f"{gib(self.filled * PAGE)} were filled, {self.share:.4%} of the victim's pages; a leak"
             f" of a share p of them is missed with probability (1-p)^{self.spread}: one of"

@@ -16,16 +16,16 @@ Points: TypeAlias = list[tuple[float, int | str]]
 Series: TypeAlias = dict[str, Points]
 
 MOST_POINTS = 500
-"""Greatest length of a series; a plot would not show more, and 1 TiB takes minutes."""
+"""Upper bound on a series' length: a plot cannot show more points, and 1 TiB takes minutes."""
 _DIGITS = 4
 
 
 def series_of(reclaim: Reclaim) -> Series:
-    """Three series of points: s since the end was asked for, and what was seen then.
+    """Make three series of points: s since the end of the guest was asked for, and the value then.
 
-    Only changes are kept, and the last look. `free_bytes` is Xen's count, with what is not scrubbed
-    yet; `state` is "alive", "dying", or "" for a domain that is gone; `backlog_pages` is looked at
-    less often, for the first time just before the end was asked for.
+    Keeps only changes, and the last point. `free_bytes` is Xen's count, which may include pages
+    that are not scrubbed yet. `state` is "alive", "dying", or "" for a domain that is gone.
+    `backlog_pages` has fewer points; the first one is just before the end was asked for.
     """
     samples = reclaim.samples
     return {
@@ -44,7 +44,7 @@ def _changes(issued: float, looks: Iterable[tuple[float, int | str]]) -> Points:
 
 
 def _thinned(points: Points) -> Points:
-    """At most `MOST_POINTS`, evenly spread, the first and the last among them."""
+    """Pick at most `MOST_POINTS` points, evenly spread, with the first and the last one."""
     last = len(points) - 1
     if last < MOST_POINTS:
         return points

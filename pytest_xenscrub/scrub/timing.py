@@ -106,7 +106,7 @@ class Timings:
             self._changed(self.rows[-1])
 
     def resumed(self, resumed: Resumed) -> None:
-        """Add to the last row how long its guest stood still until it ran again."""
+        """Add to the last row how long its guest stood still before it ran again."""
         if self.rows:
             self.rows[-1].downtime = resumed.ns / 1e9
             self._changed(self.rows[-1])
@@ -132,7 +132,7 @@ class Timings:
             self._changed(row)
 
     def _mark_starved(self) -> None:
-        """Write into every row how starved the host has been since the test began, or stood."""
+        """Write into every row how long the host was starved or stopped since the test began."""
         starved = max(0.0, self._starved_seconds() - self._starved_before)
         stood = max(0.0, self._stood_seconds() - self._stood_before)
         share = min(1.0, starved / max(1e-3, time.monotonic() - self._begin - stood))

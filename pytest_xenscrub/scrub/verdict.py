@@ -29,20 +29,20 @@ class Verdict:
         victim: frames that the victim had.
         clean_frames: frames that a probe read and found clean.
         residue_frames: frames that a probe read and found dirty.
-        unfilled: frames of the victim that it had not filled, where it filled a sample: that they
-            are clean says nothing, and counts for nothing; dirty they are residue as any other.
+        unfilled: frames that the victim had not filled, if it filled a sample. A clean one proves
+            nothing and does not count; a dirty one is residue.
         given_back: frames that live guests gave back earlier; such frames are dirty by contract.
         unjudged_pages: pages of probes that the domain builder wrote to, so that they cannot be
             judged.
-        unjudged_frames: the frames of those pages, as far as they are told.
+        unjudged_frames: the frames of those pages, if the probe reports them.
         pattern_frames: frames in `residue_frames` that hold a guest's pattern, of any run.
         other_pages: dirty pages that hold something else: a guest's page tables, bytes of Xen, or
             another user's guest.
         dirty: descriptions of the first dirty pages.
         names: names of this run's guests, by their number in the pattern.
         run: this run's number in the pattern.
-        outside_clean: frames of the victim that no probe got and that hold no guest's pattern,
-            seen from outside; empty if RAM cannot be seen from outside, or changes too much.
+        outside_clean: frames of the victim that no probe got and that hold no guest's pattern, seen
+            from outside; empty if RAM cannot be seen from outside, or changes too much.
         outside_residue: frames of the victim that no probe got and that hold a guest's pattern.
         kept: frames like `outside_residue` that belong to Xen's heap by now. Xen takes memory for
             itself unscrubbed (`MEMF_no_scrub`), and scrubs that memory when it is freed: no guest
@@ -51,9 +51,9 @@ class Verdict:
             outside: no guest can get these frames.
         min_coverage: share of the victim's frames that probes must read.
         seconds: time that reading took, on the probes' own clocks, s.
-        differences: contradictions between probes and RAM seen from outside, a sentence each.
-            A frame with a dead guest's pattern is dirty, by either witness; any other frame that
-            they contradict each other on is not judged.
+        differences: contradictions between probes and RAM seen from outside, a sentence each. A
+            frame with a dead guest's pattern is dirty, by either witness; any other frame that they
+            contradict each other on is not judged.
     """
 
     victim: BitMap64
@@ -88,7 +88,7 @@ class Verdict:
 
     @property
     def covered(self) -> BitMap64:
-        """Those of them that a probe read."""
+        """Filled frames that a probe read."""
         return self.filled & self.read_frames
 
     @property
@@ -99,10 +99,10 @@ class Verdict:
 
     @property
     def _left_out(self) -> BitMap64:
-        """Of a sample: frames in which a probe's builder wrote, as if they were not filled.
+        """Frames of a sample that the domain builder of a probe wrote to; they count as not filled.
 
-        They lie together, and so may take a dense run, which is much of a small sample. No more
-        than may be left unread of all freed frames.
+        These frames lie together, so they may cover a whole run, which is much of a small sample.
+        Empty if they are more than the share of all freed frames that may be left unread.
         """
         if not self.unfilled:
             return BitMap64()
@@ -119,7 +119,7 @@ class Verdict:
 
     @property
     def sampled(self) -> Sampled | None:
-        """What the verdict rests on, where the victim filled a sample; None where all counts."""
+        """The sample that the verdict rests on; None if the victim filled all of its memory."""
         if not self.unfilled:
             return None
         return Sampled(len(self.filled), len(self.victim), len(self.covered))
@@ -208,7 +208,7 @@ class Verdict:
                 f" frames, and {excused} that a live guest had given back;"
                 f" {self.pattern_pages} hold a pattern of ours, {self.other_pages} not"
             )
-        # Pages that name their writer first: they tell most.
+        # Pages that name the guest that wrote them come first, because they tell most.
         told = sorted(self.dirty, key=lambda page: page.pattern is None)[:_SHOWN]
         lines += [f"    {self._describe(page)}" for page in told]
         if self.state == "residue":

@@ -30,7 +30,7 @@ def in_background(work: Callable[[], T]) -> Future[T]:
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # it belongs to the one who waits
+        except BaseException as error:  # the caller that waits gets it
             future.set_exception(error)
 
     threading.Thread(target=run, name="xenscrub-destroy", daemon=True).start()
@@ -65,10 +65,10 @@ class Victim:
         return self._guest
 
     def fill(self, actions: str = "fill") -> BitMap64:
-        """Create it, and wait until every page that it owns holds its pattern, or its sample does.
+        """Create the victim, and wait until it has filled its memory, or a sample of it.
 
-        Waits first until the backlog of earlier guests is scrubbed, so that later measurements
-        are of this victim alone.
+        Waits first until the backlog of earlier guests is scrubbed, so that later measurements are
+        of this victim alone.
 
         Args:
             actions: the victim's actions, as in the kernel's option `do=`.
@@ -94,9 +94,10 @@ class Victim:
     def _prove(self) -> None:
         """Check that the pattern is seen from outside in the victim's frames.
 
-        Done in full once for each host, as the place of RAM does not change; each end of a guest
-        begins with a quick look at all of its frames. Done each time for a guest that does not
-        know its frames, as only Xen's tables name those.
+        One full check for each host is enough if the guest names its frames, because the host's RAM
+        stays at the same place in its memory file. Every end of a guest begins with a quick check
+        of all frames anyway. A guest that does not know its frames is checked in full each time,
+        because Xen's tables name them.
         """
         witness = self._guests.witness
         named = self.guest.config.type == "pv"
@@ -155,12 +156,12 @@ class Victim:
         return self.guest.ballooned
 
     def punch(self, step: int, at: int = 0) -> BitMap64:
-        """Have it give back single filled pages: each whose number leaves `at`, divided by `step`.
+        """Make the victim give back single filled pages: those with number % `step` == `at`.
 
-        Once in its life.
+        A victim can do that once in its life.
 
         Returns:
-            The frames that it gave back (MFNs).
+            The frames that the victim gave back (MFNs).
         """
         self.guest.do(f"punch={step}:{at}")
         return self.guest.ballooned

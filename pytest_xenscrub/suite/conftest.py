@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures that several of these tests need, besides the plugin's own."""
+"""Fixtures for several of these tests, besides the plugin's own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 HAVE: dict[str, tuple[GuestType, ...]] = {"paging_pool": ("pvh", "hvm"), "device_model": ("hvm",)}
-"""Which types of guest have what a fixture of that name is for."""
+"""Types of guest that have the thing which a fixture is named after."""
 _SIGNAL_SECONDS = 30.0
 _PID = "/local/domain/{}/image/device-model-pid"
 _KILL = 'kill -KILL "$0" && while kill -0 "$0" 2> /dev/null; do sleep 0.01; done'
@@ -35,8 +35,8 @@ class DeviceModel:
     """A victim's device model.
 
     Args:
-        domid: the victim's.
-        dom0: where it runs.
+        domid: the victim's domid.
+        dom0: the victim's dom0.
     """
 
     def __init__(self, domid: int, dom0: Dom0) -> None:
@@ -50,20 +50,20 @@ class DeviceModel:
         return self._dom0.run(command, deadline=deadline).check().stdout.strip()
 
     def kill(self) -> None:
-        """End it without a word; it is gone on return."""
+        """Kill it, and wait until it is gone."""
         self._run("sh", "-c", _KILL, self._pid)
 
     def stop(self) -> None:
-        """Have it stand still, with all that it has mapped."""
+        """Stop it, while it keeps everything that it has mapped."""
         self._run("kill", "-STOP", self._pid)
 
     def cont(self) -> None:
-        """Have it go on."""
+        """Let it continue."""
         self._run("kill", "-CONT", self._pid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only some types of guest have where victims are others."""
+    """Leave out tests of things that the run's types of guest do not have."""
 
     def left_out(item: pytest.Item) -> bool:
         names = set(getattr(item, "fixturenames", ()))
@@ -77,13 +77,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def paging_pool(xen_guest_type: GuestType) -> None:
-    """A test of what only guests with nested paging have: run with `--xen-guest-type=pvh`."""
+    """Marks a test for guests with nested paging: run with `--xen-guest-type=pvh`."""
     assert xen_guest_type in HAVE["paging_pool"]
 
 
 @pytest.fixture
 def device_model(xen_guest_type: GuestType, dom0: Dom0) -> Callable[[int], DeviceModel]:
-    """That of a domain, a process in dom0: run with `--xen-guest-type=hvm`."""
+    """Gives a domain's device model, a process in dom0: run with `--xen-guest-type=hvm`."""
     assert xen_guest_type in HAVE["device_model"]
     return lambda domid: DeviceModel(domid, dom0)
 
@@ -98,7 +98,7 @@ def mapping(xen_host: Host, victim: Victim) -> Iterator[ForeignMapping]:
 
 @pytest.fixture
 def wait_zombie(dom0: Dom0) -> WaitZombie:
-    """Waits until a domain that is dying, and somebody still uses, has so many bytes left."""
+    """Waits until a dying domain has only so many bytes left, which something still uses."""
 
     def wait(domid: int, memory_bytes: int) -> DomainInfo:
         step = f"domain {domid}: dying but for what is held of it"

@@ -37,7 +37,7 @@ def test_probe_while_backlog_waits(
     """
     frames = victim.fill()
     guests.spinners()
-    # No later than that: pages that wait may not count as free before they are scrubbed.
+    # Not until "free" or "clean", because the backlog need not count as free before it is scrubbed.
     timings.record(victim.destroy(until="gone"))
     backlog = guests.dom0.backlog_pages()
     try:

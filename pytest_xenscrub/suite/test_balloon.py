@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 LEAST_READ = 0.95
-"""Of the pages given back: some of them become the probe's own domain structures."""
+"""Least share of the pages given back that must be read: some of them become structures of the
+probe."""
 
 
 @pytest.mark.quick
@@ -39,7 +40,7 @@ def test_ballooned_pages_are_found(
         if verdict.residue_frames & given_back:
             raise ResidueError(str(verdict))
     else:
-        # All of them, and no pattern anywhere else; what dom0 or Xen left is not ours to judge.
+        # All of them, and no pattern anywhere else; other data in other frames is dom0's or Xen's.
         expected = given_back & verdict.covered
         assert verdict.residue_frames & given_back == expected, str(verdict)
         assert verdict.pattern_pages == len(expected), str(verdict)

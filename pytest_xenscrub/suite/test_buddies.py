@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.timing import Timings
 
 LEAST_PAIRS = 100
-"""Neighbours of which one is the victim's and one the live guest's; by chance it is every other."""
+"""Least number of buddies shared by victim and live guest; by chance it is every other page."""
 
 
 def interleave(guests: tuple[Guest, Guest], pages: int) -> int:
@@ -70,7 +70,7 @@ def test_only_what_a_live_guest_gave_back_is_dirty(
         spinner.destroy(until="gone")
         dom0.wait_drained(dom0.patience("scrubbing what the victim left", dom0.total_bytes))
     else:
-        dom0.settled_free_bytes()  # of a Xen that counts pages as free once they are scrubbed
+        dom0.settled_free_bytes()  # for a Xen in which only scrubbed pages are free
     given_back = live.ballooned
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)

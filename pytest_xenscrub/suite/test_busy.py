@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 SPINNERS = 2
-"""More vCPUs than CPUs: a CPU that one of them lets go of is another's, and never idle."""
+"""More vCPUs than CPUs, so that a CPU that one vCPU gives up goes to another, and is never idle."""
 LEAST_SECONDS = 4.0
 MOST_SECONDS = 20.0
 LOOK_SECONDS = 0.5

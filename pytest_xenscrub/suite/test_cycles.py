@@ -25,9 +25,9 @@ MOST_LOST_PAGES = 2
 """Xen's own heap may still grow by a page; a page lost with each guest is twenty times as much."""
 SAME = (64 * MIB,)
 ALTERNATING = (24 * MIB, 201 * MIB, 65 * MIB)
-"""Extents of 2 MiB and single pages, in numbers that leave holes for the next one."""
+"""Sizes of extents of 2 MiB and single pages, in numbers that leave holes for the next guest."""
 DOMIDS = 0x7FF0 - 1
-"""Numbers for domains: from 1 to `DOMID_FIRST_RESERVED`, and then from 1 again."""
+"""Number of domids: they go from 1 to `DOMID_FIRST_RESERVED` - 1, and then start from 1 again."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     ModelOf = Callable[[int], DeviceModel]
 
 MAPPED_BYTES = 16 * PAGE
-"""Upper bound on what it has mapped: the pages that requests for it are put into."""
+"""Upper bound on what the device model has mapped: the pages for requests to it."""
 
 pytestmark = [pytest.mark.quick, pytest.mark.control]
 
@@ -31,7 +31,11 @@ pytestmark = [pytest.mark.quick, pytest.mark.control]
 def test_guest_without_its_device_model_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, dom0: Dom0, device_model: ModelOf
 ) -> None:
-    """It was killed: Xen itself gives up what it had of the guest, and the toolstack misses it."""
+    """A guest whose device model was killed leaves nothing.
+
+    Xen itself drops the device model's mappings of the guest, and the toolstack does not find the
+    process.
+    """
     before = dom0.settled_free_bytes()
     frames = victim.fill()
     device_model(victim.guest.domid).kill()
@@ -50,9 +54,10 @@ def test_guest_whose_device_model_outlives_it_leaves_nothing(
     *,
     wait_zombie: WaitZombie,
 ) -> None:
-    """It stands still, and goes on once all but what it has mapped of the guest is free.
+    """A guest leaves nothing if its device model is stopped, outlives it, and continues later.
 
-    The toolstack tells it to end, and does not wait for that.
+    The device model continues once all of the guest's memory is free except what it has mapped. The
+    toolstack tells it to end, but does not wait for that.
     """
     before = dom0.settled_free_bytes()
     frames = victim.fill()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 BUSY_SECONDS = 5.0
-"""How long bytes are looked at while no CPU is idle: a hundred times what an idle one needs."""
+"""How long bytes are watched while no CPU is idle: a hundred times what an idle one needs."""
 SMALL_BYTES = 64 * MIB
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Memory that is given out in extents of 2 MiB and comes back singly, and the reverse."""
+"""Memory that is allocated in extents of 2 MiB and comes back as single pages, and the reverse."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 EXTENT = 2 * MIB // PAGE
-"""Pages of what a domain builder takes at a time (order 9), and a page table maps by one entry."""
+"""Pages of an extent that a domain builder allocates (order 9) and a page table maps by one
+entry."""
 LEAST_WHOLE = 0.5
-"""Of a guest's memory: so much must be in whole extents, or there is nothing to punch holes in."""
+"""Least share of a guest's memory that must be in whole extents, in which to punch holes."""
 LEAST_TAKEN = 0.5
-"""Of single pages given back: what Xen needs for a guest it takes from there, too."""
+"""Least share of the pages given back that must be taken: Xen may use some for a guest itself."""
 OTHERS = 1024
-"""Pages that are free besides, and that one who wants those may get before them."""
+"""Number of further free pages, which a guest that wants pages may get first."""
 SMALL_BYTES = 32 * MIB
 CYCLES, WARM_UP = 8, 3
 """Small guests, and those before the first look: Xen's own heap grows with the first few."""
@@ -40,16 +41,16 @@ MOST_LOST_PAGES = 2
 
 
 def extents(frames: BitMap64) -> list[int]:
-    """The first frames of the whole extents of 2 MiB among these (MFNs)."""
+    """Find the whole extents of 2 MiB among these frames; gives their first frames (MFNs)."""
     starts = {mfn - mfn % EXTENT for mfn in frames}
     return [at for at in sorted(starts) if frames.range_cardinality(at, at + EXTENT) == EXTENT]
 
 
 def require(count: int, least: float, what: str) -> None:
-    """See that Xen has given enough pages to whom the scenario wants: it may choose others.
+    """Check that Xen gave enough pages to the guest that the scenario wants: it may choose others.
 
     Raises:
-        UndecidedError: it has not, so the scenario proves nothing; that is not a fault.
+        UndecidedError: it did not, so the scenario proves nothing; that is not a fault.
     """
     if count < least:
         raise UndecidedError(
@@ -59,22 +60,23 @@ def require(count: int, least: float, what: str) -> None:
 
 
 def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> BitMap64:
-    """Have one guest give back single pages, and another take them and read them at once.
+    """Make one guest give back single pages, and another take them and read them at once.
 
-    The taker has given back as many itself before, and hardly anything else is free by then: of
-    what is, Xen gives a single page out of the smallest extent, but looks at high addresses first.
+    The taker has given back as many pages itself before, and hardly any other page is free. From
+    the free ones, Xen takes a single page out of the smallest extent, but looks at high addresses
+    first.
 
     Args:
-        guests: makes what takes all else.
-        giver: gives back.
-        taker: takes, and has pages of its own to spare.
-        holes: which, as the kernel's `punch=` has it.
+        guests: creates a guest that takes all other memory.
+        giver: the guest that gives back pages.
+        taker: the guest that takes them; it has pages of its own to give back.
+        holes: which pages the giver gives back, as in the kernel's `punch=`.
 
     Returns:
-        The frames that the taker has now, of those that were given back (MFNs).
+        The frames that the taker got from the giver (MFNs).
 
     Raises:
-        UndecidedError: the taker was given others.
+        UndecidedError: the taker got others.
     """
     pages = giver.memory_bytes // PAGE // int(holes.partition(":")[0]) + OTHERS
     taker.do(f"balloon={pages}")
@@ -100,11 +102,11 @@ def test_guest_with_holes_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *,
     running_xen: RunningXen, holes: str,
 ) -> None:  # fmt: skip
-    """A live guest gives single pages back out of its extents; what is left of those dies later.
+    """A live guest that gives back single pages out of its extents leaves nothing when it dies.
 
-    Of a PVH guest Xen has to split the entry that maps the extent. The holes are dirty by contract
-    (but with `scrub-domheap`): who takes them must find them so, and dies with them. From then on
-    they are clean, and merge with the pages around them, which are not.
+    In a PVH guest, Xen has to split the entry that maps the extent. The holes are dirty by contract
+    (unless booted with `scrub-domheap`). The guest that takes them must find them dirty, and then
+    dies with them. From then on they are clean, and merge with their neighbours, which are dirty.
     """
     before = dom0.settled_free_bytes()
     had = victim.fill()
@@ -142,7 +144,7 @@ def test_guest_with_holes_leaves_nothing(
 @pytest.mark.quick
 @pytest.mark.usefixtures("paging_pool")
 def test_guests_with_holes_cost_nothing(timings: Timings, guests: GuestFactory, dom0: Dom0) -> None:
-    """The tables that Xen needs for what is left of an extent come back with its guest."""
+    """The page tables that Xen needs for the rest of an extent come back with the guest."""
     before = dom0.settled_free_bytes()
     for number in range(CYCLES):
         if number == WARM_UP:
@@ -162,9 +164,9 @@ def test_guests_with_holes_cost_nothing(timings: Timings, guests: GuestFactory, 
 def test_single_pages_that_merge_leave_nothing(
     probe: Probe, timings: Timings, guests: GuestFactory, dom0: Dom0, *, reader_type: GuestType
 ) -> None:
-    """Two guests share each extent page by page, die, and the next one gets extents of 2 MiB.
+    """Two guests share each extent page by page and die; the next guest gets clean whole extents.
 
-    One has given back every other page, and the other one has taken those, one by one.
+    One guest has given back every other page, and the other guest has taken these pages one by one.
     """
     if not dom0.runs(reader_type):
         pytest.skip(f"{reader_type} guests cannot run here: Xen has no nested paging (hap)")

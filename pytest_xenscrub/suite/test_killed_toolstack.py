@@ -35,7 +35,7 @@ while not any(bytes(d["handle"]) == uuid and d["mem_kb"] >= kib for d in xc.doma
 child.kill()
 sys.exit(child.wait() != -signal.SIGKILL)
 """
-"""Runs in dom0, where a guest is built faster than anyone outside can look."""
+"""A program for dom0, because a guest is built faster than a process outside could react."""
 
 
 def build_part(dom0: Dom0, config: DomainConfig, share: float, command: list[str]) -> DomainInfo:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_GUESTS = 16
 LEAST_BYTES = 256 * MIB
-"""Smaller guests are gone before the next one is told to go."""
+"""Least size of a guest: a smaller one is gone before the next one is told to go."""
 
 
 def guest_bytes(guests: GuestFactory) -> int:

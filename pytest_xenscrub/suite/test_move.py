@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 MOST_BYTES = 512 * MIB
-"""Of a guest that is saved: dom0's disk, and not Xen, is what more of it would test."""
+"""Upper bound on a saved guest's memory: more would test dom0's disk, and not Xen."""
 MOST_ROOMS = 3
-"""How much memory it and a probe may have to share, in its own size. A domain builder writes to a
-page in two hundred of a probe's: of a large one's, too many may have been a small victim's."""
+"""Upper bound on the free memory for the victim and a probe, as a multiple of the victim's. A
+domain builder writes to one in two hundred pages of a probe, and in a large probe too many of these
+could be a small victim's."""
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_saved_guest_leaves_nothing(movable: Victim, probe: Probe, timings: Timi
     assert not movable.guest.restore().cancelled
     assert movable.verify().mismatched == 0, "the guest got back something else than it had"
 
-    # With nothing in between, for the downtime.
+    # At once, because `downtime` includes the time in between.
     timings.record(movable.guest.save(until="gone"))
     timings.resumed(movable.guest.restore())
     assert movable.verify().mismatched == 0, "the guest lost something the second time"
@@ -115,5 +116,5 @@ def test_damage_to_a_saved_guest_is_seen(movable: Victim, toolstack: Toolstack, 
     script = f"printf damaged. | dd of={file} bs=1 seek={middle} conv=notrunc"
     dom0.run(["sh", "-c", script], deadline=Deadline.after(60, f"damaging {file}")).check()
     movable.guest.restore()
-    # Of one page, or where it ends of the next one too.
+    # The damage is in one page, or across the border of two.
     assert movable.verify().mismatched in {1, 2}

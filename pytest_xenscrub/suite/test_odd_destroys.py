@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import Toolstack
 
 TALK_LINES = 40
-"""Lines that a guest is told to work through: some seconds, where a destroy takes a fraction."""
+"""Lines of input for a guest: it works on them for some seconds, and a destroy takes less."""
 
 
 @pytest.mark.quick

@@ -29,7 +29,7 @@ CYCLES, WARM_UP = 8, 3
 MOST_LOST_PAGES = 2
 """Xen's own heap may still grow by a page; a page lost with each guest is more than that."""
 TOO_MUCH = f"overdraw={4 * MIB // PAGE}"
-"""More than the pages full of zeroes that a guest of ours has for Xen to take from it instead."""
+"""More than the pages full of zeroes that this kernel has, which Xen could reclaim instead."""
 
 pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("paging_pool")]
 
@@ -113,9 +113,9 @@ def test_guests_that_use_more_than_they_have_cost_nothing(
 def test_what_a_guest_gave_back_to_its_cache_is_scrubbed(
     on_demand: Victim, probe: Probe, timings: Timings, dom0: Dom0
 ) -> None:
-    """Memory that a guest gave back to its cache stays its own, and is scrubbed when it dies.
+    """Memory that a guest gave back to its cache still belongs to it, and is scrubbed when it dies.
 
-    So such memory does not count as given to others, which may be dirty.
+    So such memory does not count as given back, which may be dirty.
     """
     frames = on_demand.fill()
     before = owned_bytes(dom0, on_demand)

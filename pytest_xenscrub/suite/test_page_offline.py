@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 LAST_PAGES = [1, 2, *(1 + (1 << order) for order in range(1, 10))]
-"""Counted from the end of a free range; in this order each is the last one of what is left."""
+"""Pages counted from the end of a free range; each one is the last page of what is then left."""
 
 
 @pytest.fixture

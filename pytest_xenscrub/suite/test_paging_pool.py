@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 16 * MIB
 POOL_BYTES = 48 * MIB
-"""Far more than the tables of such a guest take: most of it goes back as it came."""
+"""Far more than the page tables of such a guest take, so that most of it is never used."""
 VGA_BYTES = 128 * KIB
-"""Of an HVM guest's memory left out, as a video card would have its own there."""
+"""Part of an HVM guest's memory that is left out, because a video card would have its memory
+there."""
 WARM_UP = 3
 """Guests before the first look: Xen's own heap grows with the first few."""
 MOST_LOST_PAGES = 2

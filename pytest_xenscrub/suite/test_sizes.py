@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PARTS = 6
 LEAST_PARTS = 2
-"""Of all memory in six: what probes need for themselves is too much of what a smaller guest had."""
+"""Least size in sixths of all memory: the probes' own needs are too large a part of a smaller
+guest."""
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Emulated lab machines, for tests of what drives a lab machine.
+"""Emulated lab machines, for tests of code that drives a lab machine.
 
-Public are `LabMachine`, a machine that QEMU plays, with its own disk, GRUB, sshd and BMC, and
-`ALIAS`, its name in its ssh configuration:
+Public names are `LabMachine`, a machine in QEMU with its own disk, GRUB, sshd and BMC, and `ALIAS`,
+its name in its ssh configuration:
 
     from pytest_xenscrub import Deadline
     from pytest_xenscrub.testing import ALIAS, LabMachine
@@ -11,8 +11,8 @@ Public are `LabMachine`, a machine that QEMU plays, with its own disk, GRUB, ssh
     with closing(LabMachine.start(say=print, deadline=deadline)) as machine:
         subprocess.run(["ssh", "-F", machine.ssh_config, ALIAS, "xl", "info"], check=True)
 
-No other room imports this one. A name is loaded when it is first asked for: the BMC is a program
-of its own, which needs none of them.
+No other room imports this one. A name is loaded on first use, because the BMC is a separate
+program, which does not need these names.
 """
 
 import importlib

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The lab machine's BMC: `python -m pytest_xenscrub.testing.bmc SOCKET ACTION`.
 
-A power command as any other, for `--xen-power`. A machine without power is one that has been reset
-and whose processors do not run.
+A power command like any other, for `--xen-power`. A machine without power is one that has been
+reset and whose CPUs are stopped.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SOCKET = "bmc"
 
 
 def command(folder: Path) -> list[str]:
-    """The words of the power command of the machine with that folder."""
+    """The words of the power command of the machine in that folder."""
     return [sys.executable, "-m", __name__, str(folder / SOCKET), "{action}"]
 
 
 def switch(qmp: Qmp, action: Action) -> str:
-    """Do as the button does, and return what is to be said of it."""
+    """Carry out an action, and return its output."""
     if action in ("off", "cycle"):
-        # Stopped first: it must not run a little between the reset and that.
+        # Stopped first, so that it does not run between the reset and the stop.
         qmp.execute("stop")
         qmp.execute("system_reset")
     if action in ("on", "cycle"):
@@ -43,7 +43,7 @@ def switch(qmp: Qmp, action: Action) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Switch; what cannot be done is told in one line and an exit code of 1."""
+    """Switch the machine; an error is one line, with exit status 1."""
     parser = argparse.ArgumentParser(prog="bmc", description="power of an emulated lab machine")
     parser.add_argument("socket", type=Path)
     parser.add_argument("action", choices=get_args(Action))

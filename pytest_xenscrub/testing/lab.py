@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A lab machine played by QEMU: it boots through GRUB from its own disk, as a real one does.
+"""A lab machine in QEMU, which boots through GRUB from its own disk, like a real one.
 
-To everyone else it is a machine behind an ssh port: `SshHost` reaches it, and nothing but
-a reset button is left of the emulator.
+For all other code it is a machine behind an ssh port, with a reset button: `SshHost` reaches it.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Say
 
 ALIAS = "xenscrub-lab"
-"""What the machine is called in its ssh configuration."""
+"""The machine's name in its ssh configuration."""
 
 
 class _DiskMachine(Machine):
-    """A QEMU whose BIOS reads the first sector of the disk, and which comes back after a reset."""
+    """A QEMU whose BIOS boots from the disk, and which reboots after a reset."""
 
     def adapted(self, command: list[str]) -> list[str]:
         """QEMU's command line."""
@@ -53,7 +52,7 @@ class _DiskMachine(Machine):
 def _switch_on(
     image: Image, spec: MachineSpec, qemu: str, accel: Accel, deadline: Deadline
 ) -> _DiskMachine:
-    """A machine whose sshd answers."""
+    """Start a machine, and wait until its sshd answers."""
     machine = _DiskMachine(image, spec, qemu, accel, snapshot=None, deadline=deadline)
     try:
         if accel is KVM:
@@ -66,7 +65,7 @@ def _switch_on(
 
 
 class LabMachine:
-    """A machine in a lab: reached over ssh, and reset by its button. Made by `start`.
+    """A machine in a lab: reached over ssh, and reset by its button. Created by `start`.
 
     Attributes:
         ssh_config: file in which `xenscrub-lab` is this machine: `ssh -F FILE xenscrub-lab`.
@@ -75,7 +74,7 @@ class LabMachine:
     def __init__(self, image: Image, machine: Machine) -> None:
         self._machine = machine
         self.ssh_config = write_ssh_config(machine.folder, ALIAS, machine.port, image)
-        # Who holds it closes it; this is for the ways out of Python that skip that.
+        # The owner closes it; this covers exits of Python that skip that.
         atexit.register(self.close)
 
     @classmethod
@@ -87,24 +86,24 @@ class LabMachine:
         say: Say,
         deadline: Deadline,
     ) -> LabMachine:
-        """Switch a lab machine on, with a fresh disk, and wait until its own Xen's sshd answers.
+        """Start a lab machine with a fresh disk, and wait until its own Xen's sshd answers.
 
         Args:
             suite: Debian release of dom0.
             memory_bytes: the machine's memory, bytes.
-            say: called with a line for the user where something takes long.
-            deadline: for all of it, a build of image and disk included.
+            say: gets a line for the user when something takes long.
+            deadline: limit for everything, with a build of image and disk.
 
         Raises:
             MissingToolError: QEMU, GRUB, or what builds the image, is not installed.
-            InfrastructureError: it could not be built or started.
-            DeadlineExceededError: it did not come up in time.
+            InfrastructureError: the machine could not be built or started.
+            DeadlineExceededError: the machine did not come up in time.
         """
         qemu = qemu_path()
         image = ensure_image(suite, say=say, deadline=deadline)
         disk = ensure_lab_disk(image, say=say, deadline=deadline)
         spec = MachineSpec(suite=suite, memory_bytes=memory_bytes)
-        # All that a machine takes of an image, once it boots by itself, is the disk.
+        # A machine that boots by itself needs only the disk of an image.
         switch_on = functools.partial(_switch_on, Image(disk.parent), spec, qemu)
         accel = choose_accel(qemu, "auto", say)
         return cls(
@@ -135,7 +134,7 @@ class LabMachine:
         return shlex.join(["cat", str(self._machine.folder / "serial.log")])
 
     def freeze(self) -> None:
-        """Hang it: processors, network and all stand still, until it is power-cycled.
+        """Stop the machine with its network, as in a hang, until it is power-cycled.
 
         Raises:
             InfrastructureError: QEMU has ended.
@@ -143,7 +142,7 @@ class LabMachine:
         self._machine.qmp("stop")
 
     def cut_network(self, *, cut: bool) -> None:
-        """Pull its network cable, or put it back.
+        """Pull the machine's network cable, or put it back.
 
         Raises:
             InfrastructureError: QEMU has ended.
@@ -151,7 +150,7 @@ class LabMachine:
         self._machine.qmp("set_link", {"name": "net", "up": not cut})
 
     def power_cycle(self) -> None:
-        """Press the reset button. What was not written to the disk yet is lost.
+        """Press the reset button. Data that is not on the disk yet is lost.
 
         Raises:
             InfrastructureError: QEMU has ended.
@@ -159,6 +158,6 @@ class LabMachine:
         self._machine.qmp("system_reset")
 
     def close(self) -> None:
-        """Switch it off and remove all that belonged to it. Never raises, may be called twice."""
+        """Switch the machine off and remove its files. Never raises, may be called twice."""
         atexit.unregister(self.close)
         self._machine.close()

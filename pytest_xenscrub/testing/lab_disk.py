@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The lab machine's disk: the emulated host's root file system, partitioned, with GRUB on it.
+"""The lab machine's disk: the emulated host's root file system in a partition, with GRUB.
 
-Nothing is mounted and nobody needs to be root: the file system is copied into its partition,
-and debugfs adds the files.
+Needs no mounts and no root: the file system is copied into its partition, and debugfs adds the
+files.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 RECIPE = Path(__file__).parent / "lab_recipe"
 MODULES = Path("/usr/lib/grub/i386-pc")
 _FORMAT = 1
-"""To be raised where `_build` makes something else of the same recipe."""
+"""Increase this number when `_build` makes another disk of the same recipe."""
 _SECTOR = 512
 _START = 1 << 20
-"""Where the partition begins, bytes; GRUB's core image lies before it."""
+"""Begin of the partition, bytes; GRUB's core image is before it."""
 _BOOT_CODE = 440
-"""What of the first sector is code, bytes; the partition table follows."""
+"""Size of the code in the first sector, bytes; the partition table follows."""
 _TOOLS = {
     "grub-mkimage": "grub-common",
     "grub-editenv": "grub-common",
@@ -49,14 +49,14 @@ _TOOLS = {
 
 
 def ensure_lab_disk(image: Image, *, say: Say, deadline: Deadline) -> Path:
-    """The disk of a lab machine with the dom0 of `image`, made now if the cache lacks it.
+    """The disk of a lab machine with the dom0 of `image`; made now unless the cache has it.
 
     Returns:
-        A raw disk image with an MBR; only ever a backing file.
+        A raw disk image with an MBR; only used as a backing file.
 
     Raises:
         MissingToolError: GRUB, or a program that makes the disk, is not installed.
-        InfrastructureError: it could not be made.
+        InfrastructureError: the disk could not be made.
         DeadlineExceededError: it took too long.
     """
     _check_tools()
@@ -87,7 +87,7 @@ def _check_tools() -> None:
 
 
 def _recipe_hash() -> str:
-    """Name of what would be made now, of this machine's GRUB too."""
+    """Hash of the recipe, which includes this machine's GRUB."""
     digest = hashlib.sha256(f"{_FORMAT}\0{XEN_OPTIONS}\0{DOM0_OPTIONS}\0".encode())
     for path in [*sorted(RECIPE.iterdir()), MODULES / "boot.img", MODULES / "kernel.img"]:
         if path.is_file():
@@ -121,8 +121,8 @@ def _build(image: Image, work: Path, say: Say, deadline: Deadline) -> None:
     for path in MODULES.iterdir():
         if path.suffix in (".mod", ".lst"):
             shutil.copy(path, grub / "i386-pc")
-    # The kernel unpacks archives one after the other, and a later file takes the place of an
-    # earlier one.
+    # The kernel unpacks archives one after the other; a file of a later one replaces an earlier
+    # one.
     init = cpio_file("init", (RECIPE / "initramfs-init").read_bytes())
     (stage / f"boot/initrd.img-{release}").write_bytes(image.initrd.read_bytes() + init)
     for name in ("reboot", "grub-editenv"):
@@ -156,7 +156,7 @@ def place(source: Path, target: Path, at: int) -> None:
             except OSError as error:
                 if error.errno != errno.ENXIO:
                     raise
-                break  # there is a hole up to the end
+                break  # only a hole is left
             end = os.lseek(origin.fileno(), position, os.SEEK_HOLE)
             while position < end:
                 position += os.copy_file_range(
@@ -173,7 +173,7 @@ def file_system_uuid(disk: Path) -> str:
 
 
 def cpio_file(name: str, content: bytes) -> bytes:
-    """An archive, as the kernel unpacks it, that holds one executable file."""
+    """A cpio archive for the kernel, with one executable file."""
     inode = 0
 
     def entry(name: str, mode: int, content: bytes) -> bytes:
@@ -193,7 +193,7 @@ def _padded(data: bytes) -> bytes:
 
 def master_boot_record(boot_code: bytes, sectors: int) -> bytes:
     """The first sector: code, and one active Linux partition of `sectors` sectors."""
-    # Nobody has used cylinders for decades; this is how "not addressable by them" is written.
+    # This value means "not addressable by cylinders", which are not used any more.
     beyond = b"\xfe\xff\xff"
     first = _START // _SECTOR
     partition = b"\x80" + beyond + b"\x83" + beyond + struct.pack("<II", first, sectors)
@@ -210,7 +210,7 @@ def _write_boot_code(disk: Path, core: bytes) -> None:
 
 
 def _copy_program(name: str, into: Path) -> None:
-    """Copy one of this machine's programs with its libraries and their loader."""
+    """Copy one of this machine's programs, with its libraries and their loader."""
     program = shutil.which(name, path=search_path()) or name
     shutil.copy(program, into)
     done = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
@@ -226,7 +226,7 @@ def _copy_program(name: str, into: Path) -> None:
 
 
 def _debugfs(disk: Path, *arguments: str) -> str:
-    """Run debugfs on the partition; it always returns 0, so its messages decide."""
+    """Run debugfs on the partition; fails by its messages, because its exit status is always 0."""
     command = ["debugfs", *arguments, f"{disk.name}?offset={_START}"]
     done = subprocess.run(
         command,
@@ -247,7 +247,7 @@ def _debugfs(disk: Path, *arguments: str) -> str:
 
 
 def _list(disk: Path, folder: str) -> str:
-    """Names in a folder of the disk, one a line."""
+    """Names in a folder of the disk, one on each line."""
     listing = _debugfs(disk, "-R", f"ls -p {folder}")
     # /inode/mode/uid/gid/name/size/
     return "\n".join(line.split("/")[5] for line in listing.splitlines() if line.count("/") > 5)  # noqa: PLR2004

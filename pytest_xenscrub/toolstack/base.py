@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What xl and libvirt have in common: a folder in dom0, and domains that bear this run's tag."""
+"""The common part of the xl and libvirt drivers: a folder in dom0, removal of this run's guests."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ if TYPE_CHECKING:
 _INSTALL_SECONDS = 120.0
 _CLOSE_SECONDS = 60.0
 _DISK = "/var/lib/xen"
-"""Where dom0 has room for saved domains: /run is part of its memory."""
+"""Folder for saved domains in dom0; /run would take dom0's memory."""
 _DYING_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
 class ToolstackBase(ABC):
-    """The part of a toolstack's driver that is the same for all.
+    """The common part of all toolstacks' drivers.
 
     Attributes:
-        logs: where the toolstack keeps its logs in dom0; the rest of their names is the tag's.
-        by_hand: the command that destroys a domain, for someone who has to.
+        logs: beginning of the paths of the toolstack's logs in dom0, before the tag.
+        by_hand: the command that destroys a domain, for an error's advice.
 
     Args:
-        dom0: the agent that runs, times and watches.
-        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+        dom0: the agent that runs, times and watches commands.
+        tag: the run's tag, with which the names of all its domains begin; also names its folder in
+            dom0.
     """
 
     logs: ClassVar[str]
     by_hand: ClassVar[str]
     _installed: Path
-    """The guest kernel, on this machine."""
+    """Path of the guest kernel on this machine."""
 
     def __init__(self, dom0: Dom0, tag: str) -> None:
         self.dom0 = dom0
@@ -55,18 +56,18 @@ class ToolstackBase(ABC):
 
     @abstractmethod
     def list(self, deadline: Deadline) -> list[Listed]:
-        """All domains, dom0 too."""
+        """All domains, with dom0."""
 
     @abstractmethod
     def _end(self, domid: int, deadline: Deadline) -> None:
-        """Destroy a domain that is left, and do not watch it."""
+        """Destroy a domain that is left, without watching it."""
 
     def _deadline(self, seconds: float, what: str) -> Deadline:
-        """For what is around Xen."""
+        """A deadline for things around Xen."""
         return Deadline.after(seconds, f"{self.dom0.host.name}: {what}")
 
     def _ours(self, deadline: Deadline) -> dict[int, str]:
-        """The names of this run's guests by their domid, those too that have lost it."""
+        """The names of this run's guests by domid, including guests that have lost their name."""
         ours = {
             domain.domid: f"domain {domain.domid}"
             for domain in self.dom0.domains()
@@ -80,12 +81,12 @@ class ToolstackBase(ABC):
         deadline = self._deadline(_INSTALL_SECONDS, "copying the guest kernel")
         self._before = self._domids()
         self._installed = kernel
-        # The agent makes the folder with it, faster than a command would.
+        # The agent makes the folder as well, which is faster than a command.
         self.dom0.write(f"{self.folder}/owner", "a run of pytest-xenscrub\n")
         self.dom0.host.put(kernel, self.kernel, deadline=deadline)
 
     def room_bytes(self, deadline: Deadline) -> int:
-        """Room for saved domains on dom0's disk, bytes."""
+        """Free space for saved domains on dom0's disk, bytes."""
         self._shell(f"mkdir -p {self.saved}", deadline)
         return int(self._shell(f"df -B1 --output=avail {self.saved} | tail -n 1", deadline))
 
@@ -99,13 +100,13 @@ class ToolstackBase(ABC):
     def _leaving(
         self, domid: int, leave: Callable[[], object], *, until: Until, deadline: Deadline
     ) -> Reclaim:
-        """Watch a domain that no command of the agent's ends: `leave` does."""
+        """Watch a domain that ends by `leave`, and not by a command of the agent."""
         watch = self.dom0.watch(domid, None, until=until, deadline=deadline, elsewhere=True)
         try:
             leave()
         except OUT_OF_TIME:
             if watch.done:
-                watch.result()  # says how far it had come, if it has seen the same
+                watch.result()  # raises a better error, if the watch timed out, too
             raise
         return watch.result()
 
@@ -116,15 +117,15 @@ class ToolstackBase(ABC):
         return {domain.domid for domain in self.dom0.domains()}
 
     def clean(self) -> None:
-        """Destroy every domain that is this run's, half-built and half-dead ones too.
+        """Destroy every domain of this run, including half-built and dying ones.
 
         Raises:
-            InfrastructureError: some are left; says which, and what to do.
+            InfrastructureError: some domains are left; the error says which, and what to do.
             XenHungError: the toolstack hung.
         """
-        # Whoever waited for it was interrupted, or it would have ended.
+        # A command still runs only if its caller was interrupted.
         self.dom0.abort()
-        # The agent sees in a millisecond that nothing is left, which a toolstack takes long for.
+        # The agent can tell in a millisecond that no guest is left; a toolstack takes longer.
         if self._domids() <= self._before:
             return
         step = f"{self.dom0.host.name}: removing this run's guests"
@@ -133,7 +134,7 @@ class ToolstackBase(ABC):
             try:
                 self._end(domid, deadline)
             except InfrastructureError:
-                # It may have ended by itself in between: what counts is what is left.
+                # A guest may have ended by itself meanwhile, so only guests that are left count.
                 continue
         if left := self._left(deadline):
             raise InfrastructureError(
@@ -143,14 +144,14 @@ class ToolstackBase(ABC):
             )
 
     def _left(self, deadline: Deadline) -> Sequence[str]:
-        """Names of this run's guests that do not go away."""
+        """Names of this run's guests that are not gone in time."""
         end = deadline.within(_DYING_SECONDS, deadline.step)
         while (left := self._ours(deadline)) and not end.passed:
             time.sleep(_POLL_SECONDS)
         return list(left.values())
 
     def close(self) -> None:
-        """Destroy what is left, and remove the folder and logs of this run; raises as `clean`."""
+        """Destroy all domains of this run, and remove its folder and logs; raises as `clean`."""
         try:
             self.clean()
         finally:

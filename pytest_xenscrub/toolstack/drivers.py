@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The toolstacks' drivers of a run: made when they are first asked for, anew for each dom0."""
+"""The toolstacks' drivers of a run: made on first use, and again for each new dom0."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Drivers:
-    """What drives guests, by name.
+    """The toolstacks' drivers, by name.
 
     Args:
-        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+        tag: the run's tag, with which the names of all its domains begin.
         kernel: the guests' kernel.
     """
 
@@ -39,7 +39,7 @@ class Drivers:
             MissingToolError: libvirt's library is not installed on this machine.
             InfrastructureError: the toolstack cannot be used.
         """
-        if dom0 is not self._dom0:  # a host that was made anew has lost what was there
+        if dom0 is not self._dom0:  # a new dom0 does not have the old one's files
             self._made.clear()
             self._dom0 = dom0
         driver = self._made.get(name)
@@ -50,7 +50,7 @@ class Drivers:
         return driver
 
     def close(self) -> None:
-        """Remove all that they made. Never raises, may be called twice."""
+        """Remove everything that the drivers made. Never raises, may be called twice."""
         for driver in self._made.values():
             if self._dom0 is not None and self._dom0.alive:
                 with contextlib.suppress(XenScrubError):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The guest's kernel as the firmware of an HVM guest: what xl loads in place of Xen's hvmloader.
+"""Makes firmware for HVM guests of the guests' kernel; xl loads it in place of Xen's hvmloader.
 
-Firmware is a 32-bit ELF file without Xen's notes, which libxc starts in protected mode, with
-`hvm_start_info` as a PVH kernel gets it. It has no command line. It has a module instead, which is
-a BIOS by rights: the content of a file, of which nobody but the firmware knows what it is.
+Firmware is a 32-bit ELF file without Xen's notes. libxc starts it in protected mode, and passes
+`hvm_start_info` as to a PVH kernel. Firmware gets no command line. It gets the content of a file as
+a module instead, which normally is a BIOS; only the firmware itself interprets it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.toolstack.protocol import DomainConfig
 
 _PHYS32_ENTRY: Final = 18
-"""XEN_ELFNOTE_PHYS32_ENTRY, of xen/elfnote.h: where a kernel starts without paging."""
+"""XEN_ELFNOTE_PHYS32_ENTRY of xen/elfnote.h: the kernel's entry without paging."""
 _HEADER: Final = struct.Struct("<16s2H5I6H")
 _SEGMENT: Final = struct.Struct("<8I")
 _MAGIC: Final = b"\x7fELF\x01\x01\x01"  # 32 bits, little endian, version 1
@@ -31,13 +31,13 @@ _LOAD, _RWX, _PAGE = 1, 7, 4096
 
 
 def firmware(kernel: bytes) -> bytes:
-    """The same image with 32-bit headers, loaded to the same physical addresses.
+    """The kernel's image with 32-bit headers, loaded to the same physical addresses.
 
     Args:
         kernel: the 64-bit ELF file that PV and PVH guests are built from.
 
     Raises:
-        InfrastructureError: it is no such file.
+        InfrastructureError: the file is not such a kernel.
     """
     try:
         elf = ELFFile(io.BytesIO(kernel))
@@ -57,33 +57,33 @@ def firmware(kernel: bytes) -> bytes:
 
 
 def _entry(elf: ELFFile) -> int:
-    """Where the kernel starts in 32 bits, without paging."""
+    """The kernel's 32-bit entry, without paging."""
     for section in elf.iter_sections():
         for note in section.iter_notes() if isinstance(section, NoteSection) else ():
-            kind: object = note["n_type"]  # a name only where it is one of GNU's
+            kind: object = note["n_type"]  # pyelftools has names only for GNU's types of notes
             if note["n_name"] == "Xen" and kind == _PHYS32_ENTRY:
                 return int.from_bytes(note["n_descdata"], "little")
     raise ValueError("it has no note of where it starts without paging")
 
 
 def module(config: DomainConfig) -> str:
-    """What is in the file that is called a BIOS: the command line, as C has a string."""
+    """The content of the module: the command line, as a C string."""
     return f"{config.command_line}\0"
 
 
 def settings(path: str, module_path: str) -> dict[str, object]:
-    """What xl is told of an HVM guest in place of a kernel: as few devices as there can be.
+    """Settings of xl for an HVM guest, in place of a kernel, with as few devices as possible.
 
     Args:
-        path: of the firmware, in dom0.
-        module_path: of the module, in dom0.
+        path: path of the firmware in dom0.
+        module_path: path of the module in dom0.
     """
     return {
         "firmware_override": path,
-        # Without a name of a BIOS, xl warns that its path was given.
+        # xl warns about a BIOS path without a BIOS name.
         "bios": "seabios",
         "bios_path_override": module_path,
-        # A video card would have memory of the guest's for its frame buffer.
+        # A video card's frame buffer would take memory of the guest.
         "vga": "none",
         "nographic": 1,
         "vnc": 0,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What has come from a guest's console, between the thread that takes it and the one that reads."""
+"""Passes a guest's console output from the thread that receives it to the thread that reads it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ class Inbox:
     """Holds unread data, in order.
 
     Attributes:
-        ended: whether all was read, and nothing more will come.
+        ended: whether everything was read, and nothing more will come.
     """
 
     def __init__(self) -> None:
-        # None: the console was closed.
+        # None marks the end.
         self._arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.ended = False
 
     def put(self, data: bytes) -> None:
-        """Some more has come."""
+        """Add received data."""
         self._arrived.put(data)
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """Note that nothing more will come."""
         self._arrived.put(None)
 
     def read(self, timeout: float) -> bytes:
-        """What has come; see `Console.read`."""
+        """Read received data; see `Console.read`."""
         if self.ended:
             raise EOFError
         try:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _LIST_FIELDS = 6
 _VERSION_SECONDS = 20.0
 _FIRMWARE_SECONDS = 120.0
-# xl itself does not tell; what `xl info` calls xen_version is the hypervisor's.
+# Asks the package, because xl does not tell its version: xen_version of `xl info` is the
+# hypervisor's.
 _VERSION = """
 xl=$(command -v xl)
 case $xl in /usr/sbin/*|/usr/bin/*)
@@ -36,8 +37,8 @@ esac
 echo "$xl"
 """
 _NO_LOG = "Failed to enable logdirty"
-# xl has no option for it and reads no other file: it alone sees the file changed, and nothing is
-# left of that when it has ended, however it did.
+# xl has no option for claim_mode and reads only /etc/xen/xl.conf. So it runs in a mount namespace
+# in which a changed copy is mounted over that file; the mount ends with xl.
 _WITH_CLAIMS = r"""
 conf=/etc/xen/xl.conf
 { grep -vs '^[[:space:]]*claim_mode' $conf; echo "claim_mode=$1"; } > "$0" &&
@@ -58,7 +59,7 @@ class Xl(ToolstackBase):
 
     @functools.cached_property
     def version(self) -> str:
-        """That of dom0's package; for tools that came from elsewhere, the file that runs."""
+        """Version of dom0's package; for tools without a package, the path of xl."""
         deadline = self._deadline(_VERSION_SECONDS, "asking for xl's version")
         return self.dom0.run(["sh", "-c", _VERSION], deadline=deadline).stdout.strip()
 
@@ -71,7 +72,7 @@ class Xl(ToolstackBase):
         return self.create_command
 
     def create_command(self, config: DomainConfig) -> list[str]:
-        """The `xl create` of a domain; writes the file that it reads."""
+        """The `xl create` command for a domain; writes the configuration file."""
         settings: dict[str, object] = {
             "type": config.type,
             "name": config.name,
@@ -82,14 +83,15 @@ class Xl(ToolstackBase):
             "on_crash": config.on_crash,
         }
         if config.node is not None:
-            # Xen allocates where a domain's vCPUs may run; libxl has no other way for PV domains.
+            # Xen allocates memory on the nodes of a domain's vCPUs; libxl has no other way for PV
+            # domains.
             settings["cpus"] = f"node:{config.node}"
         if config.maximum_bytes is not None:
             settings["maxmem"] = config.maximum_bytes // MIB
         if config.pool_bytes is not None:
             settings["shadow_memory"] = config.pool_bytes // MIB
         path = f"{self.folder}/{config.name}.cfg"
-        # xl's configuration syntax takes JSON's strings and numbers as they are.
+        # xl's configuration syntax accepts JSON's strings and numbers.
         self.dom0.write(path, "".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
         command = ["xl", "create", *(["-p"] if config.paused else []), path]
         if config.claim is None:
@@ -98,7 +100,7 @@ class Xl(ToolstackBase):
         return ["unshare", "-m", "sh", "-c", _WITH_CLAIMS, own, str(int(config.claim)), *command]
 
     def _boot(self, config: DomainConfig) -> dict[str, object]:
-        """What a domain starts with."""
+        """Settings for a domain's kernel or firmware."""
         if config.type != "hvm":
             return {"kernel": self.kernel, "extra": config.command_line}
         module = f"{self.folder}/{config.name}.module"
@@ -107,7 +109,7 @@ class Xl(ToolstackBase):
 
     @functools.cached_property
     def _firmware(self) -> str:
-        """Path of the firmware in dom0; put there for the first HVM guest."""
+        """Path of the firmware in dom0; copied there for the first HVM guest."""
         path = f"{self.folder}/firmware.elf"
         with tempfile.NamedTemporaryFile(prefix="xenscrub-", suffix=".elf") as made:
             made.write(firmware.firmware(self._installed.read_bytes()))
@@ -134,7 +136,7 @@ class Xl(ToolstackBase):
 
     def console(self, domid: int) -> XlConsole:
         """`xl console`."""
-        # Without a terminal it would listen, and type nothing.
+        # Without a terminal, `xl console` prints the guest's output, but does not read input.
         command = ["xl", "console", "-t", "pv", str(domid)]
         return XlConsole(self.dom0.host.ssh_command(command, tty=True))
 
@@ -178,8 +180,8 @@ class Xl(ToolstackBase):
         self._drop_saved(name, deadline)
 
     def migrate(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
-        """`xl migrate`, its other end in the same dom0, with no ssh in between."""
-        # Without a program to reach the host with, what is named as the host is run.
+        """`xl migrate` to the same dom0, without ssh."""
+        # With an empty ssh command (-s), xl runs the name of the host as a command.
         command = ["xl", "migrate", "-s", "", str(domid), "xl migrate-receive"]
         try:
             return self._leaving(
@@ -199,17 +201,17 @@ class Xl(ToolstackBase):
 
 
 def parse_list(text: str) -> list[Listed]:
-    """Take `xl list`'s table apart; a dying domain's name is `(null)`.
+    """Parse the table of `xl list`; a dying domain's name is `(null)`.
 
     Raises:
-        InfrastructureError: it is not that table.
+        InfrastructureError: the text is not that table.
     """
     lines = text.splitlines()
     if not lines or not lines[0].startswith("Name"):
         raise InfrastructureError("xl list printed no table", evidence={"xl list": text})
     domains = []
     for line in lines[1:]:
-        # A name may hold blanks, so the fields are counted from the end.
+        # A name may have blanks, so the fields are counted from the end.
         fields = line.rsplit(None, _LIST_FIELDS - 1)
         try:
             name, domid, memory, vcpus, state, _time = fields

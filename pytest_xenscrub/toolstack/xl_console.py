@@ -23,9 +23,10 @@ _END_SECONDS = 0.005
 class XlConsole:
     """Implements `Console`.
 
-    What comes is taken at once, whether anyone asks for it or not: ssh's master writes to our
-    terminal itself, and where that is full it waits, and with it all that goes over its connection:
-    other guests, and dom0's heartbeat. A guest to which nobody listens would look like a hung host.
+    A thread reads all output at once, even if no test asks for it. ssh's master writes it to this
+    terminal, and waits if the terminal is full. Then everything on its connection waits, too: other
+    guests, and dom0's heartbeat. So a guest whose output is not read would look like a host that
+    hangs.
 
     Args:
         command: runs `xl console` in dom0.
@@ -33,10 +34,10 @@ class XlConsole:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._child = pexpect.spawn(command[0], list(command[1:]), echo=False, timeout=None)
-        # Its default is a pause before each line that is typed, meant for password prompts.
+        # By default pexpect pauses before each line that it types, for password prompts.
         self._child.delaybeforesend = None
-        # And a tenth of a second at each step of its end: an ssh that is hung up ends at once.
-        pty = cast("Any", self._child).ptyproc  # its stubs do not know it
+        # By default it also waits a tenth of a second at each step of its end; ssh ends at once.
+        pty = cast("Any", self._child).ptyproc  # its type stubs do not have it
         pty.delayafterclose = pty.delayafterterminate = _END_SECONDS
         self._inbox = Inbox()
         self._wake, self._woken = socket.socketpair()
@@ -44,18 +45,18 @@ class XlConsole:
         self._reader.start()
 
     def _take(self) -> None:
-        """Take all that comes, until the console is closed, at either end."""
+        """Read all output, until either end closes the console."""
         with selectors.DefaultSelector() as either, contextlib.suppress(pexpect.EOF, OSError):
             either.register(self._child, selectors.EVENT_READ)
             either.register(self._woken, selectors.EVENT_READ)
             while all(key.fileobj is not self._woken for key, _ in either.select()):
                 with contextlib.suppress(pexpect.TIMEOUT):
                     data = self._child.read_nonblocking(_CHUNK, timeout=0)
-                    self._inbox.put(cast("bytes", data))  # as no encoding was given
+                    self._inbox.put(cast("bytes", data))  # because no encoding was given
         self._inbox.end()
 
     def read(self, timeout: float) -> bytes:
-        """What has come; see `Console.read`."""
+        """Read received data; see `Console.read`."""
         return self._inbox.read(timeout)
 
     def write(self, data: bytes) -> None:

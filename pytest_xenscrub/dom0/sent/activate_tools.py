@@ -23,7 +23,7 @@ FOLDERS = ("/run/xen", "/run/xenstored", "/var/lib/xenstored", "/var/lib/xen", "
 
 
 def running(*names: str) -> List[Tuple[int, str]]:
-    """Processes of these programs, and the path of each."""
+    """Processes of these programs, with the path of each."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -36,7 +36,7 @@ def running(*names: str) -> List[Tuple[int, str]]:
 
 
 def wait(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until it is so; whether it is."""
+    """Wait until a condition holds; returns whether it does in time."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)
@@ -44,7 +44,7 @@ def wait(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def stop(*names: str) -> None:
-    """End these programs, gently first."""
+    """End these programs, with SIGTERM first."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid, _ in running(*names):
             os.kill(pid, number)
@@ -52,7 +52,7 @@ def stop(*names: str) -> None:
 
 
 def call(*argv: str, timeout: float = 20) -> bool:
-    """Run a command; whether it succeeded in time."""
+    """Run a command; returns whether it succeeded in time."""
     try:
         return subprocess.call(argv, timeout=timeout) == 0
     except subprocess.TimeoutExpired:
@@ -60,7 +60,7 @@ def call(*argv: str, timeout: float = 20) -> bool:
 
 
 def need(done: bool, what: str) -> None:
-    """End here, and say why, unless it was done."""
+    """Exit with an error message unless a step succeeded."""
     if not done:
         sys.exit(what)
 
@@ -75,7 +75,7 @@ class Daemons:
         return "{}/sbin/{}".format(self.prefix, name)
 
     def ours(self, name: str) -> bool:
-        """Whether the one that runs is ours."""
+        """Whether the running daemon of that name belongs to these tools."""
         return any(path == self.path(name) for _, path in running(name))
 
     def start(self, name: str, pid_file: str) -> None:
@@ -85,7 +85,7 @@ class Daemons:
         sys.stdout.write(name + ": started\n")
 
     def replace_xenstored(self) -> None:
-        """Have ours run, by a live update if that can be."""
+        """Replace the running xenstored, by a live update if possible."""
         if running("xenstored") and not self.ours("xenstored"):
             update = ("live-update", "-F", "-t", "10", self.path("xenstored"))
             if call("xenstore-control", *update) and wait(lambda: self.ours("xenstored"), 5):
@@ -97,14 +97,14 @@ class Daemons:
         need(answers, "xenstored does not answer")
 
     def replace_xenconsoled(self) -> None:
-        """Have ours run."""
+        """Replace the running xenconsoled."""
         if not self.ours("xenconsoled"):
             stop("xenconsoled")
             self.start("xenconsoled", "/run/xen/xenconsoled.pid")
 
 
 def set_up_dom0() -> None:
-    """What dom0's kernel and file system must have before any daemon starts."""
+    """Set up dom0's kernel and file systems, which must be done before a daemon starts."""
     if not os.path.exists("/proc/xen/privcmd"):
         subprocess.call(["modprobe", "-a", *MODULES])
         subprocess.call(["mount", "-t", "xenfs", "xenfs", "/proc/xen"])
@@ -113,7 +113,7 @@ def set_up_dom0() -> None:
 
 
 def main() -> None:
-    """Replace what runs."""
+    """Replace dom0's daemons."""
     prefix = sys.argv[1]
     daemons = Daemons(prefix)
     set_up_dom0()

@@ -25,7 +25,7 @@ from pytest_xenscrub.dom0.sent.bindings import load_bindings
 from pytest_xenscrub.dom0.sent.operations import Operations
 
 PARTS = ("bindings", "commands", "progress", "reclaim_watch", "operations")
-"""The other modules that it is made of, each after those that it imports."""
+"""The other modules of the agent, each after those that it imports."""
 
 Facts = Dict[str, Any]
 
@@ -33,7 +33,7 @@ BEAT_SECONDS = 0.25
 
 
 class Agent:
-    """Requests in on stdin, answers out on stdout; each request has a thread of its own."""
+    """Reads requests on stdin, and writes answers on stdout; each request has its own thread."""
 
     def __init__(self, xc: Any, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         self.operations = Operations(xc)
@@ -42,14 +42,14 @@ class Agent:
         self.write_lock = threading.Lock()
 
     def say(self, message: Facts) -> None:
-        """One line; those of several threads do not mix."""
+        """Write one line; lines of several threads do not mix."""
         line = (json.dumps(message) + "\n").encode()
         with self.write_lock:
             self.stdout.write(line)
             self.stdout.flush()
 
     def beat(self) -> None:
-        """A heartbeat, for as long as somebody listens: a silent or late one is a stalled dom0."""
+        """Send heartbeats until the connection ends; a silent or late one shows a stalled dom0."""
         due = time.monotonic()
         while True:
             now = time.monotonic()
@@ -61,7 +61,7 @@ class Agent:
             time.sleep(BEAT_SECONDS)
 
     def answer(self, request: Facts) -> None:
-        """Do what a request asks for, and say what came of it."""
+        """Carry out a request, and send its answer."""
         number, op = request.pop("id"), request.pop("op")
         reply: Facts = {"id": number}
         if op == "reclaim":
@@ -73,7 +73,7 @@ class Agent:
         self.say(reply)
 
     def serve(self) -> None:
-        """Answer until nobody asks any more, and leave no command behind."""
+        """Answer requests until the connection ends, and leave no command behind."""
         threading.Thread(target=self.beat, daemon=True).start()
         for line in self.stdin:
             request = json.loads(line)

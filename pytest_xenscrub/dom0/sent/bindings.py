@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Xen through its own Python bindings (`xen.lowlevel.xc`): its log, and looks at it.
+"""Xen through its own Python bindings (`xen.lowlevel.xc`): its log, domains and memory.
 
-Part of the agent. A look takes 0.1 ms, where an `xl` process takes 150 ms under emulation and
-would disturb what it watches.
+Part of the agent. A call takes 0.1 ms, while an `xl` process takes 150 ms under emulation and would
+disturb the measurements.
 
 Plain Python 3.6, as the agent is.
 """
@@ -21,8 +21,8 @@ UNSCRUBBED = re.compile(r"Node (\d+) has (\d+) unscrubbed pages")
 
 
 def load_bindings() -> Any:
-    """Xen's control library, wherever this dom0's tools put its Python bindings."""
-    # At the end: tools that were built for this Xen come first, by PYTHONPATH.
+    """Xen's control library, from any folder that may have dom0's Python bindings."""
+    # Appended, because PYTHONPATH may have the bindings of tools that were built for this Xen.
     sys.path += glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
     import xen.lowlevel.xc  # type: ignore[import-not-found]
 
@@ -30,10 +30,10 @@ def load_bindings() -> Any:
 
 
 class XenLog:
-    """Xen's console ring, read without clearing it: other readers lose nothing.
+    """Xen's console ring; reading does not clear it, so other readers lose nothing.
 
-    The ring is small and each heap dump fills some of it, so every read moves what is new, heap
-    dumps left out, into a list of our own.
+    The ring is small and each heap dump fills some of it. So every read appends the new lines,
+    without heap dumps, to a list.
     """
 
     def __init__(self, xc: Any) -> None:
@@ -43,12 +43,13 @@ class XenLog:
         self.tail = ""
 
     def update(self) -> str:
-        """The ring's text that had not been seen before."""
+        """Read the new text of the ring."""
         ring = self.xc.readconsolering()
         text: str = ring.decode(errors="replace") if isinstance(ring, bytes) else ring
         at = text.rfind(self.tail) if self.tail else -1
         new = text[at + len(self.tail) :] if at >= 0 else text
-        # Longer than a heap dump, so that it holds the time in its first line: the rest repeats.
+        # Longer than a heap dump, so that the mark contains the time in its first line; other lines
+        # repeat.
         self.tail = text[-4000:]
         fresh = [line for line in new.splitlines() if line.strip() and not HEAP_DUMP.search(line)]
         self.lines = (self.lines + fresh)[-2000:]
@@ -57,7 +58,7 @@ class XenLog:
 
 
 class Xen:
-    """What Xen shows. Debug keys and the log belong together: one thread at a time has them."""
+    """Xen's memory, domains and log. Only one thread at a time uses debug keys and log."""
 
     def __init__(self, xc: Any) -> None:
         self.xc = xc
@@ -65,21 +66,21 @@ class Xen:
         self.log = XenLog(xc)
 
     def free_bytes(self) -> int:
-        """Free memory as Xen counts it: what waits for its scrub is free already."""
+        """Free memory as Xen counts it, which may include the backlog."""
         return int(self.xc.physinfo()["free_memory"]) * 1024
 
     def domain(self, domid: int) -> Optional[Facts]:
-        """What Xen says of a domain; None where there is none."""
+        """Xen's description of a domain; None if there is no such domain."""
         try:
             found: List[Facts] = self.xc.domain_getinfo(domid, 1)
         except Exception as error:
             if error.args[:1] == (errno.ESRCH,):
-                return None  # the bindings' word for: no domain from this number on
+                return None  # the bindings' error if there is no domain from this number on
             raise
         return found[0] if found and found[0]["domid"] == domid else None
 
     def backlog(self) -> Dict[str, int]:
-        """Unscrubbed pages by node: the only view of them that Xen gives is debug key H's dump."""
+        """Unscrubbed pages by node, from debug key H's dump, Xen's only view of them."""
         dump = self.dump("H")
         start = dump.rfind("'H' pressed")
         if start < 0:
@@ -87,14 +88,14 @@ class Xen:
         return {node: int(pages) for node, pages in UNSCRUBBED.findall(dump[start:])}
 
     def dump(self, key: str) -> str:
-        """What Xen says when a debug key is pressed."""
+        """Xen's output for a debug key."""
         with self.lock:
             self.log.update()
             self.xc.send_debug_keys(key)
             return self.log.update()
 
     def logged(self) -> Tuple[int, List[str]]:
-        """How many lines its log had so far, heap dumps left out, and the last of them."""
+        """The number of lines that the log had so far, without heap dumps, and the last of them."""
         with self.lock:
             self.log.update()
             return self.log.count, self.log.lines

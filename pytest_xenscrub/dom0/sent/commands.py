@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands that are run in dom0, and timed there. Part of the agent.
+"""Runs commands in dom0, and times them there. Part of the agent.
 
 Plain Python 3.6, as the agent is.
 """
@@ -13,26 +13,27 @@ from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 Facts = Dict[str, Any]
 
-# How often it is asked whether a command that has not ended hangs.
+# Time between two checks whether a running command hangs.
 LOOK_SECONDS = 0.5
 
 
 class Commands:
-    """Those that still run are known, so that none outlives whoever asked for it."""
+    """Runs commands, and knows those that still run, so that they can be killed at the end."""
 
     def __init__(self) -> None:
         self.children: Set["subprocess.Popen[bytes]"] = set()
         self._lock = threading.Lock()
 
     def run(self, argv: Sequence[str], over: Callable[[int], bool]) -> Facts:
-        """Run a command to its end; the group it made is killed when it counts as hung.
+        """Run a command to its end; its process group is killed if it hangs.
 
         Args:
             argv: the command.
-            over: told its session, whether it hangs, or its time is over; asked again and again.
+            over: called again and again with the command's session; tells whether the command
+                hangs, or its time is over.
         """
         issued = time.monotonic()
-        with self._lock:  # a command that is not known yet could not be killed
+        with self._lock:  # a command outside of the list could not be killed
             child = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -57,7 +58,7 @@ class Commands:
     def finish(
         self, child: "subprocess.Popen[bytes]", over: Callable[[int], bool]
     ) -> Tuple[bytes, bytes, bool]:
-        """What a command says until it ends, and whether it had to be killed."""
+        """Wait for the end of a command; gives its output, and whether it was killed."""
         hung = False
         while not hung:
             try:
@@ -72,7 +73,7 @@ class Commands:
         return b"", b"", True
 
     def kill(self) -> None:
-        """Kill those that still run."""
+        """Kill the commands that still run."""
         with self._lock:
             running = list(self.children)
         for child in running:
@@ -80,7 +81,7 @@ class Commands:
 
 
 class Ending:
-    """A command in a thread of its own, so that what it does can be watched."""
+    """A command that runs in a thread, so that its effects can be watched."""
 
     def __init__(
         self, commands: Commands, argv: Sequence[str], over: Callable[[int], bool]
@@ -93,17 +94,17 @@ class Ending:
         self.thread = threading.Thread(target=run, daemon=True)
 
     def running(self) -> bool:
-        """Whether it has been started and has not ended."""
+        """Whether the command has started and not ended."""
         return self.thread.is_alive()
 
     def wait(self, seconds: float) -> Optional[Facts]:
-        """Its result; None where it takes longer, or could not be run."""
+        """Wait for the result; None if it takes longer, or the command could not be run."""
         self.thread.join(seconds)
         return self.result
 
 
 def kill_group(child: "subprocess.Popen[bytes]") -> None:
-    """End a command and all that it started."""
+    """Kill a command and everything that it started."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except OSError:
@@ -111,4 +112,4 @@ def kill_group(child: "subprocess.Popen[bytes]") -> None:
     try:
         child.wait(2)
     except subprocess.TimeoutExpired:
-        pass  # stuck in a hypercall: not even SIGKILL helps before that returns
+        pass  # in a hypercall, where even SIGKILL has no effect until the hypercall returns

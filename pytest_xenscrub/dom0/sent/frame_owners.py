@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Whose a machine frame is: runs in dom0, answers one line of JSON with one, and ends.
+"""Finds the owners of machine frames: runs in dom0, answers one line of JSON with one, and ends.
 
 Line in:   [domids, frames]
-Line out:  {frame: domid}: those that one of these domains has; Xen's own and free ones are left out
+Line out:  {frame: domid} of all frames that one of these domains owns; not Xen's own or free ones
 Whatever fails goes to stderr, and ends it.
 
 Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
@@ -16,10 +16,10 @@ from typing import Any, Dict, List
 from pytest_xenscrub.dom0.sent.bindings import load_bindings
 
 PARTS = ("bindings",)
-"""What of this folder it is made of, beside itself."""
+"""Other modules of this folder that this program imports."""
 
 MOST_FRAMES = 1024
-"""That Xen answers for at once."""
+"""Upper bound on the frames that Xen accepts in one call."""
 TYPE_MASK = NOT_ITS_OWN = 0xF << 28
 """XEN_DOMCTL_PFINFO_LTAB_MASK, XEN_DOMCTL_PFINFO_XTAB"""
 
@@ -36,7 +36,7 @@ def load_library() -> Any:
 
 
 def owners(library: Any, domids: List[int], frames: List[int]) -> Dict[int, int]:
-    """Which of these domains has each of these frames."""
+    """Find which of these domains owns each of these frames."""
     handle = library.xc_interface_open(None, None, 0)
     if not handle:
         raise OSError(ctypes.get_errno(), "xc_interface_open")
@@ -44,7 +44,7 @@ def owners(library: Any, domids: List[int], frames: List[int]) -> Dict[int, int]
     for domid in domids:
         for start in range(0, len(frames), MOST_FRAMES):
             part = frames[start : start + MOST_FRAMES]
-            # In: the frame. Out: what kind of page it is, if this domain has it.
+            # In: the frame. Out: the type of the page, if this domain owns it.
             kinds = (ctypes.c_ulong * len(part))(*part)
             if library.xc_get_pfn_type_batch(handle, domid, len(part), kinds):
                 raise OSError(ctypes.get_errno(), "xc_get_pfn_type_batch")

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Which interface versions dom0's tools speak: runs in dom0, prints one line of JSON, and ends.
+"""Finds which interface versions dom0's tools use: runs in dom0, prints one line of JSON, and ends.
 
-Line out:  {"sysctl": version, "domctl": version}; one that was not seen is left out
+Line out:  {"sysctl": version, "domctl": version}; a version that was not seen is left out
 Whatever fails goes to stderr, and ends it.
 
-A child calls Xen's bindings, one sysctl and one domctl that only read, while its parent looks at
-each hypercall on its way into the kernel. So the answer does not depend on what Xen makes of them.
+A child process makes one sysctl and one domctl through Xen's bindings, both of which only read. Its
+parent reads each hypercall on its way into the kernel, so the result does not depend on whether Xen
+accepts the call.
 
 Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
 """
@@ -23,7 +24,7 @@ from typing import Any, Dict
 TRACEME, GETREGS, SETREGS, SYSCALL, SETOPTIONS = 0, 12, 13, 24, 0x4200
 """Requests of ptrace."""
 TRACESYSGOOD = 1
-"""Tells system calls from signals."""
+"""Makes stops at system calls differ from signals."""
 OPENAT, OPEN, IOCTL = 257, 2, 16
 """System calls, on x86-64."""
 HYPERCALL = 0x305000
@@ -32,7 +33,7 @@ NAMES = {35: "sysctl", 36: "domctl"}
 """Hypercalls whose arguments begin with a version."""
 BUFFERS = b"/dev/xen/hypercall"
 RESULT, THIRD, SECOND, FIRST, NUMBER = 10, 12, 13, 14, 15
-"""Where user_regs_struct has a system call's result, its arguments, and its number."""
+"""Indices in user_regs_struct of a system call's result, its arguments, and its number."""
 
 
 def load_libc() -> Any:
@@ -44,7 +45,7 @@ def load_libc() -> Any:
 
 
 def load_bindings() -> Any:
-    """Xen's bindings, those of dom0 itself before all others."""
+    """Xen's bindings, preferably those of dom0 itself."""
     sys.path[:0] = glob.glob("/usr/lib/xen-*/lib/python") + glob.glob("/usr/lib*/xen/lib/python")
     try:
         import xen.lowlevel.xc  # type: ignore[import-not-found]
@@ -68,14 +69,14 @@ def start_calls(libc: Any, bindings: Any) -> int:
                 try:
                     call()
                 except Exception:  # noqa: S110
-                    pass  # a Xen of another release says no; the call has been seen
+                    pass  # another release refuses the call, which was seen by then
         finally:
             os._exit(0)
     return child
 
 
 class Watch:
-    """Looks at each system call of a child, as it is entered and as it is left."""
+    """Looks at each system call of a child, at its entry and at its exit."""
 
     def __init__(self, libc: Any, child: int) -> None:
         self.libc = libc
@@ -90,18 +91,18 @@ class Watch:
             sys.exit("ptrace: {}".format(os.strerror(ctypes.get_errno())))
 
     def read(self, address: int, size: int) -> bytes:
-        """A piece of the child's memory."""
+        """Read a part of the child's memory."""
         with open("/proc/{}/mem".format(self.child), "rb", 0) as memory:
             memory.seek(address)
             return memory.read(size)
 
     def get(self, *places: int) -> Any:
-        """Some of the child's registers, as they are now."""
+        """Read some of the child's registers."""
         self.ptrace(GETREGS, ctypes.addressof(self.registers))
         return [self.registers[place] for place in places]
 
     def set(self, place: int, value: int) -> None:
-        """Change one of the registers that `get` got."""
+        """Change one of the registers that `get` has read."""
         self.registers[place] = value
         self.ptrace(SETREGS, ctypes.addressof(self.registers))
 
@@ -121,7 +122,7 @@ class Watch:
                 self.look()
 
     def look(self) -> None:
-        """The child enters a system call, or leaves one."""
+        """Handle a stop of the child at the entry or exit of a system call."""
         if self.entering:
             self.enter()
         elif self.hidden:
@@ -134,10 +135,11 @@ class Watch:
         number, first, second, third = self.get(NUMBER, FIRST, SECOND, THIRD)
         if number in (OPEN, OPENAT):
             path = second if number == OPENAT else first
-            # Its buffers cannot be read from outside; without it ordinary memory is used.
+            # The parent cannot read this device's buffers; without it the bindings use ordinary
+            # memory.
             self.hidden = self.read(path, len(BUFFERS) + 1).rstrip(b"\0") == BUFFERS
             if self.hidden:
-                self.set(NUMBER, 2**64 - 1)  # no system call at all
+                self.set(NUMBER, 2**64 - 1)  # a number that is not a system call
         elif number == IOCTL and second & 0xFFFFFFFF == HYPERCALL:
             op, argument = struct.unpack("QQ", self.read(third, 16))
             if op in NAMES:
@@ -145,7 +147,7 @@ class Watch:
 
 
 def main() -> None:
-    """Print what both calls say."""
+    """Print the versions of both calls."""
     if os.uname().machine != "x86_64":
         sys.exit("dom0 is no x86-64 machine")
     libc = load_libc()

@@ -30,12 +30,12 @@ DAEMONS = ("virtxend", "libvirtd")
 SOCKETS = ("/run/libvirt/virtxend-sock", "/run/libvirt/libvirt-sock")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DRIVERS = "/usr{}/lib{}/libvirt/connection-driver/libvirt_driver_libxl.so"
-# A daemon that was started with dom0 may not listen yet.
+# libvirt's daemon may not listen yet, soon after dom0's start.
 START_SECONDS = 20.0
 POLL_SECONDS = 0.2
 CHUNK = 1 << 16
 
-# libvirt's protocol (src/rpc/virnetprotocol.x, src/remote/remote_protocol.x): it cannot change.
+# libvirt's protocol (src/rpc/virnetprotocol.x, src/remote/remote_protocol.x), which is stable.
 HEADER = struct.Struct(">7I")  # length, program, version, procedure, type, serial, status
 REMOTE_PROGRAM = 0x20008086
 CALL, REPLY = 0, 1
@@ -49,7 +49,7 @@ def tell(fact: Dict[str, Any]) -> None:
 
 
 class Frames:
-    """Cuts a stream into libvirt's messages."""
+    """Splits a stream into libvirt's messages."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
@@ -65,7 +65,7 @@ class Frames:
 
 
 def first_argument(frame: bytes) -> bytes:
-    """A domain's XML where it is created, its name where it is destroyed: both are strings."""
+    """The first argument, a string: a created domain's XML, or a destroyed domain's name."""
     if len(frame) < HEADER.size + SIZE.size:
         return b""
     start = HEADER.size + SIZE.size
@@ -73,7 +73,7 @@ def first_argument(frame: bytes) -> bytes:
 
 
 class Stopwatch:
-    """Times the calls of interest on their way through."""
+    """Times the calls of interest as they pass through."""
 
     def __init__(self, tag: str, report: Callable[[Dict[str, Any]], None] = tell) -> None:
         self.domain = re.compile(re.escape(tag).encode() + rb"-[\w-]+")
@@ -83,7 +83,7 @@ class Stopwatch:
         self.running: Dict[int, Tuple[str, str, float]] = {}
 
     def requested(self, data: bytes) -> None:
-        """What is about to go to the daemon."""
+        """Handle data that is about to go to the daemon."""
         for frame in self.requests.feed(data):
             _, program, _, procedure, kind, serial, _ = HEADER.unpack_from(frame)
             if program == REMOTE_PROGRAM and kind == CALL and procedure in TIMED:
@@ -92,18 +92,18 @@ class Stopwatch:
                 self.running[serial] = (TIMED[procedure], name, time.monotonic())
 
     def answered(self, data: bytes) -> None:
-        """What has just come from the daemon."""
+        """Handle data that has just come from the daemon."""
         at = time.monotonic()
         for frame in self.answers.feed(data):
             _, program, _, _, kind, serial, _ = HEADER.unpack_from(frame)
             if program == REMOTE_PROGRAM and kind == REPLY and serial in self.running:
                 call, name, issued = self.running.pop(serial)
-                # Told before the answer goes on, so that whoever gets that finds this.
+                # Reported before the answer is passed on, so that the client finds the report.
                 self.report({"call": call, "domain": name, "issued": issued, "returned": at})
 
 
 def connect(daemons: bool) -> Tuple[Optional[socket.socket], str, str]:
-    """The daemon's socket, its path, and why there is none."""
+    """The daemon's socket, its path, and the error if there is none."""
     end = time.monotonic() + (START_SECONDS if daemons else 0.0)
     while True:
         error = ""
@@ -116,7 +116,7 @@ def connect(daemons: bool) -> Tuple[Optional[socket.socket], str, str]:
                 client.close()
                 if not isinstance(reason, FileNotFoundError):
                     error = f"{path}: {reason.strerror}"
-        # Who may not, may not later either.
+        # Without permission, waiting would not help.
         if "denied" in error or time.monotonic() >= end:
             return None, "", error
         time.sleep(POLL_SECONDS)
@@ -125,8 +125,8 @@ def connect(daemons: bool) -> Tuple[Optional[socket.socket], str, str]:
 def pump(
     read: Callable[[int], bytes], look: Callable[[bytes], None], write: Callable[[bytes], Any]
 ) -> None:
-    """Carry one direction, until either side closes."""
-    with contextlib.suppress(OSError):  # closed, and not gently
+    """Pass on one direction, until either side closes."""
+    with contextlib.suppress(OSError):  # closed without a shutdown
         data = read(CHUNK)
         while data:
             look(data)
@@ -148,7 +148,7 @@ def main(tag: str) -> int:
 
     def client_to_daemon() -> None:
         pump(lambda size: os.read(0, size), watch.requested, server.sendall)
-        with contextlib.suppress(OSError):  # it was the daemon that closed
+        with contextlib.suppress(OSError):  # the daemon has closed
             server.shutdown(socket.SHUT_WR)
 
     def to_client(data: bytes) -> None:
@@ -157,7 +157,8 @@ def main(tag: str) -> int:
 
     threading.Thread(target=client_to_daemon, daemon=True).start()
     pump(server.recv, watch.answered, to_client)
-    # The other thread may wait for input for ever, and holds stdin's lock while it does.
+    # Not an ordinary exit, because the other thread may wait for input for ever, and holds stdin's
+    # lock.
     os._exit(0)
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Tells who has the machine, for one who only looks: the lock is not touched.
+"""Reads who has the machine, without touching the lock.
 
-The kernel's list of locks says whether a lock is held. To try it would make a run that comes just
-then find the machine in use.
+The kernel's list of locks tells whether a lock is held. Trying the lock instead would make a run
+that starts just then find the machine in use.
 
-Arguments:  the lock's file; for how many s after a boot a machine is still that run's
-Line out:   {"in_use": true or false, "who": what the file says, or null}
+Arguments:  the lock's file; s after a boot for which the machine still belongs to the earlier run
+Line out:   {"in_use": true or false, "who": the content of the file, or null}
 
 Plain Python 3.6, because dom0 may be older than the machine that looks.
 """
@@ -26,7 +26,7 @@ def read(path: str) -> str:
 
 
 def is_listed(pid: object = None, inode: Optional[int] = None) -> bool:
-    """Whether there is a lock of flock's that this process has, or that is of this file."""
+    """Whether this process, or any process on this file, holds a lock of flock."""
     for line in read(LOCKS).splitlines():
         # "1: FLOCK ADVISORY WRITE 812 fe:01:4711 0 EOF": process 812, file 4711
         _, kind, _, _, owner, file, *_ = line.replace("->", "").split()
@@ -47,7 +47,7 @@ def look(path: str, grace: float) -> Dict[str, Any]:
     except ValueError:
         pass
     if who is None:
-        # It is just being written, or whoever did is gone.
+        # The file is being written, or its writer has died.
         return {"in_use": is_listed(inode=os.stat(path).st_ino), "who": None}
     if who.get("boot") == read(BOOT_ID).strip():
         return {"in_use": is_listed(pid=who.get("pid")), "who": who}

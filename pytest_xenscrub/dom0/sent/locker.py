@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The locker: runs in dom0 and holds the machine for one run, for as long as that is there.
+"""The locker: runs in dom0 and holds the machine for one run, as long as the run is connected.
 
-The lock is flock's: it ends with this process, and so with the connection, or when the run has
-said nothing for a while. The file says who has it. It outlives a reboot, which ends the lock of a
-run that boots a Xen of its own: for some time after a boot the machine is still that run's.
+The lock is of flock, so it ends with this process, which ends with the connection, or if the run
+has said nothing for a while. The file says who has the machine. The file outlives a reboot, which
+ends the lock of a run that boots another Xen: for some time after a boot the machine still belongs
+to that run.
 
 First line in:  {"path", "wait", "grace", "silence", "who": {"tag", ...}}; times in s
 Lines out:      {"waiting": who has it}, then {"locked": who had it and is dead, or null} or
@@ -41,7 +42,7 @@ def read(path: str) -> str:
 
 
 def holder(fd: int) -> Optional[Facts]:
-    """Who the file says has it; None where it says nothing, or is being written."""
+    """The run that the file names; None if it names none, or is being written."""
     try:
         found = json.loads(os.pread(fd, 1 << 16, 0).decode())
     except ValueError:
@@ -50,9 +51,9 @@ def holder(fd: int) -> Optional[Facts]:
 
 
 def attempt(path: str, who: Facts, grace: float) -> Tuple[Optional[int], Optional[Facts]]:
-    """Try once to get the lock.
+    """Try once to take the lock.
 
-    Returns its descriptor and who had it and is dead; or None and who has it.
+    Returns its descriptor, and the dead run that had it; or None, and the run that has it.
     """
     boot = read(BOOT_ID).strip()
     while True:
@@ -63,7 +64,7 @@ def attempt(path: str, who: Facts, grace: float) -> Tuple[Optional[int], Optiona
             found = holder(fd) or {}
             os.close(fd)
             if found.get("tag") == who["tag"] and found.get("boot") == boot:
-                # Ours, at the end of a connection that was lost.
+                # Held by this run's old locker, whose connection was lost.
                 try:
                     os.kill(found["pid"], signal.SIGKILL)
                 except OSError:
@@ -75,7 +76,7 @@ def attempt(path: str, who: Facts, grace: float) -> Tuple[Optional[int], Optiona
             same = False
         if same:
             break
-        os.close(fd)  # it was released between our two looks
+        os.close(fd)  # the lock was released between the two looks
     before = holder(fd)
     if before is not None and before.get("tag") == who["tag"]:
         before = None
@@ -86,7 +87,7 @@ def attempt(path: str, who: Facts, grace: float) -> Tuple[Optional[int], Optiona
     text = json.dumps(dict(who, boot=boot, pid=os.getpid())).encode()
     os.ftruncate(fd, 0)
     os.pwrite(fd, text, 0)
-    # A reset must find it on the disk.
+    # On the disk, so that it survives a reset.
     os.fsync(fd)
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     os.fsync(folder)
@@ -95,7 +96,7 @@ def attempt(path: str, who: Facts, grace: float) -> Tuple[Optional[int], Optiona
 
 
 def lines_in() -> "queue.Queue[Optional[str]]":
-    """What comes in, line by line, and None at the end of the connection."""
+    """The lines of stdin, and None at the end of the connection."""
     lines: "queue.Queue[Optional[str]]" = queue.Queue()
 
     def read_all() -> None:
@@ -108,7 +109,7 @@ def lines_in() -> "queue.Queue[Optional[str]]":
 
 
 def acquire(request: Facts, lines: "queue.Queue[Optional[str]]") -> Optional[int]:
-    """Try until it is ours, the time is over, or nobody waits any more."""
+    """Try until the lock is taken, the time is over, or the run is gone."""
     end = time.monotonic() + request["wait"]
     told = None
     while True:
@@ -130,9 +131,9 @@ def acquire(request: Facts, lines: "queue.Queue[Optional[str]]") -> Optional[int
 
 
 def hold(path: str, lines: "queue.Queue[Optional[str]]", silence: float) -> None:
-    """Hold it until the run says "release", is gone, or has been silent for too long.
+    """Hold the lock until the run says "release", is gone, or has been silent for too long.
 
-    The file stays behind in the last two cases: it tells the next run that this one is dead.
+    In the last two cases the file stays, so that the next run sees that this one is dead.
     """
     while True:
         try:
@@ -157,5 +158,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    # The thread that waits for a line would hold up an ordinary end for a second, and abort it.
+    # Not an ordinary exit, which would wait for the thread that reads lines, and then abort.
     os._exit(0)

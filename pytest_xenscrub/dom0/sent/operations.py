@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the agent can do: an operation for each request. Part of the agent.
+"""The agent's operations, one for each kind of request. Part of the agent.
 
 Plain Python 3.6, as the agent is.
 """
@@ -27,7 +27,7 @@ NODE = re.compile(r"NODE(\d+) start->(\d+) size->(\d+)")
 
 
 class Operations:
-    """`do_OP` with a request's arguments gives its answer, which JSON can carry."""
+    """`do_OP` carries out a request with its arguments; its result must be valid JSON."""
 
     def __init__(self, xc: Any) -> None:
         self.xc = xc
@@ -39,7 +39,7 @@ class Operations:
     # -- what it tells ------------------------------------------------------------------------
 
     def do_info(self) -> Facts:
-        """What Xen says of itself, and the machine's memory and CPUs."""
+        """Facts about Xen, and the machine's memory and CPUs."""
         facts = dict(self.xc.xeninfo())
         physical = self.xc.physinfo()
         facts.update(
@@ -54,27 +54,27 @@ class Operations:
         return facts
 
     def do_memory(self) -> Facts:
-        """Free memory as Xen counts it: what waits for its scrub is free already."""
+        """Free memory as Xen counts it, which may include the backlog."""
         return {"free_bytes": self.xen.free_bytes(), "at": time.monotonic()}
 
     def do_backlog(self) -> Facts:
-        """Pages that are free and not scrubbed yet, per node; empty when there are none."""
+        """Pages that are free and not scrubbed yet, by node; empty without any."""
         return {"nodes": self.xen.backlog(), "at": time.monotonic()}
 
     def do_nodes(self) -> Facts:
-        """NUMA nodes as [number, first frame, frames], as debug key u tells."""
+        """NUMA nodes as [number, first frame, frames], from debug key u."""
         nodes = [[int(word) for word in found] for found in NODE.findall(self.xen.dump("u"))]
         if not nodes:
             raise RuntimeError("debug key u left no NUMA nodes in Xen's log")
         return {"nodes": nodes}
 
     def do_memory_of_nodes(self) -> Facts:
-        """Free memory of each NUMA node, by its number (whole MiB), and which ones have CPUs."""
+        """Free memory of each NUMA node, by its number (whole MiB), and the nodes with CPUs."""
         cpus = {node for node in self.xc.topologyinfo()["cpu_to_node"] if node is not None}
         return {"free_mib": self.xc.numainfo()["node_memfree"], "with_cpus": sorted(cpus)}
 
     def do_domains(self) -> List[Facts]:
-        """Every domain that Xen knows, dying ones too."""
+        """Every domain that Xen knows, including dying ones."""
         return [
             {
                 "domid": info["domid"],
@@ -89,13 +89,13 @@ class Operations:
         ]
 
     def do_log(self, lines: int) -> List[str]:
-        """The last lines of Xen's log, without the heap dumps that we asked for."""
+        """The last lines of Xen's log, without the heap dumps that the agent asked for."""
         return self.xen.logged()[1][-lines:]
 
     def do_log_from(self, first: Optional[int]) -> Facts:
-        """The lines of Xen's log from that one on, if any is given, and the next one's number.
+        """The lines of Xen's log from number `first` on, if given, and the next line's number.
 
-        Of very many the last; those of heap dumps are not counted.
+        Gives the last lines if there are very many; heap dumps do not count.
         """
         count, lines = self.xen.logged()
         new = 0 if first is None else min(count - first, len(lines))
@@ -109,23 +109,23 @@ class Operations:
         return {}
 
     def do_write(self, path: str, text: str) -> Facts:
-        """Write a file, with its folder."""
+        """Write a file, and make its folder."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as file:
             file.write(text)
         return {}
 
     def do_starved(self, seconds: float) -> Facts:
-        """The host was kept from running for so long: no hang is counted from that time."""
+        """Note that the host was starved for so long, which does not count for hangs."""
         self.clock.starved += seconds
         return {}
 
     def do_still(self, call: int, hang: float) -> Optional[Facts]:
-        """For how long nothing has moved while a daemon does a call; None while something does.
+        """How long nothing has moved while a daemon handles a call; None while something moves.
 
         Args:
-            call: names the call; asked again and again while it lasts.
-            hang: for how long nothing may move, s.
+            call: number of the call, the same in all questions during it.
+            hang: time without progress that counts as a hang, s.
         """
         stillness = self.calls.setdefault(call, Stillness(self.clock))
         if self.moves(stillness, hang):
@@ -133,14 +133,14 @@ class Operations:
         return self.calls.pop(call).told()
 
     def do_run(self, argv: Sequence[str], timeout: float, hang: Optional[float] = None) -> Facts:
-        """Run a command to its end; killed when its time is over, or when it hangs.
+        """Run a command to its end; kill it if its time is over, or if it hangs.
 
         Args:
             argv: the command.
-            timeout: for all of it, s.
-            hang: for how long nothing may move while it runs, s; None for as long as it likes.
+            timeout: limit, s.
+            hang: time without progress that counts as a hang, s; None for no such limit.
 
-        Returns what `Commands.run` does, and "still": None, or for how long nothing moved.
+        Returns the result of `Commands.run`, and "still": None, or how long nothing moved.
         """
         end = self.clock.now() + timeout
         stillness = Stillness(self.clock)
@@ -156,14 +156,15 @@ class Operations:
         return result
 
     def moves(self, stillness: Stillness, hang: float, session: Optional[int] = None) -> bool:
-        """Whether something has moved lately while a toolstack builds, moves or ends a domain."""
+        """Whether something moved lately, while a toolstack builds, moves or ends a domain."""
         domains = [
             [info["domid"], info["mem_kb"], info["dying"], info["shutdown"], info["crashed"]]
             for info in self.xc.domain_getinfo(0, 1024)
         ]
         stillness.differs("domains", domains)
         stillness.rises("free", self.xen.free_bytes())
-        # To look at all processes costs more, and only a move between disks needs it.
+        # Only if nothing else moved, because looking at all processes costs more; needed for moves
+        # to disk.
         if stillness.seconds() >= hang / 4:
             stillness.rises("io", io_bytes(session))
         return stillness.seconds() < hang
@@ -174,12 +175,12 @@ class Operations:
         return {}
 
     def do_crash(self, domid: int) -> Facts:
-        """Crash a domain from outside, as `SHUTDOWN_crash` from inside would."""
+        """Crash a domain from outside, like `SHUTDOWN_crash` from inside."""
         self.xc.domain_shutdown(domid, SHUTDOWN_CRASH)
         return {}
 
     def do_pin(self, domid: int, vcpus: int) -> Facts:
-        """Bind each vCPU of a domain to a CPU of its own."""
+        """Pin each vCPU of a domain to a CPU of its own."""
         cpus = iter(range(MOST_CPUS))
         for number in range(vcpus):
             if not any(self.pinned(domid, number, cpu) for cpu in cpus):
@@ -187,7 +188,7 @@ class Operations:
         return {}
 
     def pinned(self, domid: int, vcpu: int, cpu: int) -> bool:
-        """Whether a vCPU could be bound to a CPU: to one that is offline it cannot."""
+        """Pin a vCPU; returns whether that succeeded, which it does not for an offline CPU."""
         try:
             self.xc.vcpu_setaffinity(domid, vcpu, [cpu])
         except Exception as error:
@@ -197,7 +198,7 @@ class Operations:
         return True
 
     def do_weigh(self, domid: int, weight: int) -> Facts:
-        """Set a domain's weight, where the scheduler has such."""
+        """Set a domain's weight, if the scheduler has weights."""
         scheduler = self.xc.sched_id_get()
         if scheduler == SCHEDULER_CREDIT:
             self.xc.sched_credit_domain_set(domid, weight=weight)
@@ -225,18 +226,18 @@ class Operations:
 
         Args:
             domid: the domain.
-            argv: the command that ends it; None where something else does: then "issued" is the
-                first look at which the domain no longer ran.
+            argv: the command that ends the domain; None if something else does: then "issued" is
+                the first look at which the domain no longer ran.
             timeout: when to stop watching, s from now.
             until: when to stop watching: "gone", "free" (its memory is) or "clean" (no backlog).
-            begun: called when what the domain has was seen, and before the command is started.
-            hang: for how long nothing may move, s; None for as long as it likes.
-            elsewhere: as `Watch` has it.
+            begun: called once the domain's memory is known, before the command is started.
+            hang: time without progress that counts as a hang, s; None for no such limit.
+            elsewhere: as for `Watch`.
 
-        Returns the command's result under "command", and the moments "issued", "returned",
-        "gone", "free" and "clean", None for those not seen in time; samples as
-        [at, free bytes, domain state or ""], backlog samples as [at, pages]; and "still", as
-        `Watch` has it: the command was killed then.
+        Returns the command's result under "command", and the moments "issued", "returned", "gone",
+        "free" and "clean", None for those not seen in time; samples as [at, free bytes, domain
+        state or ""], backlog samples as [at, pages]; and "still", as in `Watch`: the command was
+        killed then.
         """
 
         def over(_: int) -> bool:
@@ -257,7 +258,7 @@ class Operations:
         return watch.seen(ran)
 
     def watch(self, domid: int, running: Optional[Callable[[], bool]], **how: Any) -> Watch:
-        """A watch over a domain as it is now; what `how` says is the watch's own."""
+        """A watch on a domain in its present state; `how` has further arguments of `Watch`."""
         info = self.xen.domain(domid)
         if info is None:
             raise LookupError("there is no domain {}".format(domid))
@@ -274,7 +275,7 @@ class Operations:
 
 
 def cpu_model() -> str:
-    """What the first CPU calls itself; empty where it has no name."""
+    """Model name of the first CPU; empty if it has none."""
     with open("/proc/cpuinfo") as file:
         found = re.search(r"^model name\s*:\s*(.+)", file.read(), re.MULTILINE)
     return "" if found is None else found.group(1).strip()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The page mapper: runs in dom0 and maps pages of another domain, as a backend or a debugger does.
 
-It is sent over the SSH connection, as the agent is, and lets go of everything when that ends.
+It is sent over the SSH connection, as the agent is, and unmaps everything when that ends.
 
 Line in:              Line out:
 map DOMID MFN MFN...  ok
-hash                  ok and the SHA-256 of all pages that are mapped
-copy                  ok; what is in them now stays in this program's memory
+hash                  ok and the SHA-256 of all mapped pages
+copy                  ok; the present content of the pages is copied to this program's memory
 release               ok
 Whatever fails:       error and why
 
@@ -37,7 +37,7 @@ def load_library() -> Any:
 
 
 class PageMapper:
-    """At most one mapping, of pages of one domain; only read."""
+    """Maps pages of one domain, read-only; has at most one mapping."""
 
     def __init__(self, library: Any) -> None:
         self.library = library
@@ -49,7 +49,7 @@ class PageMapper:
         self.copies: List[bytes] = []
 
     def map(self, domid: int, frames: List[int]) -> str:
-        """Map frames; those of a PV domain are machine frames."""
+        """Map frames; for a PV domain they are machine frames."""
         self.release()
         numbers = (ctypes.c_uint64 * len(frames))(*frames)
         errors = (ctypes.c_int * len(frames))()
@@ -66,17 +66,17 @@ class PageMapper:
         return ""
 
     def content(self) -> bytes:
-        """What is in those pages now."""
+        """The present content of the mapped pages."""
         if self.address is None:
             raise LookupError("nothing is mapped")
         return ctypes.string_at(self.address, self.pages * mmap.PAGESIZE)
 
     def hash(self) -> str:
-        """SHA-256 of that."""
+        """SHA-256 of the present content."""
         return hashlib.sha256(self.content()).hexdigest()
 
     def copy(self) -> str:
-        """Keep that, whatever becomes of those pages."""
+        """Copy the present content, and keep the copy."""
         self.copies.append(self.content())
         return ""
 
@@ -88,7 +88,7 @@ class PageMapper:
         return ""
 
     def answer(self, line: str) -> str:
-        """One line for one line."""
+        """Answer a line with a line."""
         word, *numbers = line.split()
         try:
             if word == "map":

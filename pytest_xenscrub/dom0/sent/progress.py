@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""For how long nothing has moved: a hang is no progress. Part of the agent.
+"""Measures how long nothing has moved, which is how a hang shows. Part of the agent.
 
 Plain Python 3.6, as the agent is.
 """
@@ -10,16 +10,16 @@ from typing import Any, Dict, Optional, Tuple
 
 Facts = Dict[str, Any]
 
-# A figure that many things change (free memory, a toolstack's files) has moved if by this much.
+# Least change that counts for figures that many things change (free memory, a toolstack's files).
 MOVED_BYTES = 1 << 20
-# These do a toolstack's work on behalf of its commands.
+# Daemons that work for a toolstack's commands.
 DAEMONS = ("libvirtd", "virtxend", "libxl-save-helpe")
 
 
 class Clock:
-    """dom0's monotonic clock, but that it stands still while the host is kept from running.
+    """dom0's monotonic clock without the time in which the host was starved.
 
-    dom0 cannot see that itself: whoever emulates the host tells.
+    dom0 cannot see starvation itself: the machine that emulates the host reports it.
     """
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Clock:
 
 
 class Stillness:
-    """When something last moved.
+    """Measures the time since something last moved.
 
     Args:
-        clock: stands still while the host is starved.
+        clock: a clock without starvation.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -43,33 +43,33 @@ class Stillness:
         self.moved()
 
     def moved(self) -> None:
-        """Something has moved now."""
+        """Note that something has moved now."""
         self.since = self.clock.now()
         self.starved = self.clock.starved
 
     def seconds(self) -> float:
-        """For how long nothing has moved, s, but for what the host was starved."""
+        """How long nothing has moved, without starvation, s."""
         return self.clock.now() - self.since
 
     def told(self) -> Facts:
-        """The same for an answer: all of the time, and how long of it the host was starved, s."""
+        """For an answer: how long nothing has moved, with starvation, and the starvation, s."""
         starved = self.clock.starved - self.starved
         return {"seconds": self.seconds() + starved, "starved": starved}
 
     def differs(self, name: str, value: Any) -> None:
-        """A figure that may change in any way: to do so is to move."""
+        """Note a value for which any change counts as progress."""
         if self.marks.get(name) != value:
             self.marks[name] = value
             self.moved()
 
     def falls(self, name: str, value: int) -> None:
-        """A figure that falls where work is done."""
+        """Note a value for which only a decrease counts as progress."""
         if value < self.marks.setdefault(name, value):
             self.moved()
         self.marks[name] = value
 
     def rises(self, name: str, value: int, least: int = MOVED_BYTES) -> None:
-        """A figure that rises where work is done, by at least so much to count."""
+        """Note a value for which an increase by at least `least` counts as progress."""
         mark = self.marks.setdefault(name, value)
         if value >= mark + least:
             self.moved()
@@ -79,7 +79,7 @@ class Stillness:
 
 
 def io_bytes(session: Optional[int]) -> int:
-    """What the processes of a session, and toolstacks' daemons, have read and written so far."""
+    """Bytes that the processes of a session, and toolstacks' daemons, read and wrote so far."""
     total = 0
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -89,15 +89,15 @@ def io_bytes(session: Optional[int]) -> int:
             if its_session != session and command not in DAEMONS:
                 continue
             with open("/proc/{}/io".format(name)) as file:
-                # rchar and wchar: a pipe and the page cache count too.
+                # rchar and wchar include pipes and the page cache.
                 total += sum(int(line.split()[1]) for line in list(file)[:2])
         except (OSError, ValueError, IndexError):
-            continue  # it has ended, or is not ours to look at
+            continue  # the process has ended, or belongs to another user
     return total
 
 
 def identity(path: str) -> Tuple[str, int]:
-    """A process's name and session, of its /proc/PID/stat."""
+    """A process's name and session, from its /proc/PID/stat."""
     with open(path) as file:
         before, _, after = file.read().rpartition(")")
     return before.partition("(")[2], int(after.split()[3])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The watch: a domain that is ending, sampled in dom0 until its memory is back. Part of the agent.
+"""Watches a domain that is ending, until its memory is back. Part of the agent.
 
-Sampling must not change what it measures, so it is rationed: a look at the domain and at free
-memory takes 0.2 ms under emulation, one at the backlog 5 ms there (the heap dump of debug key H,
-2 KiB, written to Xen's console), and on a slow serial line far more. What a look at the backlog
+Watching must not change what it measures, so samples are rationed. A sample of the domain and of
+free memory takes 0.2 ms under emulation. A sample of the backlog takes 5 ms there (the heap dump of
+debug key H, 2 KiB, written to Xen's console), and far more on a slow serial line. The time that it
 took decides when the next one may be.
 
 Plain Python 3.6, as the agent is.
@@ -16,28 +16,29 @@ from pytest_xenscrub.dom0.sent.progress import Clock, Stillness
 
 Facts = Dict[str, Any]
 
-# How often a dying domain is looked at: this bounds how exact "gone" and "free" are.
+# Time between two samples of a dying domain, which limits the precision of "gone" and "free".
 SAMPLE_SECONDS = 0.025
-# Of dom0's time, what looks at the backlog may take: little while memory comes back, and more when
-# nothing else is left to be measured than the moment at which the backlog is 0.
+# Share of dom0's time that samples of the backlog may take: small while memory comes back, and
+# larger when only the end of the backlog is left to be measured.
 BACKLOG_SHARE = 0.02
 BACKLOG_SHARE_AFTER = 0.1
 
 
 class Watch:
-    """A domain that is ending, looked at again and again.
+    """Samples a domain that is ending.
 
     Args:
-        look_at_domain: what Xen says of it, or None where there is no such domain any more.
-        free_bytes: free memory as Xen counts it.
-        backlog_pages: pages that are free and not scrubbed yet.
-        info: the domain as it is now.
-        running: whether what ends the domain is still at it; None where nothing of ours ends it.
-        until: when all has been seen: "gone", "free" or "clean".
-        clock: stands still while the host is starved.
-        hang: for how long nothing may move, s; None for as long as it likes.
-        elsewhere: whether somebody else judges what ends the domain, for as long as it lives.
-        others: which memory other domains have.
+        look_at_domain: gives Xen's description of the domain, or None once it is gone.
+        free_bytes: gives free memory as Xen counts it.
+        backlog_pages: gives the pages that are free and not scrubbed yet.
+        info: the domain's present description.
+        running: whether the command that ends the domain still runs; None without a command.
+        until: when to stop: "gone", "free" or "clean".
+        clock: a clock without starvation.
+        hang: time without progress that counts as a hang, s; None for no such limit.
+        elsewhere: whether the caller judges what ends the domain, so that a living domain may stand
+            still.
+        others: gives the memory of other domains.
 
     Attributes:
         moments: "issued", "returned", "gone", "free", "clean"; None for those not seen.
@@ -79,17 +80,17 @@ class Watch:
         self.still: Optional[Facts] = None
         self.memory = info["mem_kb"] * 1024
         self.wanted = free_bytes() + self.memory
-        # Before anything is issued, this look costs what is measured nothing.
+        # Sampled before the end is asked for, so that it costs no measured time.
         self.look_at_backlog()
         self.issued = time.monotonic()
         self.moments: Dict[str, Optional[float]] = {"issued": self.issued, "returned": None}
         self.moments.update(gone=None, free=None, clean=None)
 
     def look(self) -> bool:
-        """One look; whether all has been seen that was to be seen."""
+        """Take one sample; returns whether everything was seen."""
         info = self.look_at_domain()
         if info is not None and info["handle"] != self.handle:
-            info = None  # another domain got its number
+            info = None  # the number now belongs to another domain
         free = self.free_bytes()
         at = time.monotonic()
         state = "" if info is None else "dying" if info["dying"] else "alive"
@@ -112,13 +113,14 @@ class Watch:
         self.follow(info, free, state, running=self.running())
         hangs = self.hangs(state)
         if at >= self.next_backlog or hangs:
-            # Whatever a look costs, nothing is called a hang before the backlog was looked at.
+            # Nothing counts as a hang before the backlog was sampled, however expensive that is.
             pages = self.look_at_backlog()
             if settled and pages == 0:
                 moments["clean"] = self.backlog[-1][0]
                 return True
             if hangs and self.hangs(state):
-                # What is not free once the domain is gone, another one may have taken meanwhile.
+                # Memory that is not free once the domain is gone may have been taken by another
+                # domain.
                 if state or self.others() == self.others_before:
                     self.still = self.how_far(state, free, pages)
                 return True
@@ -131,13 +133,13 @@ class Watch:
         return self.stillness.seconds() >= self.hang
 
     def follow(self, info: Optional[Facts], free: int, state: str, *, running: bool) -> None:
-        """What of this look shows that something moves."""
+        """Note what this sample shows of progress."""
         self.stillness.differs("state", (state, running))
         self.stillness.falls("pages", 0 if info is None else info["mem_kb"])
         self.stillness.rises("free", free)
 
     def how_far(self, state: str, free: int, pages: int) -> Facts:
-        """What has come back when nothing moved any more."""
+        """How much had come back when nothing moved any more."""
         return {
             "state": state,
             "memory_bytes": self.memory,
@@ -147,7 +149,7 @@ class Watch:
         }
 
     def look_at_backlog(self) -> int:
-        """How much is left to scrub; says when to look again."""
+        """Sample the backlog; schedules the next sample."""
         before = time.monotonic()
         pages = self.backlog_pages()
         at = time.monotonic()
@@ -158,7 +160,7 @@ class Watch:
         return pages
 
     def seen(self, ran: Optional[Facts]) -> Facts:
-        """All that was seen; `ran` is the result of the command that ended the domain, if any."""
+        """The result; `ran` is the result of the command that ended the domain, if any."""
         if ran is not None:
             self.moments.update(issued=ran["issued"], returned=ran["returned"])
         return {
@@ -168,5 +170,5 @@ class Watch:
 
 
 def runs(info: Facts) -> bool:
-    """Whether a domain still runs; one that crashed is not among those that were shut down."""
+    """Whether a domain still runs; `shutdown` is not set for a crashed one."""
     return not (info["dying"] or info["shutdown"] or info["crashed"])

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Unpacks tools of our own: runs in dom0, says nothing if all is well, and ends.
+"""Unpacks built tools: runs in dom0, prints nothing if it succeeds, and ends.
 
 Arguments:  the tools' prefix, and the tarball, which is removed
-Whatever fails goes to stderr, and ends it. Tools that cannot run in this dom0 are not left there.
+Whatever fails goes to stderr, and ends it. Tools that cannot run in this dom0 are removed again.
 
-It is Python that does it, not a shell: processes are slow to start in an emulated dom0.
+Written in Python and not in shell, because processes start slowly in an emulated dom0.
 
 Plain Python 3.6, because dom0 may be older than the machine that runs the tests.
 """
@@ -18,7 +18,7 @@ import tarfile
 
 
 def unpack(prefix: str, tarball: str) -> None:
-    """Unpack the tarball to the prefix, which is there only when it is complete."""
+    """Unpack the tarball to the prefix, which exists only once it is complete."""
     new = "{}.{}".format(prefix, os.getpid())
     try:
         with tarfile.open(tarball) as tar:
@@ -30,7 +30,7 @@ def unpack(prefix: str, tarball: str) -> None:
 
 
 def check(prefix: str) -> None:
-    """Load all of it: a library that lacks or is too old shows here, not amid a test."""
+    """Load all libraries, so that a missing or old one shows here, and not during a test."""
     try:
         for library in sorted(glob.glob(prefix + "/lib/*.so.*")):
             ctypes.CDLL(library)

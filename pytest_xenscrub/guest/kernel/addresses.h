@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where things are in our address space; for C and for assembly. */
+/* The layout of the kernel's address space, for C and for assembly. */
 
 #ifndef ADDRESSES_H
 #define ADDRESSES_H
@@ -16,7 +16,7 @@
 /* Pages mapped for a moment (each vCPU has its slots), and pages mapped for good. */
 #define WINDOW_BASE     ADDRESS(0xffffffffc0000000)
 
-/* Every page of the domain. L4 slots 256 to 271 are Xen's, this is the first of ours. */
+/* Every page of the domain. L4 slots 256 to 271 are Xen's; this is the next slot. */
 #define DIRECT_MAP      ADDRESS(0xffff880000000000)
 
 /* The builder maps the p2m here. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Gives pages back to Xen, dirty as they are: a live domain that cares must clean them itself,
- * so these are residue that a probe has to find.
+ * Gives dirty pages back to Xen. By contract Xen does not scrub what a live domain gives back, so
+ * a probe must find residue in these pages.
  */
 
 #include "hypercall.h"
@@ -9,7 +9,7 @@
 #include "platform.h"
 #include "report.h"
 
-/* Handed to Xen in one call; the stack is small. */
+/* Pages in one hypercall; few, because the list is on the stack, which is small. */
 #define EXTENTS 256
 
 static void give_back(unsigned long first, unsigned long end, unsigned long step)
@@ -31,7 +31,7 @@ static void give_back(unsigned long first, unsigned long end, unsigned long step
     }
 }
 
-/* They are dirty, so whoever reads them next must know that they are. */
+/* The tool must know these frames, because they are dirty for the next guest that reads them. */
 static void report(unsigned long first, unsigned long end, unsigned long step)
 {
     struct frame_list list;

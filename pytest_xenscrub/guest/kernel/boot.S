@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ELF notes that tell the domain builder what we are, and what every type starts with. */
+/* ELF notes for the domain builder, the hypercall page, and the boot stack: for all guest types. */
 
 #define __ASSEMBLY__
 #include <xen/elfnote.h>
@@ -31,10 +31,10 @@
         note_quad   XEN_ELFNOTE_VIRT_BASE,      VIRT_BASE
         note_quad   XEN_ELFNOTE_ENTRY,          start
         note_quad   XEN_ELFNOTE_HYPERCALL_PAGE, hypercall_page
-        /* A p2m of its own place: that of a 1 TiB guest does not fit above VIRT_BASE. */
+        /* The p2m has its own address: that of a 1 TiB guest does not fit above VIRT_BASE. */
         note_quad   XEN_ELFNOTE_INIT_P2M,       INIT_P2M
         note_quad   XEN_ELFNOTE_MOD_START_PFN,  1
-        /* As a PVH guest we begin here, without paging. */
+        /* A PVH guest begins here, without paging. */
         note_quad   XEN_ELFNOTE_PHYS32_ENTRY,   (pvh_start - VIRT_BASE)
 
         .text

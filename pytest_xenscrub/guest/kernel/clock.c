@@ -34,7 +34,7 @@ void yield(void)
     hyp_sched_op(SCHEDOP_yield, NULL);
 }
 
-/* SCHEDOP_block would enable upcalls, and we have no handler for them: poll. */
+/* Polls, because SCHEDOP_block would enable upcalls, and this kernel has no handler for them. */
 void wait_for(const unsigned int *ports, unsigned int nr, unsigned long ns)
 {
     struct sched_poll poll = {

@@ -14,8 +14,8 @@ void yield(void);
 
 /*
  * Sleeps until one of the event channels fires or `ns` have passed (0: no limit), and clears
- * the channels' pending bits. Look at what you wait for, then call this: an event that comes
- * in between ends the sleep at once.
+ * the channels' pending bits. Check the condition first, then call this: an event that fires in
+ * between ends the sleep at once.
  */
 void wait_for(const unsigned int *ports, unsigned int nr, unsigned long ns);
 

@@ -35,7 +35,7 @@ void console_write(const char *text, size_t len)
         if ( !room )
         {
             console_kick();
-            /* The daemon answers with an event; the limit is for one that got lost. */
+            /* The daemon answers with an event; the limit is for an event that gets lost. */
             wait_for(&port, 1, 5 * NS_PER_MS);
             continue;
         }
@@ -75,7 +75,7 @@ const char *console_read_line(void)
 
         if ( c != '\n' && c != '\r' )
         {
-            /* What is too long is cut, and then no command. */
+            /* The rest of a line that is too long is dropped, and the line matches no command. */
             if ( len < CONSOLE_LINE_MAX )
                 line[len++] = c;
         }

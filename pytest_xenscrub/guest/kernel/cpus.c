@@ -24,7 +24,7 @@ static void start(unsigned int cpu)
 
     work_bind(cpu);
 
-    /* shared_info has room for the first 32; the others' is at the low end of their stack. */
+    /* shared_info has room for 32 vCPUs; others have vcpu_info at the low end of their stack. */
     if ( cpu >= XEN_LEGACY_MAX_VCPUS )
     {
         struct vcpu_register_vcpu_info info = { .mfn = frame(reserve_stack_pfn(cpu)) };
@@ -46,7 +46,7 @@ void cpus_start(void)
         start(cpu);
 }
 
-/* They wait for a job, so there is nothing that they could be in the midst of. */
+/* The other vCPUs wait for a job, so none of them is stopped in the middle of one. */
 void cpus_down(void)
 {
     unsigned int cpu;

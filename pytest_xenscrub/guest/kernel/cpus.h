@@ -5,10 +5,10 @@
 #define CPUS_H
 
 unsigned int cpus_count(void);
-/* Starts all others, also in a domain that we find ourselves in after a suspend. */
+/* Starts all other vCPUs, also in the new domain after a suspend. */
 void cpus_start(void);
 
-/* Between jobs: stops the others, and lets them go on if we are still in that domain. */
+/* Stop the other vCPUs, and let them go on if the suspend was cancelled. Call only between jobs. */
 void cpus_down(void);
 void cpus_up(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Every page of the domain, mapped. */
+/* A mapping of every page of the domain. */
 
 #ifndef DIRECTMAP_H
 #define DIRECTMAP_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes the pattern to all data, or a sample of it, and sees whether it is still there. */
+/* Writes the pattern to all data pages, or a sample of them, and checks that it is still there. */
 
 #include "console.h"
 #include "directmap.h"
@@ -22,8 +22,8 @@ static struct pattern pattern_of(unsigned long pfn)
 }
 
 /*
- * Plain stores of eight words: what a good memset does too, but with the position in each
- * word. The pattern has a period of four words, so only the position changes.
+ * Stores eight words at a time, as a good memset does, with the position in each word. The
+ * pattern repeats every four words, except for the position.
  */
 #define FILL_LOOP(store)                                \
     for ( end = word + WORDS_PER_PAGE; word < end; )    \
@@ -91,7 +91,7 @@ static void fill_unit(unsigned int cpu, unsigned long first, unsigned long end)
     add_to(&nr_left, left);
 }
 
-/* In order, of all pages; or of those alone that no fill touches: ours, and the builder's. */
+/* All pages, in order; or only those that are never filled: this kernel's and the builder's. */
 static void report_pages(const char *kind, bool data_too)
 {
     struct frame_list list;
@@ -106,7 +106,7 @@ static void report_pages(const char *kind, bool data_too)
 
 void report_frames(void)
 {
-    /* First: the sample is what the seed says of all frames, without these. */
+    /* First, because the tool subtracts these from the pages that the seed chooses. */
     if ( !samples_all(&options.sample) )
         report_pages("own", false);
     report_pages("frames", true);
@@ -144,7 +144,7 @@ void frames_moved(void)
     moved = true;
 }
 
-/* A frame that the pattern may name: any, but the same all over the page, with a valid check. */
+/* After a move the pattern may name any frame: the same one in all words, with a valid check. */
 static void allow_frame_of(struct pattern *p, const unsigned long *page)
 {
     if ( KIND(page[3]) == KIND_MFN )

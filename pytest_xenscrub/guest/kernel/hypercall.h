@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The hypercalls used here: thin, typed, nothing hidden. */
+/* Typed wrappers of the hypercalls that this kernel uses. */
 
 #ifndef HYPERCALL_H
 #define HYPERCALL_H
@@ -34,7 +34,7 @@ static inline long hyp_sched_op(unsigned int cmd, void *arg)
     return hypercall(__HYPERVISOR_sched_op, cmd, (unsigned long)arg, 0, 0);
 }
 
-/* Of the same domain, cancelled: 1; of a new one: 0. */
+/* Returns 1 in the same domain if the suspend was cancelled, 0 in a new domain. */
 static inline long hyp_suspend(unsigned long start_info_mfn)
 {
     struct sched_shutdown shutdown = { .reason = SHUTDOWN_suspend };

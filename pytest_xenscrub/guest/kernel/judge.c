@@ -4,8 +4,8 @@
 #include "residue.h"
 
 /*
- * Eight words a time into two registers: the fastest way to read memory in C without vectors,
- * and under emulation faster than with them.
+ * Combines eight words at a time in two registers. That is the fastest way to read memory in C
+ * without vector instructions; under emulation vector instructions are slower.
  */
 static bool is_zero_or8(const unsigned long *word)
 {
@@ -16,7 +16,7 @@ static bool is_zero_or8(const unsigned long *word)
     {
         a |= word[0] | word[1] | word[2] | word[3];
         b |= word[4] | word[5] | word[6] | word[7];
-        /* Keeps gcc from reading half a page before it adds anything up. */
+        /* Keeps gcc from reading half a page before it combines any words. */
         asm volatile ( "" : "+r" (a), "+r" (b) );
     }
 
@@ -53,7 +53,7 @@ bool is_clean(const void *page)
 {
     unsigned long clean = clean_word();
 
-    /* What is full of a pattern is known by its first word; the loops read to the end. */
+    /* The first word tells most dirty pages at once; the loops below would read the whole page. */
     if ( *(const unsigned long *)page != clean )
         return false;
 

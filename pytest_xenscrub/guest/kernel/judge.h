@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether a page is as a scrubbed page is. */
+/* Tells clean pages from dirty ones. */
 
 #ifndef JUDGE_H
 #define JUDGE_H
 
 #include "verdict.h"
 
-/* Whether every byte of a page is what this Xen scrubs with. */
+/* Whether every byte of a page is the byte that this Xen scrubs with. */
 bool is_clean(const void *page);
 
 /* Reads and counts one page; describes it if it is dirty. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of the kernel share: options, whose page is whose, and how to give up. */
+/* What all files of the kernel share: options, the layout of memory, actions, fatal errors. */
 
 #ifndef KERNEL_H
 #define KERNEL_H
@@ -7,7 +7,7 @@
 #include "lib.h"
 #include "sample.h"
 
-/* Says which call failed on the console and crashes the domain. */
+/* Reports on the console which call failed, and crashes the domain. */
 void __attribute__((__noreturn__)) fail(const char *what);
 
 #define STRINGIFY_(x) #x
@@ -15,7 +15,7 @@ void __attribute__((__noreturn__)) fail(const char *what);
 #define MUST(call) \
     ({ if ( (call) != 0 ) fail(__FILE__ ":" STRINGIFY(__LINE__) ": " #call); })
 
-/* More are left alone. */
+/* Upper bound; further vCPUs are not started. */
 #define MAX_VCPUS 128
 
 /* The command line. */
@@ -23,12 +23,12 @@ enum fill_loop { FILL_UNROLLED, FILL_STOSQ, FILL_MOVNTI };
 enum scan_loop { SCAN_OR8, SCAN_WORD };
 
 struct options {
-    unsigned long run, guest;   /* who we are, in the pattern */
+    unsigned long run, guest;   /* this guest's numbers in the pattern */
     unsigned long clean;        /* the byte of a scrubbed page */
-    unsigned long show;         /* dirty pages to describe, per scan */
-    unsigned long vcpus;        /* use no more than these; 0: all there are */
-    unsigned long pages;        /* of the domain, where its map shows more; 0: all it shows */
-    bool reveal;                /* show bytes that are not of our pattern */
+    unsigned long show;         /* upper bound on dirty pages to describe, per scan */
+    unsigned long vcpus;        /* upper bound on the vCPUs to use; 0: all */
+    unsigned long pages;        /* the domain's pages if its map shows more; else 0 */
+    bool reveal;                /* also print bytes that are not of this project's pattern */
     struct sample sample;       /* the pages that are filled */
     enum fill_loop fill;
     enum scan_loop scan;
@@ -47,9 +47,9 @@ void options_parse(const char *command_line);
  *                           or a page that tells firmware of the machine (HVM)
  *   vga_start .. vga_end    no memory (HVM: where a video card has its own)
  *   hole_start .. hole_end  no memory (PVH and HVM: below 4 GiB)
- *   reserved .. end         ours: page tables, bitmaps, stacks; scanned before they became that
+ *   reserved .. end         this kernel's page tables, bitmaps, stacks; each scanned before its use
  *   data_end .. reserved    given back to Xen: no longer pages of the domain
- *   punched                 each step-th page there: given back, too
+ *   punched                 each step-th page of this range was given back, too
  *   the rest                data: filled, or a sample of it, and scanned
  */
 struct memory {
@@ -68,10 +68,10 @@ struct memory {
 
 extern struct memory memory;
 
-/* The machine frame of each page; NULL where only Xen knows it. */
+/* The machine frame of each page; NULL on PVH and HVM, where only Xen knows it. */
 extern unsigned long *p2m;
 
-/* What the domain calls the frame of a page: a machine frame (MFN) on PV, else its GFN. */
+/* The number of a page's frame as the domain knows it: a machine frame (MFN) on PV, else a GFN. */
 static inline unsigned long frame(unsigned long pfn)
 {
     return p2m ? p2m[pfn] : pfn;
@@ -84,7 +84,7 @@ static inline bool is_hole(unsigned long pfn)
            (pfn >= memory.hole_start && pfn < memory.hole_end);
 }
 
-/* What the builder wrote to above the image, or no memory at all. */
+/* Pages above the image that the builder wrote to, or that are not memory. */
 static inline bool is_gap(unsigned long pfn)
 {
     return (pfn >= memory.p2m_start && pfn < memory.p2m_end) || is_hole(pfn);
@@ -125,7 +125,7 @@ static inline unsigned long pages_owned(void)
     return memory.pages - (memory.reserved - memory.data_end) - pages_punched();
 }
 
-/* Where data begins that can be given back: pages above it are data up to data_end. */
+/* The first page that can be given back: from it to data_end all pages are data. */
 static inline unsigned long data_start(void)
 {
     unsigned long start = max(max(memory.image_end, memory.p2m_end),
@@ -134,43 +134,43 @@ static inline unsigned long data_start(void)
     return memory.data_end > memory.hole_end ? max(start, memory.hole_end) : start;
 }
 
-/* Does a comma list of actions, in order. */
+/* Runs a comma-separated list of actions, in order. */
 void actions_run(const char *list);
 
 void report_frames(void);
 
-/* Fills, or compares with the pattern, all data, or a sample of it. */
+/* Fill all data pages, or a sample of them, or compare them with the pattern. */
 void fill(void);
 void verify(void);
 
-/* The pages are in other frames now than when they were filled: see a suspend. */
+/* To be called after a suspend: the pages are now in other frames than when they were filled. */
 void frames_moved(void);
 
 /* Gives data pages back to Xen, as a balloon driver does. */
 void balloon(unsigned long pages);
 
 /*
- * As that, but each step-th of them alone, beginning with one whose pfn leaves `at` when it is
- * divided by step: holes in the extents that the builder gave us. Once in a life.
+ * Gives back every data page with pfn % step == at, which makes holes in the extents that the
+ * builder allocated. A guest can do this once.
  */
 void punch(unsigned long step, unsigned long at);
 
-/* Takes some of them back, one by one; fewer if there are no more. */
+/* Takes pages back that were given back, one by one; fewer if Xen has no more. */
 void populate(unsigned long pages);
 
 /*
- * Uses pages behind our own, which the memory map shows and the domain does not have: Xen has
- * promised to populate them on demand, and cannot.
+ * Uses pages behind the domain's own: the memory map shows them, but Xen cannot populate them on
+ * demand, because the domain has no memory left.
  */
 void overdraw(unsigned long pages);
 
 /*
- * Reads so many of them, over and over: Xen populates each with a page full of zeroes, which it
- * takes from one that was read before. Does not return.
+ * Reads that many of these pages, over and over, and does not return. Xen populates each one with
+ * a page full of zeroes, which it reclaims from a page that was read before.
  */
 void __attribute__((__noreturn__)) roam(unsigned long pages);
 
-/* How we end. */
+/* The ends of the domain. */
 void __attribute__((__noreturn__)) die(unsigned int reason, const char *name);
 void __attribute__((__noreturn__)) crash(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a C file of a kernel expects to have around it. */
+/* Basic definitions: page sizes, barriers, string functions. */
 
 #ifndef LIB_H
 #define LIB_H
@@ -44,13 +44,13 @@ void *memcpy(void *dest, const void *src, size_t bytes);
 int memcmp(const void *a, const void *b, size_t bytes);
 size_t strlen(const char *s);
 
-/* "word", of `len` characters and not ended by NUL, is the string `s`. */
+/* Whether `word`, which has `len` characters and no NUL at its end, equals the string `s`. */
 static inline bool word_is(const char *word, size_t len, const char *s)
 {
     return len == strlen(s) && !memcmp(word, s, len);
 }
 
-/* Reads decimal, or hex after 0x, up to the first character that is neither. */
+/* Reads a decimal number, or a hex one after 0x, up to the first character that is not a digit. */
 unsigned long parse_number(const char *s);
 
 #endif

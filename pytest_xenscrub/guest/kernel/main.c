@@ -21,8 +21,8 @@ unsigned long *p2m;
 const struct platform *platform;
 
 /*
- * The memory map shows more than the domain has, for a balloon driver to grow into. What is to be
- * ours comes from Xen as it is first touched: in what the builder has, gaps wait for that too.
+ * Lays out a domain whose memory map shows more than it has. Xen populates a page when it is first
+ * touched. That holds for gaps between the builder's pages too, so this touches that whole area.
  */
 static void populate_on_demand(void)
 {
@@ -46,7 +46,7 @@ static bool ends_action(char c)
     return c == ',' || c == ' ' || c == '\0';
 }
 
-/* The value behind `key`, if that is what an action begins with; else 0. */
+/* The number behind `key` if an action begins with `key`; else 0. */
 static unsigned long number_of(const char *name, size_t len, const char *key)
 {
     size_t key_len = strlen(key);
@@ -54,7 +54,7 @@ static unsigned long number_of(const char *name, size_t len, const char *key)
     return len > key_len && !memcmp(name, key, key_len) ? parse_number(name + key_len) : 0;
 }
 
-/* The number behind a character that is in an action; 0 if it is not. */
+/* The number behind the first `c` in an action; 0 if the action has no `c`. */
 static unsigned long number_behind(const char *name, size_t len, char c)
 {
     for ( ; len > 1; name++, len-- )
@@ -98,7 +98,7 @@ static void run_action(const char *name, size_t len)
     }
     else if ( word_is(name, len, "spin") )
     {
-        /* Nothing is heard of us after this. */
+        /* The guest prints nothing after this. */
         ready();
         work_spin();
     }
@@ -118,11 +118,11 @@ static void run_action(const char *name, size_t len)
         report_error("no such action", text);
     }
 
-    /* Each action may describe so many pages; the first scan shares with the start of day. */
+    /* A new allowance for each action; the first scan shares one with build_world(). */
     residue_show(options.show);
 }
 
-/* NULL: run all of them. Else: is this one among them? */
+/* Runs all actions if `wanted` is NULL; else tells whether `wanted` is one of them. */
 static bool each_action(const char *list, const char *wanted)
 {
     while ( !ends_action(*list) || *list == ',' )
@@ -168,7 +168,7 @@ static void shutdown_wanted(const char *wanted)
 
 static void say_hello(void)
 {
-    /* Ends a line that a guest before us may have left on this console. */
+    /* Ends an incomplete line that an earlier guest may have left on this console. */
     console_write("\r\n", 2);
 
     line_begin("hello");
@@ -184,8 +184,8 @@ static void say_hello(void)
 }
 
 /*
- * Nothing may be written before it was read: each page that is used for something here is
- * judged first, whether or not a scan was asked for.
+ * Sets up the pages that this kernel needs. Each of them is judged before it is written to,
+ * whether or not a scan was asked for, because a write would destroy residue.
  */
 static void build_world(void)
 {
@@ -225,13 +225,13 @@ void kernel_main(const char *command_line)
     for ( ; ; )
     {
         xenstore_poll(shutdown_wanted);
-        /* After that: what it says there may have eaten the event of a command. */
+        /* Commands come last: xenstore_poll() may print, and clear a command's event by that. */
         while ( (command = console_read_line()) != NULL )
         {
             actions_run(command);
             ready();
         }
-        /* Others after a suspend. */
+        /* Read again each time, because a suspend changes the ports. */
         ports[0] = console_port();
         ports[1] = xenstore_port();
         wait_for(ports, ARRAY_SIZE(ports), 0);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line: key=value, parted by blanks. What is not known is for someone else. */
+/* Parses the command line: key=value, separated by blanks. Unknown keys are ignored. */
 
 #include "kernel.h"
 #include "pattern.h"
 
 struct options options;
 
-/* The value of a key, which ends at a blank or NUL, or NULL. */
+/* The value of a key, which ends at a blank or NUL; NULL without that key. */
 static const char *option(const char *command_line, const char *key)
 {
     size_t len = strlen(key);

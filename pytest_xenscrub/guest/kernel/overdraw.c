@@ -7,7 +7,7 @@ void overdraw(unsigned long pages)
 {
     unsigned long pfn;
 
-    /* A page full of zeroes would be taken from us again, for the next one. */
+    /* Not zeroes: Xen would reclaim a page full of zeroes to populate the next one. */
     for ( pfn = memory.end; pfn < memory.end + pages; pfn++ )
     {
         memset(window_map(0, pfn, 1), 0xff, PAGE_SIZE);

@@ -12,11 +12,11 @@
  *   i % 4 == 3 KIND_MFN       mfn (40)    check (7)     i
  *
  * with  check = (((value + (run << 23 | guest)) * 0x9e3779b97f4a7c15) mod 2^64) >> 57,
- * value being the pfn or the mfn, which is NO_FRAME if only Xen knows it (PVH). So a page that
- * was half scrubbed, moved, or copied into another is recognised from any few of its words.
+ * where value is the pfn or the mfn; the mfn is NO_FRAME if only Xen knows it (PVH and HVM). So a
+ * few words are enough to recognise a page that was half scrubbed, moved, or copied into another.
  *
- * The kind is never 0x00 nor 0xc2: no word is what a scrubbed page holds. (Single bytes of a
- * word can be: the low byte of word 0 is always 0.)
+ * The kind is never 0x00 or 0xc2, so no word equals a word of a scrubbed page. (Single bytes can
+ * be equal: the low byte of word 0 is always 0.)
  */
 
 #ifndef PATTERN_H
@@ -36,7 +36,7 @@
 #define POSITION(word)  ((word) & 0x1ff)
 #define KIND(word)      ((word) >> 56)
 
-/* The three words of a page, all with position 0: adding i gives word i. */
+/* The three kinds of words of a page, all with position 0: adding i gives word i. */
 struct pattern {
     unsigned long owner, pfn, mfn;
 };
@@ -46,7 +46,7 @@ static inline unsigned long pattern_owner(unsigned long run, unsigned long guest
     return KIND_OWNER << 56 | run << 32 | guest << 9;
 }
 
-/* Fits both kinds of word that name a frame; `owner` is a word of KIND_OWNER. */
+/* A word of KIND_PFN or KIND_MFN with position 0; `owner` is a word of KIND_OWNER. */
 static inline unsigned long pattern_frame(unsigned long kind, unsigned long frame,
                                           unsigned long owner)
 {

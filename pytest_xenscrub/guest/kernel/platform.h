@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What differs between the types of guest: pv/ has one of these, and pvh/ one for PVH and HVM. */
+/* The functions that differ between types of guest: pv/ has them for PV, pvh/ for PVH and HVM. */
 
 #ifndef PLATFORM_H
 #define PLATFORM_H
@@ -8,26 +8,26 @@
 #include "lib.h"
 
 struct platform {
-    const char *type;           /* as `hello` says it */
+    const char *type;           /* the type in the `hello` line */
 
-    /* Our rings, their event channels, and shared_info: in each domain anew. */
+    /* Finds the rings, their event channels, and shared_info; call it in each new domain. */
     void (*attach)(void);
-    /* Suspends; whether we are still in the domain that we were in when it returns. */
+    /* Suspends; returns whether the suspend was cancelled, so that the domain is still the same. */
     bool (*leave)(void);
 
     /* Writes entries of page tables that are part of the image, or that Xen has to check. */
     void (*write_ptes)(struct mmu_update *update, unsigned int nr);
-    /* From now on a page of the image is a page table. */
+    /* Turns a page of the image into a page table. */
     void (*make_table)(const void *table);
     void (*flush_tlb)(void);
     /* The L3 that maps the image. */
     const void *(*image_l3)(void);
 
-    /* The lowest level that the direct map has tables of: 1, or 2 or 3 if its pages are large. */
+    /* The lowest level of the direct map's tables: 1; with large pages 2 (2 MiB) or 3 (1 GiB). */
     unsigned int (*map_level)(void);
-    /* Maps every page, with tables of the reserved area; those of L1 are not yet claimed. */
+    /* Maps every page, with tables in the reserved area; claims L1 tables, if there are any. */
     void (*map_all)(void);
-    /* Pages that go back to Xen, each step-th of them, and such that have come again. */
+    /* Unmap each step-th page before it goes back to Xen, and map pages that were taken back. */
     void (*unmap)(unsigned long first, unsigned long end, unsigned long step);
     void (*map)(unsigned long first, unsigned long end);
 
@@ -38,7 +38,7 @@ struct platform {
 /* Set before kernel_main(). */
 extern const struct platform *platform;
 
-/* The start of day that all types share; `memory`, `p2m` and `platform` are known. */
+/* Where all types begin, once `memory`, `p2m` and `platform` are set. */
 void __attribute__((__noreturn__)) kernel_main(const char *command_line);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Takes pages back from Xen that were given back before: singly, as a balloon driver does, where
- * a domain builder takes 2 MiB at a time. What is in them is for a scan to say.
+ * Takes pages back from Xen that were given back before. It takes single pages, as a balloon driver
+ * does; a domain builder takes 2 MiB at a time. A later scan judges these pages.
  */
 
 #include "hypercall.h"
@@ -9,7 +9,7 @@
 #include "platform.h"
 #include "report.h"
 
-/* Handed to Xen in one call; the stack is small. */
+/* Pages in one hypercall; few, because the list is on the stack, which is small. */
 #define EXTENTS 256
 
 /* On PV, Xen replaces each pfn in the list by the frame that it found for it. */

@@ -188,7 +188,7 @@ static void put_group(struct frame_list *list)
     list->count = 0;
 }
 
-/* The run that was growing is whole: it goes on with the group, or begins the next one. */
+/* Ends the run that was growing: adds it to the group if it fits, or begins the next group. */
 static void end_run(struct frame_list *list)
 {
     const struct run *run = &list->run;

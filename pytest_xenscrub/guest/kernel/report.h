@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The protocol: what the guest tells the harness. A line is
+ * The protocol in which the guest reports to the tool. A line is
  *
  *     $<seq> <verb> <key>=<value> ...*<crc>\r\n
  *
- * seq counts lines from 0, in decimal; crc is zlib's CRC-32 of what is between `$` and `*`, in
- * 8 hex digits. Numbers are decimal, except for those of line_hex(): hex without 0x.
+ * seq counts lines from 0, in decimal; crc is zlib's CRC-32 of the text between `$` and `*`, in
+ * 8 hex digits. Numbers are decimal, except those of line_hex(): hex without 0x.
  *
- * A frame is a machine frame (MFN) if `hello` says type=pv. A guest of type=pvh knows none: what
- * it calls a frame is its GFN, and it is nobody else's.
+ * A frame is a machine frame (MFN) if `hello` says type=pv. Other types of guest do not know
+ * machine frames: a frame is then the guest's own frame number (GFN).
  */
 
 #ifndef REPORT_H
@@ -18,7 +18,7 @@
 
 #define PROTOCOL_VERSION 3
 
-/* A line belongs to the vCPU that began it until it has ended it. */
+/* Only one vCPU at a time can write a line: line_begin() takes a lock, line_end() releases it. */
 void line_begin(const char *verb);
 void line_dec(const char *key, unsigned long value);
 void line_hex(const char *key, unsigned long value);

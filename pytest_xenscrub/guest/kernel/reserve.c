@@ -16,7 +16,7 @@ void reserve_layout(unsigned int nr_cpus)
     struct reserved *r = &reserved;
     unsigned long lowest, rest;
 
-    /* What the platform maps in larger pages takes no tables of the lower levels. */
+    /* Large pages of the direct map need no tables of the lower levels. */
     rest = DIV_ROUND_UP(memory.end, ENTRIES);
     r->nr_l1 = platform->map_level() == 1 ? rest : 0;
     rest = DIV_ROUND_UP(rest, ENTRIES);
@@ -25,11 +25,11 @@ void reserve_layout(unsigned int nr_cpus)
     r->nr_bitmap = DIV_ROUND_UP(memory.end, BITS_PER_PAGE);
     r->nr_stacks = (nr_cpus - 1) * STACK_PAGES;
 
-    /* The early bitmaps speak of themselves too, and begin at a whole word. */
+    /* The early bitmaps also have bits for their own pages, and begin at a whole word. */
     rest = r->nr_stacks + 2 * r->nr_bitmap + r->nr_l3 + r->nr_l2 + r->nr_l1;
     r->nr_early = DIV_ROUND_UP(rest + KEPT_PAGES + BITS_PER_WORD, BITS_PER_PAGE);
 
-    /* In one piece, above all holes. */
+    /* The reserved area must be contiguous, above all holes. */
     lowest = max(max(memory.image_end, memory.p2m_end), max(memory.vga_end, memory.hole_end));
     if ( memory.end < lowest + rest + 2 * r->nr_early + 1 )
         fail("not enough memory");
@@ -44,7 +44,7 @@ void reserve_layout(unsigned int nr_cpus)
     memory.reserved = memory.data_end = r->early;
 }
 
-/* Where the verdicts on the early bitmaps' own pages wait until there is a bitmap. */
+/* Verdicts on the early bitmaps' own pages are on the stack until there is a bitmap for them. */
 void reserve_early(void)
 {
     unsigned long *bitmap = NULL, i, nr = 2 * reserved.nr_early;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages we need for ourselves, from the top of the domain (low memory may be full of p2m).
- * Each is read, and judged, before it is used for anything.
+ * Pages for this kernel itself, at the top of the domain, because the p2m may fill low memory.
+ * Each page is judged before it is used.
  */
 
 #ifndef RESERVE_H
@@ -13,9 +13,9 @@
 #define STACK_PAGES 2
 
 struct reserved {
-    unsigned long early, nr_early;      /* bitmaps of the verdicts on this area: each */
+    unsigned long early, nr_early;      /* two bitmaps for this area; nr_early pages each */
     unsigned long stacks, nr_stacks;
-    unsigned long bitmaps, nr_bitmap;   /* bitmaps of the verdicts on all pages: each */
+    unsigned long bitmaps, nr_bitmap;   /* two bitmaps for all pages; nr_bitmap pages each */
     unsigned long l3, nr_l3;
     unsigned long l2, nr_l2;
     unsigned long l1, nr_l1;            /* up to the last page */
@@ -32,14 +32,14 @@ static inline bool is_table(unsigned long pfn)
 
 void reserve_layout(unsigned int nr_cpus);
 
-/* The bitmaps for the verdicts on what follows. */
+/* Judges the early bitmaps' own pages, and prepares the bitmaps for further verdicts. */
 void reserve_early(void);
 
 /* Maps zeroed pages for the stack of the next vCPU; returns its lowest address. */
 void *reserve_stack(unsigned int cpu);
 unsigned long reserve_stack_pfn(unsigned int cpu);
 
-/* Zeroes what is neither early, nor a stack, nor L1. */
+/* Judges and zeroes the other pages of the area, except those for L1 tables. */
 void reserve_claim(void);
 
 /* Reads a page and notes the verdict. */

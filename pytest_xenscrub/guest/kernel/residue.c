@@ -7,18 +7,17 @@
 #define SHOWN_BYTES 32
 
 /*
- * How many pages may still be described, and how many of them such that are not of our pattern:
- * those that are tell whose bytes they were, and what a firmware or dom0 left comes in the lowest
- * frames, and so first.
+ * How many dirty pages may still be described, and how many of them without a pattern. Pages with
+ * a pattern tell more, but what firmware or dom0 left is in the lowest frames, which come first.
  */
 static long may_show, may_show_other;
 
 struct residue {
     unsigned int first, last;           /* offsets of the first and the last wrong byte */
-    unsigned int words;                 /* with a wrong byte */
-    unsigned int pattern_words;         /* of these, those that are our pattern */
-    unsigned int pattern_at;            /* the first of them */
-    unsigned long owner, pfn, mfn;      /* words, or 0 if there are none */
+    unsigned int words;                 /* words with a wrong byte */
+    unsigned int pattern_words;         /* those of them that are words of a pattern */
+    unsigned int pattern_at;            /* index of the first pattern word */
+    unsigned long owner, pfn, mfn;      /* a pattern word of each kind, or 0 */
 };
 
 void residue_show(unsigned long pages)
@@ -33,7 +32,7 @@ static unsigned long difference(const unsigned long *page, unsigned int i,
     return page[i] ^ (expected ? pattern_word(expected, i) : clean_word());
 }
 
-/* As if a page: does its position belong to its kind, and its check to its owner (if any)? */
+/* Whether a word's position suits its kind, and its check suits `owner` (unless 0). */
 static bool is_pattern_word(unsigned long word, unsigned long owner)
 {
     unsigned int position = POSITION(word);
@@ -89,7 +88,7 @@ static void examine(struct residue *r, const unsigned long *page,
     }
 }
 
-/* Two kinds of page come in millions when they come: see to these without looking closer. */
+/* Constant pages and whole patterns may come in millions, so both have a quick check. */
 static bool is_constant(const unsigned long *page)
 {
     unsigned long a = 0;
@@ -130,7 +129,7 @@ static unsigned long fnv1a64(const unsigned char *byte)
     return hash;
 }
 
-/* From the first word of ours on, and no byte that is not ours. */
+/* Length of the bytes to show: from the first pattern word on, without any other word. */
 static unsigned int pattern_bytes(const unsigned long *page, const struct residue *r)
 {
     unsigned int i = r->pattern_at;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is in a page that is not as it should be. */
+/* Examines and describes pages that do not hold what they should. */
 
 #ifndef RESIDUE_H
 #define RESIDUE_H
@@ -12,12 +12,12 @@ static inline unsigned long clean_word(void)
     return options.clean * 0x0101010101010101ul;
 }
 
-/* How many dirty pages may still be described. */
+/* Sets how many more dirty pages may be described. */
 void residue_show(unsigned long pages);
 
 /*
- * Describes a page that is not as `expected` (NULL: clean). Returns whether most of what is
- * wrong with it is our pattern.
+ * Describes a page that does not hold `expected` (NULL: the clean byte). Returns whether at least
+ * half of the wrong words are words of a pattern.
  */
 bool residue_examine(unsigned long pfn, const unsigned long *page,
                      const struct pattern *expected);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pages are filled where not all are: two samples of them, put together.
+ * Chooses the pages to fill if not all are filled: single pages and dense runs.
  *
- * Single pages show what is wrong with a page wherever it is, dense runs (extents of 2 MiB, as
- * Xen allocates and frees them) what is wrong with an extent. The choice is a hash of a seed and
- * the page's number, so that whoever has the seed knows it, and no list need be told:
- * guest/sample.py is its twin.
+ * Single pages show faults with pages at any place; dense runs (extents of 2 MiB, as Xen allocates
+ * and frees them) show faults with extents. A hash of a seed and the page's number chooses, so the
+ * tool needs only the seed to know the pages: guest/sample.py must agree with this file.
  *
  *   single    hash(seed, pfn)                   < single
  *   dense     hash(seed ^ DENSE_STREAM, run)    < dense,  run = pfn / RUN_PAGES
@@ -26,7 +25,7 @@ struct sample {
     unsigned long seed, single, dense;
 };
 
-/* The upper half of one step of splitmix64: neighbours have nothing to do with each other. */
+/* The upper half of one step of splitmix64, in which neighbours' hashes are independent. */
 static inline unsigned long sample_hash(unsigned long seed, unsigned long number)
 {
     unsigned long z = seed + (number + 1) * 0x9e3779b97f4a7c15ul;

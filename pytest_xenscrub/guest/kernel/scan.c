@@ -12,7 +12,7 @@
 static struct verdicts verdicts;
 static struct tally tally;
 
-/* A word of each bitmap at a time; a unit is whole words, so nobody else writes to these. */
+/* Writes whole words of the bitmaps: a unit is whole words, so no other vCPU writes to them. */
 static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
 {
     struct tally mine = { };
@@ -28,7 +28,7 @@ static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
             if ( !is_data(pfn) )
                 continue;
 #ifdef PLANTED_BLINDNESS
-            /* A probe that is wrong, to see that it is found out: not read, and called clean. */
+            /* For tests of the tool: a wrong probe, which calls pages clean without reading. */
             if ( pfn % PLANTED_BLINDNESS == 0 )
             {
                 clean |= bit;
@@ -63,7 +63,7 @@ static void scan_unit(unsigned int cpu, unsigned long first, unsigned long end)
     add_to(&tally.other, mine.other);
 }
 
-/* Those pages were read before we used them; what they hold now is ours. */
+/* Pages of the reserved area were judged before this kernel wrote to them. */
 static void add_early_verdicts(void)
 {
     unsigned long pfn;
@@ -85,7 +85,7 @@ static void add_early_verdicts(void)
     tally.other += early_tally.other;
 }
 
-/* Those of the pages of a word that have some verdict. */
+/* The pages of word `i` of the bitmaps that have a certain verdict. */
 typedef unsigned long pages_fn(const struct verdicts *v, unsigned long i);
 
 static void report_verdict(const char *kind, pages_fn *pages_in)
@@ -106,7 +106,7 @@ static void report_verdict(const char *kind, pages_fn *pages_in)
     frames_end(&list);
 }
 
-/* From what was not read, and not from what should not be: see verdict.h. */
+/* Lists the pages that were in fact not read, not those that should not be: see verdict.h. */
 static void report_unjudged(void)
 {
     struct frame_list list;
@@ -126,7 +126,7 @@ static void report_unjudged(void)
     frames_end(&list);
 }
 
-/* Read, judged, and written to since: what is in there now is ours. */
+/* Lists the pages that this kernel has written to after it had judged them. */
 static void report_used(void)
 {
     struct frame_list list;
@@ -153,7 +153,7 @@ void scan(void)
     line_dec("pages", pages_owned());
     line_dec("clean", tally.clean);
     line_dec("residue", tally.pattern + tally.other);
-    /* What must not be judged, by arithmetic: the sum shows a page that was missed. */
+    /* By arithmetic, not counted: so the sum does not come out if a page was missed. */
     line_dec("unjudged", memory.image_end + memory.p2m_end - memory.p2m_start);
     line_dec("pattern", tally.pattern);
     line_dec("other", tally.other);

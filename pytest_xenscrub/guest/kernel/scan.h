@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads every byte of all pages, and says which are not as a scrubbed page is. */
+/* Reads every byte of all pages, and reports which pages are clean. */
 
 #ifndef SCAN_H
 #define SCAN_H
 
-/* The verdict on every page of the domain. */
+/* Judges every page of the domain, and reports the verdicts. */
 void scan(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The page that we share with Xen, and with a toolstack that saves us. */
+/* The page that the domain shares with Xen, and with a toolstack that saves the domain. */
 
 #ifndef SHARED_INFO_H
 #define SHARED_INFO_H
@@ -7,10 +7,10 @@
 #include "hypercall.h"
 #include "lib.h"
 
-/* Mapped by the platform, in each domain anew. */
+/* The platform maps it again in each new domain. */
 extern struct shared_info *shared;
 
-/* We have no handler for events: we look. */
+/* Masks all events, because this kernel polls and has no handler for them. */
 void shared_info_mask(void);
 
 #endif

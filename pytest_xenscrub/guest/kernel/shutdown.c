@@ -11,7 +11,7 @@ static void say_goodbye(const char *reason)
     line_begin("bye");
     line_word("reason", reason);
     line_end();
-    /* The toolstack may destroy us before the daemon has seen the line. */
+    /* Waits, because the toolstack may destroy the domain before the daemon has read the line. */
     console_drain();
 }
 
@@ -29,7 +29,7 @@ void die(unsigned int reason, const char *name)
     shut_down(reason);
 }
 
-/* We have no trap table, so to Xen a fault is a crash: what a real one looks like. */
+/* A page fault, as in a real crash: PV guests have no trap table, PVH guests end in pvh_crash(). */
 void crash(void)
 {
     volatile unsigned long *nothing = (void *)PAGE_SIZE;

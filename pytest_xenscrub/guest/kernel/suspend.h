@@ -5,7 +5,7 @@
 
 /*
  * Suspends the domain, and returns when it runs again: as another domain with other frames, or
- * as this one if the toolstack thought better of it.
+ * as the same domain if the toolstack cancelled the suspend.
  */
 void suspend(void);
 

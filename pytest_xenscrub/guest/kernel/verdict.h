@@ -3,13 +3,13 @@
  * Verdicts, one per page, two bits each, in a bitmap for each bit:
  *
  *   clean_or_pattern    residue
- *          0               0       not read: a page that a bug missed cannot pass for clean
+ *          0               0       not read, so that a page which a bug skips is not called clean
  *          1               0       clean
- *          0               1       residue that is not our pattern
- *          1               1       residue that is our pattern
+ *          0               1       residue without a pattern
+ *          1               1       residue with a pattern
  *
- * What is pattern is noted as the page is read: to find it out later would be to read all that is
- * dirty once more, on one vCPU. A bitmap of its own would take pages that a victim then cannot
+ * Whether a page has a pattern is noted when it is read. To find that out later, one vCPU would
+ * have to read all dirty pages again. A third bitmap would take pages that a victim then could not
  * fill.
  */
 
@@ -46,7 +46,7 @@ static inline void verdict_set(const struct verdicts *v, unsigned long pfn,
         bit_set(v->residue, bit);
 }
 
-/* By word `i` of the bitmaps: those of its pages that are clean, residue, or our pattern. */
+/* The pages in word `i` of the bitmaps that are clean, residue, or residue with a pattern. */
 static inline unsigned long clean_in(const struct verdicts *v, unsigned long i)
 {
     return v->clean_or_pattern[i] & ~v->residue[i];

@@ -37,7 +37,7 @@ static unsigned long make_table(const void *table)
     return image_frame(table) << PAGE_SHIFT | PTE_TABLE;
 }
 
-/* An L2 of our own in the last slot of the L3 that the image is mapped by. */
+/* Puts an L2 for windows into the last slot of the L3 that maps the image. */
 void windows_init(void)
 {
     struct pte_batch batch = { };

@@ -7,7 +7,7 @@
 #include "hypercall.h"
 #include "kernel.h"
 
-/* Present, accessed, dirty; without USER, which Xen takes care of for a 64-bit kernel. */
+/* Present, accessed, dirty. Without USER: Xen adds that for a 64-bit PV kernel. */
 #define PTE_RW      0x63ul
 #define PTE_RO      0x61ul
 /* For levels above L1. */
@@ -19,7 +19,7 @@
 /* Pages that a vCPU can have in its window. */
 #define WINDOW_SLOTS 32
 
-/* Updates are made many at a time: a hypercall costs more than the update. */
+/* Collects updates, because a hypercall costs more than an update. */
 struct pte_batch {
     unsigned int nr;
     struct mmu_update update[WINDOW_SLOTS];
@@ -29,7 +29,7 @@ void pte_set(struct pte_batch *batch, unsigned long table_mfn, unsigned long ind
              unsigned long pte);
 void pte_flush(struct pte_batch *batch);
 
-/* Of an address in the image, or in what the builder placed behind it. */
+/* The frame of an address in the image, or in what the builder placed behind the image. */
 static inline unsigned long image_frame(const void *va)
 {
     return frame(((unsigned long)va - VIRT_BASE) >> PAGE_SHIFT);

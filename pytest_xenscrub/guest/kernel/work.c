@@ -15,7 +15,7 @@
 
 unsigned int nr_cpus = 1;
 
-/* Each vCPU's event channel: "look at the job again". */
+/* Each vCPU's event channel; an event means that the vCPU must look at the job again. */
 static unsigned int port[MAX_VCPUS];
 
 static struct {
@@ -23,7 +23,7 @@ static struct {
     unsigned long end, unit;
     unsigned long next;
     unsigned long done;
-    unsigned int generation;    /* changes: a new job */
+    unsigned int generation;    /* changes with each new job */
     unsigned int finished;      /* secondary vCPUs that found nothing left to do */
 
     const char *op;
@@ -123,8 +123,8 @@ unsigned long work_run(job_fn *fn, unsigned long end, unsigned long unit, const 
     take_units(0);
 
     /*
-     * Wait for the vCPUs, not for the work: one that comes late would take a unit of the next
-     * job by this one's numbers.
+     * Wait until all vCPUs have seen this job. A vCPU that looks later would take a unit of the
+     * next job with this job's numbers.
      */
     while ( READ_ONCE(job.finished) != nr_cpus - 1 )
     {

@@ -9,11 +9,11 @@
 /* vCPUs that share the work. */
 extern unsigned int nr_cpus;
 
-/* Does [first, end) of whatever is to be done. */
+/* Does the part [first, end) of a job. */
 typedef void job_fn(unsigned int cpu, unsigned long first, unsigned long end);
 
 /*
- * Does [0, end) in units, on all vCPUs; returns when all of it is done, with the ns it took.
+ * Does a job [0, end) in units, on all vCPUs; returns how long it took, in ns.
  * With an `op`, items are pages, and their progress is reported under that name.
  */
 unsigned long work_run(job_fn *fn, unsigned long end, unsigned long unit, const char *op);
@@ -24,13 +24,13 @@ unsigned long work_unit(void);
 /* Keeps all vCPUs busy until the domain is destroyed. */
 void __attribute__((__noreturn__)) work_spin(void);
 
-/* A vCPU's event channel, "look at the job again": in each domain anew. */
+/* Binds a vCPU's event channel for new jobs; call it again in each new domain. */
 void work_bind(unsigned int cpu);
 
 /* The last job; a vCPU that is started now waits for the next one. */
 unsigned int work_seen(void);
 
-/* What all vCPUs but the first do for ever. `seen`: the last job before they were started. */
+/* The main loop of all vCPUs but the first. `seen`: the last job before the vCPU was started. */
 void __attribute__((__noreturn__)) work_main(unsigned int cpu, unsigned int seen);
 
 #endif

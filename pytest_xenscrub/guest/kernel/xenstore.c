@@ -75,7 +75,7 @@ static void receive(void *data, size_t room, size_t len)
     }
 }
 
-/* A message, its payload ended by NUL. We watch one node: any watch event is of that. */
+/* Receives a message, with a NUL after its payload. Any watch event is of the one watched node. */
 static uint32_t receive_message(char payload[PAYLOAD_MAX])
 {
     struct xsd_sockmsg header;
@@ -89,7 +89,7 @@ static uint32_t receive_message(char payload[PAYLOAD_MAX])
     return header.type;
 }
 
-/* Returns whether it worked; the answer is in `payload`. */
+/* Sends a request; returns whether it succeeded. The answer is in `payload`. */
 static bool request(uint32_t type, const void *data, size_t len, char payload[PAYLOAD_MAX])
 {
     struct xsd_sockmsg header = { .type = type, .len = len };
@@ -117,7 +117,7 @@ void xenstore_watch_shutdown(void)
 
 static void read_shutdown(shutdown_fn *handle)
 {
-    /* The node, and no value. */
+    /* The node with an empty value. */
     static const char acknowledge[] = SHUTDOWN_NODE;
     char wanted[PAYLOAD_MAX], answer[PAYLOAD_MAX];
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of xenstore as it takes to be shut down, or suspended, politely. */
+/* A small xenstore client, for shutdown and suspend requests of the toolstack. */
 
 #ifndef XENSTORE_H
 #define XENSTORE_H
@@ -11,10 +11,10 @@ struct xenstore_domain_interface;
 void xenstore_init(struct xenstore_domain_interface *ring, unsigned int port);
 unsigned int xenstore_port(void);
 
-/* Watches control/shutdown; in each domain anew. */
+/* Watches control/shutdown; call it again in each new domain. */
 void xenstore_watch_shutdown(void);
 
-/* Told what was asked for there: "poweroff", "reboot", "suspend". */
+/* Gets the request: "poweroff", "reboot", "suspend". */
 typedef void shutdown_fn(const char *wanted);
 
 /* Call on each event of the port. */

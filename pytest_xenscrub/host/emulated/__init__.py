@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A machine that runs Xen, emulated by QEMU: no hardware support is needed."""
+"""A machine that runs Xen, emulated by QEMU; needs no hardware support."""
 
 from pytest_xenscrub.host.emulated.host import EmulatedHost, prepare_image
 from pytest_xenscrub.host.emulated.ram_choice import choose_ram

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which accelerator QEMU has here: KVM where it works, software emulation elsewhere."""
+"""Chooses QEMU's accelerator: KVM if it works on this machine, software emulation otherwise."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Accel:
-    """An accelerator and the processor model that goes with it."""
+    """An accelerator and its CPU model."""
 
     name: str
     option: str
@@ -35,26 +35,26 @@ class Accel:
 
 
 KVM = Accel("KVM", "kvm", "host")
-# Other models crash Linux below Xen under emulation, or lack what it needs. PVH guests need nested
-# paging, and Debian's Xen has no other kind.
+# Under emulation, other models crash Linux on Xen, or lack features. PVH guests need nested paging,
+# and Debian's Xen supports only hardware-assisted paging (HAP).
 TCG = Accel("TCG", "tcg,thread=multi", "qemu64,+svm,+npt,+pdpe1gb")
 
 KVM_SILENT_SECONDS = 20.0
-"""Xen, or GRUB, speaks a second after QEMU's start where KVM works. Where nothing is heard, KVM is
-given up: it can be had, and run nothing."""
+"""Longest wait for the first output of Xen or GRUB with KVM, where it normally takes a second. KVM
+is given up after that: some machines offer KVM, but Xen does not run with it."""
 
 
 def missing_qemu() -> dict[str, str]:
-    """The programs of QEMU's that are not there, and Debian's package of each."""
+    """QEMU's programs that are missing, with Debian's packages."""
     programs = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"}
     return {name: package for name, package in programs.items() if shutil.which(name) is None}
 
 
 def qemu_path() -> str:
-    """Where QEMU is.
+    """The path of QEMU.
 
     Raises:
-        MissingToolError: it is not installed.
+        MissingToolError: QEMU is not installed.
     """
     path = shutil.which("qemu-system-x86_64")
     if path is None or shutil.which("qemu-img") is None:
@@ -74,7 +74,7 @@ def qemu_version(path: str) -> str:
 
 @functools.cache
 def best_accel(path: str) -> Accel:
-    """KVM if a QEMU that uses it comes up, else TCG. A look at /dev/kvm would not be enough."""
+    """KVM if a QEMU with KVM starts, else TCG; that /dev/kvm exists does not prove enough."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return TCG
     command = [
@@ -94,12 +94,12 @@ def choose_accel(path: str, wanted: str, say: Say) -> Accel:
     """The accelerator that the user wants: "kvm", "tcg", or "auto" for the best.
 
     Args:
-        path: QEMU.
-        wanted: one of these.
-        say: told where KVM is left out because no Xen booted with it.
+        path: path of QEMU.
+        wanted: one of these words.
+        say: gets a line if KVM is left out because no Xen booted with it before.
 
     Raises:
-        InfrastructureError: KVM is wanted, and does not come up here.
+        InfrastructureError: the user wants KVM, and QEMU does not start with it.
     """
     if wanted == "tcg":
         return TCG
@@ -119,17 +119,18 @@ def choose_accel(path: str, wanted: str, say: Say) -> Accel:
 def start_or_fall_back(
     accel: Accel, start: Callable[[Accel, Deadline], T], *, path: str, say: Say, deadline: Deadline
 ) -> T:
-    """Start a machine, and with TCG where it does not start with KVM.
+    """Start a machine, and start it with TCG if it does not start with KVM.
 
-    KVM is refused only once the same machine has started with TCG: one that starts with neither,
-    as a Xen that is broken, says nothing of KVM.
+    KVM is given up for later runs only if the same machine then starts with TCG. A machine that
+    starts with neither, such as one with a broken Xen, tells nothing about KVM.
 
     Args:
-        accel: what to start with.
-        start: starts the machine by a deadline; what did not start is gone when it raises.
-        path: QEMU.
-        say: told where KVM is given up.
-        deadline: for all of it; KVM gets half of what is left.
+        accel: the accelerator to try first.
+        start: starts the machine by a deadline; removes a machine that did not start before it
+            raises.
+        path: path of QEMU.
+        say: gets a line if KVM is given up.
+        deadline: limit for both attempts; KVM gets half of the time that is left.
     """
     if accel is not KVM:
         return start(accel, deadline)
@@ -144,9 +145,9 @@ def start_or_fall_back(
 
 
 def refuse_kvm(path: str) -> None:
-    """Have "auto" be TCG until this machine is started anew: only a real boot tells of KVM.
+    """Make "auto" choose TCG until this machine reboots, because no Xen boots with KVM here.
 
-    A cache that cannot be written is no error: the next run tries again.
+    A cache that cannot be written is not an error: the next run tries KVM again.
     """
     with contextlib.suppress(InfrastructureError, OSError):
         refusal = _refusal()
@@ -166,6 +167,6 @@ def _refusal() -> Path:
 
 
 def _this_machine(path: str) -> str:
-    """What KVM depends on: the kernel, since it was started, and QEMU."""
+    """What KVM depends on: the running kernel's boot, and QEMU."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     return f"{platform.release()}\n{boot.strip()}\n{qemu_version(path)}\n"

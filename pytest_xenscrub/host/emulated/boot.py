@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether a machine that boots still moves: a hang is told from a machine that is only slow."""
+"""Tells a boot that hangs from one that is only slow."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _XEN_RUNS = b"(XEN)"
-"""Xen's first words on the serial line: nothing before them is its fault."""
+"""Beginning of Xen's lines on the serial line: Xen is not to blame for anything before the
+first."""
 
 
 class BootWatch:
-    """Watches a boot by what it leaves: a serial log that grows, a disk that is read.
+    """Watches a boot by its traces: a serial log that grows, a disk that is read.
 
     Args:
-        hang_seconds: for how long nothing may move, s.
-        starved_seconds: how long the machine has been kept from running so far, s.
-        disk_bytes: what was read from and written to its disk so far; asked where the serial log
-            has not grown for a while.
+        hang_seconds: time without progress that counts as a hang, s.
+        starved_seconds: how long other work has kept the machine from running so far, s.
+        disk_bytes: bytes read from and written to the machine's disk so far; asked only if the
+            serial log has not grown for a while.
     """
 
     def __init__(
@@ -44,15 +45,15 @@ class BootWatch:
         self._starved = self._starved_seconds()
 
     def check(self, serial: bytes, tail: Callable[[], str]) -> None:
-        """One look.
+        """Look for progress.
 
         Raises:
-            XenHungError: Xen was started, and nothing has moved for too long. Of a machine that
-                was starved meanwhile that is not said.
+            XenHungError: Xen was started, and there was no progress for too long, although the
+                machine was not starved meanwhile.
 
         Args:
-            serial: its serial log.
-            tail: gives that log's last lines.
+            serial: the machine's serial log.
+            tail: gives the log's last lines.
         """
         if len(serial) != self._said:
             self._said = len(serial)

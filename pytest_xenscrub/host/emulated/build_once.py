@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Folders of the cache that are built once, whole or not at all, whoever else wants them too."""
+"""Folders of the cache that are built once, completely or not at all, by one process of several."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from pytest_xenscrub.telling import Say
 
 KEEP = 3
-"""Folders of one kind that stay in the cache."""
+"""Number of folders of one kind that stay in the cache."""
 
 
 @contextmanager
 def locked(path: Path, deadline: Deadline, say: Say) -> Iterator[None]:
-    """Hold a lock file; say so where another run has it.
+    """Hold a lock file; tells the user if another run holds it.
 
     Raises:
         CacheUnusableError: the cache cannot be written.
-        DeadlineExceededError: it was not let go in time.
+        DeadlineExceededError: the other run did not release the lock in time.
     """
     lock = FileLock(path)
     try:
@@ -53,7 +53,7 @@ def locked(path: Path, deadline: Deadline, say: Say) -> Iterator[None]:
 def build_once(
     folder: Path, build: Callable[[Path], None], *, say: Say, deadline: Deadline
 ) -> None:
-    """Have `build` fill a folder of the cache unless it is there: whole, or not at all.
+    """Let `build` fill a folder of the cache, unless it exists: completely, or not at all.
 
     Raises:
         DeadlineExceededError: another run that builds it took too long.
@@ -81,7 +81,7 @@ def _sweep(parent: Path, prefix: str) -> None:
 
 
 def _prune(parent: Path) -> None:
-    """Remove the images that were not used for longest; who runs from one has its files open."""
+    """Remove the images that were unused for longest; a run that uses one has its files open."""
     images = [path for path in parent.iterdir() if path.is_dir() and ".tmp-" not in path.name]
     images.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for old in images[KEEP:]:

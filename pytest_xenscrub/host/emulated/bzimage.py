@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Linux's bzImage, unpacked here, as Xen unpacks it slowly when it is emulated."""
+"""Unpacks Linux's bzImage, which an emulated Xen would do slowly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 
 
 def unpack_kernel(image: bytes) -> bytes | None:
-    """The ELF file inside a bzImage, or None where it is packed in a way that we cannot read."""
+    """The ELF file inside a bzImage; None if its compression is not supported here."""
     if image[0x202:0x206] != b"HdrS":
         return None
     sectors = image[0x1F1] or 4

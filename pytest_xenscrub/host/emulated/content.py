@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What fills a machine's sparse RAM, told from some of its pages: for the error of a full one."""
+"""Describes the content of a machine's sparse RAM by a sample of its pages, for errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.emulated.drain import Drain
 
 SAMPLE: Final = 4096
-"""Pages that are looked at: shares are good to 2 %."""
+"""Number of pages in the sample; the shares are accurate to 2 %."""
 _ONES: Final = np.uint64(0x0101_0101_0101_0101)
 _EVEN: Final = np.arange(0, 512, 2, dtype=np.uint64)
 
@@ -26,7 +26,7 @@ OTHER: Final = "Xen's tables, dom0, and what else guests have"
 
 
 def content_of(drain: Drain) -> str:
-    """A line for each kind of content, the largest first."""
+    """Describe the content of RAM, a line for each kind, the largest first."""
     pages = drain.sample(SAMPLE)
     used = drain.used_bytes
     numbers = _numbers(pages)
@@ -37,12 +37,12 @@ def content_of(drain: Drain) -> str:
 
 
 def _numbers(pages: NDArray[np.uint64]) -> dict[str, int]:
-    """How many of these pages (n by 512 words) are of each kind."""
+    """The number of pages of each kind; `pages` is an array of n by 512 words."""
     first = pages[:, :1]
     same = (pages == first).all(axis=1)
     zeros = same & (first[:, 0] == 0)
     scrubbed = same & ~zeros & (first[:, 0] == (first[:, 0] & np.uint64(0xFF)) * _ONES)
-    # Every other word of the pattern names the guest, and its own place in the page.
+    # Every other word of the pattern is the guest's number plus the word's position in the page.
     pattern = (pages[:, ::2] - _EVEN == first).all(axis=1)
     known = {ZEROS: zeros, SCRUBBED: scrubbed, PATTERN: pattern}
     numbers = {kind: int(np.count_nonzero(which)) for kind, which in known.items()}

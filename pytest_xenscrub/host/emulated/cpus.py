@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where an emulated machine's CPUs are: what can still be asked of a machine that hangs."""
+"""Finds what an emulated machine's CPUs execute, even while the machine hangs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HALTED = re.compile(r"\bHLT=1")
 
 
 def states(registers: str) -> tuple[CpuState, ...]:
-    """What each CPU does, from what QEMU's monitor says to `info registers -a`."""
+    """The state of each CPU, from the answer of QEMU's monitor to `info registers -a`."""
     parts = _CPU.split(registers)[1:]
     return tuple(
         _state(int(number), text) for number, text in zip(parts[::2], parts[1::2], strict=True)
@@ -36,7 +36,7 @@ def _state(number: int, text: str) -> CpuState:
 
 
 def describe(cpus: tuple[CpuState, ...], symbols: Symbols) -> str:
-    """A line for each CPU: what it executes."""
+    """Describe what each CPU executes, a line each."""
     return "\n".join(f"CPU{state.cpu}: {_where(state, symbols)}" for state in cpus)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Gives pages of zeros back to this machine: what a memory file holds stays the same.
+"""Turns pages of zeros in a memory file into holes, which take no memory, without other changes.
 
-A scrubbed page is zeros, and so is a hole; the hole costs nothing. Nobody may write to the file
-meanwhile: a byte that is written between the look at a page and the hole would be lost.
+A scrubbed page is full of zeros, and so is a hole. The file must not be written to meanwhile: a
+byte that is written after the check of its page, but before the hole is made, would be lost.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK: Final = 2 << 20
-"""Bytes that are looked at together: they stay in a CPU's cache."""
+"""Bytes that are checked together: few enough for a CPU's cache."""
 _WORD: Final = 8
 _PUNCH_HOLE: Final = 0x03
 """FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE"""
 
 
 class Drain:
-    """The pages of a memory file, and which of them are zeros.
+    """The pages of a memory file.
 
-    They are mapped and not read: a copy of each would cost more than the look at it.
+    The file is mapped, because copying each page would cost more than checking it.
 
     Args:
         fd: the file, writable; owned by the caller.
-        size: its size, bytes; whole pages.
+        size: size of the file, bytes; whole pages.
     """
 
     def __init__(self, fd: int, size: int) -> None:
@@ -51,7 +51,7 @@ class Drain:
         self._fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
     def close(self) -> None:
-        """Let go of the mapping."""
+        """Unmap the file."""
         self._pages = np.empty((0, 0), np.uint64)
 
     @property
@@ -60,7 +60,7 @@ class Drain:
         return holes.used_bytes(self._fd)
 
     def sample(self, count: int) -> NDArray[np.uint64]:
-        """About so many of the pages that are there, evenly spread, 512 words each."""
+        """A sample of about `count` existing pages, evenly spread, 512 words each."""
         ranges = list(holes.data(self._fd, self._size))
         pages = sum(end - start for start, end in ranges) // PAGE
         step = max(1, pages // count)
@@ -72,13 +72,13 @@ class Drain:
         return np.concatenate(found)
 
     def give_back(self, *, go_on: Callable[[], bool] = lambda: True) -> int:
-        """Make a hole of each page of zeros.
+        """Turn each page of zeros into a hole.
 
         Args:
-            go_on: asked now and then: whether to look at what follows, too.
+            go_on: called now and then; stops early if it returns false.
 
         Returns:
-            How many bytes were given back.
+            The number of bytes that were given back.
         """
         freed, start, end = 0, 0, 0
         for first, last in self._zeros(go_on):
@@ -89,7 +89,7 @@ class Drain:
         return freed + self._punch(start, end)
 
     def _zeros(self, go_on: Callable[[], bool]) -> Iterator[tuple[int, int]]:
-        """Begin and end of ranges of zeros that are there, in their order."""
+        """Begin and end of each range of zeros that is not a hole, in order."""
         for start, end in holes.data(self._fd, self._size):
             for at in range(start, end, _CHUNK):
                 if not go_on():
@@ -101,16 +101,16 @@ class Drain:
                     yield from self._zero_pages(at, length)
 
     def _is_zero(self, at: int, length: int) -> bool:
-        """Whether a range is zeros: its first word is, and each word equals the one before."""
+        """Whether a range is zeros: its first word is 0, and each word equals the previous one."""
         here = self._address + at
         return not self._pages[at // PAGE, 0] and not self._memcmp(
             here, here + _WORD, length - _WORD
         )
 
     def _zero_pages(self, at: int, length: int) -> Iterator[tuple[int, int]]:
-        """Where pages of zeros are in a range that has others, too."""
+        """The pages of zeros in a range that has other pages, too."""
         pages = self._pages[at // PAGE : (at + length) // PAGE]
-        # Most pages that hold anything hold it in their first word.
+        # In most pages with data, the first word is not zero.
         some = np.flatnonzero(pages[:, 0] == 0)
         if not len(some):
             return

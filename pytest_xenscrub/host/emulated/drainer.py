@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keeps what an emulated host's sparse RAM takes of this machine below a limit."""
+"""Keeps the memory of this machine that an emulated host's sparse RAM takes below a limit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.emulated.standing import Standing
 
 PERIOD_SECONDS: Final = 0.05
-"""From one look at what is in use to the next: two CPUs write 0.1 GiB meanwhile."""
+"""Time between two looks at the memory in use; two CPUs write 0.1 GiB meanwhile."""
 _MOST_STEP: Final = 2 * GIB
 _STEPS: Final = 4
-"""A quarter of the limit may be written before pages are given back, and no more than 2 GiB."""
+"""A quarter of the limit may be written before pages are given back, but at most 2 GiB."""
 _MOST_MARGIN: Final = 512 * MIB
 _MARGINS: Final = 16
 
@@ -30,9 +30,9 @@ class Drainer:
 
     Args:
         drain: the machine's RAM.
-        limit: bytes of this machine that it may take.
-        standing: has the machine stand still.
-        end: ends the machine, for the reason given.
+        limit: bytes of this machine that the RAM may take.
+        standing: stops the machine for a while.
+        end: ends the machine, for a reason.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Drainer:
         self._thread.start()
 
     def close(self) -> None:
-        """End it; may be called twice."""
+        """End the thread; may be called twice."""
         self._stop.set()
         self._thread.join()
         self._drain.close()
@@ -72,12 +72,12 @@ class Drainer:
                 if not self._pass():
                     return
         except InfrastructureError:
-            return  # QEMU is gone: whoever uses the machine is told of it
+            return  # QEMU has ended: the next use of the machine raises the error
         except OSError as error:
             self._end(InfrastructureError(f"the emulated host's RAM cannot be kept small: {error}"))
 
     def _pass(self) -> bool:
-        """Give back what can be; whether the machine may go on."""
+        """Give back all pages of zeros; returns whether the machine may go on."""
         with self._standing.still():
             self._drain.give_back(go_on=lambda: not self._stop.is_set())
             self._floor = self._drain.used_bytes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated host: a machine of QEMU's, driven over ssh as any other."""
+"""The emulated host: a machine in QEMU, driven over ssh like any other host."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _ALIAS = "xenscrub-emulated"
 _READY = "until [ -e /run/xenscrub-ready ]; do sleep 0.1; done"
-# What a first test runs is run once, so that the saved machine has it in its page cache.
+# Runs the first commands of a test once, so that the saved machine has them in its page cache.
 _IDLE = """
 until [ -e /run/xenscrub-complete ]; do sleep 0.2; done
 xl info > /dev/null; xl list > /dev/null
@@ -56,18 +56,18 @@ _LISTING = "/proc/xen/xensyms"
 
 
 def prepare_image(spec: MachineSpec, say: Say, deadline: Deadline) -> None:
-    """Build dom0's image now if the cache does not have it: that takes a minute, a boot ten s."""
+    """Build dom0's image unless the cache has it; a build takes a minute, a boot ten seconds."""
     ensure_image(spec.suite, say=say, deadline=deadline, device_model=spec.device_model)
 
 
 class EmulatedHost:
-    """A machine that QEMU emulates; implements `Host`. Made by `start`.
+    """A machine that QEMU emulates; implements `Host`. Created by `start`.
 
     Attributes:
-        boot_seconds: from the start of QEMU to the first answered command, s.
-        started: "cold" if it booted, "warm" if it went on from a saved machine.
+        boot_seconds: time from the start of QEMU to the first answered command, s.
+        started: "cold" if the machine booted, "warm" if it went on from a saved machine.
         image: dom0's image.
-        outside: what QEMU shows of it.
+        outside: the view of the machine from outside.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class EmulatedHost:
         self._ssh: SshHost | None = None
         self.outside = EmulatedOutside(lambda: self._machine, spec.symbols, self._listed_symbols)
         self.boot_seconds = 0.0
-        # Fixtures close it; this is for the ways out of Python that skip them.
+        # Fixtures close the host; this covers exits of Python that skip them.
         atexit.register(self.close)
         self.started = "cold"
 
@@ -108,16 +108,16 @@ class EmulatedHost:
 
         Args:
             spec: the machine wanted.
-            say: called with a line for the user where something takes long.
-            deadline: for all of it, a build of the image included.
-            hang_seconds: for how long nothing may move before a Xen that boots hangs, s.
-            accel: "kvm", "tcg", or "auto": KVM, and TCG where no Xen boots with that.
+            say: gets a line for the user when something takes long.
+            deadline: limit for everything, with a build of the image.
+            hang_seconds: time without progress that counts as a hang of a booting Xen, s.
+            accel: "kvm", "tcg", or "auto": KVM, or TCG if no Xen boots with KVM.
 
         Raises:
             MissingToolError: QEMU, or what builds the image, is not installed.
-            InfrastructureError: it could not be built or started.
+            InfrastructureError: the host could not be built or started.
             XenHungError: Xen was started, and hangs.
-            DeadlineExceededError: it did not come up in time.
+            DeadlineExceededError: the host did not come up in time.
         """
         image = ensure_image(spec.suite, say=say, deadline=deadline, device_model=spec.device_model)
         host = cls(spec, image, say, hang_seconds, accel)
@@ -130,7 +130,7 @@ class EmulatedHost:
 
     @property
     def name(self) -> str:
-        """How the user called it."""
+        """The host's name, as the user wrote it."""
         return "emulated"
 
     @property
@@ -184,7 +184,8 @@ class EmulatedHost:
             self._launch(None, deadline)
 
     def _boot_and_save(self, deadline: Deadline) -> None:
-        # One run boots and saves; others of the same kind wait, as that is faster for them too.
+        # One run boots and saves the machine; waiting for that is faster for others of the same
+        # kind, too.
         with locked(self._store.lock_path(self._key), deadline, self._say):
             if self._try_warm(deadline):
                 return
@@ -222,7 +223,7 @@ class EmulatedHost:
                 Target(_ALIAS), config=config, serial=self._machine.serial_tail,
                 name=self.name, kind=self.kind, patient=True,
             )  # fmt: skip
-            # dom0 has slept since it was saved, and does not know.
+            # dom0's clock has not run since the machine was saved.
             clock = f"date -s @{time.time():.3f} > /dev/null; " if snapshot is not None else ""
             self._ssh.run(["sh", "-c", clock + _READY], deadline=deadline)
         except BaseException:
@@ -271,7 +272,7 @@ class EmulatedHost:
         self._session.put(local, remote, deadline=deadline)
 
     def _listed_symbols(self) -> Symbols:
-        """Those that Xen itself has in memory, as dom0's kernel lists them."""
+        """Xen's symbols, as dom0's kernel lists them."""
         deadline = Deadline.after(_SYMBOLS_SECONDS, "reading Xen's symbols in dom0")
         listed = self._session.run(["cat", _LISTING], deadline=deadline, check=False)
         return Symbols.from_listing(listed.stdout, f"dom0's {_LISTING}")
@@ -281,7 +282,7 @@ class EmulatedHost:
         return "" if self._machine is None else self._machine.serial_tail(lines)
 
     def close(self) -> None:
-        """Power it off and remove all that belonged to it. Never raises, may be called twice."""
+        """Power the machine off, and remove all its files. Never raises, may be called twice."""
         atexit.unregister(self.close)
         self._power_off()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated host's disk: a Debian dom0 made by mmdebstrap, once, and kept in the cache."""
+"""The emulated host's disk: a Debian dom0, made once by mmdebstrap, and kept in the cache."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TOOLS = {
 _TOOLS_UNPRIVILEGED = {"newuidmap": "uidmap"}
 
 _BUILD_BYTES = 3 << 30
-"""What a build takes while it runs: a tree, an archive of it, and the disk."""
+"""Disk space that a build needs: a tree, an archive of the tree, and the disk."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,19 @@ class Image:
     """A finished image: a folder of the cache whose content never changes.
 
     Attributes:
-        folder: where it is; its name is suite and hash of the recipe.
+        folder: the folder; its name is the suite and a hash of the recipe.
     """
 
     folder: Path
 
     @property
     def disk(self) -> Path:
-        """The root file system, ext4, raw: only ever a backing file."""
+        """The root file system, ext4, raw: only used as a backing file."""
         return self.folder / "disk.img"
 
     @property
     def kernel(self) -> Path:
-        """dom0's kernel; unpacked where that is possible, as Xen unpacks slowly when emulated."""
+        """dom0's kernel; unpacked if possible, because an emulated Xen unpacks slowly."""
         unpacked = self.folder / "vmlinux"
         return unpacked if unpacked.exists() else self.folder / "vmlinuz"
 
@@ -94,7 +94,7 @@ def _image_folder(suite: str, *, device_model: bool) -> Path:
 
 
 def missing_for_image(suite: str, *, device_model: bool = False) -> dict[str, str]:
-    """What is not there to build the image of `suite`, and Debian's package of each.
+    """What this machine lacks to build the image of `suite`, with Debian's packages.
 
     Nothing is missing for an image that the cache has.
     """
@@ -106,18 +106,18 @@ def missing_for_image(suite: str, *, device_model: bool = False) -> dict[str, st
 
 
 def ensure_image(suite: str, *, say: Say, deadline: Deadline, device_model: bool = False) -> Image:
-    """The image of `suite`, built now if the cache does not have it.
+    """The image of `suite`; built now unless the cache has it.
 
     Args:
         suite: Debian release.
-        say: called with a line for the user where something takes long.
-        deadline: for the build.
-        device_model: whether its dom0 has a device model, which HVM guests need: an image of its
-            own.
+        say: gets a line for the user when something takes long.
+        deadline: limit of the build.
+        device_model: whether dom0 has a device model, which HVM guests need; such an image is
+            separate.
 
     Raises:
-        MissingToolError: a program that builds it is not installed.
-        InfrastructureError: the build failed, or cannot be done here.
+        MissingToolError: a program that builds the image is not installed.
+        InfrastructureError: the build failed, or is not possible here.
         DeadlineExceededError: the build took too long.
     """
     folder = _image_folder(suite, device_model=device_model)
@@ -166,7 +166,7 @@ def _build(suite: str, included: list[str], work: Path, say: Say, deadline: Dead
     command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
     command += [f"--include={','.join(included)}", f"--essential-hook={essential}"]
     command += [f"--customize-hook={hook}" for hook in hooks]
-    # The archive goes through our own stdout: in a user namespace the file would not be ours.
+    # The archive goes through stdout: a file made in a user namespace would have another owner.
     command += [suite, "-", *(sources or [])]
     run_step(command, work, f"Debian {suite} dom0", say, deadline, stdout=work / "root.tar")
     pack = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is in dom0's image: Debian's packages of each suite, from which mirror, and its name."""
+"""The recipe of dom0's image: Debian's packages for each suite, the mirror, the image's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_xenscrub.errors import ConfigurationError
 RECIPE = Path(__file__).parent / "recipe"
 DISK_BYTES = 3 << 30
 _FORMAT = 1
-"""To be raised where an image is made something else of the same recipe."""
+"""Increase this number when the same recipe makes another image."""
 XEN_OF_SUITE = {"bookworm": "4.17", "trixie": "4.20"}
 PACKAGES = (
     "linux-image-amd64",
@@ -31,11 +31,11 @@ PACKAGES = (
 )
 
 DEVICE_MODEL_PACKAGES = ("qemu-system-xen",)
-"""What a dom0 that starts HVM guests has besides. Others are spared the 100 MiB of it."""
+"""Further packages of a dom0 that starts HVM guests; other images do without these 100 MiB."""
 
 
 def packages(suite: str, *, device_model: bool = False) -> list[str]:
-    """The Debian packages of a dom0 of `suite`, with a device model for HVM guests or without.
+    """The Debian packages of a dom0 of `suite`, with or without a device model for HVM guests.
 
     Raises:
         ConfigurationError: the suite is not known.
@@ -50,7 +50,7 @@ def packages(suite: str, *, device_model: bool = False) -> list[str]:
 
 
 def recipe_hash(suite: str, *, device_model: bool = False) -> str:
-    """Name of what would be built now: any change of the recipe changes it."""
+    """Hash of the recipe of a suite: any change of the recipe changes it."""
     names = packages(suite, device_model=device_model)
     digest = hashlib.sha256()
     for text in (suite, *names, str(DISK_BYTES), str(_FORMAT)):
@@ -62,7 +62,7 @@ def recipe_hash(suite: str, *, device_model: bool = False) -> str:
 
 
 def apt_sources(suite: str) -> list[str]:
-    """`deb` lines of this machine's own mirror for `suite`; empty where it has none."""
+    """`deb` lines of this machine's mirror for `suite`; empty if it has none."""
     command = [
         "apt-get", "indextargets", "--format",
         "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages",

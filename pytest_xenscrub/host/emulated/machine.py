@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One QEMU that runs Xen: started, watched, saved, ended."""
+"""One QEMU process that runs Xen: starts, watches, saves and ends it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,20 @@ _MOST_BANNER_SECONDS = 16.0
 
 
 class Machine:
-    """A QEMU process and what belongs to it: RAM, overlay of the disk, folder, monitor.
+    """A QEMU process and its parts: RAM, overlay of the disk, folder, monitor.
 
     Args:
         image: dom0's image.
         spec: the machine wanted.
         qemu: the QEMU program.
-        accel: accelerator and processor model.
+        accel: accelerator and CPU model.
         snapshot: folder of a saved machine to go on from; None to boot.
-        deadline: for QEMU itself to start; booting takes longer and is `wait_banner`'s.
+        deadline: limit for QEMU itself to start; `wait_banner` waits for the boot, which takes
+            longer.
 
     Attributes:
-        standing: when it stands still.
-        ended: why we ended it, if we did.
+        standing: stops the machine for a while.
+        ended: why the tool ended the machine; None if it did not.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Machine:
                 self.ram.populate()
         except BaseException as error:
             self.close()
-            # A saved machine that cannot be read is for the caller, who boots anew.
+            # If a saved machine cannot be read, the caller boots the machine instead.
             if isinstance(error, OSError) and snapshot is None:
                 raise explained(error, "the emulated host cannot be started") from None
             raise
@@ -114,7 +115,7 @@ class Machine:
             self.process.kill()
 
     def adapted(self, command: list[str]) -> list[str]:
-        """QEMU's command line; another kind of machine changes it."""
+        """QEMU's command line; subclasses change it."""
         return command
 
     def _connect(self, deadline: Deadline) -> Qmp:
@@ -132,7 +133,7 @@ class Machine:
     def qmp(
         self, command: str, arguments: dict[str, Any] | None = None, *, seconds: float = 120
     ) -> Any:
-        """Run a QMP command; if QEMU is gone, say that in place of the broken pipe."""
+        """Run a QMP command; if QEMU has ended, raise that error and not one of the broken pipe."""
         if self._qmp is None:
             raise InfrastructureError("the emulated host has been closed")
         try:
@@ -142,17 +143,17 @@ class Machine:
             raise
 
     def starved_seconds(self) -> float:
-        """How long its CPUs have waited so far for those of this machine, s."""
+        """How long the machine's CPUs have waited for CPUs of this machine so far, s."""
         if self.process is None:
             return 0.0
         return starved_seconds(self.process.pid, self._cpus) + stolen_seconds()
 
     def kept_seconds(self) -> float:
-        """How long its CPUs have not run so far though they might have: starved, or stood still."""
+        """How long the machine's CPUs were kept from running so far, starved or stopped, s."""
         return self.starved_seconds() + self.standing.stood_seconds()
 
     def memory(self) -> HostMemory:
-        """The machine's RAM, and at which machine addresses it lies."""
+        """The machine's RAM, with the machine addresses of its parts."""
         if self.ram is None:
             raise InfrastructureError("the emulated host has been closed")
         told = self.qmp("human-monitor-command", {"command-line": "info mtree -f"})
@@ -177,10 +178,10 @@ class Machine:
         return sum(stat["rd_bytes"] + stat["wr_bytes"] for stat in stats)
 
     def wait_first_word(self, seconds: float) -> None:
-        """Wait until anything is on the serial line.
+        """Wait for the first output on the serial line.
 
         Raises:
-            InfrastructureError: QEMU ended, or nothing was heard for so long.
+            InfrastructureError: QEMU ended, or there was no output for that long.
         """
         end = time.monotonic() + seconds
         while not self._serial():
@@ -193,18 +194,18 @@ class Machine:
             time.sleep(0.05)
 
     def wait_banner(self, deadline: Deadline, *, hang_seconds: float = HANG_SECONDS) -> None:
-        """Wait until dom0's sshd says its name.
+        """Wait until dom0's sshd sends its banner.
 
         Args:
-            deadline: when this machine was too slow.
-            hang_seconds: for how long nothing may move before Xen hangs, s.
+            deadline: limit; a later banner is this machine's fault.
+            hang_seconds: time without progress that counts as a hang of Xen, s.
 
         Raises:
             InfrastructureError: QEMU ended, or the image's own Xen or its dom0 panicked.
-            UndecidedError: QEMU ended before Xen said a word.
-            XenFaultError: a Xen that was built, or its dom0, panicked, or reset the machine.
-            XenHungError: Xen was started, and moves no more.
-            DeadlineExceededError: nothing answered in time.
+            UndecidedError: QEMU ended before Xen printed anything.
+            XenFaultError: a built Xen, or its dom0, panicked, or reset the machine.
+            XenHungError: Xen was started, and there is no progress.
+            DeadlineExceededError: sshd did not answer in time.
         """
         watch = BootWatch(hang_seconds, self.kept_seconds, self._disk_bytes)
         patience = _BANNER_SECONDS
@@ -213,30 +214,31 @@ class Machine:
             watch.check(self._serial(), lambda: self.serial_tail(30))
             deadline.check(**{"serial log": self.serial_tail(30)})
             try:
-                # QEMU accepts at once whatever dom0 does, so only the banner tells.
+                # QEMU accepts connections even while dom0 is down, so only the banner shows that
+                # sshd runs.
                 with socket.create_connection(("127.0.0.1", self.port), patience) as link:
                     link.settimeout(patience)
                     if link.recv(4) == b"SSH-":
                         return
             except TimeoutError:
-                # A dom0 on a busy machine is slow to say it, and each call that hangs up is one
-                # more that it has to answer.
+                # sshd is slow on a busy machine, and has to handle each connection that was given
+                # up, so wait longer each time.
                 patience = min(2 * patience, _MOST_BANNER_SECONDS)
             except OSError:
                 pass
             time.sleep(0.05)
 
     def _check_booting(self) -> None:
-        """Raise if the machine crashed, or has ended, while it boots: the error says whose fault.
+        """Raise if the machine crashed or ended while it boots; the error says whose fault it was.
 
-        The image's own Xen is known to boot: where that crashes, it is QEMU or the image.
+        The image's own Xen is known to boot, so QEMU or the image is to blame for its crash.
         """
         reached = stage(self._serial().decode(errors="replace"))
         evidence = {"serial log": self.serial_tail(40)}
         if reached is Stage.CRASHED:
             kind = XenFaultError if self._chosen else InfrastructureError
             raise kind("Xen or its dom0 crashed while it booted", evidence=evidence)
-        # QEMU ends in order where the machine is reset (-no-reboot), and only there.
+        # QEMU exits with status 0 only if the machine is reset (-no-reboot).
         if self._chosen and self.process is not None and self.process.poll() == 0:
             if reached is Stage.SILENT:
                 raise UndecidedError(
@@ -250,7 +252,7 @@ class Machine:
         self.check_alive()
 
     def check_alive(self) -> None:
-        """Raise `InfrastructureError` with what QEMU said, or why it was ended, if it has."""
+        """Raise `InfrastructureError` if QEMU has ended, with its output or the reason."""
         if self.ended is not None:
             raise self.ended
         if self.process is None or self.process.poll() is None:
@@ -261,7 +263,7 @@ class Machine:
         )
 
     def qemu_log(self) -> str:
-        """What QEMU itself printed."""
+        """QEMU's own output."""
         path = self.folder / "qemu.log"
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
@@ -277,7 +279,7 @@ class Machine:
     def close(self) -> None:
         """Kill QEMU and remove its folder. Never raises, may be called twice."""
         if self.process is not None:
-            # Nothing on its disk is worth an orderly end.
+            # Killed, because nothing on its disk is worth an orderly shutdown.
             self.process.kill()
             self.process.wait()
         if self._drainer is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""NUMA nodes of an emulated machine: the first has all CPUs, the others have memory only.
+"""NUMA nodes of an emulated machine: the first node has all CPUs, the others only memory.
 
-All nodes' memory is in the one file that we lend to QEMU, in the order of the nodes: QEMU cuts it
-up by sizes, as it did for every machine up to 5.0, where newer ones want a file for each node.
+The memory of all nodes is in one file, in the order of the nodes. QEMU divides it by the nodes'
+sizes only with machine types up to 5.0; later ones need a file for each node.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _STEP: Final = 128 << 20
 
 
 def machine_type(nodes: int) -> str:
-    """QEMU's machine for so many nodes."""
+    """QEMU's machine type for that number of nodes."""
     return MACHINE if nodes == 1 else NUMA_MACHINE
 
 
 def numa_options(nodes: int, memory_bytes: int, cpus: int) -> list[str]:
-    """QEMU's options for so many nodes; none for a single one.
+    """QEMU's options for the nodes; none for a single node.
 
     Args:
-        nodes: how many.
-        memory_bytes: of all of them, bytes; the first gets what cannot be shared out evenly.
-        cpus: of the first.
+        nodes: number of nodes.
+        memory_bytes: memory of all nodes together, bytes; the first one gets the remainder.
+        cpus: CPUs of the first node.
     """
     if nodes == 1:
         return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated host as QEMU shows it: its RAM, its CPUs, and how much of this machine it gets."""
+"""The view of the emulated host through QEMU: its RAM, its CPUs, and how long it was starved."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class EmulatedOutside:
-    """The outside of an emulated host, through all of its power cycles; implements `Outside`.
+    """The view of an emulated host from outside, also after power cycles; implements `Outside`.
 
     Args:
-        machine: the machine that runs now; None where none does.
-        elf: its Xen with symbols; None if that is the image's own.
-        listed: asks dom0 for the symbols that Xen itself has in memory.
+        machine: the machine that runs now; None without one.
+        elf: its Xen with symbols; None for the image's own Xen.
+        listed: asks dom0 for the symbols that Xen has in memory.
     """
 
     def __init__(
@@ -53,28 +53,28 @@ class EmulatedOutside:
         return self._running.memory()
 
     def settle(self, deadline: Deadline) -> None:
-        """Wait until all of its RAM is there: before that, whoever touches it first pays for it."""
+        """Wait until all RAM is populated, because the first access to a missing page is slow."""
         ram = self._running.ram
         if ram is not None and not ram.wait_populated(deadline.remaining):
             raise deadline.error()
 
     def starved_seconds(self) -> float:
-        """How long its CPUs have waited so far for those of this machine, s."""
+        """How long the machine's CPUs have waited for CPUs of this machine so far, s."""
         machine = self._machine()
         return 0.0 if machine is None else machine.starved_seconds()
 
     def stood_seconds(self) -> float:
-        """How long it has stood still so far, s."""
+        """How long the machine was stopped so far, s."""
         machine = self._machine()
         return 0.0 if machine is None else machine.standing.stood_seconds()
 
     def why_ended(self) -> InfrastructureError | None:
-        """Why we ended the host, if we did."""
+        """Why the tool ended the host; None if it did not."""
         machine = self._machine()
         return None if machine is None else machine.ended
 
     def where_cpus_are(self) -> str:
-        """A line for each CPU: what a machine that hangs can still tell."""
+        """What each CPU executes, a line each; works even if the machine hangs."""
         try:
             registers = self._running.qmp(
                 "human-monitor-command", {"command-line": "info registers -a"}, seconds=5
@@ -84,7 +84,7 @@ class EmulatedOutside:
         return describe(states(registers), self._symbols or self._built_symbols())
 
     def start_sampling(self) -> CpuSampler | None:
-        """Look at the CPUs again and again from now on; None if somebody does already."""
+        """Start to sample the CPUs; None if a sampler runs already."""
         if self._sampler is not None and self._sampler.running:
             return None
         if self._symbols is None:
@@ -93,5 +93,5 @@ class EmulatedOutside:
         return self._sampler
 
     def _built_symbols(self) -> Symbols:
-        """Those that its Xen was built with; none if it is the image's own."""
+        """The symbols of the Xen that was built; none for the image's own."""
         return Symbols() if self._elf is None else Symbols.from_elf(self._elf)

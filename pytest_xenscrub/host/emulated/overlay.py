@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The disk of an emulated machine: what dom0 writes, above the image or a saved machine's disk."""
+"""The disk of an emulated machine: an overlay for dom0's writes, on the image or a saved disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OVERLAY_BYTES = 256 * MIB
 
 
 def need_room(folder: Path) -> None:
-    """Check that there is disk space; a write error in dom0 would not be a fault of Xen's.
+    """Check that there is disk space: write errors in dom0 would not be Xen's fault.
 
     Raises:
         InfrastructureError: there is too little.
@@ -36,7 +36,7 @@ def need_room(folder: Path) -> None:
 
 
 def make_overlay(image: Image, snapshot: Path | None, folder: Path) -> None:
-    """Make `disk.qcow2` in a folder, above the image's disk or that of a saved machine.
+    """Make `disk.qcow2` in a folder, an overlay of the image's disk or a saved machine's.
 
     Raises:
         InfrastructureError: qemu-img failed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""QMP without asyncio at the caller's: `qemu.qmp` on an event loop of its own."""
+"""QMP for callers without asyncio: runs `qemu.qmp` on an event loop in a thread."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.deadline import Deadline
 
-logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # what it logs we raise
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # its errors are raised here anyway
 
 
 class Qmp:
-    """A connection to one QEMU's monitor, for use from one thread at a time."""
+    """A connection to one QEMU's monitor; commands of several threads run one after the other."""
 
     def __init__(self, socket: Path, deadline: Deadline) -> None:
         """Connect.
 
         Raises:
-            InfrastructureError: QEMU's socket did not accept us in time.
+            InfrastructureError: QEMU's socket did not accept the connection in time.
         """
         self._runner = asyncio.Runner()
-        # A thread that destroys a guest may ask where the CPUs are, while another asks too.
+        # One thread may ask where the CPUs are during a destroy, while another thread asks, too.
         self._lock = threading.Lock()
         self._client = QMPClient("xenscrub")
         try:
@@ -59,10 +59,10 @@ class Qmp:
     def execute(
         self, command: str, arguments: dict[str, Any] | None = None, *, seconds: float = 120
     ) -> Any:
-        """Run a QMP command and return what it returns, within so many seconds.
+        """Run a QMP command, and return its result, within that many seconds.
 
         Raises:
-            InfrastructureError: QEMU refused it, or is gone.
+            InfrastructureError: QEMU refused the command, or has ended.
         """
         try:
             with self._lock:

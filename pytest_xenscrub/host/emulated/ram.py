@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The emulated host's RAM: memory that we own and lend to QEMU, saved and loaded by ourselves.
+"""The emulated host's RAM: a memory file of this process, which QEMU maps.
 
-As it is ours it can be mapped and read from outside while the host runs, and as QEMU does not
-carry it in its migration stream a saved host is back in the time it takes to copy what is not zero.
+This process can map the file, too, and read it while the host runs. It also saves and loads the
+file itself, without QEMU's migration stream, so that resuming a saved host only takes as long as
+copying what is not zero.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _MADV_POPULATE_WRITE = 23
 
 
 class Ram:
-    """A memory file (memfd); gone with the last process that holds it.
+    """A memory file (memfd); the kernel removes it with the last process that has it open.
 
     Args:
-        size: its size, bytes.
-        sparse: whether it takes no more of this machine than what is written to it.
+        size: size of the file, bytes.
+        sparse: whether the file takes only the memory that is written to it.
     """
 
     def __init__(self, size: int, *, sparse: bool = False) -> None:
@@ -43,7 +44,7 @@ class Ram:
         os.ftruncate(self.fd, size)
         self._map = mmap.mmap(self.fd, size)
         if not sparse:
-            with contextlib.suppress(OSError):  # a kernel without them is slower, that is all
+            with contextlib.suppress(OSError):  # a kernel without huge pages is only slower
                 self._map.madvise(mmap.MADV_HUGEPAGE)
         self._stop = threading.Event()
         self._filler: threading.Thread | None = None
@@ -59,22 +60,22 @@ class Ram:
             os.close(fd)
 
     def populate(self) -> None:
-        """Have this machine hand out all of it now, in the background.
+        """Populate all of it in the background.
 
-        Otherwise the first guest of a warm host pays for that, and the second seems faster. It is
-        no more than what a booting Xen takes, as that scrubs all of its memory.
+        Otherwise the first guest of a resumed host pays for that, and the second one seems faster.
+        Takes no more memory than a booting Xen does, which scrubs all of RAM.
         """
         self._filler = threading.Thread(target=self._populate, name="xenscrub-ram", daemon=True)
         self._filler.start()
 
     def wait_populated(self, timeout: float) -> bool:
-        """Wait until that is done; whether it is after `timeout` s."""
+        """Wait until all of it is populated; returns whether it is after `timeout` s."""
         if self._filler is not None:
             self._filler.join(timeout)
         return self._filler is None or not self._filler.is_alive()
 
     def _populate(self) -> None:
-        madvise = ctypes.CDLL(None).madvise  # mmap's own keeps the interpreter's lock
+        madvise = ctypes.CDLL(None).madvise  # mmap's own method holds the interpreter's lock
         madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
         anchor = ctypes.c_char.from_buffer(self._map)
         try:
@@ -84,10 +85,10 @@ class Ram:
                 if self._stop.is_set() or madvise(start, length, _MADV_POPULATE_WRITE) != 0:
                     return
         finally:
-            del anchor  # the mapping cannot be closed while it is exported
+            del anchor  # the mapping cannot be closed while something refers to it
 
     def save(self, folder: Path) -> None:
-        """Write what is not zero to `folder`: `ram.bin`, and `ram.json` that says where it goes."""
+        """Write all that is not zero to `ram.bin` in `folder`, and its place to `ram.json`."""
         runs: list[tuple[int, int, int | None]] = []  # offset, bytes, the byte of a uniform run
         with (folder / "ram.bin").open("wb") as out:
             for offset in self._blocks():
@@ -106,7 +107,7 @@ class Ram:
         (folder / "ram.json").write_text(json.dumps(index))
 
     def _blocks(self) -> Iterator[int]:
-        """Where blocks begin that are not all hole."""
+        """Begin of each block that has data, and not only holes."""
         done = 0
         for start, end in holes.data(self.fd, self.size):
             for offset in range(max(done, start // _BLOCK * _BLOCK), end, _BLOCK):
@@ -114,11 +115,11 @@ class Ram:
                 done = offset + _BLOCK
 
     def load(self, folder: Path) -> None:
-        """Fill it, fresh and zero as it is, from what `save` wrote.
+        """Fill the RAM, which must be new and zero, with what `save` wrote.
 
         Raises:
-            ValueError: the saved memory is of another size, or truncated.
-            OSError: it cannot be read.
+            ValueError: the saved memory has another size, or is truncated.
+            OSError: the saved memory cannot be read.
         """
         index = json.loads((folder / "ram.json").read_text())
         if index["size"] != self.size:
@@ -135,21 +136,21 @@ class Ram:
                 raise ValueError("saved RAM is longer than its index")
 
     def _fill(self, offset: int, length: int, byte: int) -> None:
-        """Write one byte all over a range."""
+        """Fill a range with one byte."""
         for at in range(offset, offset + length, _BLOCK):
             step = min(_BLOCK, offset + length - at)
             self._map[at : at + step] = bytes([byte]) * step
 
 
 def _uniform(block: bytes) -> int | None:
-    """The byte that all of `block` is made of, or None."""
+    """The byte that fills all of `block`, or None."""
     return block[0] if block[0] == block[-1] and block == block[:1] * len(block) else None
 
 
 def _add(
     runs: list[tuple[int, int, int | None]], offset: int, length: int, byte: int | None
 ) -> None:
-    """Add a run, or make the last one longer."""
+    """Add a run, or extend the last one."""
     if runs and runs[-1][2] == byte and runs[-1][0] + runs[-1][1] == offset:
         runs[-1] = (runs[-1][0], runs[-1][1] + length, byte)
     else:

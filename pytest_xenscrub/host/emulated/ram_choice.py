@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How much RAM an emulated host has, and how much of this machine that may take."""
+"""Chooses an emulated host's RAM, and how much memory of this machine it may take."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ _STEP: Final = 256 * MIB
 _LEAST: Final = 2 * GIB
 _MOST: Final = 8 * GIB
 _BOOTED: Final = 1536 * MIB
-"""What dom0 and Xen write before a first guest is there, whatever the host's size."""
+"""Bytes that dom0 and Xen write before the first guest starts, for a host of any size."""
 _TABLES: Final = 40
-"""Bytes that Xen keeps of each page: 32 in its frame table, 8 in M2P."""
+"""Bytes of Xen's tables for each page: 32 in the frame table, 8 in M2P."""
 _SHARE: Final = 2
-"""An emulated host may take one part in so many of what is available."""
+"""Divisor: an emulated host may take half of the available memory."""
 
 
 class HostRam(NamedTuple):
-    """RAM of an emulated host.
+    """The RAM of an emulated host.
 
     Attributes:
-        memory_bytes: what the host has, bytes.
-        limit: what it may take of this machine, bytes: its RAM is sparse; None where it may take
-            all that it has.
+        memory_bytes: the host's memory, bytes.
+        limit: bytes of this machine that sparse RAM may take; None for RAM that is not sparse.
     """
 
     memory_bytes: int
@@ -37,16 +36,17 @@ class HostRam(NamedTuple):
 
 
 def choose_ram(wanted: int | None, limit: int | None, *, say: Say, share_with: int = 1) -> HostRam:
-    """RAM for an emulated host; a line for the user where it is sparse.
+    """Choose the RAM of an emulated host; sparse if it is larger than the host may take.
 
     Args:
-        wanted: what the host is to have, bytes; None for a default.
-        limit: what it may take, bytes; None for half of what is available.
-        say: told of sparse RAM.
-        share_with: how many hosts share what is available, where nothing is said.
+        wanted: the host's memory, bytes; None for a default.
+        limit: memory of this machine that the host may take, bytes; None for half of what is
+            available.
+        say: gets a line if the RAM is sparse.
+        share_with: number of hosts that share the available memory; counts for the default only.
 
     Raises:
-        InfrastructureError: this machine has too little for it.
+        InfrastructureError: this machine has too little memory for such a host.
     """
     memory = available_memory()
     if limit is not None and limit > memory.available:
@@ -71,7 +71,7 @@ def choose_ram(wanted: int | None, limit: int | None, *, say: Say, share_with: i
 
 
 def _check_boots(wanted: int, allowed: int, why: str) -> None:
-    """Raise `InfrastructureError` where not even Xen and dom0 have room."""
+    """Raise `InfrastructureError` if the limit is too small for Xen and dom0 alone."""
     needed = _BOOTED + wanted // PAGE * _TABLES
     if needed > allowed:
         raise InfrastructureError(
@@ -83,7 +83,7 @@ def _check_boots(wanted: int, allowed: int, why: str) -> None:
 
 
 def memory_for(available: int, why: str = "this machine") -> int:
-    """The default where `available` bytes are available, and what of: half of it, 8 GiB at most.
+    """The default for a host's memory: half of `available` bytes, at most 8 GiB.
 
     Raises:
         InfrastructureError: that is too little for a dom0 and a guest.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Looks at an emulated machine's CPUs again and again, from outside: nothing runs in the machine.
+"""Samples an emulated machine's CPUs from outside; runs nothing in the machine.
 
-QEMU knows where an emulated CPU is only while it stands still, so each look stops the machine, its
-clock included. What that costs in the machine's own time is little; the bench measures it.
+QEMU knows what an emulated CPU executes only while the CPU is stopped, so each sample stops the
+machine and its clock. `make bench` measures that this costs little of the machine's own time.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.symbols import Symbols
 
 PER_SECOND = 125
-"""Looks in a second of the machine's own time: after each, the CPUs' threads must wake
-again, and one waits for the other meanwhile."""
+"""Samples in a second of the machine's own time. A higher rate would slow the machine down: after
+each sample the CPUs' threads must wake up, and one waits for the other meanwhile."""
 _SECONDS = 5.0
-"""What QEMU may take to answer: it does in a millisecond, or never."""
+"""Limit for QEMU's answer, which takes a millisecond, or never comes."""
 
 
 class CpuSampler:
-    """Samples that are being taken; implements `Sampling`. One at a time for a machine.
+    """Samples a machine's CPUs; implements `Sampling`. Only one may run for a machine.
 
     Args:
-        machine: to be looked at.
+        machine: the machine.
         symbols: names of its Xen's functions.
     """
 
@@ -50,13 +50,13 @@ class CpuSampler:
         return not self._ended.is_set()
 
     def stop(self) -> Samples:
-        """End it: what was seen."""
+        """Stop, and return the samples."""
         self._ended.set()
         self._thread.join()
         return Samples(tuple(self._samples), self._now(), self._stopped, self._symbols)
 
     def _now(self) -> float:
-        """How long the machine has run since it was first looked at, s."""
+        """How long the machine has run since the first sample, s."""
         return time.monotonic() - self._began - self._stopped
 
     def _run(self) -> None:
@@ -66,7 +66,7 @@ class CpuSampler:
                 due = max(due, self._now()) + 1 / PER_SECOND
                 self._look()
         except InfrastructureError:
-            return  # QEMU is gone: whoever uses the machine is told of it
+            return  # QEMU has ended: the next use of the machine raises the error
 
     def _look(self) -> None:
         at, began = self._now(), time.monotonic()

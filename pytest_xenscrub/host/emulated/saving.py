@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A machine is saved, and goes on from there: QEMU's own state, its RAM, and its disk."""
+"""Saves a machine, and goes on from a saved one: QEMU's own state, its RAM, and its disk."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 _MOST_SPARSE = 4 * GIB
-"""Of a far larger host than this machine Xen's tables alone fill the cache's disk."""
+"""Largest sparse RAM that is saved: of a very large host, Xen's tables alone would fill the
+disk."""
 
 
 def _check_size(ram: Ram) -> None:
-    """Raise `InfrastructureError` where RAM that is sparse has too much in it to be kept."""
+    """Raise `InfrastructureError` if sparse RAM has too much data to be saved."""
     used = holes.used_bytes(ram.fd)
     if ram.sparse and used > _MOST_SPARSE:
         raise InfrastructureError(
@@ -40,10 +41,10 @@ def _prepare(machine: Machine) -> None:
 
 
 def go_on(machine: Machine, snapshot: Path, deadline: Deadline) -> None:
-    """Have a machine that was started to be told so go on from a saved one, whose RAM it has.
+    """Load a saved state into a machine that waits for it and has the saved RAM; run the machine.
 
     Raises:
-        InfrastructureError: QEMU could not do it.
+        InfrastructureError: QEMU could not load the state.
         DeadlineExceededError: it took too long.
     """
     _prepare(machine)
@@ -57,10 +58,10 @@ def go_on(machine: Machine, snapshot: Path, deadline: Deadline) -> None:
 
 
 def save(machine: Machine, folder: Path, deadline: Deadline) -> None:
-    """Save a machine to `folder`, and go on with it.
+    """Save a machine to `folder`, and let it go on.
 
     Raises:
-        InfrastructureError: QEMU could not do it, or there is too much to save.
+        InfrastructureError: QEMU could not save it, or there is too much to save.
         DeadlineExceededError: it took too long.
     """
     assert machine.ram is not None  # noqa: S101 - for the type checker

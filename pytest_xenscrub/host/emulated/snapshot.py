@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Saved machines: which one belongs to a machine that is wanted, and which are too old to keep."""
+"""Saved machines: finds the one that equals a wanted machine, and removes old ones."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ def file_hash(path: Path) -> str:
 
 
 def snapshot_key(image: Image, spec: MachineSpec, accel: Accel, qemu_version: str) -> str:
-    """Name of the saved machine that equals the one wanted: anything else must boot."""
+    """The key of the saved machine that equals the wanted one; without it, a machine must boot."""
     parts = {
         "format": _FORMAT,
         "image": str(image.folder),
         "xen": file_hash(spec.hypervisor or image.hypervisor),
-        # QEMU says the path in no state, but its options must be the same.
+        # QEMU's saved state does not contain the path of dom0's kernel, but the options must be the
+        # same.
         "options": [
             xen_options(spec), DOM0_OPTIONS,
             *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
@@ -58,7 +59,7 @@ class SnapshotStore:
         self.root = root or cache_root() / "snapshot"
 
     def find(self, key: str) -> Path | None:
-        """The saved machine of that key; it becomes the newest."""
+        """The saved machine of that key, marked as used just now; None without one."""
         folder = self.root / key
         if not folder.is_dir():
             return None
@@ -67,11 +68,11 @@ class SnapshotStore:
         return folder
 
     def lock_path(self, key: str) -> Path:
-        """The lock to hold while a machine of that key is booted and saved."""
+        """The lock for booting and saving a machine of that key."""
         return self.root / f"{key}.lock"
 
     def make(self, key: str, save: Callable[[Path], None]) -> Path:
-        """Have `save` fill a folder, and make it the saved machine of that key. Atomic."""
+        """Let `save` fill a folder, and make it the saved machine of that key. Atomic."""
         self.root.mkdir(parents=True, exist_ok=True)
         for old in self.root.glob(f"{key}.tmp-*"):
             shutil.rmtree(old, ignore_errors=True)
@@ -88,11 +89,11 @@ class SnapshotStore:
         return self.root / key
 
     def drop(self, key: str) -> None:
-        """Remove a saved machine; who runs from it has its files open and goes on."""
+        """Remove a saved machine; a run that uses it has its files open, and goes on."""
         shutil.rmtree(self.root / key, ignore_errors=True)
 
     def prune(self) -> None:
-        """Remove all but the newest."""
+        """Remove all saved machines but the newest."""
         folders = [p for p in self.root.iterdir() if p.is_dir() and ".tmp-" not in p.name]
         folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for folder in folders[KEEP:]:

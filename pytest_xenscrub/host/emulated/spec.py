@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an emulated machine is made of, and the command that makes QEMU be one."""
+"""The parts of an emulated machine, and QEMU's command line for it."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ XEN_OPTIONS = (
 )
 _LARGE_DOM0 = " dom0_mem=3072M,max:3072M"
 _LARGE_BYTES = 256 << 30
-"""A toolstack needs dom0's memory for the pages of a guest: hosts from this size on have more."""
-# Fresh RAM is zeros, and to scrub it at boot would write every page of it.
+"""Hosts from this size on have a larger dom0, because a toolstack needs memory for each guest
+page."""
+# Fresh RAM is full of zeros, and a scrub at boot would write every page of it.
 _SPARSE = " bootscrub=off"
-# Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
+# On a busy machine, Linux's clock watchdog may distrust an emulated TSC and change the clock later.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
 RAM = "ram"
-"""What QEMU calls the memory of the machine."""
+"""QEMU's name for the memory of the machine."""
 
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What machine is wanted.
+    """A machine that is wanted.
 
     Attributes:
         suite: Debian release of dom0.
         memory_bytes: the machine's memory, bytes.
-        cpus: its processors.
-        nodes: its NUMA nodes; all processors are the first one's.
-        hypervisor: the Xen it boots, an uncompressed ELF file; None for the image's own.
-        xen_cmdline: options for Xen, appended to ours.
-        symbols: the hypervisor with its symbols, to say where a CPU is.
+        cpus: number of CPUs.
+        nodes: number of NUMA nodes; the first node has all CPUs.
+        hypervisor: the Xen to boot, an uncompressed ELF file; None for the image's own.
+        xen_cmdline: options for Xen, appended to the tool's.
+        symbols: the hypervisor with its symbols, which name the functions that CPUs execute.
         device_model: whether dom0 has a device model, which HVM guests need.
-        ram_limit: bytes of this machine that its RAM may take: the RAM is sparse, and pages of
-            zeros are given back. None: as many as its RAM has, and all of them at once.
+        ram_limit: bytes of this machine that sparse RAM may take; None for RAM that is not sparse.
     """
 
     suite: str = "bookworm"
@@ -58,7 +58,7 @@ class MachineSpec:
 
 
 def xen_options(spec: MachineSpec) -> str:
-    """Xen's boot options: ours, and then the user's, of which the later ones count."""
+    """Xen's boot options: the tool's, and then the user's, because Xen uses the later ones."""
     ours = XEN_OPTIONS
     if spec.ram_limit is not None:
         ours += _SPARSE
@@ -81,14 +81,14 @@ def qemu_command(
 
     Args:
         spec: the machine wanted.
-        image: dom0's.
-        qemu: the program.
-        accel: accelerator and processor model.
-        folder: where its disk, monitor and serial log are.
-        ram_fd: descriptor of its memory, inherited.
-        incoming: whether it goes on from a saved machine.
+        image: dom0's image.
+        qemu: the QEMU program.
+        accel: accelerator and CPU model.
+        folder: folder of the machine's disk, monitor and serial log.
+        ram_fd: descriptor of the machine's memory, inherited.
+        incoming: whether the machine goes on from a saved one.
     """
-    # A comma ends a value in QEMU's options; it is escaped by doubling it.
+    # A comma ends a value in QEMU's options, unless it is doubled.
     here, kernel, initrd = (
         str(path).replace(",", ",,") for path in (folder, image.kernel, image.initrd)
     )
@@ -97,7 +97,7 @@ def qemu_command(
         "-machine", f"{machine_type(spec.nodes)},memory-backend={RAM}",
         "-accel", accel.option, "-cpu", accel.cpu, "-smp", str(spec.cpus),
         "-m", f"{spec.memory_bytes >> 20}M",
-        # Shared, so that it can be read from outside, and no part of the migration stream.
+        # Shared, so that it can be read from outside, and stays out of the migration stream.
         "-object", f"memory-backend-file,id={RAM},share=on,size={spec.memory_bytes},"
                    f"mem-path=/proc/self/fd/{ram_fd}",
         *numa_options(spec.nodes, spec.memory_bytes, spec.cpus),
@@ -105,12 +105,12 @@ def qemu_command(
         "-kernel", str(spec.hypervisor or image.hypervisor),
         "-append", xen_options(spec),
         "-initrd", f"{kernel} {DOM0_OPTIONS},{initrd}",
-        # A full disk here is an error that dom0 sees. By default QEMU would stop the machine
-        # without a word, and that looks as if Xen hung.
+        # If this machine's disk is full, dom0 gets an I/O error. By default QEMU would stop the
+        # machine without any message, which looks as if Xen hung.
         "-drive", f"file={here}/disk.qcow2,if=none,id=disk,cache=unsafe,"
                   "werror=report,rerror=report",
         "-device", "virtio-blk-pci,drive=disk",
-        # Port 0: the kernel picks a free one, and no other program can get in between.
+        # Port 0: the kernel chooses a free port, so that no other program can take it before.
         "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",
         "-device", "virtio-net-pci,netdev=net,romfile=",
         "-chardev", f"file,id=serial,path={here}/serial.log,append=on",

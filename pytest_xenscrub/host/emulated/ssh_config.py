@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How ssh reaches a machine of ours: its port, its key, and the host key that it must show."""
+"""Writes the ssh configuration for an emulated machine: its port, its key, its host key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_ssh_config(folder: Path, alias: str, port: int, image: Image) -> Path:
-    """Write an ssh configuration file in which `alias` is the machine, and return its path."""
+    """Write an ssh configuration file in which `alias` is the machine; returns the file's path."""
     known = folder / "known_hosts"
     known.write_text(f"{alias} {image.host_key}\n")
     config = folder / "ssh_config"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Has an emulated machine stand still, its clock included, for one who needs that at a time."""
+"""Stops an emulated machine and its clock for a while, for one caller at a time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ STOP_SECONDS = 120.0
 
 
 class Monitor(Protocol):
-    """What runs QMP commands."""
+    """A function that runs QMP commands."""
 
     def __call__(self, command: str, *, seconds: float) -> Any:
-        """Run one."""
+        """Run a command."""
 
 
 class Standing:
-    """When one machine stands still, and how long it has.
+    """Stops one machine for a while, and counts for how long.
 
-    Two who each stop and continue it would continue it under each other's hands.
+    If two threads stopped and continued the machine by themselves, one would continue it while the
+    other still needs it stopped.
 
     Args:
         qmp: the machine's monitor.
@@ -39,13 +40,13 @@ class Standing:
 
     @contextmanager
     def still(self, *, seconds: float = STOP_SECONDS) -> Iterator[None]:
-        """Have it stand still meanwhile; it goes on however that ends.
+        """Stop the machine in the with block; it goes on afterwards, even after an error.
 
         Args:
-            seconds: what QEMU may take to answer, s.
+            seconds: limit for QEMU's answers, s.
 
         Raises:
-            InfrastructureError: QEMU is gone.
+            InfrastructureError: QEMU has ended.
         """
         with self._one:
             self._qmp("stop", seconds=seconds)
@@ -59,6 +60,6 @@ class Standing:
                 self._qmp("cont", seconds=seconds)
 
     def stood_seconds(self) -> float:
-        """How long it has stood still so far, s."""
+        """How long the machine was stopped so far, s."""
         with self._account:
             return self._stood + (0.0 if self._since is None else time.monotonic() - self._since)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How long this machine, busy with other work, lets an emulated CPU wait for one of its own."""
+"""Measures how long emulated CPUs wait for CPUs of this machine, busy with other work."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _STEAL = 7
 
 
 def starved_seconds(process: int, threads: Iterable[int]) -> float:
-    """How long these threads were ready to run and did not, s: the one that waited longest.
+    """How long these threads were ready but did not run, s: the longest of their waits.
 
     Args:
-        process: their process.
-        threads: their numbers; one that is gone, or that the kernel keeps no account of, counts 0.
+        process: the threads' process.
+        threads: the threads' numbers; counts 0 for one that is gone or not accounted by the kernel.
     """
     waited = [0]
     for thread in threads:
@@ -33,13 +33,14 @@ def starved_seconds(process: int, threads: Iterable[int]) -> float:
 
 
 def stolen_seconds(stat: Path = Path("/proc/stat")) -> float:
-    """Steal time of the CPU of this machine that has most, s; 0 if it is not counted.
+    """Steal time of this machine's CPU that has most of it, s; 0 if it is not counted.
 
-    So long a hypervisor below kept it from running; a thread counts as running meanwhile.
+    For so long a hypervisor below this machine kept that CPU from running. The kernel counts
+    threads as running meanwhile, so `starved_seconds` does not have it.
 
     Args:
-        stat: as Documentation/filesystems/proc.rst has it: user, nice, system, idle, iowait, irq,
-            softirq, steal, in clock ticks.
+        stat: a file as in Documentation/filesystems/proc.rst: user, nice, system, idle, iowait,
+            irq, softirq, steal, in clock ticks.
     """
     stolen = [0]
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A step of an image's build: run, watched, and explained where it fails."""
+"""Runs a step of an image's build, with progress lines, and explains a failure."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _CAUSES = (
     ),
     (r"", "check the Debian mirror and the free space of disk; the next run starts anew"),
 )
-"""Words of a failed build, and what to do about them; the first that match count."""
+"""Patterns in the log of a failed build, with advice; the first that matches counts."""
 _STEP_SECONDS = 5.0
 """Time between two progress lines of a build, s."""
 
 
 def search_path() -> str:
-    """PATH, and the folders that an ordinary user's lacks."""
+    """PATH, with the folders of system programs that an ordinary user's PATH lacks."""
     return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def check_namespaces() -> None:
-    """Raise `InfrastructureError` where an ordinary user may not build an image."""
+    """Raise `InfrastructureError` if an ordinary user cannot build an image here."""
     if os.geteuid() == 0:
         return
     command = [*AS_ROOT_OF_ITS_OWN, "true"]
@@ -78,7 +78,7 @@ def run_step(
     """Run one step of the build, with a progress line now and then."""
     log = work / "log"
     started = time.monotonic()
-    # A user's own temporary folder may be closed to the user that a namespace maps.
+    # The user that a namespace maps may have no access to the user's own temporary folder.
     environment = {**os.environ, "PATH": search_path(), "LC_ALL": "C.UTF-8"}
     with log.open("wb") as err, (stdout or log).open("ab") as out:
         child = subprocess.Popen(
@@ -94,7 +94,7 @@ def run_step(
                         say(f"building {what}: {time.monotonic() - started:.0f} s")
                         deadline.check(log=_tail(log))
             except BaseException:
-                # mmdebstrap removes its temporary root when it is asked to end, not when killed.
+                # mmdebstrap removes its temporary root after SIGTERM, but not if it is killed.
                 spawn.end(child, 20)
                 raise
     if code != 0:

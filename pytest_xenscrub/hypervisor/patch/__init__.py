@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""A patch, mail or series: all of it is read, placed in a tree and applied, or refused."""
+"""Reads a patch, mail or series, finds its files in a tree, and applies all of it or refuses it."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Applies one patch with GNU patch: every hunk where it belongs, or an error that says why not.
+"""Applies one patch with GNU patch: every hunk at its place, or an error that says why not.
 
-No fuzz: a hunk that fits only where some of its context is ignored may land in the wrong function,
-and what is judged then is a Xen that nobody wrote. Another line is allowed, and said.
+Allows no fuzz: a hunk that applies only if some of its context is ignored may land in the wrong
+function, and the verdict would then be on a different Xen than the author's. A hunk may apply at
+another line, which is reported.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class Patcher:
     """One patch to be applied to a tree.
 
     Attributes:
-        variant: its name, for errors.
-        patch: what to apply.
-        tree: top of a copy that may be changed.
+        variant: the variant's name, for errors.
+        patch: the patch.
+        tree: top of a copy of the tree.
         text: file to write the patch to.
-        log: file that what `patch` says is added to.
+        log: file that gets the output of `patch`.
         keep: folder for rejected hunks; made when there are any.
     """
 
@@ -48,10 +49,11 @@ class Patcher:
     _before: dict[str, bytes | None] = field(default_factory=dict)
 
     def apply(self, deadline: Deadline) -> list[str]:
-        """Apply it; what a user should know of it, a line each.
+        """Apply the patch; gives notes for the user, a line each.
 
         Raises:
-            ConfigurationError: a hunk does not fit, fits at several places, or is there already.
+            ConfigurationError: a hunk does not apply, applies at several places, or was applied
+                before.
         """
         self.text.write_bytes(self.patch.text)
         for each in self.patch.files:
@@ -76,7 +78,7 @@ class Patcher:
     # -- where it does not fit -----------------------------------------------------------------
 
     def _refused(self, output: str, deadline: Deadline) -> ConfigurationError:
-        """Why it does not apply, once the tree is as it was."""
+        """Explain why the patch does not apply, after the tree was restored."""
         self.keep.mkdir(parents=True, exist_ok=True)
         hunks = []
         for reject in sorted(self.tree.rglob("*.rej")):
@@ -132,7 +134,7 @@ class Patcher:
     # -- where it does -------------------------------------------------------------------------
 
     def _check_done(self, output: str) -> None:
-        """Check that `patch` understood each file's part, and did it."""
+        """Check that `patch` understood and applied the part of each file."""
         done = len(re.findall(r"^patching (?:file|symbolic link) ", output, re.M))
         undone = [each.path for each in self.patch.files if not self._is_done(each)]
         if undone or done < len(self.patch.files):
@@ -159,7 +161,7 @@ class Patcher:
         return True
 
     def _offsets(self, output: str) -> list[str]:
-        """Hunks that were found at another line, which must be the only place for them."""
+        """Notes on hunks that applied at another line, which must be their only possible place."""
         moved: dict[str, dict[int, int]] = defaultdict(dict)
         path = ""
         for line in output.splitlines():
@@ -180,7 +182,7 @@ class Patcher:
         ]
 
     def _check_unique(self, each: PlacedFile, moved: dict[int, int]) -> None:
-        """Refuse a hunk that moved and fits elsewhere too, unless another one moved along."""
+        """Refuse a moved hunk that fits elsewhere too, unless a unique hunk moved by as much."""
         before = self._before.get(each.old) or b""
         certain = {
             moved.get(number, 0)
@@ -200,7 +202,7 @@ class Patcher:
 
 
 def _places(text: bytes, lines: bytes) -> int:
-    """At how many lines of a text some lines are found."""
+    """The number of places in a text at which some lines are found."""
     count, at = 0, -1
     whole = b"\n" + text
     while (at := whole.find(b"\n" + lines, at + 1)) >= 0:

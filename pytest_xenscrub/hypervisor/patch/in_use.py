@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which parts of a patch are in the Xen and the tools that run, and which are not."""
+"""Tells which files of a patch are in the Xen and the tools that run, and which are not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ TOOLS_FOLDERS = (
     "include", "libs", "libxc", "xenstore", "xenstored", "xs-clients", "libxl", "xl", "console",
     "helpers", "python",
 )  # fmt: skip
-"""Folders of `tools/` that are built, in this order, as far as a tree has them: releases have moved
-libraries about."""
+"""Folders of `tools/` that are built, in this order, if a tree has them: releases have moved
+libraries."""
 
-# What libxenctrl, libxenguest and libelf are compiled from beside `tools/`.
+# Files outside of `tools/` that libxenctrl, libxenguest and libelf are compiled from.
 _SHARED = re.compile(
     r"Config\.mk$|config/|xen/include/public/|xen/include/acpi/|xen/common/libelf/|xen/lib/x86/"
     r"|xen/include/xen/(lib/|libelf\.h|elfstructs\.h)|xen/common/(un[a-z0-9]+\.c|zstd/|lz4/)"
@@ -27,7 +27,7 @@ _COMPILED = re.compile(r"xen/(?!tools/|include/public/).*\.[chS]$")
 
 
 def used_by_tools(paths: Iterable[str]) -> list[str]:
-    """The paths that Xen's tools are built from, theirs alone or shared with the hypervisor."""
+    """The paths that Xen's tools are built from, whether or not the hypervisor uses them, too."""
     return [path for path in paths if path.startswith("tools/") or _SHARED.match(path)]
 
 
@@ -35,8 +35,8 @@ def not_in_use(paths: Iterable[str], *, build_tools: bool) -> list[str]:
     """The paths of `tools/` that nothing that runs is built from.
 
     Args:
-        paths: what a patch changes.
-        build_tools: whether the tree's own tools drive it, and not dom0's.
+        paths: the paths that a patch changes.
+        build_tools: whether the tree's own tools are used, and not dom0's.
     """
     tools = [path for path in paths if path.startswith("tools/")]
     if not build_tools:
@@ -46,16 +46,16 @@ def not_in_use(paths: Iterable[str], *, build_tools: bool) -> list[str]:
 
 
 def shared_with_tools(paths: Iterable[str]) -> list[str]:
-    """The paths that hypervisor and tools are both built from."""
+    """The paths that both hypervisor and tools are built from."""
     return [path for path in paths if _SHARED.match(path)]
 
 
 def not_compiled(paths: Sequence[str], tree: Path) -> list[str]:
-    """The C and assembler files that a build did not read: another architecture's, or switched off.
+    """The C and assembly files that a build did not read: another architecture's, or switched off.
 
     Args:
-        paths: what a patch changes.
-        tree: the tree after its build, with the compiler's lists of what each object depends on.
+        paths: the paths that a patch changes.
+        tree: the tree after its build, with the compiler's dependency files.
     """
     wanted = [path for path in paths if _COMPILED.match(path) and (tree / path).is_file()]
     if not wanted:
@@ -68,19 +68,19 @@ def not_compiled(paths: Sequence[str], tree: Path) -> list[str]:
     ]
     known = {file: file.read_text(encoding="utf-8", errors="replace") for file in lists}
     if not any(".c" in text for text in known.values()):
-        return []  # this release keeps no such lists
+        return []  # this release keeps no dependency files
     return [path for path in wanted if not _is_compiled(tree / path, path, known)]
 
 
 def _is_compiled(file: Path, path: str, known: dict[Path, str]) -> bool:
-    """Whether there is an object of a file, or another one was compiled with it."""
+    """Whether a file has an object, or was included in another file that was compiled."""
     if any(file.with_suffix(suffix).exists() for suffix in (".o", ".init.o")):
         return True
-    # A header may be reached through a link: include/asm.
+    # A dependency file may name a header by a link: include/asm.
     below = file.name if file.suffix == ".h" else path.removeprefix("xen/")
     if any(_names(text, below) for text in known.values()):
         return True
-    # Before 4.17 make ran in each folder, and lists have names from there.
+    # Before 4.17 make ran in each folder, and its dependency files have paths from there.
     return any(_names(text, file.name) for at, text in known.items() if at.parent == file.parent)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-variant=FILE|FOLDER`: from a patch, mailbox or series to a variant."""
+"""`--xen-variant=FILE|FOLDER`: turns a patch, mailbox or series into a variant."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LARGEST = 64 << 20
 
 
 def read_patches(path: Path, spec: str) -> Variant:
-    """The variant that a file or folder makes.
+    """The variant of a file or folder.
 
     Raises:
-        ConfigurationError: there is no patch in it, or a part of it is missing or cannot be used.
+        ConfigurationError: there is no patch in it, or a part is missing or unusable.
         OSError: it cannot be read.
     """
     found = _read_folder(path) if path.is_dir() else _changes(_messages(path), path.name)
@@ -62,7 +62,7 @@ def _messages(path: Path) -> list[Message]:
 
 
 def _read_folder(folder: Path) -> tuple[list[Change], list[str]]:
-    """Quilt's order where there is a `series` file; what messages say of their order otherwise."""
+    """Read a folder: in quilt's order if it has a `series` file, else in the messages' order."""
     if (folder / "series").is_file():
         return _read_quilt(folder)
     if (folder / "cur").is_dir() and (folder / "new").is_dir():
@@ -78,7 +78,7 @@ def _read_folder(folder: Path) -> tuple[list[Change], list[str]]:
 
 
 def _strays(folder: Path, used: set[str]) -> list[str]:
-    """What else is in a folder: told, and refused where it looks like one more patch."""
+    """Notes on other files of a folder; refuses a file that looks like another patch."""
     strays = []
     for path in sorted(folder.iterdir()):
         if path.name in used or path.name == "series" or path.name.startswith("."):
@@ -95,14 +95,14 @@ def _strays(folder: Path, used: set[str]) -> list[str]:
 
 
 def _gaps(names: list[str]) -> list[str]:
-    """A number that is missing in the names of files: said, as the subjects may not tell."""
+    """Notes on missing numbers in file names, because the subjects may have no numbers."""
     numbers = [int(match[1]) for name in names if (match := re.match(r"(\d{4})-", name))]
     missing = sorted(set(range(1, max(numbers, default=0))) - set(numbers))
     return [f"no file is numbered {', '.join(f'{n:04}' for n in missing[:5])}"] if missing else []
 
 
 def _read_quilt(folder: Path) -> tuple[list[Change], list[str]]:
-    """The patches that a `series` file lists, at the levels that it says."""
+    """The patches that a `series` file lists, with their levels."""
     series = folder / "series"
     changes: list[Change] = []
     notes: list[str] = []
@@ -137,7 +137,7 @@ def _read_quilt(folder: Path) -> tuple[list[Change], list[str]]:
 
 
 def _level(series: Path, words: list[str]) -> int | None:
-    """What the options of a patch in a `series` file say of its level."""
+    """The level (`-p`) in the options of a patch in a `series` file."""
     level = None
     for word in words[1:]:
         if match := re.fullmatch(r"(?:-p|--strip=)(\d+|ab)", word):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Finds the diffs in a file: splits mailboxes, decodes mails, unpacks archives.
 
-Mailboxes are split as `git mailsplit` does it: a line "From " starts a mail only with a date behind
-it. Python's `mailbox` splits at every such line, and commit messages have them.
+Splits mailboxes as `git mailsplit` does: a line "From " starts a mail only if a date follows.
+Python's `mailbox` splits at every such line, and commit messages have such lines.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Message:
 
     Attributes:
         name: its subject, or the file's name.
-        subject: empty where it is no mail.
-        message_id: empty where it has none.
-        diffs: the texts in it that have a diff; more than one where they differ.
-        notes: what was done to get at them.
+        subject: empty for a file that is not a mail.
+        message_id: empty without one.
+        diffs: the texts in it that have a diff; several only if they differ.
+        notes: what was decoded or unpacked, for the user.
         damage: what its format does to diffs; for the error if one does not apply.
     """
 
@@ -56,14 +56,14 @@ class Message:
 
 
 def read_messages(data: bytes, name: str) -> list[Message]:
-    """All messages of a file, with a diff or without.
+    """All messages of a file, with or without a diff.
 
     Args:
         data: the file's bytes.
         name: the file's name.
 
     Raises:
-        ConfigurationError: it is an archive that cannot be unpacked.
+        ConfigurationError: the file is an archive that cannot be unpacked.
     """
     data, notes = _plain_bytes(data, name)
     mails = split(data)
@@ -92,7 +92,7 @@ def split(data: bytes) -> list[bytes] | None:
 
 
 def _check_separator(data: bytes, name: str) -> None:
-    """Refuse a mailbox of another kind: its patches would be taken for one, in any order."""
+    """Refuse a mailbox of another format: its patches would be taken for one patch."""
     first, second = [*data.split(b"\n", 2), b"", b""][:2]
     if first.startswith(b"From ") and re.match(rb"[!-9;-~]+: ", second):
         raise ConfigurationError(
@@ -103,7 +103,7 @@ def _check_separator(data: bytes, name: str) -> None:
 
 
 def is_from_line(line: bytes) -> bool:
-    """Whether a line separates mails, by the rule of `git mailsplit`, or Google's."""
+    """Whether a line separates mails, by the rule of `git mailsplit`, or in Google's format."""
     line = line.rstrip(b"\r\n")
     colon = line.rfind(b":")
     if len(line) < 19 or not line.startswith(b"From ") or colon < 9:  # noqa: PLR2004 - as in git
@@ -111,13 +111,13 @@ def is_from_line(line: bytes) -> bool:
     digits = (colon - 4, colon - 2, colon - 1, colon + 1, colon + 2)
     if not all(line[at : at + 1].isdigit() for at in digits):
         return False
-    # Where Google Takeout has it, there is a time zone in front of the year.
+    # Google Takeout puts a time zone before the year.
     year = re.match(rb"\s*(?:[+-]\d{4}\s+)?(\d+)", line[colon + 3 :])
     return year is not None and int(year[1]) > 90  # noqa: PLR2004 - as in git
 
 
 def _is_mail(data: bytes) -> bool:
-    """Whether a file without a separating line is a mail; quilt's headers alone make none."""
+    """Whether a file without a separator line is a mail; quilt's headers do not suffice."""
     head = re.split(rb"\r?\n\r?\n", data, maxsplit=1)[0]
     if not _HEADER.match(head) or has_diff(head):
         return False
@@ -128,7 +128,7 @@ def _is_mail(data: bytes) -> bool:
 
 
 def _plain_bytes(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
-    """A file's text in one byte per ASCII character, lines ended as Unix ends them."""
+    """A file's text with a byte for each ASCII character, and Unix line ends."""
     notes = []
     for magic, unpack in _UNPACK:
         if data.startswith(magic):
@@ -165,7 +165,7 @@ def _plain_bytes(data: bytes, name: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _check_text(data: bytes, name: str) -> None:
-    """Refuse what has diffs in it, but not as they were written."""
+    """Refuse a text with a diff that was changed after it was written, such as by a web page."""
     what, todo = "", "give a diff or a mailbox"
     if data[257:262] == b"ustar":
         what, todo = "an archive of files", "unpack it, and give the folder"
@@ -178,9 +178,9 @@ def _check_text(data: bytes, name: str) -> None:
 
 
 def _unix_lines(data: bytes) -> tuple[bytes, bool]:
-    """Text without the CRs that a mailer or editor put there; a diff of CRs keeps its own.
+    """Remove the CRs that a mailer or editor added; a diff of files with CRs keeps theirs.
 
-    Names of files end in CR only where all lines had one put there.
+    File names end in CR only if a CR was added to every line.
     """
     heads = re.findall(rb"^(?:---|\+\+\+|@@ -|diff --git|From|Subject:) ?.*$", data, re.M)
     if heads and all(line.endswith(b"\r") for line in heads):
@@ -189,7 +189,7 @@ def _unix_lines(data: bytes) -> tuple[bytes, bool]:
 
 
 def _read_mail(raw: bytes) -> Iterator[Message]:
-    """A mail, and the mails and files attached to it that are messages of their own."""
+    """Read a mail, and the attached mails and files that are messages themselves."""
     mail = email.message_from_bytes(raw, policy=email.policy.default)
     subject = _header(mail, "Subject") or "(no subject)"
     message_id = _header(mail, "Message-ID")
@@ -230,7 +230,7 @@ def _read_mail(raw: bytes) -> Iterator[Message]:
         notes.append(f"{subject}: {damage}")
     yield Message(
         subject,
-        # A patch's subject is that of the mail in it: this one needs no diff of its own.
+        # The subject belongs to the attached mail, so this mail needs no diff itself.
         "(mails are attached)" if carries and not texts else subject,
         message_id,
         tuple(dict.fromkeys(texts)),
@@ -240,7 +240,7 @@ def _read_mail(raw: bytes) -> Iterator[Message]:
 
 
 def _attached_mail(part: EmailMessage) -> bytes:
-    """A mail that is attached, which some servers encode although they must not."""
+    """Read an attached mail, which some servers encode although the standard forbids that."""
     inner: bytes = part.get_payload(0).as_bytes()  # type: ignore[union-attr]
     encoded = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
     if encoded == "base64":
@@ -251,7 +251,7 @@ def _attached_mail(part: EmailMessage) -> bytes:
 
 
 def _header(mail: EmailMessage, key: str) -> str:
-    """A header in one line; empty where it cannot be read, as some mailers write them."""
+    """A header in one line; empty if it cannot be read, because some mailers write broken ones."""
     try:
         return " ".join(str(mail.get(key, "")).split())
     except (ValueError, LookupError, AttributeError, TypeError):
@@ -268,10 +268,10 @@ def _parts(mail: EmailMessage) -> Iterator[EmailMessage]:
 
 
 def _content(part: EmailMessage, raw: bytes, *, whole: bool) -> bytes:
-    """A part's bytes as they were before they were mailed."""
+    """The bytes of a part, as they were before the mail was encoded."""
     encoded = str(part.get("Content-Transfer-Encoding", "")).lower()
     if whole and encoded not in ("base64", "quoted-printable"):
-        # Byte for byte, whatever the mail's headers say of it.
+        # The bytes as they are, whatever the mail's headers say about their encoding.
         content = re.sub(rb"\A.*?\r?\n\r?\n", b"", raw, count=1, flags=re.S)
     else:
         payload = part.get_payload(decode=True)
@@ -285,7 +285,7 @@ def _content(part: EmailMessage, raw: bytes, *, whole: bool) -> bytes:
 
 
 def _after_scissors(content: bytes, name: str, notes: list[str]) -> bytes:
-    """What is below a line of scissors, where the diff is there."""
+    """The text below a scissors line, if the diff is there."""
     cuts = [
         match
         for match in _SCISSORS.finditer(content)

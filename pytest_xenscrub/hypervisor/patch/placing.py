@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which files of a tree a patch means, and which of them are built."""
+"""Finds the files of a tree that a patch names, and tells which of them are built."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ _TEXTS = re.compile(
 _IGNORED = (".gitignore", ".gitattributes", ".hgignore", ".clang-format")
 _GENERATED = {"configure": "configure.ac", "tools/configure": "tools/configure.ac",
               "tools/config.h.in": "tools/configure.ac"}  # fmt: skip
-"""What autoconf makes, and from what: a tree that does not carry it gets it when it is built."""
+"""Files that autoconf generates, with their sources; a build generates them if the tree lacks
+them."""
 
 _LEVELS = ((1, ""), (0, ""), (1, "xen/"), (0, "xen/"))
 
 
 @dataclass(frozen=True)
 class PlacedFile:
-    """A change of one file, and which file of the tree it is.
+    """The change of one file, and which file of the tree it changes.
 
     Attributes:
         diff: the change.
-        old: path in the tree before; empty where it is created.
-        new: path in the tree after; empty where it is deleted.
+        old: path in the tree before; empty for a new file.
+        new: path in the tree after; empty for a deleted file.
     """
 
     diff: FileDiff = field(repr=False)
@@ -48,28 +49,28 @@ class PlacedFile:
 
     @property
     def path(self) -> str:
-        """The path for a user to read."""
+        """The path, for messages."""
         return self.new or self.old
 
     @property
     def copies(self) -> bool:
-        """Whether the old file stays as it is."""
+        """Whether the old file stays."""
         return "copy from" in dict(self.diff.extended)
 
     @property
     def built(self) -> bool:
-        """Whether anything is built from it."""
+        """Whether something is built from the file."""
         return any(path and not is_left_out(path) for path in (self.old, self.new))
 
 
 @dataclass(frozen=True)
 class PlacedPatch:
-    """A patch, in the names of one tree.
+    """A patch with paths of one tree.
 
     Attributes:
         change: the patch.
-        files: what it changes that is built.
-        left_out: paths of what it changes that is not.
+        files: its changes of files that something is built from.
+        left_out: paths of its other changes.
     """
 
     change: Change
@@ -78,15 +79,15 @@ class PlacedPatch:
 
     @property
     def text(self) -> bytes:
-        """What `patch -p1` is to apply at the top of the tree."""
+        """The text that `patch -p1` is to apply at the top of the tree."""
         return b"".join(each.diff.render(each.old, each.new) for each in self.files)
 
 
 def place(changes: Sequence[Change], tree: Path) -> list[PlacedPatch]:
-    """Find the files that patches mean, each in the tree that those before it leave.
+    """Find the files that patches name, each in the tree that the earlier ones leave.
 
     Raises:
-        ConfigurationError: files are not there, or two sets of files could be meant.
+        ConfigurationError: files do not exist, or the names fit two sets of files.
     """
     view = _View(tree)
     placed: list[PlacedPatch] = []
@@ -109,14 +110,14 @@ def is_left_out(path: str) -> bool:
 
 
 class _View:
-    """Which files a tree has, once patches before have made and deleted some."""
+    """The files that a tree has, after earlier patches have added and deleted some."""
 
     def __init__(self, tree: Path, there: dict[str, bool] | None = None) -> None:
         self._tree = tree
         self._there = dict(there or {})
 
     def copy(self) -> _View:
-        """Another one that starts from here."""
+        """Another view that starts from here."""
         return _View(self._tree, self._there)
 
     def has(self, path: str) -> bool:
@@ -130,11 +131,11 @@ class _View:
         return file.read_bytes() if file.is_file() else b""
 
     def is_generated(self, path: str) -> bool:
-        """Whether a file is not here because the build makes it."""
+        """Whether a file is missing because the build generates it."""
         return not self.has(path) and path in _GENERATED and self.has(_GENERATED[path])
 
     def after(self, files: Iterable[PlacedFile]) -> None:
-        """Take the changes of one diff as done: two of its files may change places."""
+        """Apply the renames and deletions of one diff, in which two files may swap their names."""
         files = list(files)
         for file in files:
             if file.old and file.new != file.old and not file.copies:
@@ -145,7 +146,7 @@ class _View:
 
 
 def _place(change: Change, view: _View) -> PlacedPatch:
-    """One patch at the only level at which its names mean something."""
+    """Place one patch at the only level at which its names fit."""
     diffs = parse(change.text, change.name)
     levels = _LEVELS if change.strip is None else ((change.strip, ""),)
     missing: dict[str, str] = {}
@@ -174,7 +175,7 @@ def _counts(file: PlacedFile, view: _View) -> bool:
 def _all_at_level(
     diffs: list[FileDiff], strip: int, below: str, view: _View
 ) -> list[PlacedFile] | str:
-    """The files that a patch means at one level, or the first name that means nothing there."""
+    """The files that a patch names at one level, or the first name that does not fit."""
     found = []
     before = view.copy()
     for diff in diffs:
@@ -190,17 +191,17 @@ def _all_at_level(
 def _at_level(
     diff: FileDiff, strip: int, below: str, view: _View, before: _View
 ) -> PlacedFile | str:
-    """The file that a change means at one level, or the name that means nothing there."""
+    """The file that a change names at one level, or the name that does not fit."""
     old, new = _stripped(diff.old, strip, below), _stripped(diff.new, strip, below)
     if old is None or new is None:
         return diff.new or diff.old
     if not diff.git and old and new:
-        # diff names a copy beside the tree as often as the tree: what is there is meant.
+        # diff may name a copy beside the tree instead of the tree; the existing file is meant.
         old = new = new if view.has(new) or not view.has(old) or is_left_out(new) else old
     placed = PlacedFile(diff, old, new)
     if not placed.built or view.is_generated(placed.path):
         return placed
-    # What git says of a file is said of the tree before the patch; of a log, before its commit.
+    # git's names refer to the tree before the patch; in a log, to the tree before the commit.
     if old and not view.has(old) and not before.has(old):
         return old
     if not old or diff.moves:
@@ -211,7 +212,7 @@ def _at_level(
 
 
 def _stripped(name: str, strip: int, below: str) -> str | None:
-    """A name without its first components; None where it has too few, or leads out of the tree."""
+    """A name without its first components; None if it has too few, or leads out of the tree."""
     if not name:
         return ""
     parts = [part for part in name.split("/") if part != "."]
@@ -221,7 +222,7 @@ def _stripped(name: str, strip: int, below: str) -> str | None:
 
 
 def _choose(change: Change, fitting: list[list[PlacedFile]], view: _View) -> list[PlacedFile]:
-    """The one meaning of a patch, by what its hunks expect where names alone do not tell."""
+    """Choose one of several possible placements by the lines that the hunks expect."""
     if len(fitting) > 1:
         by_text = [files for files in fitting if all(_text_fits(file, view) for file in files)]
         fitting = by_text if len(by_text) == 1 else fitting

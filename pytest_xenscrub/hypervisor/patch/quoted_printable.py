@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether a text is quoted-printable as its header says: decoding it twice makes another patch."""
+"""Checks that a text is quoted-printable if its header says so; decoding twice changes a patch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _BARE_EQUALS = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?(?:\n|\Z))")
 
 
 def is_quoted_printable(text: bytes) -> bool:
-    """Whether two hexadecimal digits or the end of the line follow on each "=" of a text."""
+    """Whether each "=" of a text is followed by two hexadecimal digits or the end of the line."""
     return _BARE_EQUALS.search(text) is None
 
 
 def check_encoded(part: EmailMessage) -> None:
-    """Check that the text of a part that says quoted-printable is.
+    """Check that the text of a part is quoted-printable if its header says so.
 
     Raises:
-        ConfigurationError: it was decoded before. `x=10` decoded again is another text.
+        ConfigurationError: the text was decoded before; decoding `x=10` again would change it.
     """
     text = str(part.get_payload()).encode("utf-8", errors="replace")
     wrong = [line for line in text.splitlines() if not is_quoted_printable(line)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which messages make a series, and in which order: all of it is used, or told, or refused."""
+"""Puts messages into a series, in order; every message is used, reported, or refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class Series:
-    """What is to be applied, in order.
+    """Patches to be applied, in order.
 
     Attributes:
         patches: name and text of each, and what its format does to diffs.
@@ -49,9 +49,9 @@ def assemble(messages: Sequence[Message], where: str, *, picked: bool = False) -
     """Find the patches among messages, and their order.
 
     Args:
-        messages: all of a file or folder, in the order of their place there.
-        where: how errors call it.
-        picked: whether somebody chose this file, one of a series, by its name.
+        messages: all messages of a file or folder, in their order there.
+        where: the name of that file or folder in errors.
+        picked: whether the user named this single file of a series.
 
     Raises:
         ConfigurationError: a part is missing, cannot be read, or belongs to another series.
@@ -91,7 +91,7 @@ def assemble(messages: Sequence[Message], where: str, *, picked: bool = False) -
 
 
 def _candidate(message: Message, tag: Tag, where: str) -> _Candidate:
-    """A message whose diffs are one; each is read whole."""
+    """A message as a candidate: parses its diff, which must be one."""
     found: dict[tuple[FileDiff, ...], bytes] = {}
     for text in message.diffs:
         try:
@@ -123,7 +123,7 @@ def _require_one(candidates: list[_Candidate], where: str) -> None:
 def _check_empty(
     empty: list[tuple[Message, Tag]], where: str, notes: list[str], *, several: bool
 ) -> None:
-    """A patch without a diff is refused; what need not have one is counted."""
+    """Refuse a patch without a diff; count messages that need none."""
     for message, tag in empty:
         claims = (tag.patch or message.damage) and not tag.reply and tag.number != 0
         if claims or not message.subject:
@@ -142,7 +142,7 @@ def _check_empty(
 
 
 def _unique(found: list[_Candidate], where: str, notes: list[str]) -> list[_Candidate]:
-    """Each message once: lists deliver twice, and archives keep both."""
+    """Keep each message once, because lists deliver twice, and archives keep both."""
     kept: list[_Candidate] = []
     for each in found:
         same = next((other for other in kept if _same(each, other)), None)
@@ -160,7 +160,7 @@ def _unique(found: list[_Candidate], where: str, notes: list[str]) -> list[_Cand
 
 
 def _same(one: _Candidate, other: _Candidate) -> bool:
-    """Whether two messages are, or claim to be, the same one."""
+    """Whether two messages are the same one, or claim to be."""
     if one.message.message_id and one.message.message_id == other.message.message_id:
         return True
     a, b = one.tag, other.tag
@@ -171,7 +171,7 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
 
 
 def _newest(found: list[_Candidate], where: str, notes: list[str]) -> list[_Candidate]:
-    """The newest of several versions of a series, or of a patch."""
+    """Keep the newest of several versions of a series or patch."""
     tagged = [each for each in found if each.tag.patch or each.tag.versioned]
     versions = sorted({each.tag.version for each in tagged})
     if len(versions) < 2:  # noqa: PLR2004
@@ -195,7 +195,7 @@ def _newest(found: list[_Candidate], where: str, notes: list[str]) -> list[_Cand
 def _in_order(
     found: list[_Candidate], where: str, notes: list[str], *, alone: bool
 ) -> list[_Candidate]:
-    """By number where they have numbers, which must be all there; as they lie otherwise."""
+    """Sort by number if there are numbers, which must be complete; otherwise keep the order."""
     numbered = [each for each in found if each.tag.number is not None]
     if not numbered:
         return found
@@ -224,7 +224,7 @@ def _in_order(
 
 
 def _check_complete(ordered: list[_Candidate], total: int, where: str) -> None:
-    """Each number from 1 to the total once."""
+    """Check that each number from 1 to the total occurs once."""
     numbers = [each.tag.number for each in ordered]
     missing = [str(n) for n in range(1, total + 1) if n not in numbers]
     if missing:
@@ -243,7 +243,7 @@ def _check_complete(ordered: list[_Candidate], total: int, where: str) -> None:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Some names, and how many more."""
+    """Some names, and the number of further ones."""
     names = list(names)
     more = f"; {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return "; ".join(names[:_SHOWN]) + more

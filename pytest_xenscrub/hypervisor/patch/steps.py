@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Cuts a patch that comes back to a file into diffs that do not.
+"""Splits a patch that changes a file several times into diffs that do not.
 
-All that one diff of git says of old files is of the tree before it: a copy is one of the source
-as it was, and two files may change places. `patch` keeps to that, for one diff in one input. A file
-with several diffs one behind the other, such as `git log -p` makes, means the tree in between.
+In one diff of git, all old files are those of the tree before it: a copy is of the unchanged
+source, and two files may swap their names. `patch` does the same for one diff in one input. A file
+with several diffs, such as the output of `git log -p`, refers to the trees in between.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def steps(files: Sequence[PlacedFile], existed: Callable[[str], bool]) -> list[l
     """The files of each diff, in order.
 
     Args:
-        files: what a patch changes.
-        existed: whether a path was there before the patch.
+        files: the changes of a patch.
+        existed: tells whether a path existed before the patch.
     """
     found: list[list[PlacedFile]] = []
     made: set[str] = set()
@@ -38,9 +38,9 @@ def _is_next_diff(file: PlacedFile, diff: Sequence[PlacedFile], *, existed: bool
     """Whether a file's change starts another diff.
 
     Args:
-        file: what it may go with.
+        file: the change.
         diff: the files of the diff so far.
-        existed: whether its old file was there before that diff.
+        existed: whether its old file existed before that diff.
     """
     if not (file.diff.git and diff[-1].diff.git):
         touched = {path for each in diff for path in (each.old, each.new)}
@@ -56,19 +56,19 @@ def _is_next_diff(file: PlacedFile, diff: Sequence[PlacedFile], *, existed: bool
 
 
 def _is_of_result(file: PlacedFile, earlier: PlacedFile) -> bool:
-    """Whether a change is of what an earlier change left, and not of what that one was made of."""
+    """Whether a change is of an earlier change's result, and not of the file before both."""
     before, after = _blobs(earlier)
     source, _ = _blobs(file)
     if source and before and after:
         length = min(len(source), len(before), len(after))
         if before[:length] != after[:length]:
             return source[:length] == after[:length]
-    # A copy without changes does not name what it is of; in a log, text is between diffs.
+    # An unchanged copy does not name its source's content; in a log, text separates the diffs.
     return file.diff.apart
 
 
 def _blobs(file: PlacedFile) -> tuple[str, str]:
-    """What git calls the content of a file before and after; empty where it does not say."""
+    """The names that git gives a file's content, before and after; empty without them."""
     index = dict(file.diff.extended).get("index", "")
     before, _, after = index.partition(" ")[0].partition("..")
     return before, after

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the subject of a mail says of the patch in it: series, number, version, reply."""
+"""Parses the subject of a mail with a patch: series, number, version, reply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 _PREFIX = re.compile(r"\s*(?:((?:re|aw|sv|antw)(?:\[\d+\])?:)|fwd?:|\[([^]]*)\])\s*", re.I)
-# "PATCH v2 1/3: title", from where a mailer or list takes brackets off.
+# "PATCH v2 1/3: title": some mailers and lists remove the brackets.
 _NO_BRACKETS = re.compile(r"((?:rfc )?patch\b[ v\d.,]*\b\d+ ?(?:/|of) ?\d+)\b[\s:-]*", re.I)
 # Not "1.5/3", which is a patch between two others.
 _NUMBER = re.compile(r"(?<![\w.])(\d+)\s*(?:/|of)\s*(\d+)(?![\w./])")
@@ -16,16 +16,16 @@ _VERSION = re.compile(r"(?:\b|patch)v(\d+(?:\.\d+)*)\b", re.I)
 
 @dataclass(frozen=True)
 class Tag:
-    """What a subject says of its message: "Re: [PATCH v2 1/3] title".
+    """What a subject like "Re: [PATCH v2 1/3] title" says of its message.
 
     Attributes:
-        title: what is left of it.
-        reply: whether it answers another one.
-        patch: whether it says that it is a patch.
-        versioned: whether it says of which version.
-        version: 1 where it says none.
-        number: its place in a series.
-        total: how many the series has.
+        title: the rest of the subject.
+        reply: whether the message is a reply.
+        patch: whether the subject says that it is a patch.
+        versioned: whether the subject has a version.
+        version: the version; 1 without one.
+        number: the patch's number in its series.
+        total: number of patches in the series.
     """
 
     title: str
@@ -38,9 +38,9 @@ class Tag:
 
 
 def parse_subject(subject: str) -> Tag:
-    """What a subject says, by the customs of git, hg, patchwork and mailing lists.
+    """Parse a subject, by the customs of git, hg, patchwork and mailing lists.
 
-    A number is one without the word PATCH too: there is "[RFC 1/3]", and patchwork takes it out.
+    A number counts without the word PATCH, too: "[RFC 1/3]" has none, and patchwork removes it.
     """
     rest, reply, said = subject, False, ""
     while match := _PREFIX.match(rest):

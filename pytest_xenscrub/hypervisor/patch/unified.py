@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Reads unified diffs, and accounts for every line of them that starts or continues a change.
+"""Parses unified diffs, and refuses lines that look like changes but do not belong to one.
 
-`patch` skips what it does not understand, and applies what it finds indented in a commit message.
-So a diff is read here first, and `patch` is given only what was read.
+`patch` skips lines that it does not understand, and applies a diff that is indented in a commit
+message. So this module parses a diff first, and `patch` gets only what was parsed.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ _EXTENDED = re.compile(
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _HALF_HUNK = re.compile(rb"@@? *[-+] *\d|@@\s*$")
 _GIT = re.compile(rb"diff --git (\S+) (\S+)\s*$")
-# Only one of these is a diff that there are programs for, and none says how its end is found.
+# Formats that are refused; none of them marks the end of a file's changes.
 _OTHER_FORMATS = (
     (re.compile(rb"(diff --(cc|combined) |@@@+ -)"), "a merge's combined diff"),
     (re.compile(rb"\*\*\* .*\t|\*{15}$|\*\*\* \d+,\d+ \*\*\*\*"), "a context diff"),
     (re.compile(rb"Only in [^:]+: .*(\.[chS]|Makefile|Kconfig|\.mk|\.lds)$"), "`diff` without -N"),
 )
 _NORMAL_DIFF = re.compile(rb"^\d+(,\d+)?[acd]\d+(,\d+)?\n[<>] ", re.M)
-# `patch` takes anything else for text between diffs; it may be the rest of a line that was added.
+# `patch` takes other lines for text between diffs, but they may be the rest of an added line.
 _AFTER_HUNK = re.compile(
     rb"\s*$|@@|--- \S|---?\s*$|diff |Index: |={5,}$|Only in |Binary files |Property |From |# "
     rb"|commit [0-9a-f]|_{5,}$|\\ "
 )
 _CHANGED = re.compile(rb"\+(?!\+\+ )|-(?!-- |--?\s*$)")
-"""A line that adds or removes, and is neither a file's name nor the start of a signature."""
+"""A line that adds or removes something, and is neither a file name nor the start of a
+signature."""
 _EPOCH = re.compile(rb"\t(1970-01-01|1969-12-31|Thu Jan +1 .* 1970|Wed Dec 31 .* 1969)")
 
 
@@ -41,7 +42,7 @@ class Hunk:
     """One hunk.
 
     Attributes:
-        lines: all of it, its header first.
+        lines: all of its lines, the header first.
         start: its first line in the old file, from 1.
     """
 
@@ -50,23 +51,23 @@ class Hunk:
 
     @property
     def old(self) -> bytes:
-        """The lines that it expects in the old file."""
+        """The lines that the hunk expects in the old file."""
         kept = [line[1:] for line in self.lines[1:] if not line.startswith((b"+", b"\\"))]
         return b"".join(line + b"\n" for line in kept)
 
 
 @dataclass(frozen=True)
 class FileDiff:
-    """What a diff does to one file.
+    """The change of one file.
 
     Attributes:
-        old: the file before, as the diff has its name; empty where the diff creates it.
-        new: the file after; empty where the diff deletes it.
-        git: whether git wrote it.
+        old: the old file's name in the diff; empty if the diff creates the file.
+        new: the new file's name; empty if the diff deletes the file.
+        git: whether git wrote the diff.
         extended: git's lines on modes, renames and indexes, by their first words.
-        binary: whether it is binary, with or without its content.
-        apart: whether there is other text between it and the file before, as in `git log -p`.
-        hunks: in order.
+        binary: whether the change is binary, with or without its content.
+        apart: whether other text is between this and the previous file, as in `git log -p`.
+        hunks: the hunks, in order.
     """
 
     old: str
@@ -83,7 +84,7 @@ class FileDiff:
         return any(key.endswith(" from") for key, _ in self.extended)
 
     def render(self, old: str, new: str) -> bytes:
-        """The diff with other names, as git writes it, for `patch -p1`."""
+        """The diff with other names, in git's format, for `patch -p1`."""
         lines: list[bytes] = []
         if self.git:
             lines.append(f"diff --git a/{old or new} b/{new or old}".encode())
@@ -99,14 +100,14 @@ class FileDiff:
 
 
 def parse(text: bytes, name: str) -> list[FileDiff]:
-    """The changes of a diff, which may have other text around them.
+    """Parse the changes of a diff, which may have other text around them.
 
     Args:
         text: the diff.
-        name: how errors call it.
+        name: the diff's name in errors.
 
     Raises:
-        ConfigurationError: there is a change that cannot be read whole; names the line.
+        ConfigurationError: a change is incomplete; the error names the line.
     """
     found = _Parser(text, name).files()
     if not found and _NORMAL_DIFF.search(text):
@@ -118,14 +119,14 @@ def parse(text: bytes, name: str) -> list[FileDiff]:
 
 
 def has_diff(text: bytes) -> bool:
-    """Whether there is something that looks like a change, whole or not."""
+    """Whether a text has anything that looks like a change, complete or not."""
     return re.search(
         rb"^(@@ -\d|diff --(git|cc|combined) |\*{15}$|@@@ -|GIT binary patch)", text, re.M
     ) is not None or bool(_NORMAL_DIFF.search(text))
 
 
 class _Parser:
-    """Walks over the lines of a diff once."""
+    """Parses the lines of a diff in one pass."""
 
     def __init__(self, text: bytes, name: str) -> None:
         self._lines = text.split(b"\n")
@@ -147,7 +148,7 @@ class _Parser:
         return found
 
     def _file(self) -> FileDiff | None:
-        """The change of a file that starts here, if one does."""
+        """Parse the change of a file, if one starts here."""
         line = self._here()
         if line.startswith(b"diff --git "):
             return self._git()
@@ -236,12 +237,12 @@ class _Parser:
         return tuple(hunks)
 
     def _hunk(self, header: re.Match[bytes]) -> Hunk:
-        """One hunk, as long as its header says."""
+        """Parse one hunk, of the length that its header gives."""
         lines = [self._here()]
         old, new = (1 if count is None else int(count) for count in header.group(2, 4))
         self._at += 1
         if self._here()[:1] not in b" +-\\" and header.string[header.end() :].strip():
-            # The function's name behind a header is for a reader; a mailer has wrapped it.
+            # The function's name after a header is not needed; a mailer may have wrapped it.
             self._at += 1
         while old > 0 or new > 0:
             line = self._here()
@@ -263,14 +264,14 @@ class _Parser:
         return Hunk(tuple(lines), int(header[1]))
 
     def _check_over(self) -> None:
-        """Refuse lines behind a hunk that may be more of it, which `patch` takes for text."""
+        """Refuse lines after a hunk that may belong to it, which `patch` would take for text."""
         why = (
             "it follows on a hunk that is over: wrapped by a mailer, or the hunk has more lines"
             " than its header says"
         )
         if not _AFTER_HUNK.match(self._here()):
             raise self._wrong(why)
-        # Editors and mailers strip the blank of an empty line of context.
+        # Editors and mailers remove the blank of an empty context line.
         ahead = 0
         while self._at + ahead < len(self._lines) and self._here(ahead)[:1] in (b"", b" ", b"\t"):
             ahead += 1
@@ -292,6 +293,6 @@ class _Parser:
 
 
 def _name(text: bytes) -> str:
-    """A file's name without the time behind it; empty for no file."""
+    """A file's name without the time after it; empty for no file."""
     name = re.split(rb"\t| +\d{4}-\d\d-\d\d \d\d:", text)[0].strip().decode(errors="replace")
     return "" if name == "/dev/null" else name

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The libvirt toolstack: libvirt-python here, libvirt's own daemon in dom0, ssh in between.
 
-Nothing here needs libvirt's library before `LibvirtRun.toolstack` is called.
+libvirt's library is not loaded before `LibvirtRun.toolstack` is called.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LibvirtRun:
     """libvirt for a whole run: the connection outlives a test, its drivers do not.
 
     Args:
-        tag: begins the name of every domain, and names the folder in dom0, of this run alone.
+        tag: the run's tag, with which the names of all its domains begin.
     """
 
     def __init__(self, tag: str) -> None:

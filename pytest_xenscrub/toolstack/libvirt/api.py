@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""libvirt's library: its event loop, its errors as ours, its calls with an end."""
+"""libvirt's library: runs its event loop, translates its errors, and limits its calls in time."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 @functools.cache
 def start_event_loop() -> None:
-    """Run libvirt's event loop in a thread, once for this process: events, keep-alive, streams."""
-    # Its own handler prints every error on stderr, those too that are expected and dealt with.
+    """Start libvirt's event loop in a thread, once per process: events, keep-alive, streams."""
+    # libvirt's own handler would print every error on stderr, including expected ones.
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     libvirt.virEventRegisterDefaultImpl()
 
@@ -62,7 +62,7 @@ def facts_of(error: libvirt.libvirtError) -> str:
 
 
 def as_ours(error: libvirt.libvirtError, step: str, evidence: dict[str, str]) -> CommandError:
-    """The error to raise for one of libvirt's."""
+    """Translate an error of libvirt."""
     return CommandError(
         f"{step}: {error.get_error_message() or error}",
         evidence={"libvirt": facts_of(error), **evidence},
@@ -72,15 +72,15 @@ def as_ours(error: libvirt.libvirtError, step: str, evidence: dict[str, str]) ->
 def call(
     dom0: Dom0, deadline: Deadline, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Call into libvirt, and wait no longer than the deadline, nor for a dom0 that is dead.
+    """Call a function of libvirt, at most until the deadline, or until dom0 is dead.
 
-    libvirt's own calls have no limit of time. One that was given up goes on in its thread until
-    its connection is closed.
+    libvirt's own calls have no time limit. A call that was given up goes on in its thread until its
+    connection is closed.
 
     Raises:
-        libvirt.libvirtError: libvirt's own; translate it where it is known what it means.
-        XenHungError: nothing moved in dom0 any more, or it took too long; where the deadline does
-            not blame Xen, `DeadlineExceededError`.
+        libvirt.libvirtError: libvirt's error; the caller translates it if it knows its meaning.
+        XenHungError: nothing moved in dom0 any more, or the call took too long;
+            `DeadlineExceededError` if the deadline does not blame Xen.
         HostStalledError: dom0 does not answer any more.
     """
     number = next(_CALLS)
@@ -89,7 +89,7 @@ def call(
     def run() -> None:
         try:
             future.set_result(function(*args, **kwargs))
-        except BaseException as error:  # it belongs to the one who waits
+        except BaseException as error:  # raised in the thread that waits
             future.set_exception(error)
 
     threading.Thread(target=run, name="xenscrub-libvirt-call", daemon=True).start()

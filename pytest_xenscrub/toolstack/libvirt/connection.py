@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The connection to the libvirt of one dom0: made, checked, and never used once it is stale."""
+"""The connection to the libvirt of one dom0: makes it, checks it, and never reuses a stale one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _OPEN_SECONDS = 60.0
 _CLOSE_SECONDS = 3.0
 _LOG_SECONDS = 10.0
-# This often without an answer, and the connection is closed, with it every call under way.
+# After so many keep-alive messages without an answer, libvirt closes the connection, and all its
+# calls end.
 _KEEP_ALIVE_SECONDS = 5
 _KEEP_ALIVE_COUNT = 3
 
@@ -36,16 +37,16 @@ T = TypeVar("T")
 
 
 class LibvirtConnection:
-    """One connection. It is lost for good when a call on it took too long.
+    """A connection. Once a call on it took too long, it is never used again.
 
     Attributes:
-        dom0: whose libvirt it is.
-        transport: how it gets there.
-        lifecycle: what libvirt tells of domains.
+        dom0: the dom0.
+        transport: the way to libvirt's daemon.
+        lifecycle: libvirt's events about domains.
         virt: libvirt's own object.
 
     Raises:
-        InfrastructureError: there is no libvirt that can be used; says why, and how to mend it.
+        InfrastructureError: libvirt cannot be used; the error says why, and what to do.
     """
 
     def __init__(self, dom0: Dom0, tag: str) -> None:
@@ -111,11 +112,11 @@ class LibvirtConnection:
     def call(
         self, deadline: Deadline, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """A call on this connection.
+        """Call a function of libvirt on this connection.
 
         Raises:
-            CommandError: libvirt refused; with its code, domain and message.
-            XenHungError: it hung; the connection is lost; see `api.call`.
+            CommandError: libvirt refused; has libvirt's code, domain and message.
+            XenHungError: the call hung; the connection is lost; see `api.call`.
             HostStalledError: dom0 is dead; the connection is lost.
         """
         try:
@@ -128,10 +129,10 @@ class LibvirtConnection:
             raise
 
     def find(self, domid: int, deadline: Deadline) -> libvirt.virDomain:
-        """A domain by its number; raises as `call` does.
+        """Find a domain by its number; raises as `call` does.
 
-        One that Xen has and libvirt does not is still being built, after a reboot: it is waited
-        for.
+        Waits for a domain that Xen has and libvirt does not know yet: after a reboot it is still
+        being built.
         """
         try:
             return self.call(deadline, self.virt.lookupByID, domid)
@@ -144,7 +145,7 @@ class LibvirtConnection:
     def close(self) -> None:
         """Close the connection. Never raises; may be called twice."""
         if not self.alive:
-            # What is still under way on it, and what follows here, fails at once then.
+            # Ends all calls on the connection at once, those below, too.
             self.transport.kill()
         self._lost = True
         deadline = Deadline.after(_CLOSE_SECONDS, "closing libvirt's connection")
@@ -155,7 +156,7 @@ class LibvirtConnection:
         self.transport.close()
 
     def _say_goodbye(self) -> None:
-        # Each for itself: what is registered keeps libvirt's object, and with it the connection.
+        # One by one, because a registered callback keeps libvirt's object and so the connection.
         with contextlib.suppress(libvirt.libvirtError):
             self.virt.unregisterCloseCallback()
         events, self._events = self._events, None
@@ -166,7 +167,7 @@ class LibvirtConnection:
 
 
 class Keeper:
-    """Has the connection of a run: made when it is first asked for, and anew when it is stale."""
+    """Holds the connection of a run: makes it on first use, and again when it is stale."""
 
     def __init__(self, tag: str) -> None:
         self._tag = tag
@@ -175,7 +176,7 @@ class Keeper:
     def get(self, dom0: Dom0) -> LibvirtConnection:
         """The connection to this dom0; raises as `LibvirtConnection` does.
 
-        After a reset, the host has another agent, and so another dom0 here.
+        After a reset, the host has another agent, and so another `dom0` here.
         """
         held = self._connection
         if held is not None and (held.dom0 is not dom0 or not held.alive):
@@ -185,7 +186,7 @@ class Keeper:
         return self._connection
 
     def close(self) -> None:
-        """Close it. Never raises, may be called twice."""
+        """Close the connection. Never raises, may be called twice."""
         held, self._connection = self._connection, None
         if held is not None:
             held.close()

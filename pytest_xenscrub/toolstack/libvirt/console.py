@@ -21,7 +21,7 @@ _WOULD_BLOCK = -2
 
 
 class LibvirtConsole:
-    """Fed by libvirt's event loop; implements `Console`."""
+    """Reads a console in libvirt's event loop; implements `Console`."""
 
     def __init__(
         self, connection: LibvirtConnection, domain: libvirt.virDomain, deadline: Deadline
@@ -31,7 +31,8 @@ class LibvirtConsole:
         self._stream = connection.call(
             deadline, connection.virt.newStream, libvirt.VIR_STREAM_NONBLOCK
         )
-        # Who listened before, a run that was killed perhaps, must not keep us from it.
+        # With FORCE, because an earlier client, perhaps of a killed run, may still have the
+        # console.
         connection.call(
             deadline, domain.openConsole, None, self._stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE
         )
@@ -43,7 +44,7 @@ class LibvirtConsole:
         connection.call(deadline, self._stream.eventAddCallback, events, self._ready, None)
 
     def _ready(self, stream: libvirt.virStream, _events: int, _: object) -> None:
-        """Called by libvirt's event loop: take all that is there."""
+        """Read all output; called by libvirt's event loop."""
         try:
             while data := stream.recv(_CHUNK):
                 if data == _WOULD_BLOCK:
@@ -56,7 +57,7 @@ class LibvirtConsole:
         self._inbox.end()
 
     def read(self, timeout: float) -> bytes:
-        """What has come; see `Console.read`."""
+        """Read received data; see `Console.read`."""
         return self._inbox.read(timeout)
 
     def write(self, data: bytes) -> None:
@@ -64,7 +65,7 @@ class LibvirtConsole:
 
         Raises:
             CommandError: libvirt refused.
-            XenHungError: it took nothing.
+            XenHungError: the console accepted nothing.
         """
         dom0 = self._connection.dom0
         deadline = dom0.patience("typing on a console", seconds=dom0.hang_seconds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Why libvirt cannot be used on a host, and how to mend that."""
+"""Explains why libvirt cannot be used on a host, with advice."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ tail -q -n 10 /var/log/libvirt/virtxend.log /var/log/libvirt/libvirtd.log 2>/dev
 journalctl -q --no-pager -n 10 -u virtxend -u libvirtd 2>/dev/null
 exit 0
 """
-"""A script for dom0 that prints the last lines of the daemon's log, wherever that is."""
+"""A script for dom0 that prints the last lines of the daemon's log, from wherever it is."""
 
 
 def why_not(daemon: Daemon | None, error: libvirt.libvirtError) -> tuple[str, str]:
-    """What is wrong, and what to do.
+    """The cause, and what to do.
 
     Args:
-        daemon: what the relay found in dom0; None if it did not come so far.
-        error: why libvirt could not connect.
+        daemon: what the relay found in dom0; None if the relay did not start.
+        error: libvirt's error.
     """
     refused = error.get_error_message()
     if daemon is None:

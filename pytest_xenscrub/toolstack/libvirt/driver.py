@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The libvirt toolstack: its calls timed where its daemon gets them, in dom0."""
+"""The libvirt toolstack; its calls are timed in dom0, where its daemon gets them."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Libvirt(ToolstackBase):
     Args:
         dom0: the agent that watches.
         tag: as for every driver.
-        keeper: has the connection.
+        keeper: holds the connection.
     """
 
     name = "libvirt"
-    # It has no way to replace the firmware of an HVM guest.
+    # libvirt cannot replace the firmware of an HVM guest.
     types: ClassVar[tuple[GuestType, ...]] = ("pv", "pvh")
-    claims = (False,)  # it builds all without, and has no switch for it
+    claims = (False,)  # libvirt builds all guests without claims, and has no switch for that
     places = False
     sizes_pool = False
     builder = None
@@ -67,7 +67,7 @@ class Libvirt(ToolstackBase):
 
     @property
     def version(self) -> str:
-        """The daemon's, as it tells it."""
+        """The daemon's version."""
         deadline = self._deadline(_TIMING_SECONDS, "asking for libvirt's version")
         number = self._connection.call(deadline, self._connection.virt.getLibVersion)
         return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
@@ -75,7 +75,8 @@ class Libvirt(ToolstackBase):
     def install(self, kernel: Path) -> None:
         """Copy a guest kernel into this run's folder in dom0.
 
-        A libvirt that cannot be used is told here, before any guest is wanted.
+        Connects to libvirt, too, so that a libvirt that cannot be used is reported before any guest
+        is created.
         """
         self._keeper.get(self.dom0)
         super().install(kernel)
@@ -88,7 +89,7 @@ class Libvirt(ToolstackBase):
         try:
             domain = connection.call(deadline, connection.virt.createXML, xml, flags)
         except CommandError as error:
-            # "libxenlight failed to create new domain" is all that libvirt itself knows.
+            # libvirt itself only says "libxenlight failed to create new domain".
             error.evidence["libxl's log"] = self._libxl_log(config.name)
             raise
         took = connection.transport.timing(
@@ -97,7 +98,7 @@ class Libvirt(ToolstackBase):
         return Created(domain.ID(), took.issued, took.returned)
 
     def _libxl_log(self, name: str) -> str:
-        # Without the domain's configuration, which is in there too and long.
+        # Leaves out the domain's configuration, which is in the log too and is long.
         logs = f"{_LOGS}/libxl-driver.log {_LOGS}/{name}.log"
         script = f"grep -shE ' (xc|libxl|xl): ' {logs} | tail -n 10"
         with contextlib.suppress(XenScrubError):
@@ -175,7 +176,7 @@ class Libvirt(ToolstackBase):
         )
 
     def checkpoint(self, domid: int, name: str, deadline: Deadline) -> None:
-        """What libvirt saves has ended."""
+        """Not possible: libvirt's save ends the domain."""
         raise NotApplicableError("libvirt has no call that saves a domain of Xen's and resumes it")
 
     def restore(self, name: str, deadline: Deadline) -> None:
@@ -185,7 +186,7 @@ class Libvirt(ToolstackBase):
         self._drop_saved(name, deadline)
 
     def migrate(self, domid: int, *, until: Until, deadline: Deadline) -> Reclaim:
-        """Not to the host that it is on."""
+        """Not possible: libvirt does not migrate to the same host."""
         raise NotApplicableError("libvirt migrates no domain to the host that it is on")
 
     def _end(self, domid: int, deadline: Deadline) -> None:
@@ -196,7 +197,7 @@ class Libvirt(ToolstackBase):
 def _list(virt: libvirt.virConnect) -> list[Listed]:
     found = []
     for domain in virt.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-        # One that ends in between is not there any more.
+        # A domain that ends meanwhile is left out.
         with contextlib.suppress(libvirt.libvirtError):
             state, _, kibibytes, vcpus, _ = domain.info()
             listed = Listed(

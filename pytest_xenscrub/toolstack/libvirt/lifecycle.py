@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What libvirt tells of domains' lives, as it happens."""
+"""libvirt's events about the lives of domains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WAIT_SECONDS = 1.0
 
 
 class Lifecycle:
-    """Domains that started and that stopped, by domid: no number comes twice until dom0 boots."""
+    """Domains that started or stopped, by domid, which is unique until dom0 reboots."""
 
     def __init__(self, dom0: Dom0) -> None:
         self._dom0 = dom0
@@ -30,7 +30,7 @@ class Lifecycle:
     def heard(
         self, _connection: object, domain: libvirt.virDomain, event: int, _detail: int, _: object
     ) -> None:
-        """Called by libvirt's event loop."""
+        """Note an event; called by libvirt's event loop."""
         with self._changed:
             if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
                 self._started.add(domain.ID())
@@ -39,21 +39,21 @@ class Lifecycle:
             self._changed.notify_all()
 
     def closed(self) -> None:
-        """No more events will come."""
+        """Note that no more events will come."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def wait_started(self, domid: int, deadline: Deadline) -> None:
-        """Wait until libvirt has told that a domain started; raises as `api.call` does."""
+        """Wait until libvirt reports that a domain started; raises as `api.call` does."""
         self._wait(lambda: domid in self._started, deadline)
 
     def wait_stopped(self, domid: int, deadline: Deadline) -> None:
-        """Wait until libvirt has told that a domain stopped; raises as `api.call` does."""
+        """Wait until libvirt reports that a domain stopped; raises as `api.call` does."""
         self._wait(lambda: domid in self._stopped, deadline)
 
     def _wait(self, happened: Callable[[], bool], deadline: Deadline) -> None:
-        """Returns early where no event can come any more: the next call says why."""
+        """Wait for an event; returns early if none can come any more: the next call raises."""
         while True:
             with self._changed:
                 wait = min(deadline.remaining, _WAIT_SECONDS)

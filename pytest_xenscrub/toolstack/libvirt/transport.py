@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The way to libvirt's daemon: the host's own ssh connection, with our relay at its far end."""
+"""The way to libvirt's daemon: the host's own ssh connection, with a relay program in dom0."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Daemon:
     """What the relay found in dom0.
 
     Attributes:
-        daemons: libvirt's daemons that are installed: virtxend, libvirtd.
-        driver: whether its driver for Xen is.
+        daemons: libvirt's installed daemons: virtxend, libvirtd.
+        driver: whether libvirt's Xen driver is installed.
         socket: path of the socket that answered; empty if none did.
-        error: why it did not, where there is more to say than that there is none.
+        error: the reason, if there is more to say than that no socket exists.
     """
 
     daemons: list[str]
@@ -45,25 +45,25 @@ class Daemon:
 
 @dataclass(frozen=True)
 class DaemonCall:
-    """A call as the daemon had it: moments on dom0's monotonic clock, s."""
+    """Times of a call at the daemon: moments on dom0's monotonic clock, s."""
 
     issued: float
     returned: float
 
 
 class Transport:
-    """What libvirt starts in place of ssh, and what that tells.
+    """The program that libvirt starts in place of ssh, and that program's reports.
 
-    libvirt's own options for ssh know no configuration file and no shared connection, so it is
-    given a program that starts ssh as this host is used to: with its identity, port and known
-    host key. The arguments that libvirt has for that program say nothing that it does not know.
+    libvirt's own options for ssh support neither a configuration file nor a shared connection. So
+    libvirt gets a program that starts ssh with this host's identity, port and known host key. It
+    ignores libvirt's arguments, which it does not need.
 
     Attributes:
-        uri: for libvirt.
+        uri: the URI for libvirt.
 
     Args:
-        host: whose dom0 it goes to.
-        tag: begins the names of the domains whose calls are timed.
+        host: the host.
+        tag: the run's tag; calls for domains whose names begin with it are timed.
     """
 
     def __init__(self, host: Host, tag: str) -> None:
@@ -91,12 +91,12 @@ class Transport:
 
     @property
     def daemon(self) -> Daemon | None:
-        """What the relay found; None if it did not come so far."""
+        """What the relay found; None if the relay did not start."""
         return next((Daemon(**fact) for fact in self._facts() if "daemons" in fact), None)
 
     @property
     def complaints(self) -> str:
-        """What ssh and the shell in dom0 complained of."""
+        """Error messages of ssh and of the shell in dom0."""
         lines = self._told.read_text(errors="replace").splitlines()
         return "\n".join(line for line in lines if not line.startswith("{"))
 
@@ -106,7 +106,7 @@ class Transport:
         Args:
             call: "create" or "destroy".
             domain: the domain's name.
-            deadline: for the relay's word, which left dom0 before the answer did.
+            deadline: limit for the relay's report, which left dom0 before the answer did.
         """
         while True:
             for fact in self._facts():
@@ -120,10 +120,10 @@ class Transport:
             time.sleep(_REPORT_POLL_SECONDS)
 
     def kill(self) -> None:
-        """End ssh, and with it every call that is under way. It is a child that libvirt reaps."""
+        """End ssh, and with it every call that is under way; libvirt reaps ssh, its child."""
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(self._pid.read_text()), signal.SIGKILL)
 
     def close(self) -> None:
-        """Remove what belonged to it. Never raises, may be called twice."""
+        """Remove its files. Never raises, may be called twice."""
         self._run_folder.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The XML that libvirt wants for a domain."""
+"""Makes libvirt's XML for a domain."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _OS_TYPES = {"pv": "linux", "pvh": "xenpvh"}
 
 
 def domain_xml(config: DomainConfig, kernel: str) -> str:
-    """A domain with a kernel, a console, and nothing else.
+    """The XML of a domain with a kernel, a console, and nothing else.
 
     Args:
-        config: what is wanted.
-        kernel: path of its kernel in dom0.
+        config: the domain's configuration.
+        kernel: path of the kernel in dom0.
 
     Raises:
-        ConfigurationError: its memory is to come from one NUMA node, or to be claimed, or the size
-            of its paging pool is given: libvirt has no way to say so.
+        ConfigurationError: the configuration has a NUMA node, a claim, or the size of a paging
+            pool, which libvirt does not support.
     """
     if config.node is not None:
         raise ConfigurationError(

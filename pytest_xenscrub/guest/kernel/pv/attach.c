@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What ties a PV guest to its domain, and how it leaves it for another one. */
+/* Attaches a PV guest to its domain (rings, shared_info), and suspends it. */
 
 #include "console.h"
 #include "pv/pv.h"
@@ -15,7 +15,7 @@ static void *image_va(unsigned long mfn)
 }
 
 /*
- * Says where our p2m is: as a list in virtual addresses, which every toolstack since 4.6 reads.
+ * Tells the toolstack where the p2m is, by its virtual address, which toolstacks since 4.6 read.
  */
 static void map_shared_info(void)
 {
@@ -31,7 +31,7 @@ static void map_shared_info(void)
     shared->arch.p2m_cr3 = xen_pfn_to_cr3(image_frame((const void *)si->pt_base));
 }
 
-/* It is no page of ours, so a saved domain must not map it. */
+/* The page does not belong to the domain, so a domain that is saved must not map it. */
 static void unmap_shared_info(void)
 {
     unsigned long pte = image_frame(shared_info_page) << PAGE_SHIFT | PTE_RW;
@@ -55,7 +55,7 @@ bool pv_leave(void)
     unsigned long console_pfn = machine_to_phys_mapping[si->console.domU.mfn];
     bool cancelled;
 
-    /* Whoever restores us finds these frames by their pages, and writes the new ones. */
+    /* A restore finds these frames by their pfns, and replaces the pfns by the new frames. */
     si->store_mfn = store_pfn;
     si->console.domU.mfn = console_pfn;
     unmap_shared_info();

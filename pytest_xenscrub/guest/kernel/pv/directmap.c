@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The direct map, as Linux has it: what it costs to tear down is part of what a destroy costs.
- * L1 tables are claimed and written by all vCPUs together.
+ * The direct map. Linux has one too, and its teardown is part of the cost of a destroy.
+ * All vCPUs claim and write the L1 tables together.
  */
 
 #include "pv/pv.h"
@@ -16,8 +16,8 @@ static bool is_writable(unsigned long pfn)
 }
 
 /*
- * Writes L1 tables, and hooks them into L2 whole: that costs half of what it costs to fill a
- * table that is hooked already.
+ * Writes L1 tables first, and then enters them into L2. That costs half as much as filling a table
+ * that is in L2 already, which takes a hypercall for its changes.
  */
 static void build_l1(unsigned int cpu, unsigned long first, unsigned long end)
 {
@@ -69,7 +69,7 @@ static void set(unsigned long first, unsigned long end, unsigned long step,
     pte_flush(&batch);
 }
 
-/* Xen frees a page when nobody refers to it, and a mapping is a reference. */
+/* Xen frees a page only once its last reference is gone, and a mapping is a reference. */
 void pv_unmap(unsigned long first, unsigned long end, unsigned long step)
 {
     struct mmuext_op op = { .cmd = MMUEXT_TLB_FLUSH_ALL };

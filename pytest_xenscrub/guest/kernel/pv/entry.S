@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a PV guest starts: in long mode, with page tables of the domain builder's. */
+/* A PV guest starts here, in long mode, with the domain builder's page tables. */
 
 #define __ASSEMBLY__
 #include "addresses.h"

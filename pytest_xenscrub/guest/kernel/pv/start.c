@@ -16,7 +16,7 @@ static void write_ptes(struct mmu_update *update, unsigned int nr)
     MUST(hyp_mmu_update(update, nr));
 }
 
-/* No page table may be mapped writable anywhere, and so far those of ours are. */
+/* Xen allows no writable mapping of a page table, so the image's mapping becomes read-only. */
 static void make_table(const void *table)
 {
     MUST(hyp_update_va_mapping(table, image_frame(table) << PAGE_SHIFT | PTE_RO));

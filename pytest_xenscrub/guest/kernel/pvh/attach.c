@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What ties a PVH guest to its domain, and how it leaves it for another one. */
+/* Attaches a PVH guest to its domain (rings, shared_info), and suspends it. */
 
 #include "console.h"
 #include "pvh/pvh.h"
@@ -10,10 +10,10 @@
 #include <xen/hvm/hvm_op.h>
 #include <xen/hvm/params.h>
 
-/* Where shared_info goes: between the local APIC and the builder's special pages is nothing. */
+/* Place of shared_info: nothing else is between the local APIC and the builder's special pages. */
 #define SHARED_INFO_GFN 0xfef00ul
 
-/* Says that we deal with events: a toolstack that resumes us tells only such guests of it. */
+/* A toolstack tells only guests with a callback that their suspend was cancelled. */
 #define CALLBACK_VECTOR (2ul << 56 | 0xf3)
 
 static unsigned long param(unsigned int index)
@@ -25,7 +25,7 @@ static unsigned long param(unsigned int index)
     return p.value;
 }
 
-/* The same page is mapped once, however often we come here. */
+/* Maps a page, or returns the mapping of an earlier call. */
 static void *map_once(unsigned long gfn)
 {
     static struct {

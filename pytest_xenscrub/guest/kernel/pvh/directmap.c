@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The direct map in pages of 1 GiB, or 2 MiB where the processor has no larger ones. It covers
- * what is no memory, too: nobody looks there.
+ * The direct map in pages of 1 GiB, or of 2 MiB if the CPU has no larger ones. It also covers
+ * holes without memory, which the kernel never reads.
  */
 
 #include "pvh/pvh.h"
@@ -18,7 +18,7 @@ unsigned int pvh_map_level(void)
     return cpuid(CPUID_FEATURES).edx & HAS_1GIB_PAGES ? 3 : 2;
 }
 
-/* Tables from pfn `first` on, as if they were one: each entry is `from` and then `step` more. */
+/* Fills the tables from pfn `first` on; entry i, counted over all tables, is from + i * step. */
 static void write_tables(unsigned long first, unsigned long nr_entries, unsigned long from,
                          unsigned long step)
 {

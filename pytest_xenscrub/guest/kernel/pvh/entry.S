@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a PVH guest starts: in 32 bits, without paging, at pseudo-physical addresses. */
+/* A PVH guest starts here, in 32-bit mode, without paging, at pseudo-physical addresses. */
 
 #define __ASSEMBLY__
 #include "addresses.h"
@@ -13,7 +13,7 @@
 
 #define CODE_SEGMENT    8
 
-/* Present, writable, accessed, dirty; above L1, and of a 2 MiB page. */
+/* Present, writable, accessed, dirty: for tables above L1, and for a 2 MiB page. */
 #define TABLE           0x67
 #define LARGE           0xe3
 
@@ -44,7 +44,7 @@ long_mode:
 at_virtual_address:
         movq    $boot_stack + BOOT_STACK_SIZE, %rsp
         call    load_tables
-        /* Where the page tables had us until now; nothing is at low addresses any more. */
+        /* Unmaps the low addresses, at which the code has run until now. */
         movq    $0, pvh_l4
         movq    %cr3, %rax
         movq    %rax, %cr3
@@ -61,13 +61,13 @@ pvh_start_secondary:
         call    work_main
         ud2
 
-/* For the code segment of a fault's handler; data segments are as good as any. */
+/* A fault's handler needs the code segment; data segments are not used in long mode. */
 load_tables:
         lgdt    gdt_at
         lidt    idt_at
         ret
 
-/* A fault, of whatever kind. Its frame is of no use: with or without an error code. */
+/* Handles every fault. Ignores the stack frame, which may have an error code or not. */
 pvh_fault:
         andq    $-16, %rsp
         call    pvh_crash

@@ -6,7 +6,7 @@
 
 #include "platform.h"
 
-/* The page tables that we started with, and keep. */
+/* The page tables of the start, which stay in use. */
 extern unsigned long pvh_l4[], pvh_l3[];
 
 struct cpuid {

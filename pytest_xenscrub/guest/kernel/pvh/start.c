@@ -17,7 +17,7 @@
 #define INTERRUPT_GATE  0x8e00ul
 #define NR_FAULTS       32
 
-/* An HVM guest's memory below 1 MiB: the builder's map leaves it out, and it is there. */
+/* An HVM guest's memory below 1 MiB, which exists although the builder's map leaves it out. */
 #define VGA_START       0xa0ul
 #define VGA_END         0xc0ul
 #define LOW_END         0x100ul
@@ -27,7 +27,7 @@ extern unsigned long pvh_idt[NR_FAULTS][2];
 void __attribute__((__noreturn__)) pvh_main(unsigned long start_info);
 void __attribute__((__noreturn__)) pvh_crash(void);
 
-/* Nobody has to check them. */
+/* Writes the entries directly, because Xen does not check a PVH guest's page tables. */
 static void write_ptes(struct mmu_update *update, unsigned int nr)
 {
     for ( ; nr; nr--, update++ )
@@ -50,7 +50,7 @@ static const void *image_l3(void)
     return pvh_l3;
 }
 
-/* To nobody's harm, as Xen frees a page whether we map it or not. */
+/* Does nothing: Xen frees a PVH guest's page even if the guest still maps it. */
 static void leave_mapped(unsigned long first, unsigned long end, unsigned long step)
 {
 }
@@ -94,7 +94,7 @@ static struct platform pvh = {
     .initialise_vcpu = initialise_vcpu,
 };
 
-/* Without it, a fault would be a reboot. */
+/* Without a handler, a fault would become a triple fault, which reboots the domain. */
 static void handle_faults(void)
 {
     unsigned long handler = (unsigned long)pvh_fault;
@@ -116,7 +116,7 @@ void pvh_crash(void)
         hyp_sched_op(SCHEDOP_shutdown, &shutdown);
 }
 
-/* If there is none we cannot even say so. */
+/* Checks nothing: without a hypercall page the kernel could not even report an error. */
 static void fill_hypercall_page(void)
 {
     unsigned long page = (unsigned long)hypercall_page - VIRT_BASE;
@@ -130,8 +130,8 @@ static void fill_hypercall_page(void)
 }
 
 /*
- * Firmware of an HVM guest, in place of Xen's own, has no command line. The module that is meant to
- * be a BIOS is ours to choose: what it holds is the command line.
+ * Firmware of an HVM guest gets no command line. So the tool gives the domain builder a file with
+ * the command line as the BIOS, which the builder loads as a module.
  */
 static bool is_firmware(const struct hvm_start_info *si)
 {
@@ -145,7 +145,7 @@ static const char *find_command_line(const struct hvm_start_info *si)
     return (const char *)(VIRT_BASE + (is_firmware(si) ? module->paddr : si->cmdline_paddr));
 }
 
-/* The builder's pages are those of the image and, behind them, what hvm_start_info points to. */
+/* The builder's pages end behind the image and everything that hvm_start_info points to. */
 static void find_image_end(const struct hvm_start_info *si)
 {
     const char *command_line = find_command_line(si);
@@ -159,7 +159,7 @@ static void find_image_end(const struct hvm_start_info *si)
     memory.image_end = DIV_ROUND_UP(end - VIRT_BASE, PAGE_SIZE);
 }
 
-/* What is below the first memory that the map of an HVM guest shows. */
+/* Lays out the memory below the first entry of an HVM guest's memory map. */
 static bool find_low_memory(void)
 {
     memory.p2m_start = HVM_INFO_PFN;
@@ -171,7 +171,7 @@ static bool find_low_memory(void)
     return memory.image_end <= HVM_INFO_PFN;
 }
 
-/* Memory from 0 on, and from 4 GiB on if there is more. */
+/* Finds the memory from 0 on, and from 4 GiB on if there is some. */
 static bool find_memory(const struct hvm_start_info *si)
 {
     const struct hvm_memmap_table_entry *entry = (void *)(VIRT_BASE + si->memmap_paddr);
