@@ -74,6 +74,12 @@ class Options:
         " available); a host that has more is sparse: pages of zeros are given back while it runs",
         "SIZE",
     )
+    host_cpus: int | None = option(
+        value.cpus,
+        "CPUs of the emulated host (default: 2, or fewer where this machine has fewer); those that"
+        " are more than this machine's run in turns, and count as starved while they wait",
+        "N",
+    )
     host_nodes: int = option(
         value.nodes,
         "NUMA nodes of the emulated host; only the first has CPUs (default: 1)",

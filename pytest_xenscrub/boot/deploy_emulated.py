@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 IMAGE_SECONDS = 570.0
 EMULATED_CPUS = 2
+"""Of a host for which no number is asked."""
 EMULATED_BOOT_SECONDS = 900.0
 """To boot the emulated host and save it, s: a cold boot takes ten, and on a machine that is busy
 with other work 160. A Xen that hangs is told from that long before."""
@@ -41,6 +42,7 @@ class EmulatedChoice:
         accel: "kvm", "tcg" or "auto".
         device_model: whether its dom0 is to start HVM guests.
         ram_limit: what of this machine its RAM may take; None for half of what is available.
+        cpus: its CPUs; None for two, or for those of this machine where they are fewer.
     """
 
     suite: str
@@ -50,6 +52,7 @@ class EmulatedChoice:
     accel: str = "auto"
     device_model: bool = False
     ram_limit: int | None = None
+    cpus: int | None = None
 
 
 class EmulatedDeployment:
@@ -88,7 +91,7 @@ class EmulatedDeployment:
         spec = MachineSpec(
             suite=suite,
             memory_bytes=ram.memory_bytes,
-            cpus=min(EMULATED_CPUS, usable_cpus()),
+            cpus=self._cpus(),
             nodes=self._choice.nodes,
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,
@@ -108,6 +111,18 @@ class EmulatedDeployment:
         self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
         self._host = host
         return with_tools(host, tools)
+
+    def _cpus(self) -> int:
+        """Its CPUs; a line for the user where they are more than this machine's."""
+        here, wanted = usable_cpus(), self._choice.cpus
+        if wanted is None:
+            return min(EMULATED_CPUS, here)
+        if wanted > here:
+            self._say(
+                f"emulated: {wanted} CPUs on {here} of this machine's: they run in turns, and count"
+                " as starved while they wait"
+            )
+        return wanted
 
     def blamed(self, error: XenScrubError) -> XenScrubError:
         """Once its dom0 has answered, silence may be the Xen's fault."""

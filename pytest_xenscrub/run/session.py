@@ -169,6 +169,7 @@ class Session:
                 options.accel,
                 device_model="hvm" in options.guest_type,
                 ram_limit=options.host_ram_limit,
+                cpus=options.host_cpus,
             )
             return deploy_emulated.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say

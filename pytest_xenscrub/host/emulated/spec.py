@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 
@@ -25,6 +25,7 @@ _LARGE_BYTES = 256 << 30
 _SPARSE = " bootscrub=off"
 # Under load the watchdog distrusts an emulated TSC, and the clock would change in the middle.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
+MOST_CPUS: Final = 32
 RAM = "ram"
 """What QEMU calls the memory of the machine."""
 
