@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import threading
 import time
+from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ _HEARD_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 1.0
 _READER_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
+_KEPT_BEATS = 4096
+"""Of the last quarter of an hour: a CPU of dom0's may have been due before the last of them."""
+_SAME_SECONDS = 1e-6
 _GIVES_UP_SECONDS = 25.0
 """After a silence of 30 s ssh ends a connection by itself; before that somebody else did."""
 
@@ -55,6 +59,7 @@ class Connection:
         self._lock = threading.Lock()
         self._waiting: dict[int, Request] = {}
         self._latest_beat = time.monotonic()
+        self._beats: deque[tuple[float, float]] = deque(maxlen=_KEPT_BEATS)
         self._starved_seconds = kept(host)
         self._starved = self._starved_seconds()
         # dom0's own clock stands still while the host does, so of that it is not told.
@@ -220,10 +225,24 @@ class Connection:
         with self._lock:
             # What dom0 overslept by its own clock. How long we heard nothing may be the network's
             # doing, but where there is none in between.
-            stall = max(late, now - self._latest_beat) if is_emulated(self.host) else late
-            kept = self._kept(starved)
-            self._worst_stall = max(self._worst_stall, Stall(stall - kept, kept))
+            stalls = [self._stall(late, now, starved)]
+            if is_emulated(self.host):
+                stalls.append(self._stall(now - self._latest_beat, now, starved))
+            self._worst_stall = max(self._worst_stall, *stalls)
             self._latest_beat, self._starved = now, starved
+            self._beats.append((now, starved))
+
+    def _stall(self, seconds: float, now: float, starved: float) -> Stall:
+        """So many seconds until now, without what of them it was kept from running.
+
+        A CPU of dom0's may be late for longer than since the last beat.
+        """
+        before = next(
+            (was for at, was in reversed(self._beats) if at <= now - seconds + _SAME_SECONDS),
+            self._beats[0][1] if self._beats else self._starved,
+        )
+        kept = max(0.0, starved - before)
+        return Stall(seconds - kept, kept)
 
     def _silent(self) -> Stall:
         """For how long nothing has been heard."""
@@ -279,6 +298,11 @@ class Connection:
         now = self._silent() if is_emulated(self.host) else Stall(0.0, 0.0)
         with self._lock:
             return max(self._worst_stall, now)
+
+    def stalled_seconds(self) -> float:
+        """The longest stall since `watch_stalls()` that is over, or was told of, s."""
+        with self._lock:
+            return max(0.0, self._worst_stall.seconds)
 
     @property
     def alive(self) -> bool:

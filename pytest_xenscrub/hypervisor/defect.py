@@ -21,7 +21,7 @@ class Catch:
 
     Attributes:
         test: an expression for `-k`.
-        suite: its mark: quick or slow.
+        suite: its mark: quick, slow or large.
         says: words of its failure.
         options: what the run needs besides, for the defect to show.
         passes: options with which the same test passes, where those above are what shows it.
