@@ -71,7 +71,8 @@ class Options:
     host_ram_limit: int | None = option(
         value.host_memory,
         "memory of this machine that the emulated host's RAM may take (default: half of what is"
-        " available); a host that has more is sparse: pages of zeros are given back while it runs",
+        " available, which workers of pytest-xdist share); a host that has more is sparse: pages of"
+        " zeros are given back while it runs",
         "SIZE",
     )
     host_cpus: int | None = option(

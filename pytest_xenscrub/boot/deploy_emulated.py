@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.emulated import EmulatedHost
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
+    from pytest_xenscrub.limits import Memory
     from pytest_xenscrub.telling import Say
 
 
@@ -42,6 +43,7 @@ class EmulatedChoice:
         accel: "kvm", "tcg" or "auto".
         device_model: whether its dom0 is to start HVM guests.
         ram_limit: what of this machine its RAM may take; None for half of what is available.
+        memory: what was available to all workers before their hosts started; None for what is now.
         cpus: its CPUs; None for two, or for those of this machine where they are fewer.
     """
 
@@ -53,6 +55,7 @@ class EmulatedChoice:
     device_model: bool = False
     ram_limit: int | None = None
     cpus: int | None = None
+    memory: Memory | None = None
 
 
 class EmulatedDeployment:
@@ -83,8 +86,9 @@ class EmulatedDeployment:
 
         choice = self._choice
         ram = choose_ram(
-            choice.memory_bytes, choice.ram_limit, say=self._say, share_with=_workers()
-        )
+            choice.memory_bytes, choice.ram_limit, say=self._say, share_with=_workers(),
+            memory=choice.memory,
+        )  # fmt: skip
         artefact = self._xen.artefact
         suite = self._choice.suite
         tools = self._tools_for(self._xen, tools_of_suite(suite), suite)

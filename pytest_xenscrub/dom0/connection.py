@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 60.0
 # A dom0 that has been silent for so long counts as dead, whatever else may still be waited for.
 DEAD_SECONDS = 20.0
+# Before its first word it may take longer: its Python is read from a cold disk.
+_FIRST_SECONDS = 60.0
 # A dom0 that has said something so lately is not silent: it has a beat every quarter of a second.
 _HEARD_SECONDS = 2.0
 # From the end of a connection to that of the ssh that had it: what it complained is read then.
@@ -266,7 +268,7 @@ class Connection:
             HostSilentError: it, or the network.
         """
         seconds, starved = self._silent()
-        if seconds > DEAD_SECONDS:
+        if seconds > (DEAD_SECONDS if self._beats else max(DEAD_SECONDS, _FIRST_SECONDS)):
             outside = self.host.outside
             raise silent(
                 self.host,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 SIZES: Final = (4 * GIB, 16 * GIB, 64 * GIB, 256 * GIB)
-PART: Final = 4
+PART: Final = 8
 """The guest with which one is compared has one part in so many of its memory."""
 LARGER: Final = 1.25
 """The largest guest that fits is no size of its own unless it is so many times the one before."""
@@ -141,7 +141,7 @@ def test_end_of_large_guest_takes_as_long_as_its_memory_asks_for(
         victim.memory_bytes = memory_bytes
         victim.fill()
         ends.append(share_of(host_starved, lambda: timings.record(victim.destroy(until="clean"))))
-        judge(victim, probe, guests, running_xen)
+    judge(victim, probe, guests, running_xen)
     (small, _), (large, starved) = ends
     check_stalls(running_xen.dom0, MOST_STALL_SECONDS)
     check_growth(small, large, starved)

@@ -10,6 +10,7 @@ from pytest_xenscrub.limits import available_memory
 from pytest_xenscrub.units import GIB, MIB, PAGE, gib
 
 if TYPE_CHECKING:
+    from pytest_xenscrub.limits import Memory
     from pytest_xenscrub.telling import Say
 
 _STEP: Final = 256 * MIB
@@ -36,32 +37,42 @@ class HostRam(NamedTuple):
     limit: int | None
 
 
-def choose_ram(wanted: int | None, limit: int | None, *, say: Say, share_with: int = 1) -> HostRam:
+def choose_ram(
+    wanted: int | None,
+    limit: int | None,
+    *,
+    say: Say,
+    share_with: int = 1,
+    memory: Memory | None = None,
+) -> HostRam:
     """RAM for an emulated host; a line for the user where it is sparse.
 
     Args:
         wanted: what the host is to have, bytes; None for a default.
-        limit: what it may take, bytes; None for half of what is available.
+        limit: what it may take, bytes; None for half of what is available, or its share of that.
         say: told of sparse RAM.
-        share_with: how many hosts share what is available, where nothing is said.
+        share_with: how many hosts are on this machine at once.
+        memory: what was available before the first of them started; None for what is now.
 
     Raises:
         InfrastructureError: this machine has too little for it.
     """
-    memory = available_memory()
-    if limit is not None and limit > memory.available:
+    memory = memory or available_memory()
+    if limit is not None and limit > memory.available // share_with:
+        each = f" to each of {share_with} hosts" if share_with > 1 else ""
         raise InfrastructureError(
-            f"--xen-host-ram-limit allows {gib(limit)}, and {gib(memory.available)} are available"
-            f" by {memory.why}",
+            f"--xen-host-ram-limit allows {gib(limit)}{each}, and {gib(memory.available)} are"
+            f" available by {memory.why}",
             todo="allow less, close other programs, or raise the limit of the container",
         )
     if wanted is None:
         default = memory_for(memory.available // share_with, memory.why)
         wanted = default if limit is None else max(_LEAST, min(default, limit))
-    allowed = memory.available // _SHARE if limit is None else limit
+    allowed = memory.available // _SHARE // share_with if limit is None else limit
     if wanted <= allowed:
         return HostRam(wanted, None)
     share = f"half of what is available by {memory.why}"
+    share += f", shared by {share_with} hosts" if share_with > 1 else ""
     _check_boots(wanted, allowed, share if limit is None else "which is --xen-host-ram-limit")
     say(
         f"emulated: {gib(wanted)} of RAM, of which at most {gib(allowed)} of this machine's hold"
