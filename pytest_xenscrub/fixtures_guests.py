@@ -129,6 +129,7 @@ def timings(
         setting, changed, first_after_boot=xen_rig.first_measurement,
         starved_seconds=starvation(running_xen.host),
         stood_seconds=standing(running_xen.host),
+        stalled_seconds=running_xen.dom0.stalled_seconds,
         max_starvation=_xen_session.options.max_starvation,
         first=results.next_number(request.node.user_properties),
     )  # fmt: skip

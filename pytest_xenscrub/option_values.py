@@ -321,6 +321,13 @@ def repeat(text: str) -> int:
     return _count(text, _MOST_REPEATS, "repeats")
 
 
+def cpus(text: str) -> int:
+    """A number of CPUs that the emulated host can have."""
+    from pytest_xenscrub.host.emulated.spec import MOST_CPUS  # noqa: PLC0415 - as above
+
+    return _count(text, MOST_CPUS, "CPUs")
+
+
 def nodes(text: str) -> int:
     """A number of NUMA nodes that the emulated host can have."""
     from pytest_xenscrub.host.emulated.numa import MOST_NODES  # noqa: PLC0415 - as above

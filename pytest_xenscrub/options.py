@@ -80,8 +80,15 @@ class Options:
     host_ram_limit: int | None = option(
         value.host_memory,
         "memory of this machine that the emulated host's RAM may take (default: half of what is"
-        " available); a host that has more is sparse: pages of zeros are given back while it runs",
+        " available, which workers of pytest-xdist share); a host that has more is sparse: pages of"
+        " zeros are given back while it runs",
         "SIZE",
+    )
+    host_cpus: int | None = option(
+        value.cpus,
+        "CPUs of the emulated host (default: 2, or fewer where this machine has fewer); those that"
+        " are more than this machine's run in turns, and count as starved while they wait",
+        "N",
     )
     host_nodes: int = option(
         value.nodes,

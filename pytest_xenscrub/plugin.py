@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare markers, and read all options, so that a wrong one ends the run here."""
     config.addinivalue_line("markers", "quick: the suite for each commit")
     config.addinivalue_line("markers", "slow: the suite for each night")
+    config.addinivalue_line("markers", "large: the suite of guests whose size matters")
     config.addinivalue_line("markers", "control: must fail on a Xen that does not scrub")
     config.addinivalue_line(
         "markers", "xen_host_tags(tag, ...): only for a host that has these tags"

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.emulated import EmulatedHost
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
+    from pytest_xenscrub.limits import Memory
     from pytest_xenscrub.telling import Say
 
 
 IMAGE_SECONDS = 570.0
 EMULATED_CPUS = 2
+"""CPUs of a host without --xen-host-cpus."""
 EMULATED_BOOT_SECONDS = 900.0
 """Limit for booting the emulated host and saving it, s. A cold boot takes 10 s, on a busy machine
 160 s. A Xen that hangs is found long before."""
@@ -42,6 +44,9 @@ class EmulatedChoice:
         device_model: whether dom0 must be able to start HVM guests.
         ram_limit: memory of this machine that the host's RAM may take; None for half of what is
             available.
+        memory: memory that was available to all workers before their hosts started; None for what
+            is available now.
+        cpus: number of CPUs; None for two, or for this machine's if it has fewer.
     """
 
     suite: str
@@ -51,6 +56,8 @@ class EmulatedChoice:
     accel: str = "auto"
     device_model: bool = False
     ram_limit: int | None = None
+    cpus: int | None = None
+    memory: Memory | None = None
 
 
 class EmulatedDeployment:
@@ -81,15 +88,16 @@ class EmulatedDeployment:
 
         choice = self._choice
         ram = choose_ram(
-            choice.memory_bytes, choice.ram_limit, say=self._say, share_with=_workers()
-        )
+            choice.memory_bytes, choice.ram_limit, say=self._say, share_with=_workers(),
+            memory=choice.memory,
+        )  # fmt: skip
         artefact = self._xen.artefact
         suite = self._choice.suite
         tools = self._tools_for(self._xen, tools_of_suite(suite), suite)
         spec = MachineSpec(
             suite=suite,
             memory_bytes=ram.memory_bytes,
-            cpus=min(EMULATED_CPUS, usable_cpus()),
+            cpus=self._cpus(),
             nodes=self._choice.nodes,
             hypervisor=None if artefact is None else artefact.elf,
             xen_cmdline=self._xen.cmdline,
@@ -109,6 +117,18 @@ class EmulatedDeployment:
         self._say(f"{host.name}: {host.started} start in {host.boot_seconds:.1f} s")
         self._host = host
         return with_tools(host, tools)
+
+    def _cpus(self) -> int:
+        """Number of CPUs of the host; tells the user if this machine has fewer."""
+        here, wanted = usable_cpus(), self._choice.cpus
+        if wanted is None:
+            return min(EMULATED_CPUS, here)
+        if wanted > here:
+            self._say(
+                f"emulated: {wanted} CPUs on {here} of this machine's: they run in turns, and count"
+                " as starved while they wait"
+            )
+        return wanted
 
     def blamed(self, error: XenScrubError) -> XenScrubError:
         """The error to report: once dom0 has answered, the Xen may be to blame for silence."""

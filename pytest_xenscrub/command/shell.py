@@ -18,8 +18,8 @@ HELP: Final = "open a root shell in the dom0 of an emulated host"
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `xenscrub shell`."""
     xen_options.declare(
-        parser, "suite", "host_memory", "host_ram_limit", "host_nodes", "accel", "variant",
-        "source", "config", "cmdline",
+        parser, "suite", "host_memory", "host_ram_limit", "host_cpus", "host_nodes", "accel",
+        "variant", "source", "config", "cmdline",
     )  # fmt: skip
     parser.add_argument("command", nargs="*", help="command to run instead of a shell")
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     xens = xen_options.xens_of(options)
     choice = EmulatedChoice(
         options.suite, options.host_memory, options.host_nodes, accel=options.accel,
-        ram_limit=options.host_ram_limit,
+        ram_limit=options.host_ram_limit, cpus=options.host_cpus,
     )  # fmt: skip
     deployment = EmulatedDeployment(
         xens.get(xens.names[-1]), choice, tools_for=xens.tools_for, say=xen_options.say

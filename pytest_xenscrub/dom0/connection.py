@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import threading
 import time
+from collections import deque
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +33,17 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 60.0
 # A dom0 that is silent for so long counts as dead, whatever the deadline of the present step.
 DEAD_SECONDS = 20.0
+# Limit for dom0's first heartbeat, because its Python may have to be read from a cold disk.
+_FIRST_SECONDS = 60.0
 # dom0 sends a heartbeat every quarter of a second; within this time it does not count as silent.
 _HEARD_SECONDS = 2.0
 # Limit for ssh to end after its connection ended, so that its messages can be read.
 _LAST_WORDS_SECONDS = 1.0
 _READER_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
+_KEPT_BEATS = 4096
+"""Heartbeats of about a quarter of an hour: a CPU's own delay may have begun before the last one."""
+_SAME_SECONDS = 1e-6
 _GIVES_UP_SECONDS = 25.0
 """ssh gives a silent connection up after 30 s; a connection that ended earlier had another
 reason."""
@@ -56,6 +62,7 @@ class Connection:
         self._lock = threading.Lock()
         self._waiting: dict[int, Request] = {}
         self._latest_beat = time.monotonic()
+        self._beats: deque[tuple[float, float]] = deque(maxlen=_KEPT_BEATS)
         self._starved_seconds = kept(host)
         self._starved = self._starved_seconds()
         # The agent is told only about starvation: dom0's own clock stops while the host is stopped.
@@ -219,13 +226,27 @@ class Connection:
     def _beat(self, late: float) -> None:
         now, starved = time.monotonic(), self._starved_seconds()
         with self._lock:
-            # The agent's `late` is how much dom0 overslept by its own clock. The time since the
-            # last heartbeat may include delays of a network, so it counts only for an emulated
-            # host.
-            stall = max(late, now - self._latest_beat) if is_emulated(self.host) else late
-            kept = self._kept(starved)
-            self._worst_stall = max(self._worst_stall, Stall(stall - kept, kept))
+            # The agent's `late` is how much dom0, or one of its CPUs, overslept by its own clock.
+            # The time since the last heartbeat may include delays of a network, so it counts only
+            # for an emulated host.
+            stalls = [self._stall(late, now, starved)]
+            if is_emulated(self.host):
+                stalls.append(self._stall(now - self._latest_beat, now, starved))
+            self._worst_stall = max(self._worst_stall, *stalls)
             self._latest_beat, self._starved = now, starved
+            self._beats.append((now, starved))
+
+    def _stall(self, seconds: float, now: float, starved: float) -> Stall:
+        """The stall of so many seconds until now, less the time for which the host was starved.
+
+        A CPU's own delay may have begun before dom0's last heartbeat.
+        """
+        before = next(
+            (was for at, was in reversed(self._beats) if at <= now - seconds + _SAME_SECONDS),
+            self._beats[0][1] if self._beats else self._starved,
+        )
+        kept = max(0.0, starved - before)
+        return Stall(seconds - kept, kept)
 
     def _silent(self) -> Stall:
         """How long dom0 has been silent."""
@@ -249,7 +270,7 @@ class Connection:
             HostSilentError: dom0 hangs, or the network fails.
         """
         seconds, starved = self._silent()
-        if seconds > DEAD_SECONDS:
+        if seconds > (DEAD_SECONDS if self._beats else max(DEAD_SECONDS, _FIRST_SECONDS)):
             outside = self.host.outside
             raise silent(
                 self.host,
@@ -281,6 +302,11 @@ class Connection:
         now = self._silent() if is_emulated(self.host) else Stall(0.0, 0.0)
         with self._lock:
             return max(self._worst_stall, now)
+
+    def stalled_seconds(self) -> float:
+        """The longest stall since `watch_stalls()` that has ended or was reported, s."""
+        with self._lock:
+            return max(0.0, self._worst_stall.seconds)
 
     @property
     def alive(self) -> bool:

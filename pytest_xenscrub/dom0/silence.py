@@ -10,6 +10,7 @@ from pytest_xenscrub.dom0.serial import LINES, crashed_since, hung_since
 from pytest_xenscrub.errors import HostSilentError, HostStalledError, InfrastructureError
 
 if TYPE_CHECKING:
+    from pytest_xenscrub.dom0.connection import Connection
     from pytest_xenscrub.host.protocol import Host
 
 
@@ -62,6 +63,33 @@ def silent(
             " a serial console would tell: name the command that prints its log (--xen-serial)"
         )
     return HostSilentError(what, todo=todo, evidence=evidence)
+
+
+def check_stalls(dom0: Connection, most_seconds: float) -> None:
+    """Raise if dom0 has not responded for longer than that since its stalls are watched.
+
+    Raises:
+        HostStalledError: it was dom0 that did not respond.
+        HostSilentError: it, or the network, or this machine's other work.
+    """
+    stall, starved = dom0.worst_stall()
+    if stall <= most_seconds:
+        return
+    what = (
+        f"{dom0.host.name}: dom0 did not respond for {stall:.1f} s"
+        f" (at most {most_seconds:.0f} s are allowed)"
+    )
+    if starved > STARVED_SHARE * (stall + starved):
+        raise HostSilentError(
+            f"{what}; other work kept it from running for another {starved:.1f} s",
+            todo=NOT_STARVED,
+        )
+    raise HostStalledError(
+        what,
+        todo="something kept dom0's CPU: look for long loops without preemption in what this Xen"
+        " does when memory is freed",
+        evidence=dom0.evidence(),
+    )
 
 
 def is_emulated(host: Host) -> bool:

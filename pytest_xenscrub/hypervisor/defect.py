@@ -21,7 +21,7 @@ class Catch:
 
     Attributes:
         test: an expression for `-k`.
-        suite: the test's mark: quick or slow.
+        suite: the mark of the test: quick, slow or large.
         says: words of its failure.
         options: further options of the run, which the defect needs to show.
         passes: options with which the same test passes, if `options` make it fail.

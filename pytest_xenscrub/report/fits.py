@@ -11,23 +11,39 @@ from pytest_xenscrub.report.table import typed_name
 from pytest_xenscrub.scrub.fit import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pytest_xenscrub.scrub.row import Row
 
 _HEADER = ("test", "toolstack", "variant", "n", "time", "s/GiB", "s at 0 GiB", "R²")
 
 
-def render_fits(rows: Iterable[Row]) -> str:
-    """A line for each time of each test that measured several sizes; empty if none did."""
+def _without_parameters(row: Row) -> str:
+    return typed_name(row).partition("[")[0]
+
+
+def _grouped(rows: Iterable[Row], name: Callable[[Row], str]) -> list[list[Row]]:
+    """The rows of each test and Xen."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         s = row.setting
-        key = (typed_name(row), s.host, s.toolstack, s.variant, s.xen, s.debug)
+        key = (name(row), s.host, s.toolstack, s.variant, s.xen, s.debug)
         groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def render_fits(rows: Iterable[Row]) -> str:
+    """A line for each time of each test that measured several sizes; empty if none did.
+
+    A test that has a parameter for each size has one line in all.
+    """
+    by_test = _grouped(rows, typed_name)
+    few = [row for group in by_test if not fits(group) for row in group]
+    groups = [(typed_name, group) for group in by_test if fits(group)]
+    groups += [(_without_parameters, group) for group in _grouped(few, _without_parameters)]
     lines = [
         [
-            typed_name(group[0]),
+            name(group[0]),
             group[0].setting.toolstack,
             group[0].setting.variant,
             str(fit.guests),
@@ -36,7 +52,7 @@ def render_fits(rows: Iterable[Row]) -> str:
             f"{fit.intercept:.2f}",
             f"{fit.r_squared:.3f}",
         ]
-        for group in groups.values()
+        for name, group in groups
         for fit in fits(group)
     ]
     if not lines:

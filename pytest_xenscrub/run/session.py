@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import HostSilentError, HostStalledError, XenScrubError
+from pytest_xenscrub.limits import Memory, available_memory
 from pytest_xenscrub.report.judged import Tally, verdict_properties
 from pytest_xenscrub.report.live import Live
 from pytest_xenscrub.report.logs import Logs
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.verdict import Verdict
 
 _WORKER_STARTED = "xenscrub_started"
+_WORKER_MEMORY = "xenscrub_memory"
 
 
 class Session:
@@ -169,6 +171,8 @@ class Session:
                 options.accel,
                 device_model="hvm" in options.guest_type,
                 ram_limit=options.host_ram_limit,
+                cpus=options.host_cpus,
+                memory=self._shared_memory(),
             )
             return deploy_emulated.EmulatedDeployment(
                 xen, wanted, tools_for=self.xens.tools_for, say=self.say
@@ -183,9 +187,20 @@ class Session:
             say=self.say,
         )
 
+    @functools.cached_property
+    def _memory(self) -> Memory:
+        """What is available on this machine before any worker has a host."""
+        return available_memory()
+
+    def _shared_memory(self) -> Memory | None:
+        """That, in a worker: each takes the same share, whoever is the first."""
+        told = getattr(self.config, "workerinput", {}).get(_WORKER_MEMORY)
+        return None if told is None else Memory(*told)
+
     def worker_starts(self, node: Any) -> None:
         """Give a worker of pytest-xdist, before it starts, this run's start and its machine."""
         node.workerinput[_WORKER_STARTED] = self.started
+        node.workerinput[_WORKER_MEMORY] = (*self._memory,)
         self.hosts.worker_starts(node)
 
     # -- after a phase of a test ----------------------------------------------------------------

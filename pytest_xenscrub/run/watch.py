@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_xenscrub.deadline import NOT_STARVED, STARVED_SHARE
-from pytest_xenscrub.errors import (
-    HostSilentError,
-    HostStalledError,
-    XenFaultError,
-    XenScrubError,
-)
+from pytest_xenscrub.dom0.silence import check_stalls
+from pytest_xenscrub.errors import XenFaultError, XenScrubError
 from pytest_xenscrub.run.stash import takes_limit
 
 if TYPE_CHECKING:
@@ -57,25 +52,8 @@ class Watch:
             HostSilentError: dom0 did not respond, but other work on this machine may be the cause.
         """
         dom0 = self._dom0()
-        if dom0 is None:
-            return
-        stall, starved = dom0.worst_stall()
-        if stall > MOST_STALL_SECONDS:
-            what = (
-                f"{dom0.host.name}: dom0 did not respond for {stall:.1f} s"
-                f" (at most {MOST_STALL_SECONDS:.0f} s are allowed)"
-            )
-            if starved > STARVED_SHARE * (stall + starved):
-                raise HostSilentError(
-                    f"{what}; other work kept it from running for another {starved:.1f} s",
-                    todo=NOT_STARVED,
-                )
-            raise HostStalledError(
-                what,
-                todo="something kept dom0's CPU: look for long loops without preemption in what"
-                " this Xen does when memory is freed",
-                evidence=dom0.evidence(),
-            )
+        if dom0 is not None:
+            check_stalls(dom0, MOST_STALL_SECONDS)
 
     def check_xen_log(self) -> None:
         """Raise `XenFaultError` if Xen logged a fault since the test began."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from pyroaring import BitMap64
 
 from pytest_xenscrub.dom0.program import start_program
 from pytest_xenscrub.dom0.sent.frame_owners import PARTS
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.errors import InfrastructureError, ResidueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,22 @@ class Copy:
 
     def __str__(self) -> str:
         return f"MFN {self.mfn:#x}: {self.words} words, {self.owner}"
+
+
+def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float) -> None:
+    """Wait until none of the guest's frames holds its bytes, except those in Xen's heap.
+
+    Call it once the backlog is 0. Time in which the host is starved does not count.
+    """
+    limit = guests.dom0.patience(f"scrubbing what {guest.name} left", seconds=seconds)
+    heap = oracle.frame_table.xen_heap
+    left = guest.frames
+    while left := oracle.holding(left, guests.run, [guest.number]) - heap(left):
+        if limit.passed:
+            raise ResidueError(
+                f"RESIDUE of {guest.name} in {len(left)} frames after {limit.seconds:.1f} s"
+            )
+        time.sleep(0.05)
 
 
 def find_copies(oracle: Oracle, guests: GuestFactory, guest: Guest) -> list[Copy]:

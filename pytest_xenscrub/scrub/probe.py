@@ -14,8 +14,10 @@ from pytest_xenscrub.errors import (
     XenScrubError,
 )
 from pytest_xenscrub.guest.events import DirtyPage, Scanned
+from pytest_xenscrub.guest.factory import LEAST_BYTES
 from pytest_xenscrub.scrub.crosscheck import Compared
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE, Verdict
+from pytest_xenscrub.units import GIB, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +28,16 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.crosscheck import CrossCheck
 
 _PROBES = 3
-"""Upper bound on the probes of one verdict: a fourth one would not get further frames."""
+"""Upper bound on the probes of one verdict that get all that is free: a fourth one would not get
+further frames."""
+_FAR_LARGER = 4
+"""Of a probe that is so many times as large as the victim, the pages in which its builder writes,
+two of a thousand, may be nearly as many as may be left unread of the victim's."""
+_LARGE_HOST = 8 * GIB
+"""With less free memory a second probe costs more time than those pages are worth."""
+_FIRST = 1.25
+"""What a first probe has beside such a victim, of the victim's memory: it is built from what came
+free last, and few of the frames that it gets are its builder's."""
 
 
 class Probe:
@@ -78,15 +89,18 @@ class Probe:
         compared = [self._compare(guest) for guest in beside]
         # Residue that these guests found must be reported even if no probe can be created.
         verdict = self._see(frames, beside, compared) if beside else None
+        all_read = 0
         while verdict is None or not verdict.has_residue:
-            size = self._guests.most_bytes(guest_type="pv")
+            most = self._guests.most_bytes(guest_type="pv")
+            size = most if probes else _first_bytes(len(frames) * PAGE, most)
             if size:
                 probes.append(self.create(size))
                 compared.append(self._compare(probes[-1]))
             verdict = self._see(frames, [*beside, *probes], compared)
-            if not size or verdict.coverage >= self._min_coverage:
-                break
-            if len(probes) == _PROBES:
+            all_read += size == most
+            if not all_read:
+                continue
+            if not size or verdict.coverage >= self._min_coverage or all_read == _PROBES:
                 break
         self._judged(verdict)
         _check(verdict)
@@ -200,6 +214,13 @@ class Probe:
             if verdict.has_residue:
                 return verdict
             raise
+
+
+def _first_bytes(victim_bytes: int, most_bytes: int) -> int:
+    """Memory of the first probe: all that is free, or less where the victim had far less."""
+    if not victim_bytes or most_bytes <= max(_FAR_LARGER * victim_bytes, _LARGE_HOST):
+        return most_bytes
+    return max(LEAST_BYTES, int(_FIRST * victim_bytes))
 
 
 def _given_back_before_all(probes: Sequence[Guest]) -> BitMap64:

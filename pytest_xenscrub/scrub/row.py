@@ -243,6 +243,21 @@ class Row:
         " memory back to this machine or to be looked at",
         column="",
     )
+    stall: float | None = metric(
+        SECONDS,
+        "of the test, the longest time in which dom0, or one of its CPUs, did not respond, without"
+        " what other work kept it from running",
+    )
+    other_create: float | None = metric(
+        SECONDS,
+        "the longest that a small guest's creation took while this one died",
+        column="create beside",
+    )
+    other_destroy: float | None = metric(
+        SECONDS,
+        "the longest that a small guest's destroy took while this one died",
+        column="destroy beside",
+    )
     exposure_curve: list[list[float]] | None = None
     profile: dict[str, object] | None = None
     verdict: str | None = None

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Setting
     from pytest_xenscrub.scrub.verdict import Verdict
 
+STALL_GRAIN = 0.05
+"""A stall that is no longer than one already told of by this, s, is the same: no row changes."""
+
 
 class Timings:
     """Collects the rows of one test.
@@ -34,6 +37,7 @@ class Timings:
             each row.
         starved_seconds: says for how long other work has kept the host from running so far, s.
         stood_seconds: how long the host has stood still so far, its clock included, s.
+        stalled_seconds: the longest time so far in which dom0 did not respond, s.
         max_starvation: share of the test's time above which starved rows are marked.
         first: number of the first row; above 0 if the test is run again.
     """
@@ -46,6 +50,7 @@ class Timings:
         first_after_boot: Callable[[], bool] = lambda: False,
         starved_seconds: Callable[[], float] = lambda: 0.0,
         stood_seconds: Callable[[], float] = lambda: 0.0,
+        stalled_seconds: Callable[[], float] = lambda: 0.0,
         max_starvation: float = STARVED_SHARE,
         first: int = 0,
     ) -> None:
@@ -57,6 +62,7 @@ class Timings:
         self._exposed: list[tuple[Row, Recorder]] = []
         self._starved_seconds = starved_seconds
         self._stood_seconds = stood_seconds
+        self._stalled_seconds = stalled_seconds
         self._max_starvation = max_starvation
         self._begin = time.monotonic()
         self._starved_before = starved_seconds()
@@ -116,6 +122,11 @@ class Timings:
         self.rows[-1].lost_cpu = cpu_seconds
         self._changed(self.rows[-1])
 
+    def beside(self, create: float, destroy: float) -> None:
+        """Add to the last row what small guests waited for at most while its guest died, s."""
+        self.rows[-1].other_create, self.rows[-1].other_destroy = create, destroy
+        self._changed(self.rows[-1])
+
     def judge(self, verdict: Verdict) -> None:
         """Add the verdict to all rows that have none."""
         for row in self.rows:
@@ -136,17 +147,20 @@ class Timings:
         starved = max(0.0, self._starved_seconds() - self._starved_before)
         stood = max(0.0, self._stood_seconds() - self._stood_before)
         share = min(1.0, starved / max(1e-3, time.monotonic() - self._begin - stood))
+        stall = self._stalled_seconds()
         for row in self.rows:
             row.stood = stood or None
+            if stall > (row.stall or 0.0) + STALL_GRAIN:
+                row.stall = stall
             row.starved = share
             row.too_starved = share > self._max_starvation
 
     def close(self) -> None:
         """Stop watching dead guests' bytes in RAM, and write exposure into the rows."""
-        before = [(row.too_starved, row.stood) for row in self.rows]
+        before = [(row.too_starved, row.stood, row.stall) for row in self.rows]
         self._mark_starved()
         for row, was in zip(self.rows, before, strict=True):
-            if (row.too_starved, row.stood) != was:
+            if (row.too_starved, row.stood, row.stall) != was:
                 self._changed(row)
         exposed, self._exposed = self._exposed, []
         for row, recorder in exposed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.errors import ResidueError
-from pytest_xenscrub.scrub.copies import describe, find_copies
+from pytest_xenscrub.scrub.copies import describe, find_copies, wait_gone
 from pytest_xenscrub.scrub.verdict import MIN_COVERAGE
 from pytest_xenscrub.scrub.victim import in_background
 from pytest_xenscrub.units import GIB, MIB
@@ -33,22 +33,6 @@ def check_nothing_elsewhere(oracle: Oracle, guests: GuestFactory, guest: Guest) 
     copies = [copy for copy in find_copies(oracle, guests, guest) if not copy.kept]
     if copies:
         raise ResidueError(f"RESIDUE of {guest.name}: {describe(copies)}")
-
-
-def wait_gone(oracle: Oracle, guests: GuestFactory, guest: Guest, seconds: float) -> None:
-    """Wait until none of the guest's frames holds its bytes, except those in Xen's heap.
-
-    Call it once the backlog is 0. Time in which the host is starved does not count.
-    """
-    limit = guests.dom0.patience(f"scrubbing what {guest.name} left", seconds=seconds)
-    heap = oracle.frame_table.xen_heap
-    left = guest.frames
-    while left := oracle.holding(left, guests.run, [guest.number]) - heap(left):
-        if limit.passed:
-            raise ResidueError(
-                f"RESIDUE of {guest.name} in {len(left)} frames after {limit.seconds:.1f} s"
-            )
-        time.sleep(0.05)
 
 
 @pytest.mark.quick

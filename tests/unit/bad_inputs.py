@@ -190,6 +190,7 @@ VALUES = (
     argument("a host that is an option", "host=-oProxyCommand=x", "is not a host"),
     argument("no repeats", "repeat=0", "is not a number of repeats"),
     argument("repeats of 5000 digits", f"repeat={HUGE}", "is not a number of repeats"),
+    argument("no CPU at all", "host-cpus=0", "is not a number of CPUs"),
     argument("negative nodes", "host-nodes=-1", "is not a number of NUMA nodes"),
     argument("a time that is none", "lock-wait=nan", "is not a time"),
     argument("a time beyond all patience", "lock-wait=1e300", "is not a time"),

@@ -33,6 +33,9 @@ BAD = [
     ("lock_wait", "-1", "'-1' is not a time"),
     ("lock_wait", "soon", "'soon' is not a time"),
     ("host_memory", "big", "'big' is not a size"),
+    ("host_cpus", "0", "'0' is not a number of CPUs"),
+    ("host_cpus", "33", "'33' is not a number of CPUs"),
+    ("host_cpus", "all", "'all' is not a number of CPUs"),
     ("host_nodes", "0", "'0' is not a number of NUMA nodes"),
     ("host_nodes", "9", "'9' is not a number of NUMA nodes"),
     ("suite", "sid", "'sid' is not one of: bookworm, trixie"),
@@ -107,7 +110,7 @@ def test_defaults(pytester: pytest.Pytester) -> None:
     assert (given.host, given.results, given.ssh_config) == ((), None, None)
     assert (given.power, given.serial) == ((), ())
     assert (given.host_memory, given.guest_memory) == (None, None)
-    assert given.host_nodes == 1
+    assert (given.host_cpus, given.host_nodes) == (None, 1)
     assert (given.variant, given.toolstack) == (("as-is",), ("xl",))
     assert (given.source, given.tools, given.suite) == ("debian", "host", "bookworm")
     assert (given.compare, given.fail_if) == (None, ())

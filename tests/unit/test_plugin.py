@@ -66,6 +66,9 @@ class Dom0:
     def worst_stall(self):
         return self.stall, 0.0
 
+    def stalled_seconds(self):
+        return self.stall
+
     total_bytes = 4 << 30
 
     def patience_seconds(self, memory_bytes):

@@ -8,7 +8,7 @@ Times are dom0's monotonic clock in seconds, so that no network latency is in an
 Request:  {"id": 7, "op": "run", ...}
 Answer:   {"id": 7, "ok": {...}}  or  {"id": 7, "error": "..."}
 Before:   {"id": 7, "begun": true}, from what watches: what is to be watched may happen now
-Unasked:  {"beat": monotonic seconds, "late": seconds that dom0 overslept}
+Unasked:  {"beat": monotonic seconds, "late": seconds that dom0, or one of its CPUs, overslept}
 
 Plain Python 3.6, because dom0 may be older than the machine that runs the tests: no `X | Y`,
 `list[int]` or `:=` here.
@@ -22,14 +22,13 @@ import time
 from typing import IO, Any, Dict
 
 from pytest_xenscrub.dom0.sent.bindings import load_bindings
+from pytest_xenscrub.dom0.sent.cpu_beats import BEAT_SECONDS, CpuBeats
 from pytest_xenscrub.dom0.sent.operations import Operations
 
-PARTS = ("bindings", "commands", "progress", "reclaim_watch", "operations")
+PARTS = ("bindings", "commands", "cpu_beats", "progress", "reclaim_watch", "operations")
 """The other modules of the agent, each after those that it imports."""
 
 Facts = Dict[str, Any]
-
-BEAT_SECONDS = 0.25
 
 
 class Agent:
@@ -40,6 +39,7 @@ class Agent:
         self.stdin = stdin
         self.stdout = stdout
         self.write_lock = threading.Lock()
+        self.cpus = CpuBeats()
 
     def say(self, message: Facts) -> None:
         """Write one line; lines of several threads do not mix."""
@@ -50,11 +50,12 @@ class Agent:
 
     def beat(self) -> None:
         """Send heartbeats until the connection ends; a silent or late one shows a stalled dom0."""
+        self.cpus.start()
         due = time.monotonic()
         while True:
             now = time.monotonic()
             try:
-                self.say({"beat": now, "late": max(0.0, now - due)})
+                self.say({"beat": now, "late": max(0.0, now - due, self.cpus.latest())})
             except OSError:
                 os._exit(1)
             due = now + BEAT_SECONDS

@@ -10,6 +10,7 @@ from pytest_xenscrub.limits import available_memory
 from pytest_xenscrub.units import GIB, MIB, PAGE, gib
 
 if TYPE_CHECKING:
+    from pytest_xenscrub.limits import Memory
     from pytest_xenscrub.telling import Say
 
 _STEP: Final = 256 * MIB
@@ -35,33 +36,44 @@ class HostRam(NamedTuple):
     limit: int | None
 
 
-def choose_ram(wanted: int | None, limit: int | None, *, say: Say, share_with: int = 1) -> HostRam:
+def choose_ram(
+    wanted: int | None,
+    limit: int | None,
+    *,
+    say: Say,
+    share_with: int = 1,
+    memory: Memory | None = None,
+) -> HostRam:
     """Choose the RAM of an emulated host; sparse if it is larger than the host may take.
 
     Args:
         wanted: the host's memory, bytes; None for a default.
         limit: memory of this machine that the host may take, bytes; None for half of what is
-            available.
+            available, or the host's share of that half.
         say: gets a line if the RAM is sparse.
-        share_with: number of hosts that share the available memory; counts for the default only.
+        share_with: number of hosts that share the available memory.
+        memory: memory that was available before the first of them started; None for what is
+            available now.
 
     Raises:
         InfrastructureError: this machine has too little memory for such a host.
     """
-    memory = available_memory()
-    if limit is not None and limit > memory.available:
+    memory = memory or available_memory()
+    if limit is not None and limit > memory.available // share_with:
+        each = f" to each of {share_with} hosts" if share_with > 1 else ""
         raise InfrastructureError(
-            f"--xen-host-ram-limit allows {gib(limit)}, and {gib(memory.available)} are available"
-            f" by {memory.why}",
+            f"--xen-host-ram-limit allows {gib(limit)}{each}, and {gib(memory.available)} are"
+            f" available by {memory.why}",
             todo="allow less, close other programs, or raise the limit of the container",
         )
     if wanted is None:
         default = memory_for(memory.available // share_with, memory.why)
         wanted = default if limit is None else max(_LEAST, min(default, limit))
-    allowed = memory.available // _SHARE if limit is None else limit
+    allowed = memory.available // _SHARE // share_with if limit is None else limit
     if wanted <= allowed:
         return HostRam(wanted, None)
     share = f"half of what is available by {memory.why}"
+    share += f", shared by {share_with} hosts" if share_with > 1 else ""
     _check_boots(wanted, allowed, share if limit is None else "which is --xen-host-ram-limit")
     say(
         f"emulated: {gib(wanted)} of RAM, of which at most {gib(allowed)} of this machine's hold"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.host.emulated.numa import machine_type, numa_options
 
@@ -26,6 +26,7 @@ page."""
 _SPARSE = " bootscrub=off"
 # On a busy machine, Linux's clock watchdog may distrust an emulated TSC and change the clock later.
 DOM0_OPTIONS = "console=hvc0 net.ifnames=0 quiet mitigations=off clocksource=xen"
+MOST_CPUS: Final = 32
 RAM = "ram"
 """QEMU's name for the memory of the machine."""
 

@@ -11,7 +11,7 @@ from pytest_xenscrub.boot import deploy_emulated, deploy_ssh, grub, recovery
 from pytest_xenscrub.boot.reboot import Running
 from pytest_xenscrub.errors import ConfigurationError, DeadlineExceededError, HostUnusableError
 from pytest_xenscrub.host.description import parse_host
-from pytest_xenscrub.host.emulated import EmulatedHost
+from pytest_xenscrub.host.emulated import EmulatedHost, MachineSpec
 from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
 from pytest_xenscrub.hypervisor.interface import Interfaces
@@ -175,6 +175,35 @@ def test_tools_that_do_not_match_stop_before_anything_boots(
     with pytest.raises(ConfigurationError, match="trixie speaks domctl 0x17"):
         deployment.start()
     deployment.stop(broken=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "cpus"), [(None, 1, 1), (None, 8, 2), (1, 8, 1), (8, 8, 8), (4, 2, 4)]
+)
+def test_emulated_host_has_the_cpus_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, wanted: int | None, here: int, cpus: int
+) -> None:
+    said: list[str] = []
+    started: list[MachineSpec] = []
+
+    def start(spec: MachineSpec, **_: object) -> None:
+        started.append(spec)
+        raise ConfigurationError("far enough")
+
+    monkeypatch.setattr(EmulatedHost, "start", start)
+    monkeypatch.setattr("pytest_xenscrub.host.emulated.prepare_image", lambda *_: None)
+    monkeypatch.setattr(deploy_emulated, "usable_cpus", lambda: here)
+    deployment = deploy_emulated.EmulatedDeployment(
+        ChosenXen(),
+        deploy_emulated.EmulatedChoice("bookworm", 2 << 30, cpus=wanted),
+        tools_for=lambda *_: None,
+        say=said.append,
+    )
+    with pytest.raises(ConfigurationError, match="far enough"):
+        deployment.start()
+    assert [spec.cpus for spec in started] == [cpus]
+    more = [line for line in said if "CPUs" in line]
+    assert len(more) == (1 if cpus > here else 0)
 
 
 def test_services_that_do_not_come_up_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from pytest_xenscrub.dom0.sent import commands
 from pytest_xenscrub.dom0.sent.agent import PARTS, Agent
+from pytest_xenscrub.dom0.sent.cpu_beats import CpuBeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -565,9 +566,50 @@ def test_an_agent_to_whom_nobody_listens_ends(monkeypatch: pytest.MonkeyPatch) -
         raise BrokenPipeError
 
     monkeypatch.setattr(os, "_exit", end)
-    fake: Any = SimpleNamespace(say=broken)
+    cpus = SimpleNamespace(start=lambda: None, latest=lambda: 0.0)
+    fake: Any = SimpleNamespace(say=broken, cpus=cpus)
     with pytest.raises(Ended):
         Agent.beat(fake)
+
+
+def test_a_cpu_that_is_late_is_told_of_once_and_while_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beats = CpuBeats()
+    late: list[float] = []
+    clock = iter([10.0, 14.0, 14.5, 15.0, 20.0, 20.1, 20.2])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "sleep", lambda _: late.append(beats.latest()))
+    beats.sleep(0, 1.0)  # due at 11, and told of at 14; woke at 14.5
+    late.append(beats.latest())
+    beats.sleep(1, 0.25)  # due at 20.25
+    assert late == [3.0, 3.5, 0.0]
+
+
+def test_each_cpu_has_a_beat_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = os.sched_getaffinity(0)
+    seen: list[set[int]] = []
+
+    def sleep(_: CpuBeats, cpu: int, period: float) -> bool:
+        seen.append(os.sched_getaffinity(0))
+        return not 0 < period < 60
+
+    monkeypatch.setattr(CpuBeats, "sleep", sleep)
+    CpuBeats().start()
+    wait_until(lambda: len(seen) == len(mine))
+    assert sorted(min(cpus) for cpus in seen) == sorted(mine)
+    assert all(len(cpus) == 1 for cpus in seen)
+    assert os.sched_getaffinity(0) == mine
+
+
+def test_a_cpu_that_has_just_gone_offline_has_no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> NoReturn:
+        raise OSError
+
+    monkeypatch.setattr(os, "sched_setaffinity", gone)
+    beats = CpuBeats()
+    beats._run(0, 0.25)
+    assert beats.latest() == 0.0
 
 
 @pytest.mark.parametrize("stuck", [True, False])

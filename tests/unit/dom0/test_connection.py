@@ -72,6 +72,29 @@ def test_what_this_machine_kept_a_host_waiting_is_no_stall_of_its_own(connect: C
     assert 8 < dom0.worst_stall().seconds < 10
 
 
+def test_a_cpu_that_is_late_is_a_stall_though_others_beat(connect: Connected) -> None:
+    dom0 = connect()
+    dom0.watch_stalls()
+    dom0._beat(6.0)
+    assert dom0.worst_stall().seconds == pytest.approx(6.0, abs=0.1)
+    assert dom0.stalled_seconds() == pytest.approx(6.0, abs=0.1)
+
+
+def test_a_cpu_that_is_late_was_starved_before_the_last_beat(connect: Connected) -> None:
+    dom0 = connect()
+    assert connect.host is not None
+    dom0.watch_stalls()
+    now = time.monotonic()
+    # Starved for four seconds, seven ago; of that the beats in between knew already.
+    dom0._beats.clear()
+    dom0._beats.extend((now - ago, 0.0 if ago > 7 else 4.0) for ago in range(20, 0, -1))
+    dom0._starved = connect.host.outside.starved = 4.0
+    dom0._beat(9.0)
+    stall = dom0.worst_stall()
+    assert stall.seconds == pytest.approx(5.0, abs=0.2)
+    assert stall.starved == 4.0
+
+
 def test_silence_is_a_stall_before_it_ends(connect: Connected) -> None:
     dom0 = connect()
     assert connect.host is not None

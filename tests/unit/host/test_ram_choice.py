@@ -63,6 +63,26 @@ def test_workers_share_the_default() -> None:
     assert choose(None, share_with=4) == HostRam(2 * GIB + GIB // 2, None)
 
 
+def test_workers_share_what_sparse_ram_may_take() -> None:
+    assert choose(64 * GIB, share_with=2) == HostRam(64 * GIB, 5 * GIB)
+    assert choose(4 * GIB, share_with=2) == HostRam(4 * GIB, None)
+    assert choose(8 * GIB, share_with=2) == HostRam(8 * GIB, 5 * GIB)
+    assert choose(64 * GIB, 6 * GIB, share_with=2).limit == 6 * GIB
+
+
+def test_workers_may_not_take_more_than_there_is_together() -> None:
+    with pytest.raises(InfrastructureError, match=r"11\.00 GiB to each of 2 hosts, and 20\.00 GiB"):
+        choose(64 * GIB, 11 * GIB, share_with=2)
+    with pytest.raises(InfrastructureError, match=r"5\.00 GiB, half of .*, shared by 2 hosts"):
+        choose(800 * GIB, share_with=2)
+
+
+def test_workers_share_what_there_was_before_the_first_host() -> None:
+    before = Memory(40 * GIB, "this machine")
+    assert choose_ram(64 * GIB, None, say=print, share_with=4, memory=before).limit == 5 * GIB
+    assert choose_ram(64 * GIB, 10 * GIB, say=print, share_with=4, memory=before).limit == 10 * GIB
+
+
 def test_more_than_there_is_may_not_be_taken() -> None:
     with pytest.raises(InfrastructureError, match=r"20\.00 GiB are available by a container"):
         choose(64 * GIB, 21 * GIB)

@@ -43,7 +43,7 @@ def test_one_that_is_not_there() -> None:
 
 def test_what_must_catch_it_is_a_test_of_that_suite() -> None:
     """Each expression, with its mark, selects a test."""
-    for suite in ("quick", "slow"):
+    for suite in ("quick", "slow", "large"):
         listed = subprocess.run(
             [sys.executable, "-m", "pytest", "tests/scrub", "--collect-only", "-q", "-m", suite,
              "--xen-guest-type=pv", "--xen-guest-type=hvm"],

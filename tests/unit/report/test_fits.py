@@ -37,6 +37,16 @@ def test_each_xen_has_a_line_of_its_own_and_repeats_share_one(a_row: Callable[..
     assert sync.split() == ["x", "xl", "sync", "8", "destroy", "1.000", "0.25", "1.000"]
 
 
+def test_a_test_with_a_parameter_for_each_size_has_one_line(a_row: Callable[..., Row]) -> None:
+    rows = [
+        a_row(0.5 * size / part, memory_bytes=size * GIB // part, test=f"test_x[{size}GiB]")
+        for size in (4, 32)
+        for part in (4, 1)
+    ]
+    _, _, line = render_fits(rows).splitlines()
+    assert line.split() == ["x", "xl", "stock", "4", "destroy", "0.500", "0.00", "1.000"]
+
+
 def test_guests_of_one_size_are_not_shown(a_row: Callable[..., Row]) -> None:
     assert render_fits([a_row(float(n)) for n in range(9)]) == ""
 

@@ -20,6 +20,7 @@ from pytest_xenscrub.errors import (
 from pytest_xenscrub.guest.events import DirtyPage, Scanned
 from pytest_xenscrub.scrub.crosscheck import Compared
 from pytest_xenscrub.scrub.probe import Probe
+from pytest_xenscrub.units import GIB
 
 if TYPE_CHECKING:
     from pytest_xenscrub.scrub.verdict import Verdict
@@ -156,6 +157,22 @@ def test_residue_ends_the_reading_at_once() -> None:
     assert verdict.residue_frames == BitMap64(range(500, 510))
     assert len(factory.created) == 1
     assert factory.guests[0].destroyed
+
+
+def test_a_far_larger_host_has_a_first_probe_of_about_the_victims_size() -> None:
+    guests = FakeGuest(range(1000)), FakeGuest(range(1000, 9000))
+    factory = FakeFactory(*guests, FakeGuest(), sizes=[9 * GIB, 8 * GIB, 8 << 20])
+    verdict = probe_of(factory).read(VICTIM)
+    assert verdict.clean
+    assert [size for _, size, _ in factory.created] == [8 << 20, 8 * GIB]
+    assert len(verdict.clean_frames) == 9000, "what others had is read as well"
+
+
+def test_a_first_probe_that_got_little_is_no_further_reason_to_stop() -> None:
+    guests = [FakeGuest(range(100 * n, 100 * (n + 1))) for n in range(5)]
+    factory = FakeFactory(*guests, sizes=[9 * GIB] * 5)
+    assert probe_of(factory).read(VICTIM).coverage == 0.4
+    assert [size for _, size, _ in factory.created] == [8 << 20, *[9 * GIB] * 3]
 
 
 def test_the_share_that_must_be_read_is_the_users() -> None:

@@ -237,6 +237,28 @@ def test_a_row_of_a_guest_that_filled_all_says_nothing_of_a_sample() -> None:
     assert (row.filled_bytes, row.filled_share, row.found_share) == (None, None, None)
 
 
+def test_the_longest_stall_is_told_and_small_changes_make_no_row_anew() -> None:
+    stalled, kept = [0.0], []
+    timings = Timings(
+        SETTING, lambda row: kept.append(row.stall), stalled_seconds=lambda: stalled[0]
+    )  # fmt: skip
+    row = timings.record(ended())
+    assert row.stall is None
+    stalled[0] = 2.5
+    timings.close()
+    stalled[0] = 2.51
+    timings.close()
+    assert row.stall == 2.5
+    assert kept == [None, 2.5]
+
+
+def test_what_small_guests_waited_for_is_the_last_rows() -> None:
+    timings = Timings(SETTING)
+    rows = [timings.record(ended()), timings.record(ended())]
+    timings.beside(0.5, 0.25)
+    assert [(row.other_create, row.other_destroy) for row in rows] == [(None, None), (0.5, 0.25)]
+
+
 def test_time_in_which_the_host_stood_still_is_told_and_starves_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

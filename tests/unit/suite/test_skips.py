@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 from pyroaring import BitMap64
@@ -18,6 +19,7 @@ from pytest_xenscrub.suite import (
     test_cpu_hotplug,
     test_extents,
     test_killed_toolstack,
+    test_large,
     test_many,
     test_numa,
     test_page_offline,
@@ -154,6 +156,39 @@ def no_readers_of_extents(parts: Parts, _: pytest.MonkeyPatch) -> None:
     )
 
 
+def size_of(parts: Parts, wanted: int) -> int:
+    """Memory of a large guest, where so much is asked for; 0 for the largest that fits."""
+    size: int = body(test_large.size)(type("Request", (), {"param": wanted})(), parts.guests)
+    return size
+
+
+def no_room_for_large(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    size_of(parts, 4 * GIB)
+
+
+def no_largest(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.guests.most_bytes.return_value = 19 * GIB
+    size_of(parts, 0)
+
+
+def no_room_for_large_and_small(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.guests.most_bytes.return_value = 4 * GIB
+    test_large.test_small_guests_come_and_go_while_large_one_dies(
+        parts.victim, parts.timings, parts.guests, parts.dom0
+    )
+
+
+def large_is_gone_too_soon(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts.guests.most_bytes.return_value = 5 * GIB
+    monkeypatch.setattr(test_large, "come_and_go", MagicMock())
+    monkeypatch.setattr(test_large, "longest", lambda _: (0.1, 0.1))
+    parts.dom0.domains.return_value = []
+    parts.victim.start_destroy.return_value.done.return_value = False
+    test_large.test_small_guests_come_and_go_while_large_one_dies(
+        parts.victim, parts.timings, parts.guests, parts.dom0
+    )
+
+
 SKIPS: list[tuple[Scenario, str]] = [
     (no_aborted_scrub, "no scrub was ever aborted"),
     (no_backlog, "leaves no backlog"),
@@ -163,6 +198,10 @@ SKIPS: list[tuple[Scenario, str]] = [
     (daemon_builds, "in a daemon"),
     (small_host, "up to 1 GiB"),
     (too_small_for_many, "are needed"),
+    (no_room_for_large, "2.00 GiB are free, and 4.00 GiB are needed"),
+    (no_largest, "19.00 GiB are free, hardly more than 16.00 GiB"),
+    (no_room_for_large_and_small, "4.00 GiB are needed"),
+    (large_is_gone_too_soon, "4.00 GiB died before a small guest"),
     (one_node, "one NUMA node"),
     (no_range, "no free range"),
     (no_backlog_for_pages, "no backlog any more when pages came"),

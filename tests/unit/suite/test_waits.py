@@ -22,6 +22,7 @@ from pytest_xenscrub.errors import (
     XenScrubError,
 )
 from pytest_xenscrub.guest.guest import Ended
+from pytest_xenscrub.scrub.copies import wait_gone
 from pytest_xenscrub.suite import (
     conftest,
     test_buddies,
@@ -29,6 +30,7 @@ from pytest_xenscrub.suite import (
     test_exposure,
     test_foreign_mapping,
     test_killed_toolstack,
+    test_large,
     test_many,
     test_move,
     test_numa,
@@ -37,7 +39,7 @@ from pytest_xenscrub.suite import (
     test_preserve,
 )
 from pytest_xenscrub.toolstack.base import ToolstackBase
-from pytest_xenscrub.units import MIB
+from pytest_xenscrub.units import GIB, MIB
 
 from .parts import WAITED, Parts, body, lets_it_pass
 
@@ -97,6 +99,18 @@ def half_built(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def small_beside_large(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts.guests.most_bytes.return_value = 20 * GIB
+    took = iter([(0.5, 0.1), (8.0, 0.1)])
+    monkeypatch.setattr(test_large, "come_and_go", MagicMock())
+    monkeypatch.setattr(test_large, "longest", lambda _: next(took))
+    parts.victim.start_destroy.return_value.done.return_value = False
+    parts.dom0.domains.return_value = [MagicMock(domid=5)]
+    test_large.test_small_guests_come_and_go_while_large_one_dies(
+        parts.victim, parts.timings, parts.guests, parts.dom0
+    )
+
+
 def many(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_many, "filled", lambda *_: [parts.victim.guest] * 2)
     monkeypatch.setattr(test_many, "destroy_at_once", lambda _: [])
@@ -153,6 +167,7 @@ def crashed(parts: Parts, _: pytest.MonkeyPatch) -> None:
 
 WAITS: list[Scenario] = [
     buddies, cpu_hotplug, bytes_stay, zombie, held, killed, half_built, many, numa,
+    small_beside_large,
     destroyed_twice, paused, never_ran, probes_backlog, pages_offline, crashed,
 ]  # fmt: skip
 
@@ -182,7 +197,7 @@ def waiting_for_bytes(starved: float, *held: BitMap64) -> None:
     )
     parts.oracle.holding.side_effect = held
     parts.oracle.frame_table.xen_heap.return_value = BitMap64()
-    test_exposure.wait_gone(parts.oracle, parts.guests, parts.victim.guest, 0.0)
+    wait_gone(parts.oracle, parts.guests, parts.victim.guest, 0.0)
 
 
 def test_bytes_that_stay_in_ram_are_residue() -> None:
