@@ -42,7 +42,7 @@ _LAST_WORDS_SECONDS = 1.0
 _READER_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
 _KEPT_BEATS = 4096
-"""Heartbeats of about a quarter of an hour: a CPU's own delay may have begun before the last one."""
+"""A quarter of an hour of heartbeats: a CPU's own delay may have begun before the last one."""
 _SAME_SECONDS = 1e-6
 _GIVES_UP_SECONDS = 25.0
 """ssh gives a silent connection up after 30 s; a connection that ended earlier had another
