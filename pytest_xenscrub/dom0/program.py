@@ -61,18 +61,21 @@ def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subproc
     return process
 
 
-def run_program(host: Host, module: str, *arguments: str, deadline: Deadline) -> CommandResult:
+def run_program(
+    host: Host, module: str, *arguments: str, deadline: Deadline, parts: Sequence[str] = ()
+) -> CommandResult:
     """Run `dom0/sent/MODULE.py` to its end, with any exit status and an empty stdin.
 
     Args:
         host: whose dom0 it runs in.
-        module: the program; it imports no other module of that folder.
+        module: the program.
         arguments: what it gets in `sys.argv`.
         deadline: when it must have ended.
+        parts: other modules of that folder that it imports.
 
     Raises:
         InfrastructureError: the host could not be reached, or was lost.
         DeadlineExceededError: it took too long.
     """
-    command, text = _as_sent(module, ())
+    command, text = _as_sent(module, parts)
     return host.run([*command, *arguments], deadline=deadline, check=False, stdin=text)
