@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.dom0.control import DOM0, Control
+from pytest_xenscrub.errors import UndecidedError
 from pytest_xenscrub.units import MIB, PAGE
 
 if TYPE_CHECKING:
@@ -72,12 +73,17 @@ def while_dying(
 
 
 def is_listed(dom0: Dom0, domid: int) -> bool:
-    """Whether a domain without memory stays in the list; returns as soon as it does not."""
+    """Whether a domain without memory stays in the list; returns as soon as it does not.
+
+    Raises:
+        UndecidedError: it stays, and other work starved the host meanwhile.
+    """
     deadline = dom0.patience(f"the end of domain {domid}", seconds=GONE_SECONDS)
     while any(domain.domid == domid for domain in dom0.domains()):
         if deadline.passed:
-            if deadline.starved:
-                deadline.check(**dom0.evidence())
+            error = deadline.error(**dom0.evidence())
+            if isinstance(error, UndecidedError):
+                raise error
             return True
         time.sleep(0.05)
     return False
