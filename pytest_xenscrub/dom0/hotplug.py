@@ -37,22 +37,25 @@ class Hotplug:
         deadline = self._dom0.patience(f"{self._dom0.host.name}: {TOOL}, {what}")
         return self._dom0.run(["sh", "-c", script], deadline=deadline)
 
-    def offline_cpu(self, cpu: int) -> None:
+    def offline_cpu(self, cpu: int) -> float:
         """Take a CPU offline, and return when it is off.
+
+        Returns:
+            How long that took in dom0, s.
 
         Raises:
             XenFaultError: Xen refuses.
             XenHungError: Xen hangs.
         """
         self._cpus.add(cpu)
-        self._switch("offline", cpu)
+        return self._switch("offline", cpu)
 
     def online_cpu(self, cpu: int) -> None:
         """Take a CPU online again; raises as `offline_cpu` does."""
         self._switch("online", cpu)
         self._cpus.discard(cpu)
 
-    def _switch(self, way: str, cpu: int) -> None:
+    def _switch(self, way: str, cpu: int) -> float:
         done = self._shell(f"{TOOL} cpu-{way} {cpu}", f"CPU {cpu} {way}")
         if done.returncode != 0:
             raise XenFaultError(
@@ -60,6 +63,7 @@ class Hotplug:
                 tried=" ".join(done.argv),
                 evidence={"stderr": done.stderr, **self._dom0.evidence()},
             )
+        return done.seconds
 
     def offline_pages(self, frames: Iterable[int]) -> None:
         """Take pages (MFNs) offline.

@@ -61,18 +61,21 @@ def start_program(host: Host, module: str, parts: Sequence[str] = ()) -> subproc
     return process
 
 
-def run_program(host: Host, module: str, *arguments: str, deadline: Deadline) -> CommandResult:
+def run_program(
+    host: Host, module: str, *arguments: str, deadline: Deadline, parts: Sequence[str] = ()
+) -> CommandResult:
     """Run `dom0/sent/MODULE.py` to its end, with any exit status and an empty stdin.
 
     Args:
         host: the host.
-        module: the program, which must not import other modules of that folder.
+        module: the program.
         arguments: its `sys.argv`.
         deadline: limit.
+        parts: other modules of that folder that the program imports.
 
     Raises:
         InfrastructureError: the host could not be reached, or was lost.
         DeadlineExceededError: it took too long.
     """
-    command, text = _as_sent(module, ())
+    command, text = _as_sent(module, parts)
     return host.run([*command, *arguments], deadline=deadline, check=False, stdin=text)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -13,15 +14,29 @@ from pytest_xenscrub.dom0.mapping import ForeignMapping
 from pytest_xenscrub.run.stash import SESSION, parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_xenscrub.dom0.answers import DomainInfo
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
+    from pytest_xenscrub.run.rig import RunningXen
     from pytest_xenscrub.scrub.victim import Victim
 
     WaitZombie = Callable[[int, int], DomainInfo]
+
+
+class XenHasFault(Protocol):
+    """Says that a test meets a fault of Xen's; of a Xen without it nothing is expected."""
+
+    def __call__(self, what: str, *, mended: Mapping[int, int], until: int) -> None:
+        """Expect the assertion that comes next to fail on a Xen that has the fault.
+
+        Args:
+            what: the fault.
+            mended: of each stable branch 4.N that was mended: in which release.
+            until: the first release 4.N that never had it.
+        """
 
 
 HAVE: dict[str, tuple[GuestType, ...]] = {"paging_pool": ("pvh", "hvm"), "device_model": ("hvm",)}
@@ -112,3 +127,25 @@ def wait_zombie(dom0: Dom0) -> WaitZombie:
             time.sleep(0.02)
 
     return wait
+
+
+def has_fault(version: str, mended: Mapping[int, int], until: int) -> bool:
+    """Whether a Xen of this version has a fault, told as `XenHasFault` has it."""
+    found = re.match(r"4\.(\d+)(?:\.(\d+))?", version)
+    if found is None:
+        return False
+    branch, release = int(found[1]), int(found[2] or 0)
+    return branch < until and (branch not in mended or release < mended[branch])
+
+
+@pytest.fixture
+def xen_has_fault(request: pytest.FixtureRequest, running_xen: RunningXen) -> XenHasFault:
+    """Makes the test XFAIL on a Xen whose release has a fault that docs/findings.md tells of."""
+
+    def expect(what: str, *, mended: Mapping[int, int], until: int) -> None:
+        version = running_xen.info.version
+        if has_fault(version, mended, until):
+            reason = f"{what}: a fault of Xen {version}"
+            request.applymarker(pytest.mark.xfail(raises=AssertionError, reason=reason))
+
+    return expect

@@ -11,12 +11,13 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub import fixtures_guests
-from pytest_xenscrub.errors import CommandError, UndecidedError
+from pytest_xenscrub.errors import CommandError, UndecidedError, XenFaultError
 from pytest_xenscrub.suite import (
     test_aborted_scrubs,
     test_backlog,
     test_buddies,
     test_cpu_hotplug,
+    test_cpupool,
     test_extents,
     test_killed_toolstack,
     test_large,
@@ -67,6 +68,29 @@ def no_backlog_for_cpu(parts: Parts, _: pytest.MonkeyPatch) -> None:
         *parts.usual(), parts.guests, parts.dom0,
         running_xen=parts.xen, hotplug=parts.hotplug, last_cpu=1,
     )  # fmt: skip
+
+
+def goes_offline(parts: Parts, *backlog: int) -> None:
+    """Run the test with these backlogs, pages: after the destroy, later, with the CPU offline."""
+    parts.hotplug.offline_cpu.return_value = 0.0
+    parts.dom0.backlog_pages.side_effect = backlog
+    test_cpu_hotplug.test_cpu_does_not_scrub_while_it_goes_offline(
+        *parts.usual(), parts.guests, parts.dom0,
+        running_xen=parts.xen, hotplug=parts.hotplug, last_cpu=1,
+    )  # fmt: skip
+
+
+def no_backlog_for_leaving_cpu(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    goes_offline(parts, 0, 0, 0)
+
+
+def backlog_that_waits_for_nobody(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    goes_offline(parts, 400_000, 100_000, 0)
+
+
+def one_cpu_for_pool(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.xen.info.cpus = 1
+    next(body(test_cpupool.pool)(MagicMock(), parts.guests, parts.dom0, parts.xen, xen_rig=None))
 
 
 def daemon_builds(parts: Parts, _: pytest.MonkeyPatch) -> None:
@@ -195,6 +219,9 @@ SKIPS: list[tuple[Scenario, str]] = [
     (few_neighbours, "only 3 frames"),
     (one_cpu, "a single CPU"),
     (no_backlog_for_cpu, "no backlog any more when the CPU went"),
+    (no_backlog_for_leaving_cpu, "no backlog of Xen sync waited"),
+    (backlog_that_waits_for_nobody, "no backlog of Xen sync waited"),
+    (one_cpu_for_pool, "a single CPU, which dom0 needs"),
     (daemon_builds, "in a daemon"),
     (small_host, "up to 1 GiB"),
     (too_small_for_many, "are needed"),
@@ -223,12 +250,34 @@ def test_a_scenario_that_does_not_apply_is_skipped(
         scenario(Parts(), monkeypatch)
 
 
-@pytest.mark.parametrize("scenario", [no_backlog, no_backlog_for_cpu, no_backlog_for_pages])
+@pytest.mark.parametrize(
+    "scenario", [no_backlog, no_backlog_for_cpu, no_backlog_for_leaving_cpu, no_backlog_for_pages]
+)
 def test_residue_comes_before_a_skip(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Parts()
     parts.probe.read.return_value.clean = False
     with pytest.raises(AssertionError):
         scenario(parts, monkeypatch)
+
+
+def test_what_a_cpu_scrubs_before_it_is_offline_is_counted() -> None:
+    goes_offline(Parts(), 400_000, 390_000, 300_000)
+    with pytest.raises(AssertionError, match="390000 of 390000 pages were scrubbed before"):
+        goes_offline(Parts(), 400_000, 390_000, 0)
+
+
+def test_a_host_whose_cpu_pool_stays_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, rig, pool = Parts(), MagicMock(), MagicMock()
+    monkeypatch.setattr(test_cpupool, "CpuPool", MagicMock(return_value=pool))
+    for error in (None, XenFaultError("it cannot be destroyed")):
+        assert not rig.broke.called
+        pool.close.side_effect = error
+        fixture = body(test_cpupool.pool)(
+            MagicMock(param="credit"), parts.guests, parts.dom0, parts.xen, xen_rig=rig
+        )
+        assert next(fixture) is pool
+        assert next(fixture, None) is None
+    rig.broke.assert_called_once_with("it cannot be destroyed")
 
 
 def test_pages_that_xen_gave_to_others_are_no_fault_of_xens() -> None:

@@ -27,6 +27,7 @@ from pytest_xenscrub.suite import (
     conftest,
     test_buddies,
     test_cpu_hotplug,
+    test_dying,
     test_exposure,
     test_foreign_mapping,
     test_killed_toolstack,
@@ -236,6 +237,21 @@ def test_two_destroys_that_are_refused_are_a_failure() -> None:
 def test_a_destroy_that_hangs_is_not_a_refused_one() -> None:
     with pytest.raises(XenHungError):
         destroy_twice(XenHungError("xl destroy hangs"), RECLAIM)
+
+
+# -- a domain that stays ---------------------------------------------------------------------------
+
+
+def test_a_domain_that_stays_is_xens_unless_the_host_was_starved() -> None:
+    parts = Parts()
+    parts.dom0.domains.return_value = [MagicMock(domid=5)]
+    assert not test_dying.is_listed(parts.dom0, 6)
+    assert test_dying.is_listed(parts.dom0, 5)
+    parts = Parts(starved=WAITED)
+    parts.dom0.domains.return_value = [MagicMock(domid=5)]
+    assert not test_dying.is_listed(parts.dom0, 6)
+    with pytest.raises(UndecidedError):
+        test_dying.is_listed(parts.dom0, 5)
 
 
 # -- dom0's disk is no part of Xen -----------------------------------------------------------------

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Guests that run on CPUs and under a scheduler of their own: Xen moves them as it kills them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.dom0.cpupool import CpuPool
+from pytest_xenscrub.errors import XenScrubError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.guest.factory import GuestFactory
+    from pytest_xenscrub.run.rig import Rig, RunningXen
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+
+@pytest.fixture(params=["credit", "credit2"])
+def pool(
+    request: pytest.FixtureRequest, guests: GuestFactory, dom0: Dom0, running_xen: RunningXen, *,
+    xen_rig: Rig,
+) -> Iterator[CpuPool]:  # fmt: skip
+    """All CPUs but the first; the host is started again where the pool stays."""
+    if running_xen.info.cpus == 1:
+        pytest.skip("the host has a single CPU, which dom0 needs")
+    made = CpuPool(dom0, f"{guests.tag}-pool", request.param, range(1, running_xen.info.cpus))
+    yield made
+    if not xen_rig.healthy():
+        return
+    try:
+        made.close()
+    except XenScrubError as error:
+        xen_rig.broke(str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.control
+def test_guest_of_a_cpu_pool_leaves_nothing(
+    victim: Victim, probe: Probe, timings: Timings, *, pool: CpuPool
+) -> None:
+    """A dying guest goes from its own CPU pool, with another scheduler, to the one for all.
+
+    It may count in one of them alone afterwards: a pool that a dead guest counts in cannot be
+    destroyed, and its CPUs are lost for others.
+    """
+    frames = victim.fill()
+    pool.take_in(victim.guest.domid)
+    assert pool.domains() == 1
+    timings.record(victim.destroy())
+    assert pool.domains() == 0, "a dead guest counts in its CPU pool"
+    pool.close()
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""What Xen is asked to do for a domain that is dying must be over when that domain is gone.
+
+A domain dies for as long as somebody uses its pages, and a toolstack that knows it by its number
+alone may still ask something for it. Nothing can be taken back of a domain that is gone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_xenscrub.dom0.control import DOM0, Control
+from pytest_xenscrub.errors import UndecidedError
+from pytest_xenscrub.units import MIB, PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_xenscrub.dom0.client import Dom0
+    from pytest_xenscrub.dom0.mapping import ForeignMapping
+    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.scrub.probe import Probe
+    from pytest_xenscrub.scrub.timing import Timings
+    from pytest_xenscrub.scrub.victim import Victim
+
+    from .conftest import WaitZombie, XenHasFault
+
+VICTIM_BYTES = 64 * MIB
+HELD_PAGES = 64
+CLAIM_PAGES = MIB // PAGE
+"""No more than a toolstack allows a guest beyond its memory; no less than `xl info` shows."""
+VIRQ_TBUF = 4
+"""Xen's trace buffers: nobody handles it while nothing is traced."""
+GONE_SECONDS = 10.0
+"""How long a domain may be in the list once it has no memory, and nobody uses it."""
+
+
+@pytest.fixture
+def control(dom0: Dom0) -> Control:
+    """Asks Xen for something in a domain's name."""
+    return Control(dom0)
+
+
+@pytest.fixture
+def virq(victim: Victim, control: Control, xen_rig: Rig) -> Iterator[int]:
+    """A VIRQ that a domain may be made to handle; dom0 handles it before guests are cleaned up."""
+    victim.memory_bytes = VICTIM_BYTES
+    yield VIRQ_TBUF
+    if xen_rig.healthy():
+        control.handle_virq(DOM0, VIRQ_TBUF)
+
+
+@pytest.fixture
+def while_dying(
+    victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie
+) -> Callable[[Callable[[int], object]], None]:
+    """Destroys the victim, which dom0 still uses, and does something before dom0 lets go of it."""
+
+    def destroy(do: Callable[[int], object]) -> None:
+        guest = victim.guest
+        mapping.map(guest.domid, guest.mappable(guest.some_frames(HELD_PAGES)))
+        dying = victim.start_destroy(until="free")
+        wait_zombie(guest.domid, HELD_PAGES * PAGE)
+        do(guest.domid)
+        assert not dying.done(), "it had died before anything was asked for it: nothing is proven"
+        mapping.release()
+        dying.result()
+
+    return destroy
+
+
+def is_listed(dom0: Dom0, domid: int) -> bool:
+    """Whether a domain without memory stays in the list; returns as soon as it does not.
+
+    Raises:
+        UndecidedError: it stays, and other work starved the host meanwhile.
+    """
+    deadline = dom0.patience(f"the end of domain {domid}", seconds=GONE_SECONDS)
+    while any(domain.domid == domid for domain in dom0.domains()):
+        if deadline.passed:
+            error = deadline.error(**dom0.evidence())
+            if isinstance(error, UndecidedError):
+                raise error
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.slow
+def test_claim_of_a_dying_domain_ends_with_it(
+    victim: Victim, control: Control, dom0: Dom0, xen_rig: Rig, *,
+    while_dying: Callable[[Callable[[int], object]], None], xen_has_fault: XenHasFault,
+) -> None:  # fmt: skip
+    """A claim that is made for a domain which is dying already is refused, or given back.
+
+    If it is neither, the memory is promised to nobody until the next boot. A claim of a live domain
+    shows that one is agreed to, and seen.
+    """
+    assert dom0.claimed_bytes() == 0
+    victim.memory_bytes = VICTIM_BYTES
+    victim.fill()
+    domid = victim.guest.domid
+    assert control.claim(domid, VICTIM_BYTES // PAGE + CLAIM_PAGES)
+    assert dom0.claimed_bytes() == CLAIM_PAGES * PAGE
+    assert control.claim(domid, 0)
+    assert dom0.claimed_bytes() == 0
+    while_dying(lambda domid: control.claim(domid, HELD_PAGES + CLAIM_PAGES))
+    assert not is_listed(dom0, domid)
+    if claimed := dom0.claimed_bytes():
+        xen_rig.broke("memory stays promised to a domain that is gone")
+    xen_has_fault("the claim of a dying domain stays", mended={19: 5, 20: 3, 21: 1}, until=22)
+    assert claimed == 0, f"{claimed} bytes stay promised to a domain that is gone"
+
+
+@pytest.mark.slow
+@pytest.mark.control
+def test_domain_that_handles_a_virq_dies(
+    victim: Victim, probe: Probe, timings: Timings, control: Control, virq: int
+) -> None:
+    """A domain that handles a VIRQ of the whole host dies as any other does."""
+    frames = victim.fill()
+    assert control.handle_virq(victim.guest.domid, virq)
+    timings.record(victim.destroy())
+    verdict = probe.read(frames)
+    assert verdict.clean, str(verdict)
+
+
+@pytest.mark.slow
+def test_virq_of_a_dying_domain_ends_with_it(
+    victim: Victim, control: Control, dom0: Dom0, virq: int, *,
+    while_dying: Callable[[Callable[[int], object]], None], xen_has_fault: XenHasFault,
+) -> None:  # fmt: skip
+    """A VIRQ that a domain is made to handle while it is dying keeps nothing of that domain.
+
+    Xen refers to a VIRQ's domain. What is taken after the teardown has let go of it stays: the
+    domain is in the list for good. A live domain shows that Xen agrees to it.
+    """
+    victim.fill()
+    domid = victim.guest.domid
+    assert control.handle_virq(domid, virq)
+    assert control.handle_virq(DOM0, virq)
+    while_dying(lambda domid: control.handle_virq(domid, virq))
+    stays = is_listed(dom0, domid)
+    control.handle_virq(DOM0, virq)
+    assert not is_listed(dom0, domid), "it stays, and not for its VIRQ"
+    xen_has_fault("a dying domain that is given a VIRQ stays", mended={18: 5, 19: 2}, until=20)
+    assert not stays, "a domain without memory, which nobody uses, stays in the list for its VIRQ"
