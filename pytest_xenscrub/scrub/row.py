@@ -113,6 +113,8 @@ class Setting:
         guest_type: guest type of the victims: pv or pvh.
         fill_share: the share of their pages that victims were to fill.
         fill_seed: the run's seed for which pages those are, hex; empty where they are all.
+        source: what Xen was built from: `git` and a commit, with `+` if files were changed, a
+            package's version, a folder or a tarball; empty for the host's own Xen.
     """
 
     test: str
@@ -136,6 +138,7 @@ class Setting:
     guest_type: str = "pv"
     fill_share: float = 1.0
     fill_seed: str = ""
+    source: str = ""
 
 
 @dataclasses.dataclass

@@ -70,6 +70,7 @@ class Machine:
         self.process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
         self.standing = Standing(self.qmp)
+        self._watch: BootWatch | None = None
         self._drainer: Drainer | None = None
         self.ended: InfrastructureError | None = None
         self.ram: Ram | None = None
@@ -151,6 +152,11 @@ class Machine:
         """How long its CPUs have not run so far though they might have: starved, or stood still."""
         return self.starved_seconds() + self.standing.stood_seconds()
 
+    @property
+    def starved_since_boot(self) -> bool:
+        """Whether it was kept from running for much of the time; one that was woken says no."""
+        return self._watch is not None and self._watch.starved
+
     def memory(self) -> HostMemory:
         """The machine's RAM, and at which machine addresses it lies."""
         if self.ram is None:
@@ -206,7 +212,7 @@ class Machine:
             XenHungError: Xen was started, and moves no more.
             DeadlineExceededError: nothing answered in time.
         """
-        watch = BootWatch(hang_seconds, self.kept_seconds, self._disk_bytes)
+        self._watch = watch = BootWatch(hang_seconds, self.kept_seconds, self._disk_bytes)
         patience = _BANNER_SECONDS
         while True:
             self._check_booting()
@@ -231,7 +237,8 @@ class Machine:
 
         The image's own Xen is known to boot: where that crashes, it is QEMU or the image.
         """
-        reached = stage(self._serial().decode(errors="replace"))
+        said = self._serial().decode(errors="replace")
+        reached = stage(said, starved=self.starved_since_boot)
         evidence = {"serial log": self.serial_tail(40)}
         if reached is Stage.CRASHED:
             kind = XenFaultError if self._chosen else InfrastructureError
