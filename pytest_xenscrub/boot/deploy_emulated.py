@@ -132,7 +132,10 @@ class EmulatedDeployment:
 
     def blamed(self, error: XenScrubError) -> XenScrubError:
         """The error to report: once dom0 has answered, the Xen may be to blame for silence."""
-        return error if self._host is None else blamed(error, self._host.serial_tail(LINES))
+        if self._host is None:
+            return error
+        starved = self._host.starved_since_boot
+        return blamed(error, self._host.serial_tail(LINES), starved=starved)
 
     @property
     def defers(self) -> bool | None:

@@ -8,7 +8,9 @@ on where it was: what was judged is kept. What follows `--` is pytest's: which t
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.cache_folder import cache_root, writing
 from pytest_xenscrub.command.judge import Judge, Word
+from pytest_xenscrub.command.xen_options import typed
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.hypervisor.git import git_or_raise, resolve
-from pytest_xenscrub.report.baseline import compare_runs, render_baseline
+from pytest_xenscrub.report.beside import render_beside
 from pytest_xenscrub.report.export.prose import headline
+from pytest_xenscrub.report.gate import parse_limit
 from pytest_xenscrub.report.results import last_rows, read_runs
 
 if TYPE_CHECKING:
@@ -31,7 +35,13 @@ SUITE: Final = (
     "--pyargs", "pytest_xenscrub.suite", "-m", "quick", "--xen-host=emulated",
 )  # fmt: skip
 _GIT_SECONDS: Final = 300.0
-_FOUND: Final = re.compile(r"^([0-9a-f]{40}) is the first bad commit$", re.MULTILINE)
+_FOUND: Final = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit$", re.MULTILINE)
+_NONE_LEFT: Final = "skip'ped commits left"
+_JUDGED: Final = {
+    Word.GOOD: "was judged to be good",
+    Word.BAD: "was judged to be bad",
+    Word.SKIP: "could not be judged",
+}
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +49,23 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, default=Path(), help="Xen's repository (default: .)")
     parser.add_argument("--good", required=True, help="a commit without the fault")
     parser.add_argument("--bad", required=True, help="a later commit with the fault")
+    parser.add_argument("-k", metavar="EXPRESSION", help="only tests that match, as pytest has it")
+    parser.add_argument(
+        "--fail-if", action="append", type=typed(_limit), default=[],
+        metavar="METRIC:STATISTIC:LIMIT",
+        help="a commit is bad, too, if a figure is so much worse than on the good commit, such as"
+        " destroy:median:30%%; may be given several times",
+    )  # fmt: skip
     parser.add_argument(
         "pytest", nargs="*", metavar="-- PYTEST ...",
         help=f"pytest's arguments (default: {' '.join(SUITE)})",
     )  # fmt: skip
+
+
+def _limit(text: str) -> str:
+    """A limit as it was written, which pytest is given."""
+    parse_limit(text)
+    return text
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,14 +78,14 @@ def run(options: argparse.Namespace) -> None:
     deadline = Deadline.after(_GIT_SECONDS, "looking at the repository")
     repository = options.source.absolute()
     good, bad = (_commit(repository, name, deadline) for name in (options.good, options.bad))
-    arguments = tuple(options.pytest or SUITE)
-    known = "\0".join([str(repository), good, bad, *arguments])
+    arguments = [*(options.pytest or SUITE), *(["-k", options.k] if options.k else [])]
+    known = "\0".join([str(repository), good, bad, *arguments, *options.fail_if])
     folder = cache_root() / "bisect" / hashlib.sha256(known.encode()).hexdigest()[:16]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    judge = Judge(folder, arguments)
+    judge = Judge(folder, arguments, options.fail_if)
     found = bisect(repository, good, bad, judge)
-    _tell(repository, found, judge)
+    _tell(repository, found, good, judge)
 
 
 def _commit(repository: Path, name: str, deadline: Deadline) -> str:
@@ -86,58 +109,100 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
         InfrastructureError: the commits around it can all not be judged.
     """
     tree = judge.tree
-    if not (tree / ".git").exists():
-        git_or_raise(
-            ["git", "-C", str(repository), "worktree", "add", "--detach", str(tree), bad],
-            "no tree of its own could be made", Deadline.after(_GIT_SECONDS, "git worktree"),
-        )  # fmt: skip
+    _make_tree(repository, tree, bad)
     try:
         for commit, word in ((good, Word.GOOD), (bad, Word.BAD)):
-            _git(tree, "checkout", "-q", "--detach", commit)
+            _git(tree, "checkout", "-q", "--force", "--detach", commit)
             if (judged := judge.word(commit)) is not word:
+                if judged is Word.SKIP:
+                    judge.forget_skipped()
                 raise ConfigurationError(
-                    f"{commit[:12]} was given as {word}, but was judged to be {judged}",
+                    f"{commit[:12]} was given as {word}, but {_JUDGED[judged]}",
                     tried=judge.command(commit),
                     todo=f"look at {judge.log(commit)}, or name another commit",
                 )
+            judge.reference = judge.results(good)
         said = _git(tree, "bisect", "start", bad, good)
         while not (found := _FOUND.search(said)):
-            commit = _git(tree, "rev-parse", "HEAD").strip()
-            if "skip'ped commits left" in said:
+            if _NONE_LEFT in said:
+                judge.forget_skipped()
                 raise InfrastructureError(
                     "none of the remaining commits can be judged",
-                    todo=f"look at the logs in {judge.folder}",
+                    todo=f"look at the logs in {judge.folder}; the same command tries them again",
                     evidence={"git": said},
                 )
-            said = _git(tree, "bisect", judge.word(commit).value)
+            said = _git(tree, "bisect", judge.word(_head(tree)).value)
     finally:
-        subprocess.run(
-            ["git", "-C", tree, "bisect", "reset", "-q"], capture_output=True, check=False
-        )
+        _quietly(tree, "bisect", "reset", "-q")
     judge.done(repository)
     return found[1]
 
 
+def _make_tree(repository: Path, tree: Path, commit: str) -> None:
+    """A tree beside the user's own; one that an interrupted search has left is used again."""
+    if (tree / ".git").exists() and _quietly(tree, "rev-parse", "--verify", "HEAD"):
+        _quietly(tree, "bisect", "reset", "-q")
+        return
+    shutil.rmtree(tree, ignore_errors=True)
+    # By force: git may still know a tree that `xenscrub clean` has removed.
+    argv = ["git", "-C", str(repository), "worktree", "add", "--force", "--detach"]
+    git_or_raise(
+        [*argv, str(tree), commit],
+        "no tree of its own could be made", Deadline.after(_GIT_SECONDS, "git worktree"),
+    )  # fmt: skip
+
+
+def _head(tree: Path) -> str:
+    return _git(tree, "rev-parse", "HEAD").strip()
+
+
+def _quietly(tree: Path, *arguments: str) -> bool:
+    """Whether git did it."""
+    done = subprocess.run(["git", "-C", tree, *arguments], capture_output=True, check=False)
+    return done.returncode == 0
+
+
 def _git(tree: Path, *arguments: str) -> str:
-    """What git says, whether or not it failed: `git bisect` ends badly where it cannot go on."""
+    """What git says, in English.
+
+    Raises:
+        ConfigurationError: it cannot search between these commits.
+        InfrastructureError: it failed.
+    """
     done = subprocess.run(
-        ["git", "-C", tree, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode and arguments[0] != "bisect":
-        raise InfrastructureError(f"git {arguments[0]} failed", evidence={"git": done.stderr})
-    return done.stdout + done.stderr
+        ["git", "-C", tree, *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    # `git bisect` fails where only commits are left that cannot be judged, too.
+    if done.returncode and _NONE_LEFT not in said:
+        bisects = arguments[0] == "bisect"
+        kind = ConfigurationError if bisects else InfrastructureError
+        raise kind(
+            f"git {arguments[0]} failed",
+            todo="name as --good an ancestor of --bad" if bisects else "",
+            evidence={"git": said},
+        )
+    return said
 
 
-def _tell(repository: Path, found: str, judge: Judge) -> None:
-    """The commit, what it changed, and the command that shows it."""
+def _tell(repository: Path, found: str, good: str, judge: Judge) -> None:
+    """The commit, what it changed, the figures beside those before it, the command that shows it.
+
+    Of a merge the commit before it may never have run: then the good one stands there.
+    """
     show = ["show", "-s", "--format=%h %an, %ad%n    %s", "--date=short", found]
     print(f"\nthe first bad commit is {_git(repository, *show)}")
-    before = _git(repository, "rev-parse", f"{found}^").strip()
-    runs = read_runs(judge.results(found))
-    print("\n".join(headline(runs)))
-    if judge.results(before).exists():
-        comparison = compare_runs(last_rows(read_runs(judge.results(before))), last_rows(runs))
-        print(f"\nbeside the commit before it:\n{render_baseline(comparison)}")
+    parent = _git(repository, "rev-parse", f"{found}^").strip()
+    before = parent if judge.results(parent).exists() else good
+    runs = read_runs(judge.results(found)) if judge.results(found).exists() else []
+    print("\n".join(headline(runs) if runs else ["no results: see the log"]))
+    earlier = read_runs(judge.results(before)) if judge.results(before).exists() else []
+    table = render_beside(
+        last_rows(earlier), last_rows(runs), then_name=before[:12], now_name=found[:12]
+    )
+    if table:
+        print(f"\n{table}")
     print(f"\nagain: {judge.command(f'{repository}#{found[:12]}')}")
     print(f"logs and results: {judge.folder}")
     sys.stdout.flush()

@@ -11,12 +11,22 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
+from pytest_xenscrub.report.results import read_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-_NOISY: Final = "--xen-fail-if"
+_GATE: Final = "--xen-fail-if"
+_REPEAT: Final = "--xen-repeat"
+_REPEATS: Final = 6
+"""The first one after a boot is left out; of five on either side ranks can tell noise."""
+_MOST_RUNS: Final = 3
 _LAST_LINES: Final = 15
+_INTERRUPTED: Final = 130
+"""The status of `--xen-exit=bisect` after Ctrl-C, as `git bisect run` has it."""
+_WRONG_USAGE: Final = 4
+"""pytest's."""
 
 
 class Word(StrEnum):
@@ -34,22 +44,28 @@ _WORDS: Final = {0: Word.GOOD, 1: Word.BAD, 125: Word.SKIP}
 class Judge:
     """Builds and runs commits, each once.
 
-    Where figures are limited (`--xen-fail-if`) a machine's noise can call a commit bad: there two
-    runs of three must say so. Residue needs no second look.
+    Where figures are limited (`--xen-fail-if`) a machine's noise can call a commit bad, or leave
+    nothing to compare: such a commit runs up to three times, and two runs must call it bad.
+    Residue needs no second look.
 
     Args:
         folder: where the tree, the logs, the results and what was judged are kept.
         arguments: pytest's.
+        limits: how much worse than `reference` a figure may be, as `--xen-fail-if` has them.
 
     Attributes:
         folder: as above.
         tree: where a commit is checked out.
+        reference: results that `limits` are held against; None until there are some.
     """
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str], limits: Sequence[str] = ()) -> None:
         self.folder = folder
         self.tree = folder / "tree"
-        self._arguments = arguments
+        self.reference: Path | None = None
+        repeats = bool(limits) and not any(each.startswith(_REPEAT) for each in arguments)
+        self._arguments = [*arguments, *([f"{_REPEAT}={_REPEATS}"] if repeats else [])]
+        self._limits = tuple(limits)
         self._kept = folder / "judged.json"
         self._known: dict[str, str] = {}
         if self._kept.exists():
@@ -65,37 +81,62 @@ class Judge:
         """
         if commit not in self._known:
             print(f"{commit[:12]}: building and running it", flush=True)
-            word = self._run(commit)
-            if word is Word.BAD and any(each.startswith(_NOISY) for each in self._arguments):
-                word = self._again(commit)
-            self._known[commit] = word
-            new = self._kept.with_suffix(".new")
-            new.write_text(json.dumps(self._known), encoding="utf-8")
-            new.rename(self._kept)
+            self._known[commit] = self._look(commit)
+            self._keep()
         print(f"{commit[:12]}: {self._known[commit]}", flush=True)
         return Word(self._known[commit])
 
-    def _again(self, commit: str) -> Word:
-        """One run was bad: it is if one of the next two is."""
-        words = []
-        for _ in range(2):
+    def forget_skipped(self) -> None:
+        """Have the commits that could not be judged tried again by the next search."""
+        self._known = {key: word for key, word in self._known.items() if word != Word.SKIP}
+        self._keep()
+
+    def _keep(self) -> None:
+        new = self._kept.with_suffix(".new")
+        new.write_text(json.dumps(self._known), encoding="utf-8")
+        new.rename(self._kept)
+
+    def _look(self, commit: str) -> Word:
+        """Run it as often as it takes to tell its own figures from the machine's."""
+        words: list[Word] = []
+        while True:
             words.append(self._run(commit))
-            if words[-1] is Word.BAD:
+            if not self._noisy(commit):
+                return words[-1]
+            bad = words.count(Word.BAD)
+            if bad > 1:
                 return Word.BAD
-        return Word.GOOD if Word.GOOD in words else Word.SKIP
+            if Word.GOOD in words and not bad:
+                return Word.GOOD
+            if len(words) == _MOST_RUNS:
+                return Word.GOOD if Word.GOOD in words else Word.SKIP
+
+    def _noisy(self, commit: str) -> bool:
+        """Whether noise may have decided the last run: figures are limited, and it was judged."""
+        if not any(each.startswith(_GATE) for each in self._command("")):
+            return False
+        runs = read_runs(self.results(commit)) if self.results(commit).exists() else []
+        known = runs[-1].known if runs else None
+        return known is not None and bool(known.get("judged")) and not known.get("residue")
 
     def _run(self, commit: str) -> Word:
         with self.log(commit).open("ab") as log:
-            status = subprocess.call(
+            process = subprocess.Popen(
                 self._command(str(self.tree), self.results(commit)),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
+            try:
+                status = process.wait()
+            except KeyboardInterrupt:
+                # A terminal's Ctrl-C is pytest's as well: it still has a host to end.
+                process.wait()
+                raise
         if status in _WORDS:
             return _WORDS[status]
-        if status == 130:  # noqa: PLR2004 - of Ctrl-C, as git bisect has it
+        if status == _INTERRUPTED:
             raise KeyboardInterrupt
         last = self.log(commit).read_text(errors="replace").splitlines()[-_LAST_LINES:]
-        kind = ConfigurationError if status == 4 else InfrastructureError  # noqa: PLR2004 - pytest's
+        kind = ConfigurationError if status == _WRONG_USAGE else InfrastructureError
         raise kind(
             f"pytest ended with exit status {status} on {commit[:12]}",
             tried=self.command(commit),
@@ -103,9 +144,11 @@ class Judge:
         )
 
     def _command(self, source: str, results: Path | None = None) -> list[str]:
+        gate = [f"{_GATE}={limit}" for limit in self._limits] if self.reference else []
+        gate += [f"--xen-compare={self.reference}"] if gate else []
         written = [] if results is None else [f"--xen-results={results}", "--xen-exit=bisect"]
         return [
-            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *self._arguments,
+            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *self._arguments, *gate,
             "--xen-variant=stock", f"--xen-source={source}", *written,
         ]  # fmt: skip
 

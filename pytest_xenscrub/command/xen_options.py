@@ -22,7 +22,7 @@ def declare(parser: argparse.ArgumentParser, *keys: str) -> None:
     for option in _options(keys):
         parser.add_argument(
             option.argument, dest=option.key, metavar=option.metavar,
-            action="append" if option.many else "store", type=_typed(option.parse),
+            action="append" if option.many else "store", type=typed(option.parse),
             help=f"{option.help} [env {option.variable}]",
         )  # fmt: skip
 
@@ -32,14 +32,16 @@ def _options(keys: Container[str]) -> list[Option]:
     return [option for option in known if option.key in keys]
 
 
-def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def typed(text: str) -> Any:
+def typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser of the plugin's as argparse takes it, which tells what is wrong."""
+
+    def parsed(text: str) -> Any:
         try:
             return parse(text)
         except ConfigurationError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return typed
+    return parsed
 
 
 def complete(options: argparse.Namespace) -> None:

@@ -23,10 +23,9 @@ LINES = 2000
 SHOWN_LINES = 40
 _BANNER = re.compile(r"^.*Xen version \d", re.MULTILINE)
 """The first line that Xen logs."""
-_CRASH = re.compile(
-    r"Panic on CPU|Kernel panic|Reboot in five seconds|Hardware Dom0 crashed"
-    r"|Watchdog timer detects|soft lockup|hard LOCKUP"
-)
+_CRASH = re.compile(r"Panic on CPU|Kernel panic|Reboot in five seconds|Hardware Dom0 crashed")
+_HANG = re.compile(r"Watchdog timer detects|soft lockup|hard LOCKUP")
+"""A watchdog goes by its own clock: a host that is starved looks the same to it."""
 _NOT_LOADED = "pytest-xenscrub: GRUB cannot load this hypervisor"
 _DOM0_BEGINS = re.compile(r"\*\*\* Serial input to DOM0|Linux version \d")
 """The last line of Xen's boot, or the first line of dom0's kernel."""
@@ -77,23 +76,24 @@ def boots(log: str) -> list[str]:
     return [log[start:end] for start, end in itertools.pairwise([*starts, len(log)])]
 
 
-def stage(log: str) -> Stage:
+def stage(log: str, *, starved: bool = False) -> Stage:
     """How far the first boot in a log has come.
 
     Args:
         log: the serial log since the machine was told to boot.
+        starved: whether other work kept the machine from running: a watchdog proves nothing then.
     """
     found = boots(log)
     if _NOT_LOADED in log[: len(log) - sum(map(len, found))]:
         return Stage.NOT_LOADED
     if not found:
         return Stage.SILENT
-    if _CRASH.search(found[0]):
+    if _CRASH.search(found[0]) or (_HANG.search(found[0]) and not starved):
         return Stage.CRASHED
     return Stage.DOM0 if _DOM0_BEGINS.search(found[0]) else Stage.XEN
 
 
-def blamed(error: XenScrubError, log: str) -> XenScrubError:
+def blamed(error: XenScrubError, log: str, *, starved: bool = False) -> XenScrubError:
     """The error to raise for a failure after a Xen was started: it may be that Xen's fault.
 
     Only errors of a silent dom0 can change: no answer, or none in time. If dom0 has answered, its
@@ -102,6 +102,7 @@ def blamed(error: XenScrubError, log: str) -> XenScrubError:
     Args:
         error: what happened.
         log: the serial log since the machine was told to boot that Xen; empty without one.
+        starved: as for `stage`.
     """
     if not isinstance(error, (DeadlineExceededError, HostLostError)):
         return error
@@ -109,7 +110,7 @@ def blamed(error: XenScrubError, log: str) -> XenScrubError:
         **error.evidence,
         "serial log": last_lines(log) or error.evidence.get("serial log", ""),
     }
-    reached = stage(log)
+    reached = stage(log, starved=starved)
     if reached in (Stage.CRASHED, Stage.XEN):
         return XenFaultError(error.what, tried=error.tried, todo=error.todo, evidence=evidence)
     return UndecidedError(

@@ -35,12 +35,14 @@ class ChosenXen:
         artefact: the hypervisor to boot; None for the host's own.
         cmdline: boot options of the user, added to the tool's own.
         not_in_use: files that the variant changes but that no running program is built from.
+        source: what it was built from, such as `git` and a commit; empty for the host's own.
     """
 
     variant: Variant = field(default=AS_IS)
     artefact: Artefact | None = None
     cmdline: str = ""
     not_in_use: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -155,7 +157,8 @@ class Xens:
             with told_as(f"Xen {name} cannot be built"):  # a full disk, an unreadable file
                 artefact = self._build(variant) if variant.builds else None
             unused = () if artefact is None else self._unused(name, artefact)
-            self._built[name] = ChosenXen(variant, artefact, self._cmdline, unused)
+            source = "" if artefact is None or self._tree is None else self._tree.origin
+            self._built[name] = ChosenXen(variant, artefact, self._cmdline, unused, source)
         return self._built[name]
 
     def missing(self, names: Iterable[str], deadline: Deadline) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.errors import ConfigurationError
+from pytest_xenscrub.hypervisor.process import run
 from pytest_xenscrub.hypervisor.source_job import DIGEST_LENGTH, Job
 from pytest_xenscrub.hypervisor.tree import SourceTree, describe_tree
 
@@ -47,8 +48,22 @@ def folder_tree(job: Job, path: Path) -> SourceTree:
                     shutil.copy2(path / name, copy, follow_symlinks=False)
                 (scratch / "tree").rename(target)
     notes = tuple(_folder_notes(path))
-    origin = str(path.absolute())
+    origin = _commit_of(job, path) or str(path.absolute())
     return describe_tree(target, spec=job.spec, origin=origin, digest=digest, notes=notes)
+
+
+def _commit_of(job: Job, path: Path) -> str:
+    """The commit that is checked out there, `+` behind it where files are changed; else nothing."""
+    if not (path / ".git").exists() or not shutil.which("git"):
+        return ""
+    git = ["git", "-C", str(path)]
+    status, commit = run([*git, "rev-parse", "--verify", "HEAD"], deadline=job.deadline)
+    if status:
+        return ""  # no commit yet, or a folder of somebody else's
+    status, changes = run(
+        [*git, "status", "--porcelain", "--untracked-files=no"], deadline=job.deadline
+    )
+    return f"git {commit.strip()[:12]}{'+' if status or changes.strip() else ''}"
 
 
 def _folder_notes(path: Path) -> Iterator[str]:

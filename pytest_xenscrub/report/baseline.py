@@ -57,7 +57,7 @@ class Pair:
     @property
     def name(self) -> str:
         """Which measurement it is."""
-        return _name(self.now[0])
+        return measurement(self.now[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +83,9 @@ def compare_runs(then: Iterable[Row], now: Iterable[Row]) -> Comparison:
     for group in grouped(now):
         found = earlier.get(_key(group[0]))
         if found is None:
-            mismatches[f"{_name(group[0])}: not measured in the earlier run"] = None
+            mismatches[f"{measurement(group[0])}: not measured in the earlier run"] = None
             continue
-        pair = Pair(_nearest(found, group[0].memory_bytes), group)
+        pair = _most_alike(found, group)
         differences = list(_differences(pair))
         mismatches.update(dict.fromkeys(differences))
         if not differences:
@@ -97,14 +97,25 @@ def _key(row: Row) -> tuple[str, ...]:
     return typed_name(row), row.setting.toolstack, row.setting.variant, row.how
 
 
-def _name(row: Row) -> str:
+def measurement(row: Row) -> str:
+    """Which measurement a row is of, as a reader is told."""
     s = row.setting
     return f"{typed_name(row)} ({s.toolstack}, {s.variant}, {row.memory_bytes // MIB} MiB)"
 
 
-def _nearest(groups: Sequence[list[Row]], memory_bytes: int) -> list[Row]:
-    """The rows of the measurement with the nearest size; the last of several."""
-    return min(reversed(groups), key=lambda group: abs(group[0].memory_bytes - memory_bytes))
+def _most_alike(found: Sequence[list[Row]], now: list[Row]) -> Pair:
+    """The pair that differs in least, then that of the nearest size; the last of several.
+
+    A run on several hosts has the same measurement once for each.
+    """
+    pairs = [Pair(then, now) for then in reversed(found)]
+    size = now[0].memory_bytes
+    return min(
+        pairs,
+        key=lambda pair: (
+            len(list(_differences(pair))), abs(pair.then[0].memory_bytes - size),
+        ),
+    )  # fmt: skip
 
 
 def _differences(pair: Pair) -> Iterable[str]:

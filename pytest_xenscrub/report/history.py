@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_xenscrub.report.export.figures import figures
+from pytest_xenscrub.report.export.figures import differing, figures
 from pytest_xenscrub.report.statistics import chance
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _SIGNIFICANT: Final = 0.01
 """With this probability a series that does not change is said to have changed, once at most."""
+_SHORT: Final = 9
+"""Digits of a commit, or of a build id, on an axis."""
+_COMMIT: Final = re.compile(r"git ([0-9a-f]{9})[0-9a-f]*(\+?)")
 _LEAST: Final = 3
 """Runs on either side of a change."""
 
@@ -30,7 +34,9 @@ class Point:
     Attributes:
         started: when the run began.
         value: the median of its repeats, in the metric's base unit.
-        xen: which Xen: version and build id.
+        xen: Xen's version.
+        build: its build id, empty where none is known.
+        source: what it was built from, empty where that is not known.
         machine: host, machine and configuration: across another one nothing is compared.
         starved: whether other work kept the host from running: the point is shown, never compared.
     """
@@ -38,8 +44,22 @@ class Point:
     started: str
     value: float
     xen: str
+    build: str
+    source: str
     machine: str
     starved: bool
+
+    @property
+    def commit(self) -> str:
+        """Which Xen it was, for an axis: the commit, else the build, else the version."""
+        if found := _COMMIT.fullmatch(self.source):
+            return found[1] + found[2]
+        return self.build[:_SHORT] or self.xen
+
+    @property
+    def whole(self) -> str:
+        """Which Xen it was, in full."""
+        return " ".join(filter(None, (self.xen, self.source, self.build[:12])))
 
 
 @dataclass(frozen=True)
@@ -72,19 +92,23 @@ class Series:
 
 def history(runs: Sequence[RunResults]) -> list[Series]:
     """All figures that more than one run has; what changed most in the last run comes first."""
+    measured = [
+        (run.started, figure)
+        for run in sorted(runs, key=lambda run: run.started)
+        for figure in figures(run.rows.values())
+    ]
+    also = differing([figure for _, figure in measured], ["host"])
     found: dict[tuple[str, str], list[Point]] = {}
     metrics: dict[str, Metric] = {}
-    for run in sorted(runs, key=lambda run: run.started):
-        settings = {row.setting.variant: row for row in run.rows.values()}
-        for figure in figures(run.rows.values()):
-            row = settings[figure.labels["variant"]]
-            metrics[figure.metric.name] = figure.metric
-            found.setdefault((figure.name, figure.metric.name), []).append(
-                Point(
-                    run.started, figure.median, f"{row.setting.xen} {row.setting.build_id[:12]}",
-                    _machine(row.setting), figure.starved,
-                )
-            )  # fmt: skip
+    for started, figure in measured:
+        metrics[figure.metric.name] = figure.metric
+        setting = figure.setting
+        found.setdefault((figure.named(also), figure.metric.name), []).append(
+            Point(
+                started, figure.median, setting.xen, setting.build_id, setting.source,
+                _machine(setting), figure.starved,
+            )
+        )  # fmt: skip
     series = [
         _series(name, metrics[metric], points)
         for (name, metric), points in found.items()

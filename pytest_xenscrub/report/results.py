@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import os
 import re
 import stat
@@ -15,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
-from pytest_xenscrub.report.outcome import Outcome
-from pytest_xenscrub.scrub.row import METRICS, Row, row_from
+from pytest_xenscrub.report.checked import object_of, outcome_of, row_of
+from pytest_xenscrub.scrub.row import row_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_xenscrub.report.frame_map import FrameMap
+    from pytest_xenscrub.report.outcome import Outcome
     from pytest_xenscrub.scrub.fit import Fit
-    from pytest_xenscrub.scrub.row import Setting
+    from pytest_xenscrub.scrub.row import Row, Setting
 
 SCHEMA = 1
 """Of the lines of a file of results, as `schema`; a line of an earlier version has none.
@@ -115,6 +115,8 @@ class ResultsFile:
     def _write_whole(self, file: FileIO, line: bytes) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         status = os.fstat(file.fileno())
+        if self._is_cut_off(status):  # this line must not become a part of that one
+            line = b"\n" + line
         try:
             while line:
                 line = line[file.write(line) :]
@@ -124,6 +126,14 @@ class ResultsFile:
             with contextlib.suppress(OSError):
                 file.truncate(status.st_size)
             raise
+
+    def _is_cut_off(self, status: os.stat_result) -> bool:
+        """Whether the file ends within a line: the machine ended while it was written."""
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            return False
+        with self._path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
 
 
 @dataclass
@@ -158,11 +168,28 @@ def read_results(path: Path) -> list[Row]:
 
 
 def last_rows(runs: Iterable[RunResults]) -> list[Row]:
-    """The last row of each measurement."""
-    rows: dict[str, Row] = {}
-    for run in runs:
-        rows |= run.rows
+    """The last row of each measurement; one on another host, or another Xen, is another one."""
+    rows = {(key, _where(row)): row for run in runs for key, row in run.rows.items()}
     return list(rows.values())
+
+
+def last_tests(runs: Iterable[RunResults]) -> list[Outcome]:
+    """How each test ended last; on another host, or another Xen, it is another one."""
+    tests: dict[object, Outcome] = {}
+    for run in runs:
+        by_test: dict[str, set[object]] = {}
+        for row in run.rows.values():
+            by_test.setdefault(row.setting.test, set()).add(_where(row))
+        # Of a test that measured nothing the run says where it was.
+        whole = frozenset(_where(row) for row in run.rows.values())
+        for name, outcome in run.tests.items():
+            tests[name, frozenset(by_test.get(name, whole))] = outcome
+    return list(tests.values())
+
+
+def _where(row: Row) -> tuple[object, ...]:
+    s = row.setting
+    return s.host, s.kind, s.toolstack, s.variant, s.guest_type, s.debug, s.fill_share
 
 
 def read_runs(path: Path) -> list[RunResults]:
@@ -174,7 +201,7 @@ def read_runs(path: Path) -> list[RunResults]:
     runs: dict[str, RunResults] = {}
     for number, line in enumerate(_lines(path), 1):
         try:
-            flat = json.loads(line)
+            flat = object_of(line)
             if flat.get("schema", 0) > SCHEMA:
                 raise ConfigurationError(
                     f"{path}:{number}: a later version of pytest-xenscrub wrote it"
@@ -185,7 +212,8 @@ def read_runs(path: Path) -> list[RunResults]:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ConfigurationError(
                 f"{path}:{number}: no result",
-                todo="give a file that --xen-results has written",
+                todo="give a file that --xen-results has written; of one that a machine's end has"
+                " cut off in the middle of a line, remove that line",
             ) from None
     return list(runs.values())
 
@@ -204,14 +232,14 @@ def _take(flat: dict[str, Any], runs: dict[str, RunResults]) -> None:
     if "run" in flat:
         run.known = known
     elif "tested" in flat:
-        outcome = Outcome(**flat["tested"])
+        outcome = outcome_of(flat["tested"])
         run.tests[outcome.test] = outcome
     elif "map" in flat:
         from pytest_xenscrub.report.frame_map import map_from  # noqa: PLC0415 - brings numpy
 
         run.maps[str(flat["variant"])] = map_from(flat["map"])
     else:
-        row = _checked(row_from(flat))
+        row = row_of(flat)
         run.rows[row.id] = row
 
 
@@ -225,19 +253,6 @@ def _lines(path: Path) -> list[str]:
             f"{path}: cannot be read: it is not text",
             todo="give a file that --xen-results has written",
         ) from None
-
-
-def _checked(row: Row) -> Row:
-    """A row whose figures are numbers: nothing is less or more than one that is none.
-
-    Raises:
-        ValueError: one is not.
-    """
-    figures = [getattr(row, metric.name) for metric in METRICS]
-    for figure in (row.memory_bytes, *(each for each in figures if each is not None)):
-        if type(figure) not in (int, float) or not math.isfinite(figure):
-            raise ValueError(figure)
-    return row
 
 
 def as_properties(rows: Iterable[Row]) -> list[tuple[str, object]]:

@@ -101,10 +101,10 @@ def grid(lines: Sequence[Mapping[str, str]], chosen: Chosen) -> str:
         disable_numparse=True,
         colalign=["left" if key in _LEFT else "right" for key in shown],
     )
-    return text if fits else _headed(text, names)
+    return text if fits else headed(text, names)
 
 
-def _headed(text: str, names: Sequence[str]) -> str:
+def headed(text: str, names: Sequence[str]) -> str:
     """A table whose names would make it too wide: each stands above its lines, once and whole."""
     head, rule, *body = text.splitlines()
     lines = [head, rule]

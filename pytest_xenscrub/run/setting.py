@@ -51,6 +51,7 @@ def setting_of(
         started=session.started,
         not_in_use=" ".join(xen.unused_with(toolstack.name)),
         guest_type=guest_type,
+        source=xen.source,
         fill_share=session.options.fill.share,
         fill_seed="" if session.sample is None else f"{session.sample.seed:x}",
     )

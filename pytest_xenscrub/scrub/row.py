@@ -114,6 +114,8 @@ class Setting:
         fill_share: share of its pages that a victim fills, see --xen-fill.
         fill_seed: the run's seed, which decides which pages those are, hex; empty if victims fill
             all pages.
+        source: what Xen was built from: `git` and a commit, with `+` if files were changed, a
+            package's version, a folder or a tarball; empty for the host's own Xen.
     """
 
     test: str
@@ -137,6 +139,7 @@ class Setting:
     guest_type: str = "pv"
     fill_share: float = 1.0
     fill_seed: str = ""
+    source: str = ""
 
 
 @dataclasses.dataclass

@@ -36,9 +36,16 @@ class BootWatch:
         self._hang_seconds = hang_seconds
         self._starved_seconds = starved_seconds
         self._disk_bytes = disk_bytes
+        self._began = time.monotonic(), starved_seconds()
         self._said = 0
         self._moved_disk = -1
         self._moved()
+
+    @property
+    def starved(self) -> bool:
+        """Whether the machine was kept from running for much of the time since the boot began."""
+        began, kept = self._began
+        return self._starved_seconds() - kept > STARVED_SHARE * (time.monotonic() - began)
 
     def _moved(self) -> None:
         self._since = time.monotonic()

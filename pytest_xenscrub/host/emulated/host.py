@@ -140,6 +140,11 @@ class EmulatedHost:
         return f"emulated ({self._accel.name}{sparse})"
 
     @property
+    def starved_since_boot(self) -> bool:
+        """Whether this machine kept it from running for much of the time since its boot began."""
+        return self._machine is not None and self._machine.starved_since_boot
+
+    @property
     def _running(self) -> Machine:
         if self._machine is None:
             raise InfrastructureError("the emulated host has been closed")

@@ -71,6 +71,7 @@ class Machine:
         self.process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
         self.standing = Standing(self.qmp)
+        self._watch: BootWatch | None = None
         self._drainer: Drainer | None = None
         self.ended: InfrastructureError | None = None
         self.ram: Ram | None = None
@@ -152,6 +153,11 @@ class Machine:
         """How long the machine's CPUs were kept from running so far, starved or stopped, s."""
         return self.starved_seconds() + self.standing.stood_seconds()
 
+    @property
+    def starved_since_boot(self) -> bool:
+        """Whether it was kept from running for much of the time; one that was woken says no."""
+        return self._watch is not None and self._watch.starved
+
     def memory(self) -> HostMemory:
         """The machine's RAM, with the machine addresses of its parts."""
         if self.ram is None:
@@ -207,7 +213,7 @@ class Machine:
             XenHungError: Xen was started, and there is no progress.
             DeadlineExceededError: sshd did not answer in time.
         """
-        watch = BootWatch(hang_seconds, self.kept_seconds, self._disk_bytes)
+        self._watch = watch = BootWatch(hang_seconds, self.kept_seconds, self._disk_bytes)
         patience = _BANNER_SECONDS
         while True:
             self._check_booting()
@@ -233,7 +239,8 @@ class Machine:
 
         The image's own Xen is known to boot, so QEMU or the image is to blame for its crash.
         """
-        reached = stage(self._serial().decode(errors="replace"))
+        said = self._serial().decode(errors="replace")
+        reached = stage(said, starved=self.starved_since_boot)
         evidence = {"serial log": self.serial_tail(40)}
         if reached is Stage.CRASHED:
             kind = XenFaultError if self._chosen else InfrastructureError

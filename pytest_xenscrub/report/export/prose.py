@@ -21,32 +21,51 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Row
 
 _MAIL: Final = 80
+_FAILED: Final = ("failed", "error")
 _MAIL_COLUMNS: Final = Chosen(
     ("variant", "destroy", "speed-up", "exposure", "verdict"), width=_MAIL, medians=True
 )
 
 
-def headline(runs: Sequence[RunResults]) -> list[str]:
-    """What a reader asks first, a line for each run: was anything leaked, what was judged.
+def shown_runs(runs: Sequence[RunResults]) -> list[RunResults]:
+    """The last run, and those earlier ones that something is shown of."""
+    shown = {id(row) for row in last_rows(runs)}
+    return [
+        run for run in runs if run is runs[-1] or any(id(row) in shown for row in run.rows.values())
+    ]
 
-    Of earlier runs only those that something is shown of.
-    """
-    shown = {row.setting.started for row in last_rows(runs)} | {runs[-1].started}
-    return [_told(run) for run in runs if run.started in shown]
+
+def headline(runs: Sequence[RunResults]) -> list[str]:
+    """What a reader asks first, a line for each run: was anything leaked, what was judged."""
+    return [_told(run) for run in shown_runs(runs)]
 
 
 def _told(run: RunResults) -> str:
     if run.known is None:
-        return f"UNFINISHED: this run was cut short, or goes on ({run.started or 'no date'})"
+        return f"{_leaks(run)}UNFINISHED: this run was cut short, or goes on ({_date(run)})"
     try:
         proof = Proof.of(run.known)
         status = int(str(run.known["status"]))
-    except (KeyError, TypeError, ValueError):
-        return "UNKNOWN: what this run came to cannot be read"
-    state = "RESIDUE" if proof.residue else "clean" if not status and proof.judged else "NOT CLEAN"
-    if state == "NOT CLEAN" and not proof.judged:
+        told = str(proof)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+        return f"{_leaks(run)}UNKNOWN: what this run came to cannot be read ({_date(run)})"
+    if proof.residue:
+        state = "RESIDUE"
+    elif not proof.judged:
         state = "NOTHING JUDGED"
-    return f"{state}: {proof} (exit status {status}, {run.started or 'no date'})"
+    else:
+        state = "NOT CLEAN" if status else "clean"
+    return f"{state}: {told} (exit status {status}, {_date(run)})"
+
+
+def _leaks(run: RunResults) -> str:
+    """Of a run that does not say itself what it came to."""
+    found = sum(test.residue and test.outcome in _FAILED for test in run.tests.values())
+    return f"RESIDUE in {found} tests; " if found else ""
+
+
+def _date(run: RunResults) -> str:
+    return run.started or "no date"
 
 
 def _hosts(rows: Sequence[Row]) -> list[str]:

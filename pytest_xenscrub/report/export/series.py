@@ -6,9 +6,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from pytest_xenscrub.report.export.figures import Figure, figures, labels
+from pytest_xenscrub.report.export.figures import Figure, comparable, differing, labels
 from pytest_xenscrub.report.results import last_rows
 from pytest_xenscrub.report.table import grouped, worst_verdict
 from pytest_xenscrub.scrub.row import BYTE_SECONDS, METRICS, PAGES, RATE, SECONDS, SHARE
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_xenscrub.report.results import RunResults
-    from pytest_xenscrub.scrub.row import Metric, Unit
+    from pytest_xenscrub.scrub.row import Metric, Row, Unit
 
 _BASE: Final[dict[Unit, tuple[str, str]]] = {
     SECONDS: ("seconds", "s"),
@@ -46,7 +47,7 @@ def to_csv(runs: Sequence[RunResults]) -> str:
 
 def to_openmetrics(runs: Sequence[RunResults]) -> str:
     """Gauges for Prometheus: of repeats their median; `xenscrub_clean` is 1, or 0 over residue."""
-    found = list(figures(last_rows(runs)))
+    found = comparable(last_rows(runs))
     lines: list[str] = []
     for metric in METRICS:
         name = _metric_name(metric)
@@ -87,11 +88,24 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
+def _named(rows: Sequence[Row]) -> list[tuple[str, Figure]]:
+    """Figures by names of their own; without Xen's version, which changes from run to run.
+
+    Only where there are several hosts, or Xens that differ in nothing else, the names have those.
+    """
+    found = comparable(rows)
+    also = differing(found, ["host"])
+    names = Counter((figure.named(also), figure.metric) for figure in found)
+    if max(names.values(), default=1) > 1:
+        also += differing(found, ["Xen"])
+    return [(figure.named(also), figure) for figure in found]
+
+
 def to_bmf(runs: Sequence[RunResults]) -> str:
     """Bencher Metric Format: by measurement and metric the median, with the least and the most."""
     told: dict[str, dict[str, dict[str, float]]] = {}
-    for figure in figures(last_rows(runs)):
-        told.setdefault(figure.name, {})[_metric_name(figure.metric)] = {
+    for name, figure in _named(last_rows(runs)):
+        told.setdefault(name, {})[_metric_name(figure.metric)] = {
             "value": figure.median,
             "lower_value": min(figure.values),
             "upper_value": max(figure.values),
@@ -103,12 +117,12 @@ def to_github_action_benchmark(runs: Sequence[RunResults]) -> str:
     """For benchmark-action/github-action-benchmark, its tool `customSmallerIsBetter`."""
     told = [
         {
-            "name": f"{figure.name}: {figure.metric.name}",
+            "name": f"{name}: {figure.metric.name}",
             "unit": _BASE[figure.metric.unit][1],
             "value": figure.median,
             **_range(figure),
         }
-        for figure in figures(last_rows(runs))
+        for name, figure in _named(last_rows(runs))
         if not figure.metric.more_is_better
     ]
     return json.dumps(told, indent=1) + "\n"

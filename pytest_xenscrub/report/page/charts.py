@@ -27,9 +27,14 @@ _SORTS: Final = {
     "destroy": "the course of a destroy",
 }
 """By what the name of a chart's file begins with."""
-_WIDTH: Final = 260
+_WIDTH: Final = 400
 _HEIGHT: Final = 48
 _MARGIN: Final = 4
+_AXIS: Final = 14
+"""Height of the commits below a line."""
+_LABEL: Final = 64
+"""Width of a commit."""
+_MOST_LETTERS: Final = 11
 
 
 def charts(rows: Sequence[Row], maps: Mapping[str, FrameMap]) -> list[tuple[str, Markup]]:
@@ -68,7 +73,7 @@ def _inline(text: str, name: str, number: int) -> Markup:
 
 
 def line_of(series: Series) -> Markup:
-    """A figure over time: a line that is broken at gaps, a mark where it changed."""
+    """A figure over time, above the commits of its Xens: a line that is broken at gaps."""
     values = [point.value for point in series.points]
     top = max(values) or 1.0
     step = (_WIDTH - 2 * _MARGIN) / (len(values) - 1)
@@ -76,7 +81,7 @@ def line_of(series: Series) -> Markup:
         (_MARGIN + n * step, _HEIGHT - _MARGIN - value / top * (_HEIGHT - 2 * _MARGIN))
         for n, value in enumerate(values)
     ]
-    parts = []
+    parts = [Markup('<path d="M0 {}H{}"/>').format(_HEIGHT, _WIDTH)]
     for start, end in zip([0, *series.gaps], [*series.gaps, len(values)], strict=True):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places[start:end])
         parts.append(Markup('<polyline points="{}"/>').format(points))
@@ -85,11 +90,31 @@ def line_of(series: Series) -> Markup:
         kind += " starved" if series.points[number].starved else ""
         point = series.points[number]
         told = f"{point.started[:16]}: {series.metric.unit.show(point.value)}"
-        told += f" {series.metric.unit.name}, Xen {point.xen}"
+        told += f" {series.metric.unit.name}, Xen {point.whole}"
         parts.append(
             Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
             .format(kind, x, y, 4 if "change" in kind else 2, told)
         )  # fmt: skip
+    parts += _axis([point.commit for point in series.points], [x for x, _ in places])
     return Markup(
         '<svg class="line" viewBox="0 0 {} {}" width="{}" height="{}" role="img">{}</svg>'
-    ).format(_WIDTH, _HEIGHT, _WIDTH, _HEIGHT, Markup("").join(parts))
+    ).format(_WIDTH, _HEIGHT + _AXIS, _WIDTH, _HEIGHT + _AXIS, Markup("").join(parts))
+
+
+def _axis(commits: Sequence[str], places: Sequence[float]) -> list[Markup]:
+    """A tick where another Xen begins, and its commit where there is room for it."""
+    parts = []
+    free = 0.0
+    for number, (commit, x) in enumerate(zip(commits, places, strict=True)):
+        if number and commit == commits[number - 1]:
+            continue
+        parts.append(Markup('<path d="M{:.1f} {}v3"/>').format(x, _HEIGHT))
+        left = min(x - _MARGIN, _WIDTH - _LABEL)
+        if left >= free:
+            parts.append(
+                Markup('<text x="{:.1f}" y="{}">{}</text>').format(
+                    left, _HEIGHT + _AXIS - 2, commit[:_MOST_LETTERS]
+                )
+            )
+            free = left + _LABEL
+    return parts

@@ -12,12 +12,12 @@ import jinja2
 from pytest_xenscrub import __version__
 from pytest_xenscrub.report.baseline import compare_runs
 from pytest_xenscrub.report.changes import changes
-from pytest_xenscrub.report.export.prose import headline
+from pytest_xenscrub.report.export.prose import headline, shown_runs
 from pytest_xenscrub.report.history import history
 from pytest_xenscrub.report.outcome import CUT_SHORT
 from pytest_xenscrub.report.page.charts import charts, line_of
 from pytest_xenscrub.report.page.tables import FIGURES, machines, marks, repeat, tables
-from pytest_xenscrub.report.results import RunResults, last_rows
+from pytest_xenscrub.report.results import RunResults, last_rows, last_tests
 from pytest_xenscrub.report.summary import describe, then_and_now
 from pytest_xenscrub.report.table import legend
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pytest_xenscrub.report.baseline import Comparison
+    from pytest_xenscrub.report.frame_map import FrameMap
     from pytest_xenscrub.report.outcome import Outcome
 
 LIMIT: Final = 1_000_000
@@ -112,14 +113,17 @@ def to_html(runs: Sequence[RunResults], extras: Extras = _NOTHING) -> str:
 def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
     """What the page is made of."""
     rows = last_rows(runs)
-    tests = list({test.test: test for run in runs for test in run.tests.values()}.values())
-    maps = {variant: shown for run in runs for variant, shown in run.maps.items()}
+    shown = shown_runs(runs)
+    tests = last_tests(shown)
+    said = headline(runs)
     comparison = extras.comparison or _with_run_before([*extras.earlier, *runs])
     return {
         "version": __version__,
         "style": (_FOLDER / "style.css").read_text(encoding="utf-8"),
         "script": (_FOLDER / "sort.js").read_text(encoding="utf-8"),
-        "headline": headline(runs),
+        "headline": said,
+        # One leak among several runs is what the reader of a tab must see.
+        "title": next((line for line in reversed(said) if not line.startswith("clean")), said[-1]),
         "failures": _failures(tests),
         "not_judged": [
             test for test in tests if test.outcome in _UNJUDGED and not test.residue
@@ -137,11 +141,21 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
         "figures": FIGURES,
         "marks": marks(rows),
         "legend": legend(),
-        "charts": charts(rows, maps),
+        "charts": charts(rows, _maps(shown)),
         "history": [(series, line_of(series)) for series in history([*extras.earlier, *runs])],
         "machines": machines(rows),
         "commands": _commands(runs),
     }  # fmt: skip
+
+
+def _maps(runs: Iterable[RunResults]) -> dict[str, FrameMap]:
+    """Of each variant the last map, or the last one that is not clean."""
+    found: dict[str, FrameMap] = {}
+    for run in runs:
+        for variant, shown in run.maps.items():
+            if variant not in found or shown.state != "clean" or found[variant].state == "clean":
+                found[variant] = shown
+    return found
 
 
 def _failures(tests: Iterable[Outcome]) -> list[Outcome]:

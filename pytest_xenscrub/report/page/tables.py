@@ -27,7 +27,8 @@ _ALL: Final = Chosen(every=True)
 _MACHINE: Final = (
     ("host", "host"), ("kind", "kind"), ("emulated_on", "emulated on"), ("cpu_model", "CPU model"),
     ("cpus", "CPUs"), ("total_bytes", "memory"), ("xen", "Xen"), ("variant", "variant"),
-    ("build_id", "build id"), ("debug", "debug build"), ("config", "Kconfig"),
+    ("source", "built from"), ("build_id", "build id"), ("debug", "debug build"),
+    ("config", "Kconfig"),
     ("command_line", "boot options"), ("not_in_use", "not in use"), ("toolstack", "toolstack"),
     ("toolstack_version", "its version"), ("version", "pytest-xenscrub"), ("started", "started"),
 )  # fmt: skip

@@ -54,7 +54,7 @@ def paint(axes: Axes, row: Row) -> None:
     axes.set_ylabel("memory, GiB")
     setting = row.setting
     axes.set_title(
-        f"One destroy of a {gib(row.memory_bytes)} guest:"
+        f"One destroy of a {gib(row.memory_bytes)} {setting.guest_type.upper()} guest:"
         f" {setting.variant}, {setting.toolstack}, {setting.kind}",
         pad=38,
     )

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_xenscrub.report.plots import destroy, exposure, frames, sizes
-from pytest_xenscrub.report.plots.style import KINDS, save
+from pytest_xenscrub.report.plots.style import KINDS, apart, save
 from pytest_xenscrub.report.table import test_name
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _by(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
 
 def _exposed(rows: Iterable[Row]) -> list[Row]:
     """Those with a curve; as in the table, a host's first end counts only where it is alone."""
-    curves = _by((row for row in rows if row.exposure_curve), lambda row: row.setting.variant)
+    curves = apart(row for row in rows if row.exposure_curve)
     return [
         row
         for group in curves.values()

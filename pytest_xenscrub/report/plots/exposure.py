@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from pytest_xenscrub.report.plots.style import looks
+from pytest_xenscrub.report.plots.style import apart, looks
 from pytest_xenscrub.units import gib
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ _BEYOND = 1.12
 
 def paint(axes: Axes, rows: Sequence[Row]) -> None:
     """Share of the frames that still hold their bytes, against time; repeats thin, behind."""
-    variants: dict[str, list[Row]] = {}
-    for row in rows:
-        variants.setdefault(row.setting.variant, []).append(row)
+    variants = apart(rows)
     end = _end(rows)
     for name, look in looks(variants).items():
         _paint_variant(axes, name, variants[name], look, end)

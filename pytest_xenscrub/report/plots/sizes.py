@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_xenscrub.report.plots.style import looks
+from pytest_xenscrub.report.plots.style import apart, looks
 from pytest_xenscrub.scrub.fit import fits
 from pytest_xenscrub.units import GIB
 
@@ -26,11 +26,7 @@ def worth_it(rows: Sequence[Row]) -> bool:
 
 
 def _by_variant(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    variants: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.destroy is not None:
-            variants.setdefault(row.setting.variant, []).append(row)
-    return variants
+    return apart(row for row in rows if row.destroy is not None)
 
 
 def _line(rows: Sequence[Row]) -> Fit | None:

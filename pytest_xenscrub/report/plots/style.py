@@ -6,6 +6,7 @@ Figures are made without pyplot, so no backend is chosen and no state of matplot
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+
+    from pytest_xenscrub.scrub.row import Row, Setting
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; each with a dash of its own.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -28,6 +31,8 @@ _KNOWN = {
     "as-is": (BLACK, "-"),
 }
 _OTHERS = ((SKY, "-"), (YELLOW, (0, (5, 1.5))), (GREY, (0, (4, 1.2, 1, 1.2))))
+_DASHES = ("-", (0, (5, 1.5)), (0, (4, 1.2, 1, 1.2)), (0, (1.2, 1.2)))
+"""Of one Xen's lines, where it has several."""
 INCHES = (7.0, 4.2)
 _DPI = 200
 _STYLE: dict[Any, Any] = {
@@ -47,6 +52,8 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 10,
     "legend.handlelength": 3.2,
+    # What is told comes from files and hosts: a $ of theirs is no formula.
+    "text.parse_math": False,
     "svg.hashsalt": "xenscrub",
     "svg.fonttype": "path",
 }
@@ -56,11 +63,40 @@ KINDS = tuple(_NO_DATE)
 """Of files that a chart is written as."""
 
 
-def looks(variants: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and dashes of each variant, as a line's arguments: the same in every chart."""
+def apart(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by their Xen; by guest type, toolstack and host, too, where they differ in those."""
+    known = list(rows)
+    told = [lambda s: s.guest_type, lambda s: s.toolstack, lambda s: s.host, _build]
+    differ = [tell for tell in told if len({tell(row.setting) for row in known}) > 1]
+    groups: dict[str, list[Row]] = {}
+    for row in known:
+        name = ", ".join([row.setting.variant, *(tell(row.setting) for tell in differ)])
+        # A legend leaves out what begins with an underscore.
+        groups.setdefault(f" {name}" if name.startswith("_") else name, []).append(row)
+    return groups
+
+
+def _build(setting: Setting) -> str:
+    return "debug build" if setting.debug else "release build"
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each group of `apart`, as a line's arguments.
+
+    A Xen has the same colour in every chart; where it has several lines their dashes differ.
+    """
     others = iter(_OTHERS * 10)
-    chosen = {name: _KNOWN.get(name) or next(others) for name in dict.fromkeys(variants)}
-    return {name: {"color": color, "linestyle": dash} for name, (color, dash) in chosen.items()}
+    chosen: dict[str, tuple[str, Any]] = {}
+    lines: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        xen = name.partition(", ")[0]
+        chosen[xen] = chosen.get(xen) or _KNOWN.get(xen) or next(others)
+        lines.setdefault(xen, []).append(name)
+    return {
+        name: {"color": color, "linestyle": dash if len(lines[xen]) == 1 else other}
+        for xen, (color, dash) in chosen.items()
+        for name, other in zip(lines[xen], cycle(_DASHES), strict=False)
+    }
 
 
 def save(

@@ -20,6 +20,7 @@ PYTEST = """
 import json, sys
 from pathlib import Path
 options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
+limited = "--xen-fail-if" in options
 tree = Path(options["--xen-source"])
 log = Path(options["--xen-results"]).parent / "ran"
 subject = (tree / "says").read_text().split()
@@ -31,12 +32,15 @@ status = int(statuses[min(number, len(statuses) - 1)])
 row = {"test": "a.py::test_x", "host": "emulated", "kind": "emulated (TCG)", "toolstack": "xl",
        "variant": "stock", "xen": "4.17", "debug": False, "build_id": subject[0], "number": 0,
        "how": "destroy", "memory_bytes": 1 << 30, "vcpus": 2, "destroy": 1.0 + status,
-       "verdict": "clean", "started": "now", "id": "a.py::test_x#0"}
+       "verdict": "residue" if status == 1 and not limited else "clean", "started": "now",
+       "id": "a.py::test_x#0"}
 run = {"started": "now", "status": status, "judged": 1, "scenarios": 1, "frames_read": 9,
-       "coverage": 1.0, "residue": status, "not_judged": {}}
+       "coverage": 1.0, "residue": 0 if limited else int(status == 1), "not_judged": {}}
 with open(options["--xen-results"], "a") as file:
     for line in (row, {"id": "r#run", "fit": None, "run": run}):
         file.write(json.dumps(line) + "\\n")
+with open(Path(options["--xen-results"]).parent / "arguments", "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
 print("this is pytest")
 sys.exit(status)
 """
@@ -79,9 +83,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "pytest-xenscrub" / "bisect"
 
 
-def find(repository: Repository, *more: str, good: str = "a", bad: str = "HEAD") -> int:
-    good = repository.commits.get(good, good)
-    arguments = [f"--source={repository.top}", f"--good={good}", f"--bad={bad}"]
+def find(
+    repository: Repository,
+    *more: str,
+    good: str = "a",
+    bad: str = "HEAD",
+    own: tuple[str, ...] = (),
+) -> int:
+    good, bad = (repository.commits.get(name, name) for name in (good, bad))
+    arguments = [f"--source={repository.top}", f"--good={good}", f"--bad={bad}", *own]
     return main(["bisect", *arguments, *(["--", *more] if more else [])])
 
 
@@ -99,7 +109,11 @@ def test_the_commit_is_found(
     said = capsys.readouterr().out
     assert "Commit e" in said
     assert "RESIDUE: judged 1 of 1" in said
-    assert "2.00 2.00x" in said, "the tables side by side"
+    beside = said[said.index("x (xl, stock, 1024 MiB)") :].splitlines()
+    assert beside[1].split() == ["verdict", "clean", "RESIDUE"]
+    assert beside[2].split()[:5] == ["destroy,", "s", "1.00", "2.00", "2.00"]
+    for name in "de":
+        assert f" {repository.commits[name][:12]} " in f"{said} "
     assert f"--xen-source={repository.top}#{repository.commits['e'][:12]}" in said
     assert len(ran(cache)) <= 5
     assert repository.git("status", "--porcelain") == ""
@@ -169,3 +183,88 @@ def test_what_is_noisy_is_bad_if_two_of_three_runs_are(
     assert find(repository, "--xen-fail-if=destroy:median:10%") == 0
     assert "Commit d" in capsys.readouterr().out
     assert ran(cache).count("d") == 3
+
+
+def test_figures_are_held_against_the_good_commit(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no limit itself; repeats are enough to tell noise; -k is pytest's."""
+    repository = Repository(tmp_path / "xen", ["a 0", "b 0", "c 1", "d 1"])
+    own = ("-k", "leaves", "--fail-if=destroy:median:30%")
+    assert find(repository, own=own) == 0
+    said = capsys.readouterr().out
+    assert "Commit c" in said
+    (ends,) = cache.glob("*/arguments")
+    first, *others = ends.read_text().splitlines()
+    assert "-k leaves --xen-repeat=6 --xen-variant=stock" in first
+    reference = next(cache.glob(f"*/{repository.commits['a'][:12]}.jsonl"))
+    for line in others:
+        assert f"--xen-fail-if=destroy:median:30% --xen-compare={reference}" in line
+    assert f"--xen-compare={reference}" in said, "the command that shows it"
+    assert len(others) == 2 + 2 + 1, "what is bad runs twice"
+
+
+def test_a_limit_that_cannot_be_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    repository = Repository(tmp_path / "xen", ["a 0", "b 1"])
+    assert find(repository, own=("--fail-if=destroy:median",)) == USAGE_ERROR
+    assert "write it as METRIC:STATISTIC:LIMIT%" in capsys.readouterr().err
+
+
+def test_what_noise_left_without_a_figure_runs_again(tmp_path: Path, cache: Path) -> None:
+    """A commit that was judged, and not compared: a starved host's figures are not."""
+    repository = Repository(tmp_path / "xen", ["a 0", "b 125 0", "c 1"])
+    assert find(repository, own=("--fail-if=destroy:median:30%",)) == 0
+    assert ran(cache).count("b") == 2
+
+
+def test_what_could_not_be_judged_is_tried_again_by_the_next_search(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = Repository(tmp_path / "xen", ["a 0", "b 125 0", "c 1"])
+    assert find(repository) == FAILED
+    assert "the same command tries them again" in capsys.readouterr().err
+    assert find(repository) == 0
+    assert "Commit c" in capsys.readouterr().out
+    assert ran(cache).count("a") == 1
+
+
+def test_a_fault_that_was_mended_is_not_searched_for_without_an_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = Repository(tmp_path / "xen", ["a 1", "b 1", "c 0", "d 0"])
+    assert find(repository, good="d", bad="b") == USAGE_ERROR
+    error = capsys.readouterr().err
+    assert "git bisect failed" in error
+    assert "name as --good an ancestor of --bad" in error
+
+
+def test_the_cache_may_be_cleaned_in_the_middle(tmp_path: Path, cache: Path) -> None:
+    """The repository still has a record of the tree then, or the tree is of no repository."""
+    repository = Repository(tmp_path / "xen", ["a 0", "b 130 0", "c 1"])
+    assert find(repository) == INTERRUPTED
+    assert main(["clean", "bisect"]) == 0
+    assert find(repository) == INTERRUPTED
+    (kept,) = cache.glob("*/tree")
+    (kept / ".git").write_text("gitdir: /nowhere\n")
+    repository.git("worktree", "prune")
+    assert find(repository) == 0
+
+
+def test_control_c_waits_for_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It still has a host to end; what is killed leaves its QEMU behind."""
+    waited: list[str] = []
+
+    class Pytest:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def wait(self) -> int:
+            waited.append("wait")
+            if len(waited) == 1:
+                raise KeyboardInterrupt
+            return 130
+
+    monkeypatch.setattr(subprocess, "Popen", Pytest)
+    with pytest.raises(KeyboardInterrupt):
+        judge.Judge(tmp_path, ())._run("c0ffee")
+    assert waited == ["wait", "wait"]

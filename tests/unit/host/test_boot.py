@@ -66,3 +66,11 @@ def test_a_machine_whose_xen_has_said_nothing_yet_is_not_xens(boot: Boot) -> Non
     boot.go_on(600)
     boot.serial = b"SeaBIOS\n"
     boot.go_on(600)
+
+
+def test_a_boot_knows_whether_it_was_starved(boot: Boot) -> None:
+    """Of all its time; the hang watch looks at the silence alone."""
+    boot.go_on(100, share=0.1)
+    assert not boot.watch.starved
+    boot.go_on(100, share=0.5)
+    assert boot.watch.starved

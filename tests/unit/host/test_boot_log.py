@@ -33,6 +33,21 @@ def test_a_stage_is_that_of_the_first_boot(log: str, reached: Stage) -> None:
     assert stage(log) is reached
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["watchdog: BUG: soft lockup - CPU#1 stuck for 22s!", "(XEN) Watchdog timer detects that CPU1"],
+)
+def test_a_watchdog_of_a_starved_host_proves_nothing(line: str) -> None:
+    """It cannot tell a CPU that hangs from one that this machine does not run; a panic can."""
+    log = f"{BANNER}{DOM0}[  222.93] {line}\n"
+    assert stage(log) is Stage.CRASHED
+    assert stage(log, starved=True) is Stage.DOM0
+    assert stage(f"{log}Kernel panic - not syncing\n", starved=True) is Stage.CRASHED
+    lost = HostLostError("lost", todo="look")
+    assert isinstance(blamed(lost, log), XenFaultError)
+    assert isinstance(blamed(lost, log, starved=True), UndecidedError)
+
+
 def test_boots_are_told_apart() -> None:
     assert boots("GRUB\n" + BANNER + "one\n" + BANNER + "two") == [BANNER + "one\n", BANNER + "two"]
 

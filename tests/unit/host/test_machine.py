@@ -7,11 +7,12 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_xenscrub.deadline import Deadline
-from pytest_xenscrub.errors import InfrastructureError
+from pytest_xenscrub.errors import InfrastructureError, XenFaultError
 from pytest_xenscrub.host.emulated.accel import TCG
 from pytest_xenscrub.host.emulated.image import Image
 from pytest_xenscrub.host.emulated.machine import Machine
@@ -87,6 +88,20 @@ def test_a_dom0_that_is_slow_to_answer_is_given_more_time(monkeypatch: pytest.Mo
         server.shutdown(socket.SHUT_RDWR)
         answering.join(10)
         assert not answering.is_alive()
+
+
+@pytest.mark.parametrize("starved", [False, True])
+def test_a_soft_lockup_while_it_boots_is_xens_unless_the_machine_was_starved(
+    monkeypatch: pytest.MonkeyPatch, starved: bool
+) -> None:
+    log = b"(XEN) Xen version 4.17\n[ 222.9] watchdog: BUG: soft lockup - CPU#1 stuck for 22s!\n"
+    machine = Machine.__new__(Machine)
+    machine.process = machine.ended = None
+    machine._chosen = True
+    machine._watch = SimpleNamespace(starved=starved)  # type: ignore[assignment]
+    monkeypatch.setattr(machine, "_serial", lambda: log, raising=False)
+    with contextlib.nullcontext() if starved else pytest.raises(XenFaultError, match="crashed"):
+        machine._check_booting()
 
 
 def test_a_machine_that_we_ended_says_why_to_all_who_ask() -> None:
