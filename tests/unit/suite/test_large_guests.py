@@ -77,7 +77,7 @@ def test_a_probe_judges_what_it_can_read_soon() -> None:
 
 def test_what_is_larger_is_judged_from_outside_alone() -> None:
     judged(seen(17 * GIB, range(100)))
-    with pytest.raises(ResidueError, match=r"only 90\.00%"):
+    with pytest.raises(UndecidedError, match=r"UNPROVEN: only 90\.00%"):
         judged(seen(17 * GIB, range(90)))
 
 
