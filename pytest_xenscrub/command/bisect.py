@@ -46,10 +46,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Find it, and tell.
+    """Search for the commit, and report it.
 
     Raises:
-        ConfigurationError: the repository has no such commits, or they are not good and bad.
+        ConfigurationError: the repository does not have these commits, or they are not good and
+            bad.
         InfrastructureError: git, or pytest, failed.
     """
     deadline = Deadline.after(_GIT_SECONDS, "looking at the repository")
@@ -76,14 +77,14 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
     """The first bad commit.
 
     Args:
-        repository: where the commits are.
-        good: all is well on it.
-        bad: a later one, on which it is not.
+        repository: the repository.
+        good: a good commit.
+        bad: a later, bad commit.
         judge: builds and runs a commit.
 
     Raises:
         ConfigurationError: `good` is not good, or `bad` is not bad.
-        InfrastructureError: the commits around it can all not be judged.
+        InfrastructureError: the commits around it cannot be judged.
     """
     tree = judge.tree
     if not (tree / ".git").exists():
@@ -119,7 +120,7 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
 
 
 def _git(tree: Path, *arguments: str) -> str:
-    """What git says, whether or not it failed: `git bisect` ends badly where it cannot go on."""
+    """Run git; gives its output even if it failed, as `git bisect` does when it cannot go on."""
     done = subprocess.run(
         ["git", "-C", tree, *arguments], capture_output=True, text=True, check=False
     )
@@ -129,7 +130,7 @@ def _git(tree: Path, *arguments: str) -> str:
 
 
 def _tell(repository: Path, found: str, judge: Judge) -> None:
-    """The commit, what it changed, and the command that shows it."""
+    """Report the commit, its changes, and the command that shows it."""
     show = ["show", "-s", "--format=%h %an, %ad%n    %s", "--date=short", found]
     print(f"\nthe first bad commit is {_git(repository, *show)}")
     before = _git(repository, "rev-parse", f"{found}^").strip()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a commit of a Xen tree is: pytest says it, and it is kept."""
+"""Judges a commit of a Xen tree by a run of pytest, and stores the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAST_LINES: Final = 15
 
 
 class Word(StrEnum):
-    """What git bisect is told."""
+    """The answers for git bisect."""
 
     GOOD = "good"
     BAD = "bad"
@@ -28,18 +28,18 @@ class Word(StrEnum):
 
 
 _WORDS: Final = {0: Word.GOOD, 1: Word.BAD, 125: Word.SKIP}
-"""By the exit status of `--xen-exit=bisect`."""
+"""Answers by the exit status of `--xen-exit=bisect`."""
 
 
 class Judge:
     """Builds and runs commits, each once.
 
-    Where figures are limited (`--xen-fail-if`) a machine's noise can call a commit bad: there two
-    runs of three must say so. Residue needs no second look.
+    With limits (`--xen-fail-if`), noise can make a commit seem bad, so two runs of three must be
+    bad. Residue in a single run is enough.
 
     Args:
-        folder: where the tree, the logs, the results and what was judged are kept.
-        arguments: pytest's.
+        folder: keeps the tree, the logs, the results and the answers.
+        arguments: pytest's arguments.
 
     Attributes:
         folder: as above.
@@ -56,7 +56,7 @@ class Judge:
             self._known = json.loads(self._kept.read_text(encoding="utf-8"))
 
     def word(self, commit: str) -> Word:
-        """What the commit that is checked out is; kept as soon as it is known.
+        """The answer for the commit that is checked out; stored as soon as it is known.
 
         Raises:
             KeyboardInterrupt: the run was interrupted.
@@ -76,7 +76,7 @@ class Judge:
         return Word(self._known[commit])
 
     def _again(self, commit: str) -> Word:
-        """One run was bad: it is if one of the next two is."""
+        """Run a commit again that was bad once; it is bad if one of two further runs is."""
         words = []
         for _ in range(2):
             words.append(self._run(commit))
@@ -110,19 +110,19 @@ class Judge:
         ]  # fmt: skip
 
     def command(self, source: str) -> str:
-        """The command that judges a commit, as its user types it."""
+        """The command that judges a commit, for the user to run."""
         return shlex.join(["pytest", *self._command(source)[5:]])
 
     def log(self, commit: str) -> Path:
-        """What pytest printed."""
+        """The file of pytest's output for a commit."""
         return self.folder / f"{commit[:12]}.log"
 
     def results(self, commit: str) -> Path:
-        """Its results."""
+        """The file of a commit's results."""
         return self.folder / f"{commit[:12]}.jsonl"
 
     def done(self, repository: Path) -> None:
-        """Give the tree back to git; what was judged stays."""
+        """Remove the tree from git; the answers stay."""
         subprocess.run(
             ["git", "-C", repository, "worktree", "remove", "--force", self.tree],
             capture_output=True, check=False,

@@ -43,10 +43,10 @@ def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def complete(options: argparse.Namespace) -> None:
-    """What is not on the command line is taken from the environment, or is as elsewhere.
+    """Add options from the environment, and defaults, to those of the command line.
 
     Raises:
-        ConfigurationError: a variable cannot be meant.
+        ConfigurationError: an environment variable has an invalid value.
     """
     for option in _options(vars(options)):
         if getattr(options, option.key) is None:
@@ -54,7 +54,7 @@ def complete(options: argparse.Namespace) -> None:
 
 
 def xens_of(options: argparse.Namespace) -> Xens:
-    """The Xens that `--xen-variant` and its like name, of complete options."""
+    """The Xens of `--xen-variant` and related options, for complete options."""
     return Xens(
         options.variant,
         source=options.source,
@@ -67,5 +67,5 @@ def xens_of(options: argparse.Namespace) -> Xens:
 
 
 def say(line: str) -> None:
-    """Print what takes long, or has happened."""
+    """Print a line: something has happened, or takes long."""
     print(line, flush=True)

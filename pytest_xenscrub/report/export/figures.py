@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every figure of some rows, repeats together, with what tells it from the others."""
+"""Every figure of some rows, with its repeats, and the labels that identify it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class Figure:
     """One metric of one measurement.
 
     Attributes:
-        metric: which.
-        labels: what tells the measurement from others: test, host, guest, toolstack, variant, Xen,
-            MiB and how it ended.
-        values: of each repeat, in the metric's base unit: s, bytes/s, pages, byte s, or a share.
-        starved: whether other work kept the host from running in one of them.
+        metric: the metric.
+        labels: labels that identify the measurement: test, host, guest, toolstack, variant, Xen,
+            MiB and how the guest ended.
+        values: the value of each repeat, in the metric's base unit: s, bytes/s, pages, byte s, or a
+            share.
+        starved: whether other work kept the host from running in a repeat.
     """
 
     metric: Metric
@@ -36,12 +37,12 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The median of the repeats, or the minimum if the metric is shown by its least."""
+        """The median of the repeats, or the minimum if the metric is shown by its minimum."""
         return min(self.values) if self.metric.least else statistics.median(self.values)
 
     @property
     def name(self) -> str:
-        """The measurement's, in one line: `test (variant, toolstack, 512 MiB)`."""
+        """The measurement's name, in one line: `test (variant, toolstack, 512 MiB)`."""
         told = self.labels
         kind = [] if told["guest"] == "pv" else [told["guest"]]
         inside = [told["variant"], told["toolstack"], *kind, f"{told['MiB']} MiB"]
@@ -50,7 +51,7 @@ class Figure:
 
 
 def labels(row: Row) -> dict[str, str]:
-    """What tells a measurement from others."""
+    """The labels that identify a measurement."""
     size = f"{row.memory_bytes // MIB}"
     return {"test": test_name(row), **where(row), "MiB": size, "how": row.how}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Results as people read them elsewhere than in the terminal: a merge request, a mail."""
+"""Results for people to read elsewhere than in the terminal: a merge request, a mail."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MAIL_COLUMNS: Final = Chosen(
 
 
 def headline(runs: Sequence[RunResults]) -> list[str]:
-    """What a reader asks first, a line for each run: was anything leaked, what was judged.
+    """The most important facts, a line for each run: whether anything leaked, and what was judged.
 
-    Of earlier runs only those that something is shown of.
+    Leaves out earlier runs of which nothing is shown.
     """
     shown = {row.setting.started for row in last_rows(runs)} | {runs[-1].started}
     return [_told(run) for run in runs if run.started in shown]
@@ -54,7 +54,7 @@ def _hosts(rows: Sequence[Row]) -> list[str]:
 
 
 def first_variant(rows: Sequence[Row]) -> str:
-    """The variant that others are compared with: the first one except the control."""
+    """The variant that others are compared with: the first one that is not the control."""
     variants = [row.setting.variant for row in rows if "control" not in row.setting.test]
     return next(iter(variants), "")
 

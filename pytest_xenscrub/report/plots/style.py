@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What all charts have in common: size, fonts, and a colour for each variant.
+"""The common style of all charts: size, fonts, and a colour for each variant.
 
-Figures are made without pyplot, so no backend is chosen and no state of matplotlib's is changed.
+Figures are made without pyplot, so that no backend is chosen and matplotlib's state stays
+unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; each with a dash of its own.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; each has its own dashes.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#8C8C8C"
 _KNOWN = {
@@ -50,14 +51,14 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "xenscrub",
     "svg.fonttype": "path",
 }
-# Without the date, so that the same data are the same file.
+# Without the date, so that the same data give the same file.
 _NO_DATE = {"svg": {"Date": None}, "png": {}}
 KINDS = tuple(_NO_DATE)
-"""Of files that a chart is written as."""
+"""Kinds of files of a chart."""
 
 
 def looks(variants: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and dashes of each variant, as a line's arguments: the same in every chart."""
+    """Colour and dashes of each variant, as arguments for a line; the same in every chart."""
     others = iter(_OTHERS * 10)
     chosen = {name: _KNOWN.get(name) or next(others) for name in dict.fromkeys(variants)}
     return {name: {"color": color, "linestyle": dash} for name, (color, dash) in chosen.items()}
@@ -71,14 +72,14 @@ def save(
     inches: tuple[float, float] = INCHES,
     kinds: Iterable[str] = KINDS,
 ) -> list[Path]:
-    """Make one chart, and write it.
+    """Draw one chart, and write it.
 
     Args:
-        folder: where to.
-        name: of the files, without ending.
-        paint: is given the axes to draw on.
-        inches: the chart's size.
-        kinds: of files.
+        folder: the folder.
+        name: name of the files, without ending.
+        paint: draws on the axes that it gets.
+        inches: size of the chart.
+        kinds: kinds of files.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=inches, layout="constrained")
