@@ -105,7 +105,7 @@ def test_a_verdict_belongs_to_the_rows_that_have_none() -> None:
     assert second.probe_bytes_per_second == 1001 * 4096
 
 
-def test_a_verdict_without_a_row_is_nobodys() -> None:
+def test_a_verdict_without_a_row_is_ignored() -> None:
     timings = Timings(SETTING)
     timings.judge(Verdict(BitMap64(), BitMap64(), BitMap64()))
     assert timings.rows == []
@@ -237,7 +237,7 @@ def test_a_row_of_a_guest_that_filled_all_says_nothing_of_a_sample() -> None:
     assert (row.filled_bytes, row.filled_share, row.found_share) == (None, None, None)
 
 
-def test_time_in_which_the_host_stood_still_is_told_and_starves_nobody(
+def test_time_in_which_the_host_was_stopped_is_recorded_and_is_not_starvation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, stood, kept = [0.0], [3.0], []
