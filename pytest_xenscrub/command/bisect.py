@@ -69,10 +69,11 @@ def _limit(text: str) -> str:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Find it, and tell.
+    """Search for the commit, and report it.
 
     Raises:
-        ConfigurationError: the repository has no such commits, or they are not good and bad.
+        ConfigurationError: the repository does not have these commits, or they are not good and
+            bad.
         InfrastructureError: git, or pytest, failed.
     """
     deadline = Deadline.after(_GIT_SECONDS, "looking at the repository")
@@ -99,14 +100,14 @@ def bisect(repository: Path, good: str, bad: str, judge: Judge) -> str:
     """The first bad commit.
 
     Args:
-        repository: where the commits are.
-        good: all is well on it.
-        bad: a later one, on which it is not.
+        repository: the repository.
+        good: a good commit.
+        bad: a later, bad commit.
         judge: builds and runs a commit.
 
     Raises:
         ConfigurationError: `good` is not good, or `bad` is not bad.
-        InfrastructureError: the commits around it can all not be judged.
+        InfrastructureError: the commits around it cannot be judged.
     """
     tree = judge.tree
     _make_tree(repository, tree, bad)
@@ -163,11 +164,11 @@ def _quietly(tree: Path, *arguments: str) -> bool:
 
 
 def _git(tree: Path, *arguments: str) -> str:
-    """What git says, in English.
+    """Run git; returns its output, in English, even if `git bisect` cannot go on.
 
     Raises:
-        ConfigurationError: it cannot search between these commits.
-        InfrastructureError: it failed.
+        ConfigurationError: git cannot search between these commits.
+        InfrastructureError: git failed.
     """
     done = subprocess.run(
         ["git", "-C", tree, *arguments], capture_output=True, text=True, check=False,
@@ -187,9 +188,9 @@ def _git(tree: Path, *arguments: str) -> str:
 
 
 def _tell(repository: Path, found: str, good: str, judge: Judge) -> None:
-    """The commit, what it changed, the figures beside those before it, the command that shows it.
+    """Report the commit, its changes, figures of both sides, and the command that shows it.
 
-    Of a merge the commit before it may never have run: then the good one stands there.
+    The parent of a merge may never have run; then the good commit is compared.
     """
     show = ["show", "-s", "--format=%h %an, %ad%n    %s", "--date=short", found]
     print(f"\nthe first bad commit is {_git(repository, *show)}")

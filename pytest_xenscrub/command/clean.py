@@ -25,11 +25,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Show the cache's folders; remove those that were named.
 
-    Nothing may run that uses it.
+    No run may use the cache meanwhile.
 
     Raises:
         ConfigurationError: there is no such folder.
-        CacheUnusableError: it cannot be removed.
+        CacheUnusableError: a folder cannot be removed.
     """
     root = cache_root()
     folders = sorted(path for path in root.glob("*") if path.is_dir())
@@ -51,5 +51,5 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _size(folder: Path) -> int:
-    """What its files take of the disk, bytes."""
+    """Size of a folder's files on the disk, bytes."""
     return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))

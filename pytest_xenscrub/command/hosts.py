@@ -27,16 +27,16 @@ _HEADER: Final = ("host", "state", "who", "on", "since", "what for", "tags")
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Declare the arguments of `xenscrub hosts`."""
     xen_options.declare(parser, "host", "hosts_file", "ssh_config")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Look at all of them at once, and print a line for each.
+    """Look at all hosts at once, and print a line for each.
 
     Raises:
-        ConfigurationError: no host is named, or they cannot be meant together.
-        InfrastructureError: none of them can be reached.
+        ConfigurationError: no host is named, or the options contradict each other.
+        InfrastructureError: none of the hosts can be reached.
     """
     out = [host for host in options.hosts_file if host.broken and not options.host]
     known = [host for host in options.hosts_file if host not in out]
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _look(described: HostDescription, config: Path | None) -> LockState | str:
-    """A host's lock, or in one line why it cannot be seen."""
+    """A host's lock; or a line that says why it cannot be read."""
     from pytest_xenscrub.boot.login import check_login  # noqa: PLC0415 - after --help
     from pytest_xenscrub.dom0.lock_look import LockState, look  # noqa: PLC0415 - as above
     from pytest_xenscrub.host.ssh import SshHost  # noqa: PLC0415 - as above
@@ -103,7 +103,7 @@ def _cells(host: HostDescription, state: str, *told: str) -> list[str]:
     Args:
         host: the host.
         state: its state.
-        told: who has it, on which machine, since when, what for; nothing where nobody has it.
+        told: who has it, on which machine, since when, what for; nothing for a free host.
     """
     tags = " ".join(sorted({*host.tags, *host.toolstacks}))
     return [host.name, state, *(told or ("",) * 4), tags]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a commit of a Xen tree is: pytest says it, and it is kept."""
+"""Judges a commit of a Xen tree by a run of pytest, and stores the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WRONG_USAGE: Final = 4
 
 
 class Word(StrEnum):
-    """What git bisect is told."""
+    """The answers for git bisect."""
 
     GOOD = "good"
     BAD = "bad"
@@ -38,20 +38,20 @@ class Word(StrEnum):
 
 
 _WORDS: Final = {0: Word.GOOD, 1: Word.BAD, 125: Word.SKIP}
-"""By the exit status of `--xen-exit=bisect`."""
+"""Answers by the exit status of `--xen-exit=bisect`."""
 
 
 class Judge:
     """Builds and runs commits, each once.
 
-    Where figures are limited (`--xen-fail-if`) a machine's noise can call a commit bad, or leave
-    nothing to compare: such a commit runs up to three times, and two runs must call it bad.
-    Residue needs no second look.
+    With limits (`--xen-fail-if`), noise can make a commit seem bad, or leave nothing to compare.
+    Such a commit runs up to three times, and two runs must be bad. Residue in a single run is
+    enough.
 
     Args:
-        folder: where the tree, the logs, the results and what was judged are kept.
-        arguments: pytest's.
-        limits: how much worse than `reference` a figure may be, as `--xen-fail-if` has them.
+        folder: keeps the tree, the logs, the results and the answers.
+        arguments: pytest's arguments.
+        limits: limits of `--xen-fail-if` on how much worse than `reference` a figure may be.
 
     Attributes:
         folder: as above.
@@ -72,7 +72,7 @@ class Judge:
             self._known = json.loads(self._kept.read_text(encoding="utf-8"))
 
     def word(self, commit: str) -> Word:
-        """What the commit that is checked out is; kept as soon as it is known.
+        """The answer for the commit that is checked out; stored as soon as it is known.
 
         Raises:
             KeyboardInterrupt: the run was interrupted.
@@ -87,7 +87,7 @@ class Judge:
         return Word(self._known[commit])
 
     def forget_skipped(self) -> None:
-        """Have the commits that could not be judged tried again by the next search."""
+        """Forget the commits that could not be judged, so that the next search tries them again."""
         self._known = {key: word for key, word in self._known.items() if word != Word.SKIP}
         self._keep()
 
@@ -97,7 +97,7 @@ class Judge:
         new.rename(self._kept)
 
     def _look(self, commit: str) -> Word:
-        """Run it as often as it takes to tell its own figures from the machine's."""
+        """Run a commit until its figures can be told from the noise of the machine."""
         words: list[Word] = []
         while True:
             words.append(self._run(commit))
@@ -153,19 +153,19 @@ class Judge:
         ]  # fmt: skip
 
     def command(self, source: str) -> str:
-        """The command that judges a commit, as its user types it."""
+        """The command that judges a commit, for the user to run."""
         return shlex.join(["pytest", *self._command(source)[5:]])
 
     def log(self, commit: str) -> Path:
-        """What pytest printed."""
+        """The file of pytest's output for a commit."""
         return self.folder / f"{commit[:12]}.log"
 
     def results(self, commit: str) -> Path:
-        """Its results."""
+        """The file of a commit's results."""
         return self.folder / f"{commit[:12]}.jsonl"
 
     def done(self, repository: Path) -> None:
-        """Give the tree back to git; what was judged stays."""
+        """Remove the tree from git; the answers stay."""
         subprocess.run(
             ["git", "-C", repository, "worktree", "remove", "--force", self.tree],
             capture_output=True, check=False,

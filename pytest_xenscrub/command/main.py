@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE_ERROR: Final = 4
-"""The same as pytest's."""
+"""Exit status of wrong usage, the same as pytest's."""
 INTERRUPTED: Final = 130
-"""The same as a shell's for Ctrl-C."""
+"""Exit status after Ctrl-C, the same as a shell's."""
 FAILED: Final = 75
-"""The same as of a pytest run that cannot judge Xen."""
+"""Exit status of other failures, the same as of a pytest run that cannot judge Xen."""
 
 
 def parser() -> argparse.ArgumentParser:

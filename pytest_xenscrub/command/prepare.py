@@ -26,7 +26,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Build it.
+    """Build everything.
 
     Raises:
         ConfigurationError: a variant does not apply, or does not compile.

@@ -56,10 +56,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Show them.
+    """Show the results.
 
     Raises:
-        ConfigurationError: a file is no results.
+        ConfigurationError: a file has no results.
         InfrastructureError: the output cannot be written.
     """
     runs = [run for path in _files(options.results) for run in read_runs(path)]

@@ -25,7 +25,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Boot it, and run the shell or the command; gives that one's exit status.
+    """Boot the host, and run the shell or the command; gives its exit status.
 
     Raises:
         XenScrubError: the Xen cannot be built, or does not boot.

@@ -45,10 +45,10 @@ def typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def complete(options: argparse.Namespace) -> None:
-    """What is not on the command line is taken from the environment, or is as elsewhere.
+    """Add options from the environment, and defaults, to those of the command line.
 
     Raises:
-        ConfigurationError: a variable cannot be meant.
+        ConfigurationError: an environment variable has an invalid value.
     """
     for option in _options(vars(options)):
         if getattr(options, option.key) is None:
@@ -56,7 +56,7 @@ def complete(options: argparse.Namespace) -> None:
 
 
 def xens_of(options: argparse.Namespace) -> Xens:
-    """The Xens that `--xen-variant` and its like name, of complete options."""
+    """The Xens of `--xen-variant` and related options, for complete options."""
     return Xens(
         options.variant,
         source=options.source,
@@ -69,5 +69,5 @@ def xens_of(options: argparse.Namespace) -> Xens:
 
 
 def say(line: str) -> None:
-    """Print what takes long, or has happened."""
+    """Print a line: something has happened, or takes long."""
     print(line, flush=True)

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Metric, Row
 
 _SAME_SIZE = 0.02
-"""By this share a victim's memory may differ: free memory does, by a few pages."""
+"""Largest difference of victims' memory, as a share: free memory differs by a few pages."""
 
-# What must be the same; which Xen it is, version and build, is what a comparison is about.
+# Settings that must be the same in both runs. Xen's version and build may differ: runs are compared
+# because of that.
 _MACHINE: tuple[tuple[str, str, Callable[[object], str]], ...] = (
     ("host", "host", str),
     ("kind", "kind of host", str),
@@ -47,8 +48,8 @@ class Pair:
     """A measurement in both runs.
 
     Attributes:
-        then: its rows in the earlier run.
-        now: its rows in this run.
+        then: rows of the earlier run.
+        now: rows of this run.
     """
 
     then: list[Row]
@@ -56,17 +57,17 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """Which measurement it is."""
+        """The measurement's name."""
         return measurement(self.now[0])
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """This run against an earlier one.
+    """This run compared with an earlier one.
 
     Attributes:
-        pairs: what is compared.
-        mismatches: a line for each reason for which something is not.
+        pairs: the measurements of both runs.
+        mismatches: a line for each reason why something is not compared.
     """
 
     pairs: list[Pair]
@@ -74,7 +75,7 @@ class Comparison:
 
 
 def compare_runs(then: Iterable[Row], now: Iterable[Row]) -> Comparison:
-    """Find for each measurement of this run the same one in the earlier run."""
+    """Find the same measurement in the earlier run for each one of this run."""
     earlier: dict[tuple[str, ...], list[list[Row]]] = {}
     for group in grouped(then):
         earlier.setdefault(_key(group[0]), []).append(group)
@@ -104,9 +105,9 @@ def measurement(row: Row) -> str:
 
 
 def _most_alike(found: Sequence[list[Row]], now: list[Row]) -> Pair:
-    """The pair that differs in least, then that of the nearest size; the last of several.
+    """The pair with the fewest differences, then with the nearest size; the last one of several.
 
-    A run on several hosts has the same measurement once for each.
+    A run on several hosts has the same measurement once for each host.
     """
     pairs = [Pair(then, now) for then in reversed(found)]
     size = now[0].memory_bytes
@@ -131,7 +132,7 @@ def _differences(pair: Pair) -> Iterable[str]:
 
 
 def render_baseline(comparison: Comparison, chosen: Chosen = MAIN) -> str:
-    """The table: medians of this run, and how many times the earlier run's each is."""
+    """The table: medians of this run, and their ratio to the earlier run's."""
     lines = [_line(pair) for pair in comparison.pairs]
     return grid(lines, chosen)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Metric, Row
 
 _SAME: Final = 0.005
-"""By so small a share nothing is called slower or faster."""
+"""Largest change, as a share, that counts as no change."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Change:
     """A figure in both runs.
 
     Attributes:
-        name: the measurement's.
-        metric: which figure of it.
-        then: its values in the earlier run, at least one.
+        name: the measurement's name.
+        metric: the metric.
+        then: the figure's values in the earlier run, at least one.
         now: its values in this run, at least one.
     """
 
@@ -38,13 +38,13 @@ class Change:
 
     @property
     def ratio(self) -> float | None:
-        """The median of this run ÷ that of the earlier run; None where that is 0."""
+        """The median of this run ÷ that of the earlier run; None if the latter is 0."""
         before = statistics.median(self.then)
         return statistics.median(self.now) / before if before else None
 
     @property
     def worsening(self) -> float:
-        """How many times worse it is; below 1 where it is better."""
+        """Factor by which it became worse; below 1 if it became better."""
         ratio = self.ratio or 1.0
         return 1 / ratio if self.metric.more_is_better else ratio
 
@@ -71,18 +71,18 @@ class Change:
 
     @property
     def told(self) -> str:
-        """In words: which way, and how sure that is."""
+        """A sentence: the direction, and how sure it is."""
         return "same" if self.direction == "same" else f"{self.direction}, {self.noise}"
 
     def shown(self, known: Sequence[float]) -> str:
-        """The values of a run: their median, and in brackets the least and the most."""
+        """The values of a run: their median, and in brackets the minimum and the maximum."""
         return spread(known, self.metric.unit)
 
 
 def changes(comparison: Comparison) -> list[Change]:
-    """All figures that both runs have: what is proven worse first, then by how much worse it is.
+    """All figures that both runs have: proven worse ones first, then by how much worse they are.
 
-    Figures of a host that was starved are left out.
+    Leaves out figures of a host that was starved.
     """
     found = [
         Change(pair.name, metric, then, now)
@@ -96,5 +96,5 @@ def changes(comparison: Comparison) -> list[Change]:
 
 
 def fed(rows: Iterable[Row]) -> list[Row]:
-    """Those of a host that was not starved."""
+    """The rows of a host that was not starved."""
     return [row for row in rows if not row.too_starved]

@@ -43,8 +43,8 @@ def render_comparison(rows: Sequence[Row], first: str, chosen: Chosen = MAIN) ->
         chosen: the columns that are shown.
 
     Returns:
-        Lines: times in s, medians with their least and most; speed-up is the first one's median
-        destroy ÷ this one's.
+        Lines: times in s, medians with minimum and maximum; speed-up is the median destroy of the
+        first variant ÷ this one's.
     """
     return grid(comparison_lines(rows, first), chosen)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A verdict as a map of the machine's memory, small enough to be kept and drawn."""
+"""A verdict as a map of the machine's memory, small enough to be stored and drawn."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 COLUMNS = 256
 _MOST_ROWS = 128
 _CHUNK = 1 << 24
-"""Frames that are looked at together: a machine with 1 TiB has 16 times as many."""
+"""Frames that are handled together; a machine with 1 TiB has 16 times as many."""
 _WORST = 4
-"""The kind of a pixel in which a frame is residue."""
+"""The kind of a pixel with residue."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class FrameMap:
     """A verdict, frame by frame.
 
     Attributes:
-        title: of what.
+        title: the map's title.
         state: the verdict.
         pixels: the kind of each pixel, line by line: 0 not seen, 1 read and clean, 2 the victim's,
-            read and clean, 3 the victim's and not read, 4 residue; of several frames the highest.
-        frames_per_pixel: neighbours that share one.
-        counts: frames of each kind; the first one is not counted.
+            read and clean, 3 the victim's and not read, 4 residue; the highest kind of its frames.
+        frames_per_pixel: number of neighbouring frames in a pixel.
+        counts: number of frames of each kind; kind 0 is not counted.
     """
 
     title: str
@@ -49,7 +49,7 @@ class FrameMap:
     counts: tuple[int, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """For the results' file: the pixels are packed, as most of them are as their neighbours."""
+        """For the results' file. Pixels are compressed, as most of them equal their neighbours."""
         packed = base64.b64encode(zlib.compress(self.pixels.tobytes())).decode("ascii")
         return {
             "title": self.title,
@@ -61,10 +61,10 @@ class FrameMap:
 
 
 def map_from(known: Mapping[str, Any]) -> FrameMap:
-    """The map of which `as_dict` made `known`.
+    """The map that `as_dict` turned into `known`.
 
     Raises:
-        KeyError, TypeError, ValueError: it did not.
+        KeyError, TypeError, ValueError: `known` is not such a map.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -79,7 +79,7 @@ def map_from(known: Mapping[str, Any]) -> FrameMap:
 
 
 def frame_map(verdict: Verdict, title: str) -> FrameMap:
-    """The map of a verdict: made at once, as verdicts of large machines are not kept."""
+    """The map of a verdict; made at once, because verdicts of large machines are not kept."""
     residue = (verdict.residue_frames - verdict.given_back) | verdict.outside_residue
     kinds = (
         verdict.clean_frames - verdict.filled,

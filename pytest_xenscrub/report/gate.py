@@ -32,17 +32,17 @@ _STATISTICS: dict[str, Callable[[list[float]], float]] = {
 }
 
 _OF_ONE_VALUE = ("min", "max")
-"""A limit on one of these asks for the single value that ranks call noise."""
+"""Statistics that are single values, so that noise does not excuse them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """`destroy:median:10%`.
+    """A limit, such as `destroy:median:10%`.
 
     Attributes:
-        metric: which figure.
-        statistic: of the repeats: median, mean, min or max.
-        share: by so much of the earlier value it may be worse.
+        metric: the metric.
+        statistic: the statistic of the repeats: median, mean, min or max.
+        share: how much worse than the earlier value it may be, as a share.
     """
 
     metric: Metric
@@ -51,10 +51,10 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """Take `METRIC:STATISTIC:LIMIT` apart; a metric may be called as its column is.
+    """Parse `METRIC:STATISTIC:LIMIT`; a metric may have the name of its column.
 
     Raises:
-        ConfigurationError: it cannot be meant.
+        ConfigurationError: the text is invalid.
     """
     example = "write it as METRIC:STATISTIC:LIMIT%, as in destroy:median:10%"
     name, *rest = text.split(":")
@@ -74,7 +74,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def left_out(comparison: Comparison) -> list[str]:
-    """What no limit is held to, a line each: figures of a host that was starved meanwhile."""
+    """Figures that are not compared with limits, a line each, because the host was starved."""
     lines = []
     for pair in comparison.pairs:
         for rows, run in ((pair.then, "the earlier run"), (pair.now, "this run")):
@@ -87,9 +87,9 @@ def left_out(comparison: Comparison) -> list[str]:
 
 
 def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
-    """Why the run fails, a line each; empty where every limit was compared and is kept.
+    """Why the run fails, a line each; empty if every limit was compared and kept.
 
-    Figures of a starved host are left out: they neither break a limit nor keep it.
+    Figures of a starved host neither break a limit nor keep it.
     """
     faults = [f"not compared: {line}" for line in comparison.mismatches]
     starved = " on a host that was not starved" if left_out(comparison) else ""
@@ -105,7 +105,7 @@ def verdicts(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
 
 
 def within_noise(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
-    """What is beyond its limit and does not fail the run, as it is no more than noise."""
+    """Figures beyond their limits that do not fail the run, because they are no more than noise."""
     return [
         told.line
         for limit in limits
@@ -117,10 +117,10 @@ def within_noise(limits: Iterable[Limit], comparison: Comparison) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Told:
-    """What is said of one limit and measurement.
+    """The result for one limit and measurement.
 
     Attributes:
-        line: the sentence.
+        line: a sentence.
         fails: whether it fails the run.
     """
 
@@ -129,7 +129,7 @@ class _Told:
 
 
 def _compared(limit: Limit, comparison: Comparison) -> list[tuple[str, list[float], list[float]]]:
-    """The measurements that a limit is held to: their names, and the values of both runs."""
+    """The measurements that a limit applies to: their names, and the values of both runs."""
     found = []
     for pair in comparison.pairs:
         then, now = fed(pair.then), fed(pair.now)
@@ -164,13 +164,13 @@ def _judge(limit: Limit, name: str, before: list[float], after: list[float]) -> 
 
 
 def _sure(is_noise: Noise, before: int, after: int, by_chance: float) -> str:
-    """How sure it is that a figure is worse, by the ranks of all repeats, whatever the statistic.
+    """How sure it is that a figure became worse, by the ranks of all repeats.
 
     Args:
-        is_noise: what they say.
-        before: how many the earlier run has.
-        after: how many this run has.
-        by_chance: how likely they rank so if nothing has changed.
+        is_noise: the result of the rank test.
+        before: number of repeats in the earlier run.
+        after: number of repeats in this run.
+        by_chance: probability of such ranks if nothing has changed.
     """
     if is_noise is Noise.UNKNOWN:
         return (

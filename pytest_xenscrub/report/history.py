@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each figure over many runs: where it changed, and what must not be compared."""
+"""Each figure over many runs: where it changed, and which runs cannot be compared."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Metric, Setting
 
 _SIGNIFICANT: Final = 0.01
-"""With this probability a series that does not change is said to have changed, once at most."""
+"""Largest probability with which a series that does not change is reported to change."""
 _SHORT: Final = 9
 """Digits of a commit, or of a build id, on an axis."""
 _COMMIT: Final = re.compile(r"git ([0-9a-f]{9})[0-9a-f]*(\+?)")
 _LEAST: Final = 3
-"""Runs on either side of a change."""
+"""Least number of runs before and after a change."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,14 @@ class Point:
     """A figure of one run.
 
     Attributes:
-        started: when the run began.
+        started: start of the run.
         value: the median of its repeats, in the metric's base unit.
         xen: Xen's version.
-        build: its build id, empty where none is known.
-        source: what it was built from, empty where that is not known.
-        machine: host, machine and configuration: across another one nothing is compared.
-        starved: whether other work kept the host from running: the point is shown, never compared.
+        build: its build id; empty if unknown.
+        source: what Xen was built from; empty if unknown.
+        machine: host, machine and configuration; points with different ones are not compared.
+        starved: whether other work kept the host from running: such a point is shown, but not
+            compared.
     """
 
     started: str
@@ -67,11 +68,11 @@ class Series:
     """A figure over time.
 
     Attributes:
-        name: the measurement's.
-        metric: which figure of it.
-        points: by the time of their runs.
-        gaps: before which points the machine or its configuration changed.
-        changes: before which points the figure changed, and that is more than noise.
+        name: the measurement's name.
+        metric: the metric.
+        points: the points, by the time of their runs.
+        gaps: indices of points before which the machine or its configuration changed.
+        changes: indices of points before which the figure changed by more than noise.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Series:
 
     @property
     def ratio(self) -> float | None:
-        """The last point ÷ the median of those before it, back to the last gap."""
+        """The last point ÷ the median of the earlier points since the last gap."""
         start = self.gaps[-1] if self.gaps else 0
         before = [point.value for point in self.points[start:-1] if not point.starved]
         if not before or self.points[-1].starved or not statistics.median(before):
@@ -91,7 +92,7 @@ class Series:
 
 
 def history(runs: Sequence[RunResults]) -> list[Series]:
-    """All figures that more than one run has; what changed most in the last run comes first."""
+    """All figures that at least two runs have; the largest change in the last run comes first."""
     measured = [
         (run.started, figure)
         for run in sorted(runs, key=lambda run: run.started)
@@ -145,11 +146,11 @@ def _machine(setting: Setting) -> str:
 
 
 def change_points(values: Sequence[float]) -> list[int]:
-    """The indices from which on values are others than before, ascending.
+    """The indices at which values begin to differ from the earlier ones, ascending.
 
-    The series is cut where the values of both sides are nearest to the side's median. It is a
-    change if so much in their ranks is no chance (Mann and Whitney's test, its exact distribution,
-    Bonferroni's correction for the number of cuts); then each side is looked at.
+    Cuts the series where the values on both sides are nearest to their medians. The cut is a change
+    if the ranks of both sides differ significantly (exact Mann-Whitney test, with Bonferroni's
+    correction for the number of cuts). Then each side is cut again.
     """
     cuts = range(_LEAST, len(values) - _LEAST + 1)
     if not cuts:
@@ -167,5 +168,5 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _two_sided(left: Sequence[float], right: Sequence[float]) -> float:
-    """How likely two samples of one distribution are to differ so much in rank."""
+    """Probability that two samples of one distribution differ so much in rank."""
     return min(1.0, 2 * min(chance(left, right), chance(right, left)))

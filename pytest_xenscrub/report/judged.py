@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a run has proven: of how many scenarios Xen was judged, by how much memory.
+"""What a run has proven: in how many scenarios Xen was judged, and by how much memory.
 
-A scenario is a test that has to do with a host, and no control. It is judged if it FAILED by a
-fault of Xen's, or did what it should and was measured: by a probe's verdict, a row of timings, or
-a figure of its own, told by pytest's `record_property("xen.measured", ...)`.
+A scenario is a test with a host that is not a control. It is judged if it FAILED by a fault of Xen,
+or if it passed and was measured: by a probe's verdict, by a row of timings, or by a figure of its
+own, recorded by pytest's `record_property("xen.measured", ...)`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def verdict_properties(
     """A probe's verdict as `user_properties`, which travel with a test's reports.
 
     Args:
-        number: of this verdict in its test, from 0.
-        verdict: what the probe saw.
-        counted: whether its frames are told; where they are read again they must not count twice.
+        number: the verdict's number in its test, from 0.
+        verdict: the verdict.
+        counted: whether its frames count; frames that are read again must not count twice.
     """
     name = f"xen.verdict[{number}]"
     state: tuple[str, object] = (f"{name}.state", verdict.state)
@@ -60,7 +60,7 @@ def verdict_properties(
 
 
 def _sample_properties(name: str, sampled: Sampled | None) -> Iterator[tuple[str, object]]:
-    """Of a verdict on a sample; none of others."""
+    """Properties of a verdict on a sample; none for other verdicts."""
     if sampled is not None:
         yield f"{name}.frames_filled", sampled.filled
         yield f"{name}.frames_freed", sampled.freed
@@ -69,12 +69,12 @@ def _sample_properties(name: str, sampled: Sampled | None) -> Iterator[tuple[str
 
 @dataclass(frozen=True)
 class SampledRun:
-    """What victims filled, where that was a sample of their pages.
+    """What victims filled, if they filled samples of their pages.
 
     Attributes:
-        filled_bytes: of all of them together.
-        share: of their memory.
-        found: the worst of their verdicts finds the leak of that share of a victim's pages.
+        filled_bytes: memory that all victims together filled.
+        share: share of their memory.
+        found: the smallest leak that every verdict finds, as a share of a victim's pages.
     """
 
     filled_bytes: int
@@ -97,7 +97,7 @@ class SampledRun:
 
     @classmethod
     def of(cls, known: Mapping[str, Any]) -> SampledRun:
-        """Of which `as_dict` made a part of `known`; errors: see `Proof.of`."""
+        """The sample in `known`, which `as_dict` made; errors: see `Proof.of`."""
         return cls(
             int(known["filled_bytes"]), float(known["filled_share"]), float(known["found_share"])
         )
@@ -105,16 +105,16 @@ class SampledRun:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a run comes to.
+    """What a run has proven.
 
     Attributes:
-        scenarios: how many were to run.
-        judged: how many of them say something of Xen.
-        frames: of dead guests, read by probes.
-        coverage: the least of all verdicts; None where there is none.
-        not_judged: how many say nothing, by their outcome and its reason.
-        residue: in how many of them a probe saw residue.
-        sampled: what was filled of all victims that filled a sample; None where none did.
+        scenarios: number of scenarios.
+        judged: number of scenarios in which Xen was judged.
+        frames: number of dead guests' frames that probes read.
+        coverage: the least coverage of all verdicts; None without a verdict.
+        not_judged: number of other scenarios, by their outcome and its reason.
+        residue: number of scenarios in which a probe saw residue.
+        sampled: what victims filled that filled a sample; None without such victims.
     """
 
     scenarios: int
@@ -129,7 +129,7 @@ class Proof:
         said = f"judged {self.judged} of {self.scenarios} scenarios"
         said += f", {self.frames} frames ({gib(self.frames * PAGE)}) read"
         if self.coverage is not None:
-            # Rounded down: what is said here must hold.
+            # Rounded down, so that it is true.
             said += f", coverage ≥ {math.floor(self.coverage * 10000) / 100:.2f} %"
         if self.sampled is not None:
             said += f"; {self.sampled}"
@@ -161,7 +161,7 @@ class Proof:
         """The proof that `as_dict` turned into `known`.
 
         Raises:
-            KeyError, TypeError, ValueError: it did not.
+            KeyError, TypeError, ValueError: `known` is not such a proof.
         """
         coverage = known["coverage"]
         return cls(
@@ -175,7 +175,7 @@ class Proof:
         )
 
     def as_properties(self) -> list[tuple[str, object]]:
-        """For JUnit, of the whole run."""
+        """Properties of the whole run, for JUnit."""
         flat = {**self.as_dict(), "not_judged": self._reasons() if self.not_judged else None}
         return [(f"xen.{key}", value) for key, value in flat.items() if value is not None]
 
@@ -201,18 +201,18 @@ class _Scenario:
 
 
 class Tally:
-    """Counts scenarios as their reports come, wherever they ran."""
+    """Counts scenarios by their reports, from all processes."""
 
     def __init__(self) -> None:
         self._scenarios: dict[str, _Scenario] = {}
 
     def expect(self, tests: Iterable[str]) -> None:
-        """These scenarios are to run, by their ids."""
+        """Note the ids of the scenarios that will run."""
         for test in tests:
             self._scenarios.setdefault(test, _Scenario())
 
     def note(self, report: pytest.TestReport) -> None:
-        """A phase of a test has ended; one that has nothing to do with a host is none of ours."""
+        """Note the report of a phase of a test; ignores tests without a host."""
         if not vars(report).get("xen_scenario"):
             return
         scenario = self._scenarios.setdefault(report.nodeid, _Scenario())
@@ -258,7 +258,7 @@ def _values(scenarios: Iterable[_Scenario], name: re.Pattern[str]) -> Iterator[f
 
 
 def _showed_fault(report: pytest.TestReport) -> bool:
-    """Whether a test was xfailed over residue, as the suite may: any other error proves nothing."""
+    """Whether a test was xfailed because of residue; an xfail over another error proves nothing."""
     return hasattr(report, "wasxfail") and any(
         value == "residue" and _STATE.fullmatch(name) for name, value in report.user_properties
     )

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 _SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
 _COLUMNS_LEFT = 10
-"""Kept free, so that the line does not wrap: what wraps cannot be erased."""
+"""Columns that stay empty, because a line that wraps cannot be erased."""
 
 
 class Live:
     """Prints beside pytest's own output.
 
-    A worker of pytest-xdist's prints nothing: lines that stay travel with its next report.
+    A worker of pytest-xdist prints nothing: its lines that stay travel with its next report.
 
     Args:
-        config: pytest's; at -q and below lines that only inform are left out.
+        config: pytest's; with -q, lines that only inform are left out.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -34,12 +34,12 @@ class Live:
         self._unsaid: list[str] = []
 
     def unsaid(self) -> list[str]:
-        """Lines that stay and could not be printed here, each once."""
+        """Lines that stay but could not be printed here, each once."""
         lines, self._unsaid = self._unsaid, []
         return lines
 
     def say(self, line: str) -> None:
-        """Print a line that stays, on a line of its own."""
+        """Print a line that stays."""
         if self._quiet:
             return
         if self._remote:
@@ -49,7 +49,7 @@ class Live:
             return
         with self._uncaptured():
             self._erase()
-            # It may stand behind a test's name, or behind the dots of the tests before.
+            # pytest may have printed a test's name, or dots, without a line end.
             self._reporter.ensure_newline()
             self._reporter.write_line(f"  xen: {line}")
 
@@ -63,7 +63,7 @@ class Live:
             self._reporter.write(f"{_SAVE} {shown}{_ERASE}{_RESTORE}", flush=True)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._reporter is not None and self._reporter.isatty and not self._quiet:
             with self._uncaptured():
                 self._erase()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`--xen-logs`: what hosts and guests said, in files, named in JUnit for those who read it.
+"""`--xen-logs`: writes the output of hosts and guests to files, and names the files in JUnit.
 
 FOLDER/<host>/serial.log, xen.log      at the end of a host's use
 FOLDER/<test>/<guest>.console          as it comes
@@ -32,10 +32,10 @@ _LONGEST_NAME = 150
 
 
 class Logs:
-    """The folder, or nothing where none was asked for.
+    """The folder of the logs; does nothing without one.
 
     Args:
-        folder: where they go; None for nowhere.
+        folder: the folder; None for no logs.
         say: prints a line for the user.
     """
 
@@ -44,28 +44,28 @@ class Logs:
         self._say = say
 
     def begin(self, test: str) -> None:
-        """A test begins: what an earlier run left of it is not its own."""
+        """Begin a test: remove its files of an earlier run."""
         if self._folder is not None:
             shutil.rmtree(self._folder / file_name(test), ignore_errors=True)
 
     def console(self, test: str, guest: str, data: bytes) -> None:
-        """A guest of a test has said something."""
+        """Write console output of a test's guest."""
         if self._folder is not None:
             self._append(file_name(test), f"{guest}.console", data)
 
     def failed(self, test: str, dom0: Dom0, *, answers: bool) -> None:
-        """A test has failed on a host, which may no longer answer."""
+        """Write the logs of a test's host after a failure; the host may no longer answer."""
         self._logs(file_name(test), dom0, answers=answers)
 
     def ended(self, dom0: Dom0) -> None:
-        """A host is not used any more."""
+        """Write the logs of a host that is no longer used."""
         self._logs(file_name(dom0.host.name), dom0, answers=dom0.alive)
 
     def _logs(self, name: str, dom0: Dom0, *, answers: bool) -> None:
         if self._folder is None:
             return
         self._append(name, "serial.log", dom0.host.serial_tail(_LINES).encode())
-        # A host that breaks now has no log of Xen's to give: what broke it is told elsewhere.
+        # A host that breaks now cannot give Xen's log; the cause is reported elsewhere.
         with contextlib.suppress(XenScrubError):
             self._append(name, "xen.log", dom0.xen_log(_LINES).encode() if answers else b"")
 
@@ -78,14 +78,15 @@ class Logs:
             with path.open("ab") as log:
                 log.write(data)
         except OSError as error:
-            # A verdict does not rest on them; what is there already is kept.
+            # No verdict needs these logs; what was written so far is kept.
             self._say(f"--xen-logs: no more logs are written: {error.strerror}: {path}")
             self._folder = None
 
     def attach(self, config: pytest.Config, report: pytest.TestReport) -> None:
-        """Name a test's files in its JUnit record, as Jenkins and GitLab look for them.
+        """Name a test's files in its JUnit record, where Jenkins and GitLab look for them.
 
-        Paths are relative to where pytest was started, a CI job's own folder, if they are in it.
+        Paths are relative to the folder in which pytest was started, such as a CI job's, if they
+        are in it.
         """
         xml = config.stash.get(xml_key, None)
         if self._folder is None or xml is None or report.when != "teardown":
@@ -101,13 +102,13 @@ class Logs:
 
 
 def add_suite_property(config: pytest.Config, name: str, value: object) -> None:
-    """Write a property of the whole run into JUnit, if it is written."""
+    """Add a property of the whole run to JUnit, if JUnit is written."""
     if (xml := config.stash.get(xml_key, None)) is not None:
         xml.add_global_property(name, value)
 
 
 def file_name(text: str) -> str:
-    """A name for a file, of a test's id or a host's name; another one for each."""
+    """A file name for a test's id or a host's name; different names give different file names."""
     name = re.sub(r"[^\w.-]+", "_", text).strip("_.")
     if len(name) > _LONGEST_NAME:
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How each test ended, from the reports of its phases: for the results' file."""
+"""Finds how each test ended, from the reports of its phases, for the results' file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RANKS: Final = {
     name: rank
     for rank, name in enumerate(("passed", "skipped", "xfailed", "xpassed", "error", "failed"), 1)
 }
-"""The worse the higher; words of other plugins, like `rerun`, are below all."""
+"""Ranks of outcomes: a higher one is worse; other plugins' outcomes, like `rerun`, rank lowest."""
 
 
 @dataclass
@@ -24,13 +24,13 @@ class Outcome:
     """How one test ended.
 
     Attributes:
-        test: its node id.
-        outcome: passed, failed, error, skipped, xfailed or xpassed, as pytest counts it; of a test
-            that the end of the run has cut short, CUT_SHORT.
-        fault: whose it is, where it failed: xen, infrastructure or unknown.
+        test: the test's node id.
+        outcome: passed, failed, error, skipped, xfailed or xpassed, as pytest counts it; CUT_SHORT
+            for a test that the end of the run has cut short.
+        fault: whose fault a failure was: xen, infrastructure or unknown.
         residue: whether a probe saw residue.
-        why: what the failure, skip or xfail says.
-        seconds: how long all its phases took.
+        why: the message of the failure, skip or xfail.
+        seconds: duration of all its phases.
     """
 
     test: str
@@ -42,16 +42,16 @@ class Outcome:
 
 
 class Outcomes:
-    """Puts the phases of each test together."""
+    """Combines the phases of each test."""
 
     def __init__(self) -> None:
         self._open: dict[str, Outcome] = {}
 
     def note(self, report: pytest.TestReport) -> Outcome | None:
-        """A phase has ended; gives the test's outcome if it was the last one.
+        """Note the report of a phase; gives the test's outcome after its last phase.
 
-        A test of which no phase has a scenario of ours is none of ours; of one whose worker died
-        in the middle, the last report has nothing of it.
+        Ignores tests in which no phase is of a scenario. All phases count, because the last report
+        of a test whose worker died does not tell that the test is a scenario.
         """
         known = vars(report)
         if "xen_scenario" not in known and report.nodeid not in self._open:
@@ -69,7 +69,7 @@ class Outcomes:
         return self._open.pop(report.nodeid)
 
     def cut_short(self) -> list[Outcome]:
-        """Those that have begun, and not ended: the run did before them."""
+        """The tests that have begun but not ended, because the run ended before."""
         return [
             outcome
             if outcome.outcome in ("failed", "error")

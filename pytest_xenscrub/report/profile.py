@@ -23,12 +23,12 @@ _PARTS = {DESTROY: "destroy issued → returned", AFTER: "destroy returned → w
 _LEAST_SHARE = 0.01
 """Share of busy time; functions below it on every Xen share one line."""
 _FEWEST = 20
-"""Fewer samples than that are not shown."""
+"""Least number of samples that are shown."""
 
 
 @dataclass
 class _Total:
-    """All profiles of one Xen, of one part of a destroy."""
+    """All profiles of one Xen, for one part of a destroy."""
 
     destroys: int = 0
     memory_bytes: int = 0
@@ -48,7 +48,7 @@ class _Total:
 
     @property
     def busy(self) -> float:
-        """What the CPUs spent on anything, s."""
+        """CPU time that was not idle, s."""
         return sum(self.cpu_seconds.values()) - self.cpu_seconds.get(IDLE, 0.0)
 
     def share(self, name: str) -> float:
@@ -62,10 +62,10 @@ class _Total:
 
 
 def render_profiles(rows: Iterable[Row]) -> str:
-    """A table for each part: what the CPUs did, for each Xen, and how much more than the first.
+    """A table for each part: what the CPUs did, for each Xen, and the difference to the first Xen.
 
-    Shares are of the CPUs' busy time, and idle's of all of it; ms are CPU time for each GiB of
-    guest memory. Empty where nothing was profiled.
+    Shares are of the CPUs' busy time; the share of idle time is of all time. ms are CPU time for
+    each GiB of guest memory. Empty without profiles.
     """
     known = [(row, profile_from(row.profile)) for row in rows if row.profile is not None]
     blocks = []
@@ -117,7 +117,7 @@ def _table(totals: dict[str, _Total]) -> str:
 
 
 def _choose(totals: Iterable[_Total]) -> tuple[list[str], list[str]]:
-    """Names that are worth a line, by the largest share that they have, and those that are not."""
+    """Choose the names that get a line, by their largest share; gives the other names, too."""
     share: dict[str, float] = {}
     for total in totals:
         for name in total.cpu_seconds:
@@ -152,7 +152,7 @@ def write_folded(row: Row, folder: Path) -> None:
 
 
 def folded(parts: dict[str, Part]) -> list[str]:
-    """Folded stacks, what was seen most often first."""
+    """Folded stacks, the most frequent first."""
     return [
         f"{name};{stack} {count}"
         for name, part in parts.items()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Our figures in the report of pytest-html, for those who have that; nothing here needs it."""
+"""Adds this plugin's figures to the report of pytest-html; does not need pytest-html itself."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 _SHOWN = [metric for metric in METRICS if metric.name in ("destroy", "exposure")]
 _BEHIND = 2
-"""Its own first two columns are result and test."""
+"""Place of the new columns, behind pytest-html's own result and test."""
 
 
 class PytestHtml:
-    """Columns of a test's verdict, destroy and exposure, its curve, and what the run has proven.
+    """Columns for a test's verdict, destroy and exposure, its curve, and what the run has proven.
 
     Args:
         config: pytest's.
-        proven: tells what the run comes to, at its end.
+        proven: gives what the run has proven, at its end.
     """
 
     def __init__(self, config: pytest.Config, proven: Callable[[], str]) -> None:
@@ -41,7 +41,7 @@ class PytestHtml:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """The headings; the report's reader can sort by them."""
+        """Add the headings, by which the report can be sorted."""
         names = [("verdict", "Verdict")]
         names += [(each.name, f"{each.column}, {each.unit.name}") for each in _SHOWN]
         cells[_BEHIND:_BEHIND] = [
@@ -51,7 +51,7 @@ class PytestHtml:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
-        """The cells of a test; they are empty where it measured nothing."""
+        """Add a test's cells, which are empty if it measured nothing."""
         if not cells:
             return  # a conftest has taken the line out
         rows = self._rows.get(report.nodeid, [])
@@ -63,20 +63,20 @@ class PytestHtml:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A phase has ended: the last one has all rows, and the line is that of an earlier one."""
+        """Note the report of a phase: the last has all rows, but the line is of an earlier one."""
         if self._writes:
             self._rows[report.nodeid] = rows_of(report.nodeid, report.user_properties)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
-        """What the run has proven, above the table."""
+        """Add what the run has proven, above the table."""
         prefix.append(f"<p>{escape(self._proven())}</p>")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """The curve of a test goes with its last report, from other processes, too."""
+        """Add a test's curve to its last report, also for tests in other processes."""
         report = yield
         if self._draws and report.when == "teardown":
             rows = rows_of(report.nodeid, report.user_properties)
@@ -97,7 +97,7 @@ def _cell(rows: list[Row], name: str) -> str:
 
 
 def _curve(rows: list[Row]) -> list[dict[str, Any]]:
-    """The chart of a test's exposure, as pytest-html takes it; none where there is no curve."""
+    """The chart of a test's exposure, for pytest-html; None without a curve."""
     if not any(row.exposure_curve for row in rows):
         return []
     from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - an extra

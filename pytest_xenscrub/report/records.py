@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run measured: kept as it happens, compared and told at the end."""
+"""Keeps what a run measured as it happens, and compares and prints it at the end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class Records:
-    """The rows of a run, and what else they come to.
+    """The rows of a run, and their evaluation.
 
     Attributes:
-        comparison: with an earlier run, at the end, if one was asked for.
-        faults: why the run fails though its tests may have passed (`--xen-fail-if`).
-        left_out: what `--xen-fail-if` was not held to, and why.
+        comparison: the comparison with an earlier run, at the end, if one was asked for.
+        faults: why the run fails even if its tests passed (`--xen-fail-if`).
+        left_out: what `--xen-fail-if` left out, and why.
         lost: what could not be written to the results' file, if anything.
 
     Args:
@@ -50,7 +50,7 @@ class Records:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xenscrub_row(self, row: Row) -> None:
-        """Keep a row, now and before others see it: what happens later must not lose it."""
+        """Store a row at once, before other hooks see it, so that later failures cannot lose it."""
         if self._draws:
             self._rows[row.id] = row
         if self._options.results is not None:
@@ -63,16 +63,16 @@ class Records:
             write_folded(row, self._options.profile.folder)
 
     def record_fit(self, setting: Setting, fit: Fit) -> None:
-        """Keep what the rows of a test come to."""
+        """Store a fit of a test's rows."""
         if self._options.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
 
             ResultsFile(self._options.results).append_fit(setting, fit)
 
     def note(self, report: pytest.TestReport, started: str) -> None:
-        """A phase of a test has ended: keep how the test ended, as soon as it has.
+        """Note the report of a phase of a test, and store how the test ended as soon as it has.
 
-        A disk that is full ends no run here: `lost` says so at its end.
+        A full disk does not end the run here; `lost` reports it at the end.
         """
         outcome = self._outcomes.note(report)
         if outcome is None:
@@ -89,7 +89,7 @@ class Records:
             self.lost = str(error)
 
     def judged(self, row: Row | None, verdict: Verdict) -> None:
-        """Keep a map of the machine's memory for the charts: of each Xen the first, or worst."""
+        """Keep a map of the machine's memory for the charts: each Xen's first one, or worst."""
         if not self._draws or row is None:
             return
         from pytest_xenscrub.report.frame_map import frame_map  # noqa: PLC0415 - brings numpy
@@ -111,11 +111,11 @@ class Records:
         return self._options.plots is not None or self._options.html is not None
 
     def proven(self, run: str, known: dict[str, object]) -> None:
-        """Keep what the whole run comes to.
+        """Store what the whole run has proven.
 
         Args:
-            run: its tag.
-            known: when it began, its exit status and command, and what was proven.
+            run: the run's tag.
+            known: the run's start, exit status and command, and what was proven.
         """
         if self._options.results is not None:
             from pytest_xenscrub.report.results import ResultsFile  # noqa: PLC0415
@@ -131,10 +131,10 @@ class Records:
         return RunPage(self._options.html, self._options.logs, self._options.results)
 
     def page_begins(self, started: str) -> None:
-        """Say on the page that the run has not ended.
+        """Write a page that says UNFINISHED.
 
         Raises:
-            ConfigurationError: it cannot be written.
+            ConfigurationError: the page cannot be written.
         """
         try:
             if page := self._page:
@@ -153,15 +153,15 @@ class Records:
         """Write the page; gives a line that says where it is, or why there is none.
 
         Args:
-            reporter: pytest's; None where it prints nothing.
-            started: when the run began.
+            reporter: pytest's; None if pytest prints nothing.
+            started: start of the run.
             known: as for `proven`.
         """
         page = self._page
         if page is None:
             return ""
         rows = [] if reporter is None else self.rows(reporter)
-        # Of a test that was cut short there is no report, but what it measured is known here.
+        # A test that was cut short has no last report, but this process has its rows.
         every = {row.id: row for row in rows} | self._rows
         tests = {test.test: test for test in self._outcomes.cut_short()} | self._tests
         from pytest_xenscrub.report.results import RunResults  # noqa: PLC0415 - with a page
@@ -172,14 +172,14 @@ class Records:
                 run, earlier=self._options.compare or (), comparison=self.comparison,
                 faults=self.faults, notes=self.left_out,
             )  # fmt: skip
-        except OSError as error:  # all that was proven stands without it
+        except OSError as error:  # the run's result does not depend on the page
             return f"the page cannot be written: {error.strerror}: {self._options.html}"
         return f"all of it is in {self._options.html}"
 
     def rows(self, reporter: pytest.TerminalReporter) -> list[Row]:
-        """Every row of the run, also of those tests that ran in other processes.
+        """Every row of the run, including those of tests in other processes.
 
-        They travel in the reports' `user_properties`; the last report of a test has all of them.
+        Rows travel in the reports' `user_properties`; the last report of a test has all of them.
         """
         properties: dict[str, list[tuple[str, object]]] = {}
         for reports in reporter.stats.values():
@@ -194,7 +194,7 @@ class Records:
         return [row for test, carried in properties.items() for row in rows_of(test, carried)]
 
     def compare(self, reporter: pytest.TerminalReporter | None) -> bool:
-        """Compare with the earlier run of `--xen-compare`; whether the run may still pass."""
+        """Compare with the run of `--xen-compare`; returns whether this run may still pass."""
         if self._options.compare is None:
             return True
         from pytest_xenscrub.report.baseline import compare_runs  # noqa: PLC0415 - if asked for
@@ -215,7 +215,7 @@ class Records:
 
     @property
     def worse(self) -> bool:
-        """Whether a figure is worse than allowed; one that was not compared is not."""
+        """Whether a figure is worse than allowed; a figure that was not compared does not count."""
         return any(fault.startswith("worse: ") for fault in self.faults)
 
     def tell(
@@ -230,7 +230,7 @@ class Records:
         Args:
             reporter: pytest's.
             first: gives the variant that the others are compared with.
-            no_profile: why there is no profile though one was asked for.
+            no_profile: why a run with --xen-profile has no profile.
         """
         rows = self.rows(reporter)
         if not rows and self.comparison is None:
@@ -258,11 +258,11 @@ class Records:
             return
         from pytest_xenscrub.report.plots import draw  # noqa: PLC0415 - if asked for
 
-        # What was measured in this process has more in it than what travels with reports.
+        # Rows of this process have more data than those that travel with reports.
         known = [self._rows.get(row.id, row) for row in rows]
         try:
             paths = draw(known, self._maps, self._options.plots)
-        except OSError as error:  # all that was proven stands without them
+        except OSError as error:  # the run's result does not depend on the charts
             reporter.write_line(f"charts cannot be written: {error.strerror}: {error.filename}")
             return
         if reporter.config.option.verbose >= 0:

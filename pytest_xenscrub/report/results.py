@@ -28,21 +28,22 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Row, Setting
 
 SCHEMA = 1
-"""Of the lines of a file of results, as `schema`; a line of an earlier version has none.
+"""Version of the lines in a file of results, as `schema`; lines without it are older.
 
-A key that is new leaves the number as it is: readers pass over keys that they do not know. It is
-raised when a key goes away, or means something else.
+A new key does not change the number, because readers ignore unknown keys. Increase it when a key is
+removed, or changes its meaning.
 """
-# The report says which test it is; series are too long for what travels with each report.
+# Left out of reports: the report names the test, and series are too long to travel with each
+# report.
 _NO_PROPERTY = ("test", "number", "series")
 _PROPERTY = re.compile(r"xen\[(\d+)\]\.(\w+)")
 
 
 class ResultsFile:
-    """JSON lines, one object a line; of several lines with the same `id` the last one counts.
+    """JSON lines, one object on each line; the last of several lines with the same `id` counts.
 
-    Each line is appended and flushed at once, under a lock: workers may share the file, and what
-    is in it is there whatever happens next.
+    Each line is appended and flushed at once, under a lock: workers may share the file, and its
+    lines are safe whatever happens next.
 
     Args:
         path: the file; appended to if it exists.
@@ -52,7 +53,7 @@ class ResultsFile:
         self._path = path
 
     def check(self) -> None:
-        """Raise `ConfigurationError` now if it cannot be written, not after an hour."""
+        """Raise `ConfigurationError` at once if the file cannot be written."""
         if self._path.is_fifo():
             raise ConfigurationError(f"{self._path}: cannot be written: it is a pipe, not a file")
         try:
@@ -69,7 +70,7 @@ class ResultsFile:
         self._write({"id": row.id, **row.as_dict()})
 
     def append_fit(self, setting: Setting, fit: Fit) -> None:
-        """Write what a test's rows come to; such a line says of which figure it is a `fit`."""
+        """Write a fit of a test's rows; such a line has the figure's name as `fit`."""
         line = asdict(fit)
         metric = line.pop("metric")
         self._write(
@@ -77,30 +78,30 @@ class ResultsFile:
         )
 
     def append_test(self, outcome: Outcome, started: str) -> None:
-        """Write how a test ended; such a line has it as `tested`, and `fit` as a run's has."""
+        """Write how a test ended; such a line has it as `tested`, and a `fit`: see `append_run`."""
         line = {"id": f"{outcome.test}#test", "fit": None, "started": started}
         self._write({**line, "tested": asdict(outcome)})
 
     def append_run(self, run: str, known: dict[str, object]) -> None:
-        """Write what a whole run comes to; such a line has it as `run`.
+        """Write what a whole run has proven; such a line has it as `run`.
 
-        `fit` is in it for the readers of earlier versions, which pass over a line that has one.
+        It has a `fit` for readers of earlier versions, which ignore lines with one.
         """
         self._write({"id": f"{run}#run", "fit": None, "run": known})
 
     def append_map(self, variant: str, shown: FrameMap, started: str) -> None:
-        """Write a map of memory, the run's last of this variant; such a line has it as `map`."""
+        """Write a map of memory; the last one of a variant counts. Such a line has it as `map`."""
         line = {"id": f"{variant}#map", "fit": None, "started": started, "variant": variant}
         self._write({**line, "map": shown.as_dict()})
 
     def _write(self, record: dict[str, object]) -> None:
-        """Write a line, all of it or nothing.
+        """Write a line, completely or not at all.
 
         Raises:
             InfrastructureError: the disk is full, or failed.
         """
         line = (json.dumps({"at": time.time(), "schema": SCHEMA, **record}) + "\n").encode()
-        # Unbuffered: what could not be written must not be tried again when the file is closed.
+        # Unbuffered, so that closing the file does not try again to write a failed line.
         try:
             with self._path.open("ab", buffering=0) as file:
                 self._write_whole(file, line)
@@ -138,14 +139,14 @@ class ResultsFile:
 
 @dataclass
 class RunResults:
-    """What a file has of one run.
+    """One run in a file.
 
     Attributes:
-        started: when it began, UTC, as ISO 8601 has it; empty where nobody said so.
-        rows: by their `id`; a later line of the same one has replaced the earlier.
+        started: start of the run, UTC, in ISO 8601; empty if unknown.
+        rows: the last row of each `id`.
         tests: how each test ended, by its id.
-        maps: of memory, by variant.
-        known: what the run came to; None for one that was cut short, or goes on.
+        maps: maps of memory, by variant.
+        known: what the run has proven; None for a run that was cut short, or is not finished.
     """
 
     started: str
@@ -156,10 +157,11 @@ class RunResults:
 
 
 def read_results(path: Path) -> list[Row]:
-    """The rows of a file that `ResultsFile` has written; of several runs in it the last counts.
+    """The rows of the last run in a file of `ResultsFile`.
 
     Raises:
-        ConfigurationError: it cannot be read, a line of it is no row, or it has none.
+        ConfigurationError: the file cannot be read, has a line that is not a result, or has no
+            rows.
     """
     rows = last_rows(read_runs(path))
     if not rows:
@@ -193,10 +195,10 @@ def _where(row: Row) -> tuple[object, ...]:
 
 
 def read_runs(path: Path) -> list[RunResults]:
-    """All runs of a file that `ResultsFile` has written, in the order of their first lines.
+    """All runs in a file of `ResultsFile`, in the order of their first lines.
 
     Raises:
-        ConfigurationError: it cannot be read, or a line of it is no result.
+        ConfigurationError: the file cannot be read, or has a line that is not a result.
     """
     runs: dict[str, RunResults] = {}
     for number, line in enumerate(_lines(path), 1):
@@ -219,13 +221,13 @@ def read_runs(path: Path) -> list[RunResults]:
 
 
 def _take(flat: dict[str, Any], runs: dict[str, RunResults]) -> None:
-    """Put a line where it belongs.
+    """Add a line to its run.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is no result.
+        KeyError, TypeError, ValueError, AttributeError: the line is not a result.
     """
     if "fit" in flat and not {"run", "tested", "map"} & flat.keys():
-        return  # it follows from the rows
+        return  # computed again from the rows
     known = dict(flat["run"]) if "run" in flat else flat
     started = str(known.get("started", ""))
     run = runs.setdefault(started, RunResults(started))
@@ -256,7 +258,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def as_properties(rows: Iterable[Row]) -> list[tuple[str, object]]:
-    """Rows as `user_properties`: `xen[0].destroy` and so on; what was not measured is left out."""
+    """Rows as `user_properties`, such as `xen[0].destroy`; leaves out what was not measured."""
     return [
         (f"xen[{row.number}].{key}", value)
         for row in rows
@@ -282,7 +284,7 @@ def next_number(properties: Iterable[tuple[str, object]]) -> int:
 
 
 def rows_of(test: str, properties: Iterable[tuple[str, Any]]) -> list[Row]:
-    """The rows of which `as_properties` made these properties."""
+    """The rows that `as_properties` turned into these properties."""
     flat: dict[int, dict[str, object]] = {}
     for name, value in properties:
         if match := _PROPERTY.fullmatch(name):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`--xen-html`: the page of a run, written when the run ends.
 
-A run that is killed cannot write it. So that nobody takes an older page for this run's, one that
-says UNFINISHED stands there from the start.
+A run that is killed cannot write its page. So a page that says UNFINISHED is written at the start,
+to keep an older page from being taken for this run's.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class LogFiles:
-    """The files of `--xen-logs`, as a page links to them.
+    """The files of `--xen-logs`, for links on a page.
 
     Args:
-        folder: of the logs; None where there are none.
+        folder: folder of the logs; None without logs.
         page: the page; links are relative to its folder, so that both can be moved together.
     """
 
@@ -37,7 +37,7 @@ class LogFiles:
         self._beside = page.parent
 
     def of(self, name: str) -> list[tuple[str, str]]:
-        """Those of a test, by its id, or of a host: their names, and links to them."""
+        """The files of a test, by its id, or of a host: their names, and links to them."""
         if self._folder is None:
             return []
         files = sorted(path for path in (self._folder / file_name(name)).glob("*"))
@@ -48,7 +48,7 @@ class RunPage:
     """A run's page.
 
     Args:
-        path: of the page.
+        path: path of the page.
         logs: folder of the run's logs, if there is one.
         results: file of results, which may have earlier runs.
     """
@@ -59,7 +59,7 @@ class RunPage:
         self._results = results
 
     def begin(self, started: str) -> None:
-        """Say that the run has not ended.
+        """Write a page that says UNFINISHED.
 
         Raises:
             OSError: the page cannot be written.
@@ -78,11 +78,11 @@ class RunPage:
         """Write the page of a run that has ended.
 
         Args:
-            run: what is known of it.
+            run: the run.
             earlier: rows of `--xen-compare`.
-            comparison: with those.
-            faults: why the run fails though its tests may have passed.
-            notes: what no limit was held to, and why.
+            comparison: the comparison with those.
+            faults: why the run fails even if its tests passed.
+            notes: what limits left out, and why.
 
         Raises:
             OSError: the page cannot be written.
@@ -90,7 +90,7 @@ class RunPage:
         from pytest_xenscrub.report.page import Extras  # noqa: PLC0415 - an extra
 
         known = self._runs_of_file()
-        if this := known.pop(run.started, None):  # has what ran in other processes
+        if this := known.pop(run.started, None):  # the file also has the rows of other processes
             run.maps = {**this.maps, **run.maps}
             run.rows = {**this.rows, **run.rows}
         for row in earlier:
@@ -103,13 +103,13 @@ class RunPage:
         self._write([run], extras)
 
     def _runs_of_file(self) -> dict[str, RunResults]:
-        """The runs of the file of results; none where it cannot be read."""
+        """The runs in the file of results; none if the file cannot be read."""
         if self._results is None:
             return {}
         try:
             return {run.started: run for run in read_runs(self._results)}
         except ConfigurationError:
-            return {}  # somebody has written to it: the page is of this run all the same
+            return {}  # the file was changed by hand: the page shows this run alone
 
     def _write(self, runs: Sequence[RunResults], *extras: Extras) -> None:
         from pytest_xenscrub.report.page import to_html  # noqa: PLC0415 - an extra

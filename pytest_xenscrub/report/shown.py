@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a report shows of an error: the test's own lines, and what went wrong."""
+"""What a report shows of an error: the test's own lines, and the error's text."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Shown:
         excinfo: pytest.ExceptionInfo[BaseException],
         report: pytest.TestReport,
     ) -> None:
-        """Show the test's own lines and the error's text, not the way through this package.
+        """Show the test's own lines and the error's text, without the frames of this package.
 
-        What a fixture of the whole session failed with is every later test's error too: told in
-        full once, and in one line after that.
+        The error of a session fixture fails every later test, too: it is shown in full once, and in
+        one line after that.
         """
         if self._config.option.tbstyle in _FULL_TRACEBACKS or self._config.option.fulltrace:
             return
@@ -55,14 +55,14 @@ class Shown:
             if own:
                 excinfo.traceback = own
             shown = excinfo.getrepr(style="short" if own else "value")
-        # What pytest's summary shows in its one line.
+        # Line of pytest's short summary.
         path, line, _ = report.location
         shown.reprcrash = ReprFileLocation(path, line or 0, what)
         report.longrepr = shown
 
 
 def _is_a_tests(path: Path, root: Path) -> bool:
-    """Whether a line of this file is a test's own: of the user's project, or of the suite."""
+    """Whether a file belongs to tests: the user's project's, or the suite's."""
     if path.is_relative_to(_SUITE):
         return True
     ours = path.is_relative_to(_PACKAGE) or "site-packages" in path.parts

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What several measurements of the same say together.
+"""Statistics of repeated measurements.
 
-The interval is of 95 % confidence. From six repeats on it is the median's, from the order of the
-values alone (exact, whatever their distribution): the narrowest pair of the k-th least and the k-th
-most that holds the median with at least that probability. Fewer values have no such pair; for those
-it is the mean's, by Student's t, which takes them as normally distributed.
+Intervals have 95 % confidence. From six values on, the interval is of the median, and depends only
+on the order of the values, so it is exact for any distribution: it is the narrowest pair of the
+k-th smallest and the k-th largest value that contains the median with at least that probability.
+Fewer values have no such pair. For them the interval is of the mean, by Student's t, which assumes
+a normal distribution.
 
-Whether values are more than earlier ones is asked of their ranks alone (Mann and Whitney's test):
-of all ways to share out the values of both, in how many do the later ones rank as high?
+Whether later values are higher than earlier ones is decided by their ranks alone (Mann and
+Whitney's test): the probability that the later values rank as high, if all ways to divide the
+values are equally likely.
 """
 
 from __future__ import annotations
@@ -26,17 +28,18 @@ CONFIDENCE = 0.95
 _STUDENT_T = (12.706, 4.303, 3.182, 2.776)
 """The 97.5 % quantile of Student's t for 1, 2, 3 and 4 degrees of freedom."""
 SIGNIFICANT: Final = 0.05
-"""With at most this chance a difference is more than noise."""
+"""Largest probability of a difference by chance that is more than noise."""
 FEW: Final = 5
-"""Of fewer repeats of either run nothing is called noise."""
+"""With fewer repeats than this in either run, no difference is called noise."""
 _EXACT: Final = 60
-"""Values in all, above which the distribution of ranks is taken as the normal one."""
+"""Largest number of values for the exact test; with more, ranks are taken as normally
+distributed."""
 _BITS: Final = 64
-"""So many choices of half of 60 values fit, and those of more do not."""
+"""Bits for a number of choices: enough for half of 60 values, but not of more."""
 
 
 class Noise(StrEnum):
-    """How a difference of two runs compares with the spread of their own repeats."""
+    """How a difference of two runs compares with the spread of their repeats."""
 
     MORE = "more than noise"
     WITHIN = "within noise"
@@ -45,15 +48,15 @@ class Noise(StrEnum):
 
 @dataclass(frozen=True)
 class Summary:
-    """Several values.
+    """A summary of values.
 
     Attributes:
-        count: how many.
-        median: of them.
-        least: of them.
-        most: of them.
+        count: number of values.
+        median: their median.
+        least: their minimum.
+        most: their maximum.
         interval: 95 % confidence interval of `of`; None for a single value.
-        of: what the interval is of.
+        of: what the interval is of: median or mean.
     """
 
     count: int
@@ -65,7 +68,7 @@ class Summary:
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """What at least one value says."""
+    """Summarize at least one value."""
     ordered = sorted(values)
     rank = _rank(len(ordered))
     interval: tuple[float, float] | None = None
@@ -87,10 +90,10 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def _rank(count: int) -> int | None:
-    """How many values may be left out at either end; None if there are too few for an interval.
+    """Number of values to leave out at either end; None with too few values for an interval.
 
-    The median is below the k-th least with the probability that fewer than k of `count` fair coins
-    show heads.
+    The median is below the k-th smallest value with the probability that fewer than k of `count`
+    fair coins show heads.
     """
     outside = 0.0
     for rank in range(count // 2):
@@ -106,8 +109,8 @@ def _rank(count: int) -> int | None:
 def noise(then: Sequence[float], now: Sequence[float]) -> Noise:
     """Whether the values of `now` are higher than those of `then` by more than noise.
 
-    Both have at least one value. Of fewer than five each, a single one that is out of order hides
-    a real difference: what is no more than noise there is not called noise either.
+    Both have at least one value. With fewer than five values in either, a single outlier can hide a
+    real difference, so the result is never `WITHIN`.
     """
     if chance(then, now) <= SIGNIFICANT:
         return Noise.MORE
@@ -115,17 +118,17 @@ def noise(then: Sequence[float], now: Sequence[float]) -> Noise:
 
 
 def chance(then: Sequence[float], now: Sequence[float]) -> float:
-    """How likely `now` ranks at least as high as it does, if both are of one distribution.
+    """Probability that `now` ranks at least as high as it does, if both have the same distribution.
 
-    It is exact, with ties, up to 60 values in all.
+    Exact, with ties, for up to 60 values in all.
     """
     values = [*then, *now]
     ranks = _doubled_ranks(values)
     ranked = sum(ranks[len(then) :])
     if len(values) > _EXACT:
         return _normal_chance(ranks, len(now), ranked)
-    # For each number of values, how many choices of so many have which sum of ranks: 64 bits for
-    # each sum, all in one whole number, which is far faster than a list.
+    # ways[n] has, for each sum of ranks, the number of choices of n values with that sum: 64 bits
+    # for each sum, in one large integer, which is far faster than a list.
     ways = [1] + [0] * len(now)
     for rank in ranks:
         for count in range(len(now), 0, -1):
@@ -135,7 +138,7 @@ def chance(then: Sequence[float], now: Sequence[float]) -> float:
 
 
 def _doubled_ranks(values: Sequence[float]) -> list[int]:
-    """Twice the rank of each value, which makes those of ties whole numbers."""
+    """Twice the rank of each value, so that ranks of ties are integers, too."""
     sizes = [len(list(same)) for _, same in groupby(sorted(values))]
     ends = list(accumulate(sizes))
     doubled = [2 * end - size + 1 for end, size in zip(ends, sizes, strict=True)]
@@ -144,11 +147,12 @@ def _doubled_ranks(values: Sequence[float]) -> list[int]:
 
 
 def _normal_chance(ranks: Sequence[int], count: int, ranked: int) -> float:
-    """The same for many values: by the mean and deviation of a sum of `count` of the ranks."""
+    """As `chance`, for many values, by mean and deviation of a sum of `count` of the ranks."""
     mean = statistics.fmean(ranks)
     left = (len(ranks) - count) / (len(ranks) - 1)
     deviation = math.sqrt(count * left * statistics.pvariance(ranks))
     if not deviation:
         return 1.0
-    # Sums are whole numbers: half of one more is where the next would begin.
+    # Half a step less (continuity correction): doubled ranks of values without ties are in steps of
+    # 2.
     return math.erfc((ranked - 1 - count * mean) / deviation / math.sqrt(2)) / 2

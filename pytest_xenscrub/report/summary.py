@@ -35,18 +35,18 @@ def print_summary(
     profile: str,
     columns: tuple[str, ...],
 ) -> None:
-    """Print what was measured: at -q without titles, at -qq only why the run fails.
+    """Print what was measured: with -q without titles, with -qq only why the run fails.
 
     Args:
         reporter: pytest's.
-        rows: of the whole run.
+        rows: all rows of the run.
         first: the variant that the others are compared with.
         repeated: whether measurements were to be repeated.
-        comparison: with an earlier run, if one was asked for.
+        comparison: the comparison with an earlier run, if one was asked for.
         faults: why the run fails, a line each.
-        left_out: what no limit was held to, a line each.
-        profile: where the CPUs were, if that was asked for.
-        columns: of the tables, if the user chose; -v has all.
+        left_out: what limits left out, a line each.
+        profile: CPU profiles, if they were asked for.
+        columns: the tables' columns, if the user chose some; -v has all.
     """
     verbosity = reporter.config.option.verbose
     section = partial(_print_section, reporter)
@@ -74,7 +74,7 @@ def print_summary(
 def _print_section(
     reporter: pytest.TerminalReporter, title: str, notes: Sequence[str], body: str
 ) -> None:
-    """Print a table, with its title and notes unless at -q; nothing at -qq or if it is empty."""
+    """Print a table, with -q without title and notes; nothing with -qq or for an empty table."""
     verbosity = reporter.config.option.verbose
     if verbosity < -1 or not body:
         return
@@ -88,7 +88,7 @@ def _print_section(
 def _print_faults(
     reporter: pytest.TerminalReporter, faults: Sequence[str], left_out: Sequence[str]
 ) -> None:
-    """Print why the run fails, and what no limit was held to."""
+    """Print why the run fails, and what limits left out."""
     verbosity = reporter.config.option.verbose
     if left_out and not faults and verbosity >= 0:
         reporter.section("--xen-fail-if: not held against this run")
@@ -100,7 +100,7 @@ def _print_faults(
 
 
 def then_and_now(comparison: Comparison) -> Iterator[str]:
-    """Which runs are compared, a line for each host and Xen of either; nothing where none is."""
+    """Describe the compared runs, a line for each host and Xen; empty without a comparison."""
     pairs = {(_of_when(pair.then[0]), _of_when(pair.now[0])) for pair in comparison.pairs}
     for then, now in sorted(pairs):
         yield f"then: {then}"
@@ -119,7 +119,7 @@ def _guests(rows: Sequence[Row]) -> str:
 
 
 def describe(row: Row) -> str:
-    """Which host and Xen a row comes from."""
+    """Describe the host and Xen of a row."""
     s = row.setting
     files = len(s.not_in_use.split())
     partly = f", without {files} of the files that {s.variant} changes" if files else ""

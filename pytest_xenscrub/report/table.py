@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 COLUMNS = tuple(metric for metric in METRICS if metric.column)
 WIDTH: Final = 120
-"""Characters that a table has at most; names of tests that do not fit stand above their lines."""
+"""Largest width of a table; names of tests that do not fit are put above their lines."""
 _GAP: Final = 2
-"""Characters that tabulate puts between columns, and beside a heading."""
+"""Spaces that tabulate puts between columns, and beside a heading."""
 _WHERE: Final = ("host", "guest", "toolstack", "variant", "Xen")
 """Columns that are shown only if rows differ in them."""
 _ALWAYS: Final = ("test", "MiB", "filled", "n", "speed-up", "verdict")
@@ -36,13 +36,13 @@ _FIRST: Final = (*_ALWAYS, *(metric.column for metric in COLUMNS if metric.main)
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which columns are shown; those that have nothing in them are not, unless they were named.
+    """Which columns are shown; empty columns are not, unless they were named.
 
     Attributes:
-        names: the user's choice; empty for what matters first.
-        every: all of them, as wide as that is.
-        width: characters that the table has at most.
-        medians: whether figures are shown without their least and most.
+        names: the user's choice; empty for the main columns.
+        every: whether all columns are shown, at any width.
+        width: largest width of the table.
+        medians: whether figures are shown without minimum and maximum.
     """
 
     names: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Chosen:
     medians: bool = False
 
     def of(self, lines: Sequence[Mapping[str, str]]) -> list[str]:
-        """The columns of a table that are shown, in their order."""
+        """The columns of a table that are shown, in order."""
         return [key for key in lines[0] if self._shows(key, {line[key] for line in lines})]
 
     def _shows(self, key: str, cells: set[str]) -> bool:
@@ -67,22 +67,21 @@ MAIN: Final = Chosen()
 
 
 def render(rows: Sequence[Row], chosen: Chosen = MAIN) -> str:
-    """The table of all rows; rows that differ in nothing but their figures are one line.
+    """The table of all rows; rows that differ only in their figures share a line.
 
-    Times in seconds: one figure, or `median (least-most)` of several. Empty where nothing was
-    measured.
+    Times in seconds: one figure, or `median (min-max)` of several. Empty if nothing was measured.
     """
     return grid([_line(group) for group in grouped(rows)], chosen)
 
 
 def lines_of(rows: Sequence[Row], chosen: Chosen) -> tuple[list[str], list[dict[str, str]]]:
-    """The table's columns that are shown, and its lines, at least one."""
+    """The shown columns of the table, and its lines, at least one."""
     lines = [_line(group) for group in grouped(rows)]
     return chosen.of(lines), lines
 
 
 def grid(lines: Sequence[Mapping[str, str]], chosen: Chosen) -> str:
-    """Lines of named cells, all with the same names, as text; empty where there are none."""
+    """Lines of named cells, all with the same names, as text; empty without lines."""
     if not lines:
         return ""
     shown = chosen.of(lines)
@@ -105,7 +104,7 @@ def grid(lines: Sequence[Mapping[str, str]], chosen: Chosen) -> str:
 
 
 def headed(text: str, names: Sequence[str]) -> str:
-    """A table whose names would make it too wide: each stands above its lines, once and whole."""
+    """A table that would be too wide with a column of names: each name is above its lines, once."""
     head, rule, *body = text.splitlines()
     lines = [head, rule]
     for number, (name, line) in enumerate(zip(names, body, strict=True)):
@@ -163,10 +162,10 @@ def typed_name(row: Row) -> str:
 
 
 def values(group: Iterable[Row], metric: Metric) -> list[float]:
-    """A metric's values where it was measured.
+    """A metric's measured values.
 
-    The first end after a boot is left out of times and rates if there are others: it is no repeat
-    of them. What is shown by its least (coverage) is never left out.
+    The first measurement after a boot is left out of times and rates if there are others, because
+    it is not a repeat of them. A figure that is shown by its minimum (coverage) is never left out.
     """
     known = [row for row in group if getattr(row, metric.name) is not None]
     warm = [row for row in known if not row.first_after_boot]
@@ -175,7 +174,7 @@ def values(group: Iterable[Row], metric: Metric) -> list[float]:
 
 
 def spread(values: Iterable[float | None], unit: Unit = SECONDS) -> str:
-    """`1.03`, `1.03 (0.98-1.10)` of several, or nothing."""
+    """Format values: `1.03`, or `1.03 (0.98-1.10)` for several; empty without values."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
@@ -193,7 +192,7 @@ def count(group: Sequence[Row]) -> str:
 
 
 def worst_verdict(rows: Iterable[Row]) -> str:
-    """The worst of the verdicts, as one leak among a hundred is a leak."""
+    """The worst of the verdicts, because one leak among a hundred is a leak."""
     found = {row.verdict or "" for row in rows}
     for state, shown in (("residue", "RESIDUE"), ("unproven", "UNPROVEN"), ("", "-")):
         if state in found:
@@ -223,7 +222,7 @@ def cell(group: Sequence[Row], metric: Metric) -> str:
 
 
 def filled(group: Sequence[Row]) -> str:
-    """What was filled where that was a sample: MiB, and the least share; elsewhere nothing."""
+    """Memory that was filled of samples, in MiB, with the least share; empty if all was filled."""
     sampled = [
         (row.filled_share, row.filled_bytes) for row in group if row.filled_bytes is not None
     ]

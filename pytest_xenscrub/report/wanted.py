@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the user may ask for of a run's records."""
+"""What the user asked for of a run's records."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProfileChoice:
-    """`--xen-profile`, with or without a folder for what flame-graph tools read."""
+    """`--xen-profile`, with or without a folder for flame graphs."""
 
     folder: Path | None
 
 
 class Wanted(Protocol):
-    """What the user asked for of the records; options of the run."""
+    """The options for records, among the options of the run."""
 
     @property
     def plots(self) -> Path | None:

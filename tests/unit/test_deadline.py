@@ -60,7 +60,7 @@ def test_the_clock_stands_still_while_the_host_is_starved(world: World) -> None:
         deadline.check()
 
 
-def test_nobody_can_say_what_a_starved_host_would_have_done(world: World) -> None:
+def test_a_deadline_on_a_starved_host_is_undecided(world: World) -> None:
     deadline = world.deadline()
     world.sleep(119, share=0.5)
     deadline.check()

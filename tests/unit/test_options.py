@@ -273,7 +273,7 @@ def test_a_bad_value_that_another_one_covers_is_never_looked_at(
     assert options(pytester, "--xen-repeat=2").repeat == 2
 
 
-def test_options_of_a_xen_that_nobody_builds(pytester: pytest.Pytester) -> None:
+def test_options_of_a_build_without_a_built_xen(pytester: pytest.Pytester) -> None:
     line = usage_error(pytester, "--xen-config=DEBUG=y")
     assert "--xen-config is for a Xen that is built, and none is" in line
 

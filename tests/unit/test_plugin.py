@@ -625,7 +625,7 @@ def test_a_regression_is_seen_with_workers(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["worse: measured *", "*1 passed*"])
 
 
-def test_a_gate_that_compared_nothing_because_the_host_was_lost_blames_nobody(
+def test_a_gate_that_compared_nothing_because_the_host_was_lost_is_not_a_failure(
     project: pytest.Pytester,
 ) -> None:
     test = """

@@ -80,7 +80,7 @@ def test_imports_run_one_way() -> None:
     assert not upwards
 
 
-def test_nobody_in_the_product_imports_what_is_for_tests() -> None:
+def test_no_other_room_imports_testing() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         if not path.is_relative_to(PACKAGE / "testing"):
             assert not [name for name in imports(path) if room_of(name) == "testing"], path

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Results as other programs, and people elsewhere, read them."""
+"""Results in the formats of other programs, and for people elsewhere."""

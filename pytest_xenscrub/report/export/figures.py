@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every figure of some rows, repeats together, with what tells it from the others."""
+"""Every figure of some rows, with its repeats, and the labels that identify it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Figure:
     """One metric of one measurement.
 
     Attributes:
-        metric: which.
-        setting: of its first row.
-        labels: what tells the measurement from others: test, host, guest, toolstack, variant, Xen,
-            MiB, how it ended, and what was filled where that was a sample.
-        values: of each repeat, in the metric's base unit: s, bytes/s, pages, byte s, or a share.
-        starved: whether other work kept the host from running in one of them.
+        metric: the metric.
+        setting: the setting of the measurement's first row.
+        labels: labels that identify the measurement: test, host, guest, toolstack, variant, Xen,
+            MiB, how the guest ended, and what was filled if that was a sample.
+        values: the value of each repeat, in the metric's base unit: s, bytes/s, pages, byte s, or a
+            share.
+        starved: whether other work kept the host from running in a repeat.
     """
 
     metric: Metric
@@ -43,16 +44,16 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The median of the repeats, or the minimum if the metric is shown by its least."""
+        """The median of the repeats, or the minimum if the metric is shown by its minimum."""
         return min(self.values) if self.metric.least else statistics.median(self.values)
 
     @property
     def name(self) -> str:
-        """The measurement's, in one line: `test (variant, toolstack, 512 MiB)`."""
+        """The measurement's name, in one line: `test (variant, toolstack, 512 MiB)`."""
         return self.named(())
 
     def named(self, also: Iterable[str]) -> str:
-        """The name, with more of its labels in it."""
+        """The measurement's name with more of its labels."""
         told = self.labels
         kind = [] if told["guest"] == "pv" else [told["guest"]]
         inside = [told["variant"], told["toolstack"], *kind, f"{told['MiB']} MiB"]
@@ -63,7 +64,7 @@ class Figure:
 
 
 def labels(row: Row) -> dict[str, str]:
-    """What tells a measurement from others."""
+    """The labels that identify a measurement."""
     share = row.setting.fill_share
     filled = {} if share == 1 else {"filled": f"{share:.4%}"}
     size = f"{row.memory_bytes // MIB}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Results as people read them elsewhere than in the terminal: a merge request, a mail."""
+"""Results for people to read elsewhere than in the terminal: a merge request, a mail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAIL_COLUMNS: Final = Chosen(
 
 
 def shown_runs(runs: Sequence[RunResults]) -> list[RunResults]:
-    """The last run, and those earlier ones that something is shown of."""
+    """The last run, and those earlier runs that have rows in the report."""
     shown = {id(row) for row in last_rows(runs)}
     return [
         run for run in runs if run is runs[-1] or any(id(row) in shown for row in run.rows.values())
@@ -36,7 +36,10 @@ def shown_runs(runs: Sequence[RunResults]) -> list[RunResults]:
 
 
 def headline(runs: Sequence[RunResults]) -> list[str]:
-    """What a reader asks first, a line for each run: was anything leaked, what was judged."""
+    """The most important facts, a line for each run: whether anything leaked, and what was judged.
+
+    Leaves out earlier runs of which nothing is shown.
+    """
     return [_told(run) for run in shown_runs(runs)]
 
 
@@ -73,7 +76,7 @@ def _hosts(rows: Sequence[Row]) -> list[str]:
 
 
 def first_variant(rows: Sequence[Row]) -> str:
-    """The variant that others are compared with: the first one except the control."""
+    """The variant that others are compared with: the first one that is not the control."""
     variants = [row.setting.variant for row in rows if "control" not in row.setting.test]
     return next(iter(variants), "")
 

@@ -27,12 +27,12 @@ _BASE: Final[dict[Unit, tuple[str, str]]] = {
     PAGES: ("pages", "pages"),
     BYTE_SECONDS: ("byte_seconds", "B s"),
 }
-"""The unit that rows have a figure in: for names, and beside figures."""
+"""The unit of a figure in rows: for names, and beside figures."""
 _NOT_IN_CSV: Final = ("series", "exposure_curve", "profile")
 
 
 def to_csv(runs: Sequence[RunResults]) -> str:
-    """A line for each row of all runs, in the units of a file of results; no curves."""
+    """CSV: a line for each row of all runs, in the units of a file of results; without curves."""
     out = io.StringIO()
     flat = [
         {key: value for key, value in row.as_dict().items() if key not in _NOT_IN_CSV}
@@ -46,7 +46,7 @@ def to_csv(runs: Sequence[RunResults]) -> str:
 
 
 def to_openmetrics(runs: Sequence[RunResults]) -> str:
-    """Gauges for Prometheus: of repeats their median; `xenscrub_clean` is 1, or 0 over residue."""
+    """OpenMetrics gauges, for Prometheus: medians; `xenscrub_clean` is 1, or 0 with residue."""
     found = comparable(last_rows(runs))
     lines: list[str] = []
     for metric in METRICS:
@@ -102,7 +102,7 @@ def _named(rows: Sequence[Row]) -> list[tuple[str, Figure]]:
 
 
 def to_bmf(runs: Sequence[RunResults]) -> str:
-    """Bencher Metric Format: by measurement and metric the median, with the least and the most."""
+    """Bencher Metric Format: medians by measurement and metric, with minimum and maximum."""
     told: dict[str, dict[str, dict[str, float]]] = {}
     for name, figure in _named(last_rows(runs)):
         told.setdefault(name, {})[_metric_name(figure.metric)] = {
@@ -114,7 +114,7 @@ def to_bmf(runs: Sequence[RunResults]) -> str:
 
 
 def to_github_action_benchmark(runs: Sequence[RunResults]) -> str:
-    """For benchmark-action/github-action-benchmark, its tool `customSmallerIsBetter`."""
+    """Input for benchmark-action/github-action-benchmark, with its tool `customSmallerIsBetter`."""
     told = [
         {
             "name": f"{name}: {figure.metric.name}",

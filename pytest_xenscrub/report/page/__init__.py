@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Results as one HTML page that needs nothing else: no script, no network."""
+"""Results as one HTML page without scripts or other files, which needs no network."""
 
 from pytest_xenscrub.report.page.page import Extras, to_html
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Charts of the page, as SVG within it."""
+"""Charts of the page, as SVG inside it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Row
 
 _MOST: Final = 3
-"""Charts of one sort."""
+"""Largest number of charts of one kind."""
 _SORTS: Final = {
     "exposure": "how long bytes stay in RAM",
     "sizes": "destroy against memory",
     "frames": "map of memory",
     "destroy": "the course of a destroy",
 }
-"""By what the name of a chart's file begins with."""
+"""Captions, by the beginning of the name of a chart's file."""
 _WIDTH: Final = 400
 _HEIGHT: Final = 48
 _MARGIN: Final = 4
@@ -38,9 +38,9 @@ _MOST_LETTERS: Final = 11
 
 
 def charts(rows: Sequence[Row], maps: Mapping[str, FrameMap]) -> list[tuple[str, Markup]]:
-    """Exposure, growth with memory, maps of it, courses of destroys, each with what it is of.
+    """Charts of exposure, of time against memory, of memory, of single destroys, with captions.
 
-    None where matplotlib is not installed.
+    None without matplotlib.
     """
     if not (rows or maps) or importlib.util.find_spec("matplotlib") is None:
         return []
@@ -58,13 +58,13 @@ def charts(rows: Sequence[Row], maps: Mapping[str, FrameMap]) -> list[tuple[str,
 
 
 def _caption(stem: str) -> str:
-    """What a chart shows, from the name of its file."""
+    """A chart's caption, from the name of its file."""
     kind, _, of = stem.partition("-")
     return f"{_SORTS[kind]}: {of}" if of else _SORTS[kind]
 
 
 def _inline(text: str, name: str, number: int) -> Markup:
-    """The picture alone; each has names of its own, as all are in one page."""
+    """The picture alone, with unique names, because all charts are in one page."""
     picture = text[text.index("<svg") :]
     picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
     picture = re.sub(r'(\bid="|href="#|url\(#)', rf"\1c{number}-", picture)
@@ -73,7 +73,7 @@ def _inline(text: str, name: str, number: int) -> Markup:
 
 
 def line_of(series: Series) -> Markup:
-    """A figure over time, above the commits of its Xens: a line that is broken at gaps."""
+    """A figure over time, above the commits of its Xens: a line with breaks at gaps."""
     values = [point.value for point in series.points]
     top = max(values) or 1.0
     step = (_WIDTH - 2 * _MARGIN) / (len(values) - 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The page, in the order in which a reader asks; `page.html` is its form."""
+"""Makes the page; `page.html` is its template."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from pytest_xenscrub.report.outcome import Outcome
 
 LIMIT: Final = 1_000_000
-"""Bytes that a page has at most."""
+"""Largest size of a page, bytes."""
 _FOLDER: Final = Path(__file__).parent
 _LOOKED: Final = 50
-"""Runs at most that are looked at for one to compare with."""
+"""Largest number of runs among which one to compare with is searched."""
 _ORDER: Final = ("failed", "error", "xpassed")
 _UNJUDGED: Final = ("skipped", "xfailed", CUT_SHORT)
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What the page shows beside results.
+    """What the page shows besides results.
 
     Attributes:
-        earlier: runs that are shown in the history alone.
-        comparison: with an earlier run; by default the run before the last one is taken.
-        faults: why the run fails though its tests may have passed.
-        notes: what no limit was held to, and why.
-        logs: gives the logs of a test or host that are there: their names, and links to them.
+        earlier: runs that are shown only in the history.
+        comparison: the comparison with an earlier run; by default with the run before the last one.
+        faults: why the run fails even if its tests passed.
+        notes: what limits left out, and why.
+        logs: gives the existing logs of a test or host: their names, and links to them.
     """
 
     earlier: Sequence[RunResults] = ()
@@ -62,15 +62,15 @@ _NOTHING: Final = Extras()
 
 @dataclass(frozen=True)
 class _Size:
-    """How much of something long is shown: a page is opened in a browser, and sent by mail.
+    """How much of long content is shown, because a page is opened in a browser, and sent by mail.
 
     Attributes:
-        tests: that failed, or were not judged.
-        characters: of each failure's message.
-        lines: of each table.
+        tests: number of tests that failed, or were not judged.
+        characters: length of each failure's message.
+        lines: number of lines of each table.
         everything: whether there is a table of all figures.
-        charts: with pictures of a host's memory among them.
-        series: of the history.
+        charts: whether charts include maps of a host's memory.
+        series: number of series in the history.
     """
 
     tests: int
@@ -87,15 +87,15 @@ _SIZES: Final = (
     _Size(50, 1000, 150, everything=False, charts=4, series=20),
     _Size(20, 500, 50, everything=False, charts=0, series=5),
 )
-"""The first one with which the page is small enough is taken."""
+"""Sizes to try; the first one that makes the page small enough is used."""
 
 
 def to_html(runs: Sequence[RunResults], extras: Extras = _NOTHING) -> str:
-    """One page of at least one run; the last one of each measurement is shown, all in history.
+    """One page of at least one run; shows the last row of each measurement, and all in the history.
 
-    All that tests, guests, hosts and files say is escaped.
+    Escapes all output of tests, guests, hosts and files.
     """
-    # What is told comes from guests and files: nothing of it may be markup.
+    # Texts come from guests and files, and must not be taken for markup.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -111,7 +111,7 @@ def to_html(runs: Sequence[RunResults], extras: Extras = _NOTHING) -> str:
 
 
 def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
-    """What the page is made of."""
+    """The data for the template."""
     rows = last_rows(runs)
     shown = shown_runs(runs)
     tests = last_tests(shown)
@@ -159,7 +159,7 @@ def _maps(runs: Iterable[RunResults]) -> dict[str, FrameMap]:
 
 
 def _failures(tests: Iterable[Outcome]) -> list[Outcome]:
-    """Leaks first, then what is Xen's fault."""
+    """Failures in order: leaks first, then other faults of Xen."""
     return sorted(
         (test for test in tests if test.outcome in _ORDER or test.residue),
         key=lambda test: (
@@ -170,9 +170,9 @@ def _failures(tests: Iterable[Outcome]) -> list[Outcome]:
 
 
 def _with_run_before(runs: Sequence[RunResults]) -> Comparison | None:
-    """The last run against the one before it that measured the same; None where there is none.
+    """Compare the last run with the latest earlier one that measured the same; None without one.
 
-    Where none has measured the same, the one before it says what is not.
+    If no run measured the same, the comparison with the run before says what is not compared.
     """
     *before, now = [run for run in runs if run.rows] or [RunResults("")]
     found = [compare_runs(run.rows.values(), now.rows.values()) for run in before[:-_LOOKED:-1]]
@@ -180,6 +180,6 @@ def _with_run_before(runs: Sequence[RunResults]) -> Comparison | None:
 
 
 def _commands(runs: Iterable[RunResults]) -> list[str]:
-    """What was typed, once each."""
+    """The commands of the runs, each once."""
     told = [str(run.known["command"]) for run in runs if run.known and "command" in run.known]
     return list(dict.fromkeys(told))

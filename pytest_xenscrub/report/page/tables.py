@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of the page, and what it says of machines."""
+"""Tables of the page, and its texts on machines."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Table:
 
     Attributes:
         title: its heading.
-        columns: those that are shown, the verdict behind the test's name.
-        lines: their cells.
-        folded: whether the reader has to open it.
+        columns: its columns, with the verdict after the test's name.
+        lines: its cells.
+        folded: whether it is closed until the reader opens it.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Table:
 
 
 def tables(rows: Sequence[Row], *, all_of: bool) -> list[Table]:
-    """What was measured, Xens side by side, and, if wanted, all figures."""
+    """Tables: what was measured, Xens side by side, and, if wanted, all figures."""
     if not rows:
         return []
     shown, lines = lines_of(rows, MAIN)
@@ -67,7 +67,7 @@ def tables(rows: Sequence[Row], *, all_of: bool) -> list[Table]:
 
 
 def _verdict_first(columns: list[str]) -> list[str]:
-    """A narrow window shows the first ones alone."""
+    """Put the verdict near the front, because a narrow window shows only the first columns."""
     return ["test", "verdict", *(key for key in columns if key not in ("test", "verdict"))]
 
 
@@ -84,7 +84,7 @@ def repeat(test: Outcome, rows: Sequence[Row]) -> str:
 
 
 def machines(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
-    """What is known of each machine and Xen."""
+    """Describe each machine and Xen."""
     known = {
         tuple((label, _told(getattr(row.setting, field), label)) for field, label in _MACHINE)
         for row in rows
@@ -99,7 +99,7 @@ def _told(value: object, label: str) -> str:
 
 
 def marks(rows: Sequence[Row]) -> list[str]:
-    """What the tables' units are, and the marks that stand behind a number of repeats."""
+    """Explain the tables' units, and the marks beside numbers of repeats."""
     found = [UNITS] if rows else []
     found += [FIRST] if any(row.first_after_boot for row in rows) else []
     return found + ([STARVED] if any(row.too_starved for row in rows) else [])

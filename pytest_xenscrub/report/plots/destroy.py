@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One destroy against time: free memory, what is not scrubbed, and what can still be read."""
+"""One destroy against time: free memory, the backlog, and the bytes that are still in RAM."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _MOMENTS = ("destroy", "gone", "free", "clean", "exposure")
 _BESIDE = 0.03
-"""Moments nearer to each other than this share of the axis have one label."""
+"""Moments closer than this share of the axis share a label."""
 _LABEL = 0.2
-"""Share of the axis that a label may take."""
+"""Width of a label, as a share of the axis."""
 
 
 def paint(axes: Axes, row: Row) -> None:
-    """All three in GiB on one scale: what is free and unscrubbed is counted as free."""
+    """Draw all three curves in GiB on one scale; free memory includes the backlog."""
     free = [(at, float(value)) for at, value in row.series.get("free_bytes", [])]
     backlog = [(at, float(value)) for at, value in row.series.get("backlog_pages", [])]
     before = free[0][1]
@@ -32,7 +32,7 @@ def paint(axes: Axes, row: Row) -> None:
         where="post", color=BLUE, label="memory free again (as Xen counts it)",
     )  # fmt: skip
     if backlog:
-        # Looked at seldom: what it was in between is not known, and no line is drawn there.
+        # Sampled rarely, so no line is drawn between samples, where the value is not known.
         axes.plot(
             [max(0.0, at) for at, _ in backlog], [pages * PAGE / GIB for _, pages in backlog],
             color=ORANGE, linestyle="none", marker="o", markersize=6, clip_on=False,
@@ -62,7 +62,7 @@ def paint(axes: Axes, row: Row) -> None:
 
 
 def _paint_moments(axes: Axes, row: Row, end: float) -> None:
-    """A thin line for each moment that the table has, named above the chart."""
+    """Draw a thin line for each moment in the table, with its name above the chart."""
     named: list[tuple[float, list[str]]] = []
     for at, name in sorted((getattr(row, n), n) for n in _MOMENTS if getattr(row, n) is not None):
         if named and at - named[-1][0] < _BESIDE * end:
@@ -71,7 +71,7 @@ def _paint_moments(axes: Axes, row: Row, end: float) -> None:
             named.append((at, [name]))
     raised = False
     for number, (at, names) in enumerate(named):
-        # Neighbours' names would run into each other on one line.
+        # Names of neighbours would overlap on one line.
         raised = not raised and number > 0 and at - named[number - 1][0] < _LABEL * end
         axes.axvline(at, color=GREY, linewidth=0.9, linestyle=":")
         axes.text(

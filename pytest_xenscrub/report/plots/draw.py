@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which charts a run has data for."""
+"""Draws the charts that a run has data for."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ def draw(
     kinds: Iterable[str] = KINDS,
     most: int | None = None,
 ) -> list[Path]:
-    """Write every chart for which there is data.
+    """Write every chart that has data.
 
     Args:
         rows: all rows of a run.
-        maps: of memory, by variant.
-        folder: where to; files of the same names are replaced.
-        kinds: of files: PNG and SVG.
-        most: charts of one sort; those with most Xens and rows are drawn. None for all.
+        maps: maps of memory, by variant.
+        folder: the folder; files of the same names are replaced.
+        kinds: kinds of files: PNG and SVG.
+        most: largest number of charts of one kind; draws those with most Xens and rows. None for
+            all.
     """
     write = partial(save, folder, kinds=kinds)
     paths: list[Path] = []
@@ -61,12 +62,12 @@ def draw(
 
 
 def _watched(row: Row) -> bool:
-    """Whether its course can be drawn."""
+    """Whether the course of a destroy can be drawn."""
     return bool(row.series.get("free_bytes")) and row.destroy is not None
 
 
 def _fullest(groups: dict[str, list[Row]], most: int | None) -> dict[str, list[Row]]:
-    """Of groups of rows those that tell most, in their order."""
+    """The groups of rows with most data, in their order."""
     if most is None or len(groups) <= most:
         return groups
 
@@ -85,7 +86,7 @@ def _by(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
 
 
 def _exposed(rows: Iterable[Row]) -> list[Row]:
-    """Those with a curve; as in the table, a host's first end counts only where it is alone."""
+    """Rows with a curve; as in the table, a host's first measurement counts only if it is alone."""
     curves = apart(row for row in rows if row.exposure_curve)
     return [
         row

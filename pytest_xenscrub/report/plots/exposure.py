@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How the bytes of a dead guest leave RAM, on each Xen."""
+"""How the bytes of dead guests leave RAM, on each Xen."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.row import Row
 
 _BEYOND = 1.12
-"""How far the time axis goes on behind the last byte of the slowest, as a factor."""
+"""Length of the time axis, as a multiple of the time at which the slowest Xen's last byte is
+gone."""
 
 
 def paint(axes: Axes, rows: Sequence[Row]) -> None:
-    """Share of the frames that still hold their bytes, against time; repeats thin, behind."""
+    """Draw the share of frames that hold bytes, against time; repeats thin, behind the median."""
     variants = apart(rows)
     end = _end(rows)
     for name, look in looks(variants).items():
@@ -63,7 +64,7 @@ def _paint_variant(
 
 
 def _middle(rows: list[Row]) -> Row:
-    """The repeat that is the median, or the next below."""
+    """The repeat with the median, or with the next smaller value."""
 
     def gone(row: Row) -> float:
         return float("inf") if row.exposure is None else row.exposure
@@ -79,7 +80,7 @@ def _when(rows: list[Row]) -> str:
 
 
 def _end(rows: Sequence[Row]) -> float:
-    """Where the time axis ends: soon after the slowest of those Xens that do scrub."""
+    """The end of the time axis: soon after the slowest of those Xens that scrub."""
     gone = [row.exposure for row in rows if row.exposure is not None]
     gone += [row.destroy for row in rows if row.destroy is not None]
     last = [row.exposure_curve[-1][0] for row in rows if row.exposure_curve]
@@ -87,7 +88,7 @@ def _end(rows: Sequence[Row]) -> float:
 
 
 def _points(row: Row, end: float) -> tuple[list[float], list[float]]:
-    """The curve, held to the end of the axis."""
+    """The curve up to the end of the axis."""
     curve = row.exposure_curve or []
     times, shares = [at for at, _ in curve], [share for _, share in curve]
     return [*times, max(end, times[-1])], [*shares, shares[-1]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A map of the machine's memory: what was the victim's, and what probes said of it."""
+"""A map of the machine's memory: the victim's frames, and the probes' verdicts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _KINDS = (
     ("was the victim's, not read", YELLOW),
     ("residue", ORANGE),
 )
-"""What a frame can be, as `FrameMap.pixels` numbers it."""
+"""The kinds of a frame, as numbered in `FrameMap.pixels`, with their colours."""
 
 
 def paint(axes: Axes, shown: FrameMap) -> None:
-    """One pixel for so many frames, machine addresses from left to right, then down."""
+    """Draw one pixel for a number of frames; machine addresses go from left to right, then down."""
     lines = len(shown.pixels)
     line_bytes = COLUMNS * shown.frames_per_pixel * PAGE
     axes.imshow(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Time of a destroy against the guest's memory, with the line that fits."""
+"""Times of destroys against guests' memory, with a fitted line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARKERS = "osD^vP"
 
 
 def worth_it(rows: Sequence[Row]) -> bool:
-    """Whether guests of so many sizes were destroyed that a line says something."""
+    """Whether guests of enough sizes were destroyed for a fit."""
     return any(_line(group) is not None for group in _by_variant(rows).values())
 
 
@@ -34,7 +34,7 @@ def _line(rows: Sequence[Row]) -> Fit | None:
 
 
 def paint(axes: Axes, rows: Sequence[Row]) -> None:
-    """Every destroy is a dot; the line is the least squares'."""
+    """Draw a dot for every destroy, and the line of least squares."""
     variants = _by_variant(rows)
     largest = max(row.memory_bytes for row in rows) / GIB
     for (name, look), marker in zip(looks(variants).items(), _MARKERS * 10, strict=False):

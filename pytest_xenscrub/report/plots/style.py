@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What all charts have in common: size, fonts, and a colour for each variant.
+"""The common style of all charts: size, fonts, and a colour for each variant.
 
-Figures are made without pyplot, so no backend is chosen and no state of matplotlib's is changed.
+Figures are made without pyplot, so that no backend is chosen and matplotlib's state stays
+unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.scrub.row import Row, Setting
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; each with a dash of its own.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; each has its own dashes.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#8C8C8C"
 _KNOWN = {
@@ -57,21 +58,21 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "xenscrub",
     "svg.fonttype": "path",
 }
-# Without the date, so that the same data are the same file.
+# Without the date, so that the same data give the same file.
 _NO_DATE = {"svg": {"Date": None}, "png": {}}
 KINDS = tuple(_NO_DATE)
-"""Of files that a chart is written as."""
+"""Kinds of files of a chart."""
 
 
 def apart(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows by their Xen; by guest type, toolstack and host, too, where they differ in those."""
+    """Group rows by variant, and by guest type, toolstack, host and build if those differ."""
     known = list(rows)
     told = [lambda s: s.guest_type, lambda s: s.toolstack, lambda s: s.host, _build]
     differ = [tell for tell in told if len({tell(row.setting) for row in known}) > 1]
     groups: dict[str, list[Row]] = {}
     for row in known:
         name = ", ".join([row.setting.variant, *(tell(row.setting) for tell in differ)])
-        # A legend leaves out what begins with an underscore.
+        # matplotlib leaves names that begin with an underscore out of a legend.
         groups.setdefault(f" {name}" if name.startswith("_") else name, []).append(row)
     return groups
 
@@ -81,9 +82,9 @@ def _build(setting: Setting) -> str:
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and dashes of each group of `apart`, as a line's arguments.
+    """Colour and dashes of each group of `apart`, as arguments for a line.
 
-    A Xen has the same colour in every chart; where it has several lines their dashes differ.
+    A variant has the same colour in every chart; several lines of a variant differ in their dashes.
     """
     others = iter(_OTHERS * 10)
     chosen: dict[str, tuple[str, Any]] = {}
@@ -107,14 +108,14 @@ def save(
     inches: tuple[float, float] = INCHES,
     kinds: Iterable[str] = KINDS,
 ) -> list[Path]:
-    """Make one chart, and write it.
+    """Draw one chart, and write it.
 
     Args:
-        folder: where to.
-        name: of the files, without ending.
-        paint: is given the axes to draw on.
-        inches: the chart's size.
-        kinds: of files.
+        folder: the folder.
+        name: name of the files, without ending.
+        paint: draws on the axes that it gets.
+        inches: size of the chart.
+        kinds: kinds of files.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=inches, layout="constrained")

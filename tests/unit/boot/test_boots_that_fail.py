@@ -91,7 +91,7 @@ def test_a_machine_that_does_not_come_back_is_told_by_its_last_answer() -> None:
     "error",
     [InfrastructureError("no route"), soon().error(), UndecidedError("silent"), CommandError("no")],
 )
-def test_a_machine_that_does_not_answer_at_first_is_unusable_and_nobodys_xen(
+def test_a_machine_that_does_not_answer_at_first_is_unusable_and_xen_not_blamed(
     error: XenScrubError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deploy_ssh, "running", MagicMock(side_effect=error))

@@ -215,7 +215,7 @@ def test_another_process_restores_what_it_never_booted(
 
 
 @pytest.mark.parametrize("runs", [OURS, OWN])
-def test_an_entry_whose_hypervisor_nobody_knows_is_removed(
+def test_an_entry_of_an_unknown_hypervisor_is_removed(
     runs: str, host: FolderHost, hypervisor: Hypervisor
 ) -> None:
     before = host.files()
@@ -427,9 +427,7 @@ def test_a_build_id_that_the_kernel_cut_is_asked_for_elsewhere(
     assert reboot.running(host, soon()).build_id == ZERO
 
 
-def test_a_build_id_that_nobody_tells_whole_proves_nothing(
-    host: FolderHost, hypervisor: Hypervisor
-) -> None:
+def test_a_cut_build_id_proves_nothing(host: FolderHost, hypervisor: Hypervisor) -> None:
     host.boots = ["c0ffee"]
     ours = Hypervisor(hypervisor.gz, ZERO)
     with pytest.raises(

@@ -148,7 +148,7 @@ def test_the_emulated_one_is_always_free(capsys: pytest.CaptureFixture[str]) -> 
     assert re.search(r"^emulated +free", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_an_answer_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_answer_about_the_lock_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     done = SimpleNamespace(stdout="welcome", stderr="a banner")
     monkeypatch.setattr(lock_look, "run_program", lambda *_, **__: done)
     host: Any = SimpleNamespace(name="one")

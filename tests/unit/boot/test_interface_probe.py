@@ -54,7 +54,7 @@ def test_answer_of_dom0() -> None:
         ('Welcome to lab!\n{"sysctl": 21, "domctl": 23}\n', ""),
     ],
 )
-def test_answer_that_is_none_is_shown(stdout: str, stderr: str) -> None:
+def test_an_invalid_answer_is_shown(stdout: str, stderr: str) -> None:
     with pytest.raises(InfrastructureError, match="did not show") as raised:
         ask(FakeHost(1, stdout, stderr))
     assert raised.value.evidence["stderr"] == stderr

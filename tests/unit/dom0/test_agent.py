@@ -373,9 +373,7 @@ def test_what_runs_when_the_connection_ends_is_killed(agent: Conversation, tmp_p
     assert agent.answer()["ok"]["returncode"] == -9
 
 
-def test_commands_that_nobody_waits_for_are_killed_when_asked(
-    agent: Conversation, tmp_path: Path
-) -> None:
+def test_abort_kills_running_commands(agent: Conversation, tmp_path: Path) -> None:
     started = tmp_path / "started"
     agent.send(1, "run", argv=["sh", "-c", f"touch {started}; exec sleep 60"], timeout=60)
     wait_until(started.exists)
@@ -554,7 +552,7 @@ def test_no_such_domain(agent: Conversation) -> None:
     assert "there is no domain 5" in agent.answer()["error"]
 
 
-def test_an_agent_to_whom_nobody_listens_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_without_a_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     class Ended(BaseException):
         pass
 

@@ -50,7 +50,7 @@ def test_a_banner_that_the_log_has_lost_is_in_a_register_dump(connect: Connected
     assert connect("(XEN) hours later\n", registers=registers).info().debug
 
 
-def test_a_build_that_nobody_knows_is_an_error(connect: Connected) -> None:
+def test_an_unknown_kind_of_build_is_an_error(connect: Connected) -> None:
     with pytest.raises(InfrastructureError, match="cannot tell whether Xen is a debug build"):
         connect("(XEN) hours later\n")
 
@@ -154,7 +154,7 @@ def test_a_backlog_that_stays_is_a_deadline_with_its_size(
     assert "42 pages" in str(caught.value)
 
 
-def test_a_backlog_of_which_nothing_is_scrubbed_is_a_hang(
+def test_a_backlog_that_does_not_shrink_is_a_hang(
     connect: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dom0 = connect(hang_seconds=0.2)

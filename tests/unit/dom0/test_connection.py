@@ -335,7 +335,7 @@ def test_close_ends_what_still_runs_in_dom0(connect: Connected, tmp_path: Path) 
     assert not Path(f"/proc/{pid.read_text().strip()}").exists()
 
 
-def test_a_connection_that_somebody_else_holds_open_is_let_go_of(
+def test_a_connection_that_another_process_holds_open_is_abandoned(
     connect: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an ssh master does that is stopped."""
@@ -365,7 +365,7 @@ def test_a_pipe_that_breaks_while_something_is_asked_for_is_told_by_what_is_left
         dom0._submit("ping")
 
 
-def test_starvation_that_cannot_be_told_any_more_is_nobodys_error(
+def test_a_failure_to_report_starvation_is_not_an_error(
     connect: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dom0 = connect()

@@ -93,7 +93,7 @@ def test_pages_are_named_in_hex_and_given_back(hotplug: Hotplug, dom0: FakeDom0)
     ]
 
 
-def test_only_a_page_that_nobody_has_is_offline(hotplug: Hotplug, dom0: FakeDom0) -> None:
+def test_only_a_page_without_an_owner_is_offline(hotplug: Hotplug, dom0: FakeDom0) -> None:
     dom0.stdout = ONLINE + OFFLINE + PENDING
     assert hotplug.offlined([1, 2, 3]) == {2}
 

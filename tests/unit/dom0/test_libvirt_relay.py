@@ -192,7 +192,7 @@ def test_a_socket_that_may_not_be_used_is_not_waited_for(
     assert relay.connect(True) == (None, "", "/run/libvirt/libvirt-sock: Permission denied")
 
 
-def test_a_socket_that_nobody_serves(tmp_path: Path) -> None:
+def test_a_socket_without_a_server(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "sock"))
     with start(tmp_path / "sock", PATH="") as process:

@@ -77,7 +77,7 @@ def test_a_copy_outlives_the_mapping(library: FakeLibrary) -> None:
     assert mapper.copies == [library.pages.raw[: mmap.PAGESIZE]]
 
 
-def test_a_word_that_is_none(library: FakeLibrary) -> None:
+def test_an_unknown_word(library: FakeLibrary) -> None:
     assert PageMapper(library).answer("sing").startswith("error KeyError")
 
 

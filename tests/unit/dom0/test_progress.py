@@ -147,9 +147,7 @@ def test_memory_that_another_domain_took_meanwhile_is_no_hang(
     assert host.now == pytest.approx(1024 + HANG, abs=2)
 
 
-def test_memory_that_nobody_took_and_nobody_gives_is_a_hang(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lost_memory_is_a_hang(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = 64 << 20
     monkeypatch.setattr(host, "physinfo", lambda: {
         "free_memory": (GIB + host.freed - (lost if host.now > 10 else 0)) >> 10,
@@ -158,7 +156,7 @@ def test_memory_that_nobody_took_and_nobody_gives_is_a_hang(
     assert what_stands_still(still).startswith("no page came free for 60 s; 1023.94 GiB of")
 
 
-def test_while_somebody_else_judges_a_domain_that_lives_does_not_hang(host: Host) -> None:
+def test_a_living_domain_does_not_hang_while_the_caller_judges_it(host: Host) -> None:
     host.stops, host.rate = 0.0, 0.0
     info = host.domain_getinfo(5, 1)[0]
     host._info = lambda *_, **__: info  # type: ignore[method-assign]

@@ -91,7 +91,7 @@ def test_the_users_cache_folder(gcc: Gcc, tmp_path: Path, monkeypatch: pytest.Mo
     assert gcc.runs == 1
 
 
-def test_somebody_else_was_faster(gcc: Gcc, tmp_path: Path) -> None:
+def test_another_process_was_faster(gcc: Gcc, tmp_path: Path) -> None:
     kernel = build.build_kernel(tmp_path)
     shutil.rmtree(kernel.parent)
     gcc.install(

@@ -252,7 +252,7 @@ def test_a_closed_console_is_a_guest_that_has_ended() -> None:
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_what_nobody_waited_for_is_heard_when_its_console_is_let_go(*, ends: bool) -> None:
+def test_unread_output_is_passed_on_when_the_console_is_closed(*, ends: bool) -> None:
     lines = said(HELLO, "ready")
     started = Started(FakeConsole(lines, piece=10, ends=ends))
     started.guest.release()
@@ -540,7 +540,7 @@ def test_a_checkpoint_leaves_the_domain_and_the_console() -> None:
     assert not started.console.closed
 
 
-def test_frames_that_nobody_sees_are_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_frames_are_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Guest, "knows_frames", False)
     with pytest.raises(NotApplicableError, match="does not know its machine frames"):
         Started(FakeConsole(b"")).guest.some_frames(4)

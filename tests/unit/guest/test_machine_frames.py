@@ -96,7 +96,7 @@ def test_a_page_that_xen_does_not_know_of_is_no_verdict() -> None:
         frames.translate(told("clean", 1, 5, 6), 7)
 
 
-def test_where_nobody_can_look_no_frame_is_known() -> None:
+def test_without_a_view_of_ram_no_frame_is_known() -> None:
     frames = MachineFrames("victim-1", None)
     frames.translate(HELLO, 7)
     event = frames.translate(told("clean", 0, 1), 7)

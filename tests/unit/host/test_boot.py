@@ -56,7 +56,7 @@ def test_a_boot_that_reads_its_disk_is_only_slow(boot: Boot) -> None:
     boot.go_on(600, disk=4096)
 
 
-def test_a_boot_on_a_starved_machine_is_nobodys_hang(boot: Boot) -> None:
+def test_a_boot_on_a_starved_machine_is_not_a_hang(boot: Boot) -> None:
     """A debug Xen on two CPUs that are kept busy took 160 s, and was called a hang."""
     boot.serial = b"(XEN) Scrubbing Free RAM\n"
     boot.go_on(600, share=0.5)

@@ -188,7 +188,7 @@ def test_semantic_patch_that_matches_nothing(
 
 
 @pytest.mark.skipif(shutil.which("spatch") is None, reason="coccinelle is not installed")
-def test_semantic_patch_that_is_none(
+def test_invalid_semantic_patch(
     tree: Path, tmp_path: Path, cache: Cache, deadline: Deadline
 ) -> None:
     file = tmp_path / "mine.cocci"

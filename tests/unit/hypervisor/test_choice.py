@@ -59,7 +59,7 @@ def test_two_variants_of_one_name_are_refused(tmp_path: Path) -> None:
         xens(str(patch), str(patch))
 
 
-def test_a_kconfig_option_that_is_none_is_refused() -> None:
+def test_an_invalid_kconfig_option_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         xens("stock", config=["DEBUG"])
 

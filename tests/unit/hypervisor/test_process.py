@@ -31,7 +31,7 @@ def test_a_program_that_does_not_end_is_infrastructure(script: str) -> None:
     assert time.monotonic() - begin < 30
 
 
-def test_output_that_somebody_else_holds_is_not_waited_for(
+def test_output_that_another_process_holds_open_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A daemon that a build has started may keep its pipe open."""

@@ -135,7 +135,7 @@ def test_folder_that_is_no_tree(tmp_path: Path, cache: Cache, deadline: Deadline
         resolve_source(str(tmp_path), cache=cache, deadline=deadline)
 
 
-def test_debian_from_the_cache_asks_nobody(
+def test_debian_from_the_cache_needs_no_programs(
     cache: Cache, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tree(cache.path("source", "debian-4.17.5+72-1"))

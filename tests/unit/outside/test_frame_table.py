@@ -66,7 +66,7 @@ def test_a_table_that_does_not_know_a_guests_frames_says_nothing(
     assert frames.xen_heap(BitMap64([2])) == BitMap64()
 
 
-def test_what_is_in_use_and_nobodys_is_for_tables(ram: FakeHostRam) -> None:
+def test_frames_in_use_without_an_owner_are_tables(ram: FakeHostRam) -> None:
     frames = table(ram, {1: GUESTS, 2: HEAP, 3: SHARED, 4: FREE, 5: 0, 6: 1, 7: 2})
     assert frames.tables(BitMap64([5])) == BitMap64(), "a table that is not proven says nothing"
     frames.prove(proof(1))

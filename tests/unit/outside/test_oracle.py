@@ -98,7 +98,7 @@ def test_words_of_a_page_that_names_another_guest_are_that_guests(
     assert oracle.holding(ALL, RUN, range(1, 1000)) == BitMap64()
 
 
-def test_random_data_is_nobodys(ram: FakeHostRam, oracle: Oracle) -> None:
+def test_random_data_is_not_a_pattern(ram: FakeHostRam, oracle: Oracle) -> None:
     noise = np.random.default_rng(1)
     for mfn in ALL:
         ram.write(mfn, noise.bytes(PAGE))

@@ -171,7 +171,7 @@ def test_maps_of_memory_are_kept_in_results(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changed", [{"pixels": "eJw="}, {"pixels": "!"}, {"counts": [1]}, {"frames_per_pixel": 0}]
 )
-def test_a_map_that_is_none_is_no_result(tmp_path: Path, changed: dict[str, object]) -> None:
+def test_an_invalid_map_is_not_a_result(tmp_path: Path, changed: dict[str, object]) -> None:
     shown = frame_map(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()), "a test").as_dict()
     line = {"fit": None, "started": "today", "variant": "stock", "map": {**shown, **changed}}
     (tmp_path / "r").write_text(json.dumps(line))

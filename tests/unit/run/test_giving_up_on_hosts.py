@@ -203,7 +203,7 @@ def test_a_xen_that_cannot_be_built_is_told_by_the_tests_that_need_it(
         Plan(session).build([item])
 
 
-def test_a_worker_that_has_ended_stops_nobody_from_ending(
+def test_sigterm_reaches_all_workers_even_if_one_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handlers: list[Any] = []

@@ -176,7 +176,7 @@ def test_a_page_that_cannot_be_written_any_more_changes_no_verdict(
     result.stdout.fnmatch_lines(["the page cannot be written: Is a directory: *page.html"])
 
 
-def test_results_that_somebody_changed_cost_the_page_its_history_alone(
+def test_a_page_without_history_is_written_if_the_results_are_damaged(
     project: pytest.Pytester,
 ) -> None:
     test = """

@@ -77,7 +77,7 @@ def test_the_fault_of_an_error(error: Exception, phase: str, fault: Fault) -> No
     assert blame.fault_of(error, phase) is fault
 
 
-def test_a_limit_that_passes_is_nobodys_fault_that_could_be_known(
+def test_a_test_that_exceeds_its_limit_is_of_unknown_fault(
     project: pytest.Pytester,
 ) -> None:
     test = """
@@ -125,7 +125,7 @@ def test_a_worker_that_dies_is_no_fault_of_xens(project: pytest.Pytester) -> Non
         ("clean", "UNPROVEN: of something else", "xen"),
     ],
 )
-def test_a_verdict_that_proves_nothing_is_nobodys_fault_that_could_be_known(
+def test_an_unproven_verdict_is_of_unknown_fault(
     project: pytest.Pytester, state: str, said: str, fault: str
 ) -> None:
     project.makeconftest(CONFTEST + JUDGES)

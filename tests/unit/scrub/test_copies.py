@@ -51,7 +51,7 @@ def test_each_copy_is_told_with_its_owner() -> None:
     assert [copy.kept for copy in found] == [False, False, False, False, True]
 
 
-def test_where_nothing_is_found_nobody_is_asked() -> None:
+def test_without_copies_dom0_is_not_asked() -> None:
     assert find({}, "exit 1") == []
 
 

@@ -138,7 +138,7 @@ def test_a_dead_guests_pattern_in_what_was_called_clean_is_residue_and_told() ->
     assert "5 of them, MFNs 0x14, 0x15" in told
 
 
-def test_other_data_in_what_was_called_clean_is_nobodys_fault_but_ours() -> None:
+def test_other_data_in_a_frame_called_clean_is_disputed() -> None:
     """It may be anybody's who wrote there since: the frame is neither clean nor dirty then."""
     seen = compare(FakeOracle(dirty=[7], patterns={8: 1}), FakeGuest(range(10)))
     assert (seen.missed, seen.disputed) == (BitMap64([8]), BitMap64([7]))
@@ -253,7 +253,7 @@ def test_a_guests_pattern_in_them_is_residue_but_in_its_own(
     assert "1 frames of the victim that no guest was given still hold" in str(verdict)
 
 
-def test_what_xen_keeps_for_itself_is_told_and_condemns_nobody(
+def test_a_pattern_in_xens_heap_is_reported_and_is_not_residue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(crosscheck, "_SETTLE_SECONDS", 0.0)

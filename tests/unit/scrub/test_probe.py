@@ -322,7 +322,7 @@ def test_a_guest_that_lives_on_and_was_wrong_is_an_error_too() -> None:
 # -- what live guests gave back ----------------------------------------------------------------
 
 
-def test_what_was_given_back_excuses_nobody_once_a_guest_has_died_with_it() -> None:
+def test_a_frame_is_no_longer_excused_once_its_next_owner_has_died() -> None:
     """The first guest may find it dirty; then a victim has it, and dies; the second one may not."""
     early = FakeGuest(range(100), given_back=range(500, 510))
     late = FakeGuest(range(100, 1000), range(500, 501))

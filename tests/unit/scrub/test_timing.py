@@ -105,7 +105,7 @@ def test_a_verdict_belongs_to_the_rows_that_have_none() -> None:
     assert second.probe_bytes_per_second == 1001 * 4096
 
 
-def test_a_verdict_without_a_row_is_nobodys() -> None:
+def test_a_verdict_without_a_row_is_ignored() -> None:
     timings = Timings(SETTING)
     timings.judge(Verdict(BitMap64(), BitMap64(), BitMap64()))
     assert timings.rows == []
@@ -237,7 +237,7 @@ def test_a_row_of_a_guest_that_filled_all_says_nothing_of_a_sample() -> None:
     assert (row.filled_bytes, row.filled_share, row.found_share) == (None, None, None)
 
 
-def test_the_longest_stall_is_told_and_small_changes_make_no_row_anew() -> None:
+def test_a_row_has_the_longest_stall_and_is_not_written_again_for_small_changes() -> None:
     stalled, kept = [0.0], []
     timings = Timings(
         SETTING, lambda row: kept.append(row.stall), stalled_seconds=lambda: stalled[0]
@@ -250,14 +250,14 @@ def test_the_longest_stall_is_told_and_small_changes_make_no_row_anew() -> None:
     assert kept == [None, 2.5]
 
 
-def test_what_small_guests_waited_for_is_the_last_rows() -> None:
+def test_the_last_row_has_the_times_of_small_guests() -> None:
     timings = Timings(SETTING)
     rows = [timings.record(ended()), timings.record(ended())]
     timings.beside(0.5, 0.25)
     assert [(row.other_create, row.other_destroy) for row in rows] == [(None, None), (0.5, 0.25)]
 
 
-def test_time_in_which_the_host_stood_still_is_told_and_starves_nobody(
+def test_time_in_which_the_host_was_stopped_is_recorded_and_is_not_starvation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, stood, kept = [0.0], [3.0], []

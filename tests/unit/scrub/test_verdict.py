@@ -139,7 +139,7 @@ def test_a_pattern_seen_elsewhere_is_not_excused_by_the_number_of_frames_given_b
     )
 
 
-def test_bytes_of_strangers_in_strange_frames_condemn_nobody() -> None:
+def test_foreign_bytes_in_other_frames_are_not_residue() -> None:
     stranger = dirty_page(3000, pattern=None, hash=1, data=b"")
     verdict = Verdict(VICTIM, VICTIM, BitMap64([3000]), other_pages=1, dirty=(stranger,))
     assert verdict.clean
@@ -265,7 +265,7 @@ def test_a_verdict_on_a_sample_says_what_it_can_miss() -> None:
     assert "probability (1-p)^50: one of 12.9037% or more is found with 99.9% certainty" in text
 
 
-def test_a_sample_of_which_nothing_was_read_finds_nothing() -> None:
+def test_an_unread_sample_finds_nothing() -> None:
     verdict = Verdict(VICTIM, NONE, NONE, unfilled=UNFILLED)
     assert verdict.sampled is not None
     assert verdict.sampled.found == 1.0

@@ -309,7 +309,7 @@ def test_a_domain_that_never_runs(xl: Xl, dom0: FakeDom0, config: DomainConfig) 
     assert dom0.ran == [f"xl create -p {path}"]
 
 
-def test_claims_are_chosen_for_one_create_and_for_nobody_else(xl: Xl, config: DomainConfig) -> None:
+def test_claims_are_set_for_one_create_only(xl: Xl, config: DomainConfig) -> None:
     plain = xl.create_command(config)
     unclaimed = dataclasses.replace(config, claim=False)
     *wrapped, script, own, claim_mode = xl.create_command(unclaimed)[: -len(plain)]
@@ -495,7 +495,7 @@ def test_a_console_that_says_nothing_is_empty_and_not_ended() -> None:
     console.close()
 
 
-def test_a_guest_to_which_nobody_listens_can_go_on(tmp_path: Path) -> None:
+def test_a_guest_whose_output_is_not_read_can_go_on(tmp_path: Path) -> None:
     """Its terminal is emptied all the same: ssh's master waits for it, and all others for ssh's."""
     said = 4 << 20
     end = tmp_path / "end"

@@ -134,7 +134,7 @@ def test_libvirt_uses_dom0s_own_libraries(source: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "todo"), [((one_line(XL),), "--xen-tools=build"), ((one_line(ARM),), "stock")]
 )
-def test_variant_of_which_nothing_is_in_use_is_refused(
+def test_variant_that_changes_only_unused_files_is_refused(
     source: Path, texts: tuple[str, ...], todo: str
 ) -> None:
     with pytest.raises(ConfigurationError, match="nothing of it would be in use") as raised:
