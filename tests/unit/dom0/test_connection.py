@@ -95,6 +95,20 @@ def test_a_cpu_that_is_late_was_starved_before_the_last_beat(connect: Connected)
     assert stall.starved == 4.0
 
 
+def test_a_dom0_may_take_its_time_to_start_the_agent(connect: Connected) -> None:
+    dom0 = connect()
+    dom0.ping(soon())
+    assert connect.host is not None
+    connect.host.signal(signal.SIGSTOP)
+    time.sleep(0.2)  # what it has said by then is read
+    beats, dom0._latest_beat = [*dom0._beats], time.monotonic() - 30
+    dom0._beats.clear()
+    dom0.check_alive("its first word")
+    dom0._beats.extend(beats)
+    with pytest.raises(HostStalledError):
+        dom0.check_alive("a later one")
+
+
 def test_silence_is_a_stall_before_it_ends(connect: Connected) -> None:
     dom0 = connect()
     assert connect.host is not None
