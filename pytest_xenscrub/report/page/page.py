@@ -68,6 +68,8 @@ class _Size:
         tests: that failed, or were not judged.
         characters: of each failure's message.
         lines: of each table.
+        first: of the comparison with an earlier run, before the reader has to open the rest; all
+            that is proven worse is among them.
         everything: whether there is a table of all figures.
         charts: with pictures of a host's memory among them.
         series: of the history.
@@ -76,16 +78,17 @@ class _Size:
     tests: int
     characters: int
     lines: int
+    first: int
     everything: bool
     charts: int
     series: int
 
 
 _SIZES: Final = (
-    _Size(200, 8000, 1000, everything=True, charts=12, series=40),
-    _Size(100, 2000, 400, everything=False, charts=9, series=40),
-    _Size(50, 1000, 150, everything=False, charts=4, series=20),
-    _Size(20, 500, 50, everything=False, charts=0, series=5),
+    _Size(200, 8000, 1000, 10, everything=True, charts=12, series=40),
+    _Size(100, 2000, 400, 10, everything=False, charts=9, series=40),
+    _Size(50, 1000, 150, 10, everything=False, charts=4, series=20),
+    _Size(20, 500, 50, 10, everything=False, charts=0, series=5),
 )
 """The first one with which the page is small enough is taken."""
 
