@@ -68,6 +68,8 @@ class _Size:
         tests: number of tests that failed, or were not judged.
         characters: length of each failure's message.
         lines: number of lines of each table.
+        first: number of lines of the comparison with an earlier run that are not folded; includes
+            everything that is proven worse.
         everything: whether there is a table of all figures.
         charts: whether charts include maps of a host's memory.
         series: number of series in the history.
@@ -76,16 +78,17 @@ class _Size:
     tests: int
     characters: int
     lines: int
+    first: int
     everything: bool
     charts: int
     series: int
 
 
 _SIZES: Final = (
-    _Size(200, 8000, 1000, everything=True, charts=12, series=40),
-    _Size(100, 2000, 400, everything=False, charts=9, series=40),
-    _Size(50, 1000, 150, everything=False, charts=4, series=20),
-    _Size(20, 500, 50, everything=False, charts=0, series=5),
+    _Size(200, 8000, 1000, 10, everything=True, charts=12, series=40),
+    _Size(100, 2000, 400, 10, everything=False, charts=9, series=40),
+    _Size(50, 1000, 150, 10, everything=False, charts=4, series=20),
+    _Size(20, 500, 50, 10, everything=False, charts=0, series=5),
 )
 """Sizes to try; the first one that makes the page small enough is used."""
 

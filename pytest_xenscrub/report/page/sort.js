@@ -1,3 +1,7 @@
+// What is printed is read as a whole.
+addEventListener("beforeprint", () => {
+  for (const each of document.querySelectorAll("details")) each.open = true;
+});
 // Each heading of a table becomes a button that sorts by its column; without it, all is there in its own order.
 for (const table of document.querySelectorAll("table")) {
   const heads = [...table.tHead.rows[0].cells];

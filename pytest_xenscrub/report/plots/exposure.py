@@ -74,9 +74,12 @@ def _middle(rows: list[Row]) -> Row:
 
 def _when(rows: list[Row]) -> str:
     known = [row.exposure for row in rows if row.exposure is not None]
-    if len(known) < len(rows):
-        return "never gone"
-    return f"gone after {statistics.median(known):.2f} s"
+    if len(known) == len(rows):
+        return f"gone after {statistics.median(known):.2f} s"
+    if known:
+        return f"not gone in {len(rows) - len(known)} of {len(rows)}"
+    watched = [row.exposure_over for row in rows if row.exposure_over is not None]
+    return f"not gone after {max(watched):.2f} s" if watched else "not gone"
 
 
 def _end(rows: Sequence[Row]) -> float:

@@ -281,3 +281,11 @@ def test_a_file_without_results(tmp_path: Path, text: str, said: str) -> None:
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         read_results(path)
+
+
+def test_of_several_hosts_the_same_one_is_compared(a_row: Callable[..., Row]) -> None:
+    """A pool's run has the same measurement once for each of its hosts."""
+    then = [a_row(1.0, host="lab7"), a_row(9.0, host="lab8")]
+    comparison = compare_runs(then, [a_row(1.1, host="lab7")])
+    assert [pair.then[0].setting.host for pair in comparison.pairs] == ["lab7"]
+    assert comparison.mismatches == []

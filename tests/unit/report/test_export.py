@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pytest_xenscrub.report.export import prose, series
+from pytest_xenscrub.report.outcome import Outcome
 from pytest_xenscrub.report.results import RunResults
 from pytest_xenscrub.scrub.row import METRICS
 from pytest_xenscrub.units import GIB
@@ -62,6 +63,8 @@ def two(a_row: MakeRow) -> list[RunResults]:
         ({"judged": 0, "status": 75}, "NOTHING JUDGED: "),
         ({"judged": "many"}, "UNKNOWN: "),
         ({"status": None}, "UNKNOWN: "),
+        ({"coverage": float("nan")}, "UNKNOWN: "),
+        ({"not_judged": []}, "clean: "),
     ],
 )
 def test_a_run_is_clean_only_if_it_ended_well_and_judged(run: dict[str, object], said: str) -> None:
@@ -168,3 +171,34 @@ def test_github_action_benchmark(two: list[RunResults]) -> None:
         "range": "3-5",
     }  # fmt: skip
     assert not [name for name in told if name.endswith(("coverage", "probe_bytes_per_second"))]
+
+
+def test_no_figure_hides_another_of_its_name(a_row: MakeRow) -> None:
+    """Of two hosts, or two Xens of one variant, each has its own."""
+    rows = [a_row(1.0), a_row(2.0, host="lab7"), a_row(3.0, xen="4.20.0"), a_row(4.0, debug=True)]
+    rows.append(a_row(5.0, fill_share=0.01))
+    told = json.loads(series.to_bmf(results(*rows)))
+    values = [each["xenscrub_destroy_seconds"]["value"] for each in told.values()]
+    assert sorted(values) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    benchmarks = json.loads(series.to_github_action_benchmark(results(*rows)))
+    assert len({each["name"] for each in benchmarks}) == len(benchmarks) == 5
+    destroy = parsed(series.to_openmetrics(results(*rows)))["xenscrub_destroy_seconds"]
+    assert len({frozenset(sample.labels.items()) for sample in destroy.samples}) == 5
+
+
+def test_timings_of_a_starved_host_are_compared_by_nobody(a_row: MakeRow) -> None:
+    """Whoever keeps series would call them a regression; coverage and residue are as they are."""
+    starved = a_row(90.0, too_starved=True, coverage=0.995)
+    for render in (series.to_bmf, series.to_github_action_benchmark, series.to_openmetrics):
+        assert "90.0" not in render(results(starved))
+        assert "1.5" in render(results(starved, a_row(1.5)))
+    assert "0.995" in series.to_openmetrics(results(starved))
+
+
+def test_a_run_that_was_cut_short_tells_of_leaks(a_row: MakeRow) -> None:
+    leaked = Outcome("a::leaked", "failed", "xen", residue=True)
+    control = Outcome("a::control", "passed", residue=True)
+    cut = RunResults("today", {"0": a_row()}, {"1": leaked, "2": control})
+    assert prose.headline([cut])[0].startswith("RESIDUE in 1 tests; UNFINISHED: ")
+    cut.known = {"status": "?"}
+    assert prose.headline([cut])[0].startswith("RESIDUE in 1 tests; UNKNOWN: ")

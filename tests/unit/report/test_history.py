@@ -73,3 +73,40 @@ def test_a_starved_run_is_not_compared(a_row: MakeRow) -> None:
 
 def test_one_run_has_no_history(a_row: MakeRow) -> None:
     assert history(nights([a_row(1.0)])) == []
+
+
+def test_hosts_of_a_pool_have_series_of_their_own(a_row: MakeRow) -> None:
+    """The slower machine is no change of Xen's."""
+    runs = [
+        RunResults(f"2026-11-{n:02}", {
+            host: a_row(seconds, host=host) for host, seconds in (("lab7", 1.0), ("lab8", 9.0))
+        })
+        for n in range(10, 20)
+    ]  # fmt: skip
+    first, second = history(runs)
+    assert {first.name, second.name} == {
+        "destroyed_guest (stock, xl, 1024 MiB, lab7)", "destroyed_guest (stock, xl, 1024 MiB, lab8)"
+    }  # fmt: skip
+    assert [*first.changes, *second.changes, *first.gaps, *second.gaps] == []
+    assert len(first.points) == len(second.points) == 10
+
+
+def test_guests_of_another_type_or_sample_are_not_the_same_figure(a_row: MakeRow) -> None:
+    rows = [a_row(1.0), a_row(1.0), a_row(9.0, guest_type="pvh"), a_row(9.0, fill_share=0.01)]
+    (series,) = history(nights(rows))
+    assert [point.value for point in series.points] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("source", "build", "shown"),
+    [
+        ("git 0123456789ab", "c0ffee", "012345678"),
+        ("git 0123456789ab+", "c0ffee", "012345678+"),
+        ("/home/me/xen", "c0ffeec0ffee", "c0ffeec0f"),
+        ("", "", "4.17.5"),
+    ],
+)
+def test_an_axis_has_the_commit(a_row: MakeRow, source: str, build: str, shown: str) -> None:
+    rows = [a_row(1.0, source=source, build_id=build)] * 2
+    (series,) = history(nights(rows))
+    assert [point.commit for point in series.points] == [shown, shown]

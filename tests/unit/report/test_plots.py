@@ -11,7 +11,7 @@ from pyroaring import BitMap64
 
 from pytest_xenscrub.report.frame_map import frame_map
 from pytest_xenscrub.report.plots import destroy, draw, exposure, frames, sizes
-from pytest_xenscrub.report.plots.style import looks
+from pytest_xenscrub.report.plots.style import apart, looks
 from pytest_xenscrub.scrub.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -48,18 +48,18 @@ def test_a_curve_for_each_variant_and_when_the_last_byte_was_gone(
 ) -> None:
     rows = [
         a_row(0.5, variant="stock", exposure=gone, exposure_curve=GONE) for gone in (0.5, 0.7, 0.6)
-    ] + [a_row(0.5, variant="noscrub", exposure_curve=STAYS)]
+    ] + [a_row(0.5, variant="noscrub", exposure_curve=STAYS, exposure_over=9.0)]
     exposure.paint(axes, rows)
-    assert legend(axes) == ["stock: gone after 0.60 s", "noscrub: never gone"]
+    assert legend(axes) == ["stock: gone after 0.60 s", "noscrub: not gone after 9.00 s"]
     # A Xen on which they stay for ever does not squeeze the others into a corner.
     assert axes.get_xlim()[1] == pytest.approx(0.7 * 1.12)
     assert "s" in axes.get_xlabel()
 
 
-def test_one_repeat_in_which_bytes_stayed_is_never_gone(axes: Axes, a_row: MakeRow) -> None:
+def test_one_repeat_in_which_bytes_stayed_is_told(axes: Axes, a_row: MakeRow) -> None:
     rows = [a_row(exposure=0.6, exposure_curve=GONE), a_row(exposure_curve=STAYS)]
     exposure.paint(axes, rows)
-    assert legend(axes) == ["stock: never gone"]
+    assert legend(axes) == ["stock: not gone in 1 of 2"]
 
 
 def test_a_course_is_in_gib_since_destroy_was_issued(axes: Axes, a_row: MakeRow) -> None:
@@ -158,3 +158,28 @@ def test_the_first_end_after_a_boot_is_left_out_where_there_are_others(
 
 def test_without_data_there_are_no_charts(tmp_path: Path, a_row: MakeRow) -> None:
     assert draw([a_row()], {}, tmp_path) == []
+
+
+def test_guests_toolstacks_and_hosts_have_lines_of_their_own(axes: Axes, a_row: MakeRow) -> None:
+    """A median over PV and PVH guests is of neither."""
+    rows = [
+        a_row(exposure=gone, exposure_curve=GONE, guest_type=kind, host=host)
+        for gone, kind, host in ((0.5, "pv", "lab7"), (0.7, "pvh", "lab7"), (0.6, "pv", "lab8"))
+    ]
+    exposure.paint(axes, rows)
+    assert legend(axes) == [
+        "stock, pv, lab7: gone after 0.50 s", "stock, pvh, lab7: gone after 0.70 s",
+        "stock, pv, lab8: gone after 0.60 s",
+    ]  # fmt: skip
+    known = looks(apart(rows))
+    assert len({look["color"] for look in known.values()}) == 1, "it is one Xen"
+    assert len({str(look["linestyle"]) for look in known.values()}) == 3
+
+
+def test_a_name_is_no_formula_and_none_is_left_out(tmp_path: Path, a_row: MakeRow) -> None:
+    """As of a patch's file: matplotlib reads $ as mathematics, and hides _ in legends."""
+    hostile = "_$\\frac{"
+    shown = frame_map(Verdict(BitMap64([1]), BitMap64([1]), BitMap64()), hostile)
+    row = a_row(variant=hostile, exposure=0.6, exposure_curve=GONE, series=SERIES)
+    assert draw([row], {hostile: shown}, tmp_path)
+    assert list(apart([row])) == [f" {hostile}"]
