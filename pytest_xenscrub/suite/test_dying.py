@@ -18,15 +18,19 @@ from pytest_xenscrub.units import MIB, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.mapping import ForeignMapping
+    from pytest_xenscrub.guest.guest import Ended
     from pytest_xenscrub.run.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
 
     from .conftest import WaitZombie, XenHasFault
+
+    WhileDying = Callable[[Callable[[], object]], Future[Ended]]
 
 VICTIM_BYTES = 64 * MIB
 HELD_PAGES = 64
@@ -35,7 +39,7 @@ CLAIM_PAGES = MIB // PAGE
 VIRQ_TBUF = 4
 """Xen's trace buffers: nobody handles it while nothing is traced."""
 GONE_SECONDS = 10.0
-"""How long a domain may be in the list once it has no memory, and nobody uses it."""
+"""How long a small domain may be in the list once nobody uses it, if that is no hang by then."""
 
 
 @pytest.fixture
@@ -54,31 +58,33 @@ def virq(victim: Victim, control: Control, xen_rig: Rig) -> Iterator[int]:
 
 
 @pytest.fixture
-def while_dying(
-    victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie
-) -> Callable[[Callable[[int], object]], None]:
-    """Destroys the victim, which dom0 still uses, and does something before dom0 lets go of it."""
+def while_dying(victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie) -> WhileDying:
+    """Destroys the victim, and does something while dom0 uses it; returns once dom0 does not.
 
-    def destroy(do: Callable[[int], object]) -> None:
+    Nobody waits for the victim's end: the future has it.
+    """
+
+    def destroy(do: Callable[[], object]) -> Future[Ended]:
         guest = victim.guest
         mapping.map(guest.domid, guest.mappable(guest.some_frames(HELD_PAGES)))
-        dying = victim.start_destroy(until="free")
+        dying = victim.start_destroy(until="gone")
         wait_zombie(guest.domid, HELD_PAGES * PAGE)
-        do(guest.domid)
+        do()
         assert not dying.done(), "it had died before anything was asked for it: nothing is proven"
         mapping.release()
-        dying.result()
+        return dying
 
     return destroy
 
 
 def is_listed(dom0: Dom0, domid: int) -> bool:
-    """Whether a domain without memory stays in the list; returns as soon as it does not.
+    """Whether a domain that nobody uses stays in the list; returns as soon as it does not.
 
     Raises:
         UndecidedError: it stays, and other work starved the host meanwhile.
     """
-    deadline = dom0.patience(f"the end of domain {domid}", seconds=GONE_SECONDS)
+    seconds = min(GONE_SECONDS, dom0.hang_seconds / 2)
+    deadline = dom0.patience(f"the end of domain {domid}", seconds=seconds)
     while any(domain.domid == domid for domain in dom0.domains()):
         if deadline.passed:
             error = deadline.error(**dom0.evidence())
@@ -92,7 +98,7 @@ def is_listed(dom0: Dom0, domid: int) -> bool:
 @pytest.mark.slow
 def test_claim_of_a_dying_domain_ends_with_it(
     victim: Victim, control: Control, dom0: Dom0, xen_rig: Rig, *,
-    while_dying: Callable[[Callable[[int], object]], None], xen_has_fault: XenHasFault,
+    while_dying: WhileDying, xen_has_fault: XenHasFault,
 ) -> None:  # fmt: skip
     """A claim that is made for a domain which is dying already is refused, or given back.
 
@@ -103,12 +109,12 @@ def test_claim_of_a_dying_domain_ends_with_it(
     victim.memory_bytes = VICTIM_BYTES
     victim.fill()
     domid = victim.guest.domid
-    assert control.claim(domid, VICTIM_BYTES // PAGE + CLAIM_PAGES)
+    (has,) = [domain.memory_bytes for domain in dom0.domains() if domain.domid == domid]
+    assert control.claim(domid, has // PAGE + CLAIM_PAGES)
     assert dom0.claimed_bytes() == CLAIM_PAGES * PAGE
     assert control.claim(domid, 0)
     assert dom0.claimed_bytes() == 0
-    while_dying(lambda domid: control.claim(domid, HELD_PAGES + CLAIM_PAGES))
-    assert not is_listed(dom0, domid)
+    while_dying(lambda: control.claim(domid, HELD_PAGES + CLAIM_PAGES)).result()
     if claimed := dom0.claimed_bytes():
         xen_rig.broke("memory stays promised to a domain that is gone")
     xen_has_fault("the claim of a dying domain stays", mended={19: 5, 20: 3, 21: 1}, until=22)
@@ -131,7 +137,7 @@ def test_domain_that_handles_a_virq_dies(
 @pytest.mark.slow
 def test_virq_of_a_dying_domain_ends_with_it(
     victim: Victim, control: Control, dom0: Dom0, virq: int, *,
-    while_dying: Callable[[Callable[[int], object]], None], xen_has_fault: XenHasFault,
+    while_dying: WhileDying, xen_has_fault: XenHasFault,
 ) -> None:  # fmt: skip
     """A VIRQ that a domain is made to handle while it is dying keeps nothing of that domain.
 
@@ -142,9 +148,9 @@ def test_virq_of_a_dying_domain_ends_with_it(
     domid = victim.guest.domid
     assert control.handle_virq(domid, virq)
     assert control.handle_virq(DOM0, virq)
-    while_dying(lambda domid: control.handle_virq(domid, virq))
+    dying = while_dying(lambda: control.handle_virq(domid, virq))
     stays = is_listed(dom0, domid)
     control.handle_virq(DOM0, virq)
-    assert not is_listed(dom0, domid), "it stays, and not for its VIRQ"
+    dying.result()
     xen_has_fault("a dying domain that is given a VIRQ stays", mended={18: 5, 19: 2}, until=20)
-    assert not stays, "a domain without memory, which nobody uses, stays in the list for its VIRQ"
+    assert not stays, "a domain that nobody uses stays in the list for its VIRQ"

@@ -244,10 +244,12 @@ def test_a_destroy_that_hangs_is_not_a_refused_one() -> None:
 
 def test_a_domain_that_stays_is_xens_unless_the_host_was_starved() -> None:
     parts = Parts()
+    parts.dom0.hang_seconds = 60.0
     parts.dom0.domains.return_value = [MagicMock(domid=5)]
     assert not test_dying.is_listed(parts.dom0, 6)
     assert test_dying.is_listed(parts.dom0, 5)
     parts = Parts(starved=WAITED)
+    parts.dom0.hang_seconds = 60.0
     parts.dom0.domains.return_value = [MagicMock(domid=5)]
     assert not test_dying.is_listed(parts.dom0, 6)
     with pytest.raises(UndecidedError):
