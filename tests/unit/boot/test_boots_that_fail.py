@@ -9,7 +9,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from pytest_xenscrub.boot import deploy, deploy_emulated, deploy_ssh, recovery
+from pytest_xenscrub.boot import deploy, deploy_ssh, recovery
+from pytest_xenscrub.boot.deploy_emulated import EmulatedChoice, EmulatedDeployment
 from pytest_xenscrub.boot.deploy_ssh import SshDeployment
 from pytest_xenscrub.boot.grub_config import _words
 from pytest_xenscrub.boot.reboot import Running, reboot, wait_for_boot
@@ -140,15 +141,8 @@ def emulated(monkeypatch: pytest.MonkeyPatch, **fails: object) -> None:
         monkeypatch.setattr(f"{package}.{name}", fails.get(name, MagicMock()))
     start = fails.get("start", MagicMock())
     monkeypatch.setattr(f"{package}.EmulatedHost.start", start)
-    choice: Any = SimpleNamespace(
-        memory_bytes=2 << 30, suite="bookworm", nodes=(), accel="tcg", hang_seconds=60.0,
-        device_model=False, ram_limit=None,
-    )  # fmt: skip
-    deployment: Any = SimpleNamespace(
-        _choice=choice, _xen=ChosenXen(), _tools_for=lambda *_: None, _say=lambda _: None,
-        _hang_seconds=60.0, _host=None,
-    )  # fmt: skip
-    deploy_emulated.EmulatedDeployment.start(deployment)
+    choice = EmulatedChoice("bookworm", 2 << 30, accel="tcg")
+    EmulatedDeployment(ChosenXen(), choice, tools_for=lambda *_: None, say=lambda _: None).start()
 
 
 def builds_image(monkeypatch: pytest.MonkeyPatch) -> None:
