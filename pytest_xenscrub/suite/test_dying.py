@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.dom0.mapping import ForeignMapping
+    from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Ended
     from pytest_xenscrub.run.rig import Rig
     from pytest_xenscrub.scrub.probe import Probe
@@ -49,9 +50,9 @@ def control(dom0: Dom0) -> Control:
 
 
 @pytest.fixture
-def virq(victim: Victim, control: Control, xen_rig: Rig) -> Iterator[int]:
+def virq(guests: GuestFactory, control: Control, xen_rig: Rig) -> Iterator[int]:
     """A VIRQ that a domain may be made to handle; dom0 handles it before guests are cleaned up."""
-    victim.memory_bytes = VICTIM_BYTES
+    del guests  # pytest ends fixtures in reverse order, so this one ends before the guests do
     yield VIRQ_TBUF
     if xen_rig.healthy():
         control.handle_virq(DOM0, VIRQ_TBUF)
@@ -144,6 +145,7 @@ def test_virq_of_a_dying_domain_ends_with_it(
     Xen refers to a VIRQ's domain. What is taken after the teardown has let go of it stays: the
     domain is in the list for good. A live domain shows that Xen agrees to it.
     """
+    victim.memory_bytes = VICTIM_BYTES
     victim.fill()
     domid = victim.guest.domid
     assert control.handle_virq(domid, virq)
