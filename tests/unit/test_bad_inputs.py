@@ -40,7 +40,7 @@ def _no_host(*_: object, **__: object) -> NoReturn:
 def here(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[Path]:
     """A working folder, and beside it one for temporary files, which must be empty at the end."""
     for name in list(os.environ):
-        if name.startswith("PYTEST_XEN_"):
+        if name.startswith(("PYTEST_XEN_", "PYTEST_XDIST_")):
             monkeypatch.delenv(name)
     with tempfile.TemporaryDirectory(prefix="bad-", dir="/tmp") as folder:
         top = Path(folder)
