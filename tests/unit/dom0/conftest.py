@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -207,7 +208,12 @@ class Connected:
             self.host.log = None
         dom0 = Dom0(self.host, hang_seconds=hang_seconds)  # type: ignore[arg-type]
         self.dom0s.append(dom0)
-        return self.dom0s[-1]
+        # Before its first heartbeat a dom0 may be silent for longer; the tests begin after that.
+        deadline = Deadline.after(30, "the first heartbeat")
+        while not dom0._beats:
+            assert not deadline.passed
+            time.sleep(0.01)
+        return dom0
 
     def close(self) -> None:
         for dom0 in self.dom0s:
