@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyroaring import BitMap64
 
+from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import (
     DisagreementError,
     GuestFailedError,
     HostSilentError,
     HostStalledError,
+    InfrastructureError,
     NotApplicableError,
     XenFaultError,
     XenScrubError,
@@ -33,7 +35,6 @@ from pytest_xenscrub.guest.unfilled import keep_sample
 from pytest_xenscrub.units import GIB, PAGE, gib
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.deadline import Deadline
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.events import Event
     from pytest_xenscrub.guest.listeners import Listeners
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 _READ_SECONDS = 0.5
 _TAIL = 15
+# A console may close a moment before Xen lists its domain as ended.
+_ENDS_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 0.25
 
 E = TypeVar("E")
 
@@ -152,7 +156,8 @@ class LiveGuest(Account):
         """Read the guest's console up to the next event of a kind.
 
         Raises:
-            GuestFailedError: the guest reported an error, or its console was closed.
+            GuestFailedError: the guest reported an error, or ended.
+            InfrastructureError: only its console has ended.
             GuestProtocolError: a console line is wrong.
             XenHungError: the console was silent for too long, or the event did not come in time.
             UndecidedError: as `XenHungError`, but other work starved the host meanwhile.
@@ -191,16 +196,35 @@ class LiveGuest(Account):
             try:
                 data = self._console.read(min(_READ_SECONDS, deadline.remaining))
             except EOFError:
-                raise GuestFailedError(
-                    f"{self.name}: its console was closed while we waited for"
-                    f" {kind.__name__.lower()}: the guest has ended",
-                    todo="look for a domain crash in Xen's log",
-                    evidence=self.evidence(),
-                ) from None
+                raise self._closed(kind.__name__.lower()) from None
             if data:
                 quiet = self._dom0.patience(deadline.step, seconds=self._dom0.hang_seconds)
             self._listeners.heard(self.name, data)
             self._undelivered += self._decoder.feed(data)
+
+    def _closed(self, awaited: str) -> XenScrubError:
+        """The error for a closed console; raises another one if dom0 does not answer any more.
+
+        Losing its connection closes a console too. Whether the guest has ended, Xen knows.
+        """
+        what = f"{self.name}: its console was closed while we waited for {awaited}"
+        deadline = Deadline.after(_ENDS_SECONDS, what)
+        while any(
+            domain.domid == self.domid and not (domain.dying or domain.shutdown)
+            for domain in self._dom0.domains()
+        ):
+            if deadline.passed:
+                return InfrastructureError(
+                    f"{what}, but Xen still runs the guest",
+                    todo="was the console's program, or its ssh, killed?",
+                    evidence=self.evidence(),
+                )
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        return GuestFailedError(
+            f"{what}: the guest has ended",
+            todo="look for a domain crash in Xen's log",
+            evidence=self.evidence(),
+        )
 
     def _keep_account(self, ranges: Ranges) -> None:
         """Update the frames that are dirty by contract, because a live guest gave them back.

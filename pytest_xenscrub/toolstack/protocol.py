@@ -131,7 +131,7 @@ class Console(Protocol):
         """Read what has come; b"" if nothing came within `timeout` s.
 
         Raises:
-            EOFError: the console was closed: its domain is gone.
+            EOFError: the console was closed: its domain, or the connection, is gone.
         """
 
     def write(self, data: bytes) -> None:

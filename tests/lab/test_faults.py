@@ -21,6 +21,7 @@ import pytest
 from pytest_xenscrub.boot.reboot import wait_for_boot
 from pytest_xenscrub.deadline import Deadline
 
+from .processes import below, command_of
 from .runs import lab_machine, over_ssh, run_pytest, running
 
 if TYPE_CHECKING:
@@ -112,27 +113,6 @@ def bench() -> Iterator[Bench]:
 
 
 # -- faults ------------------------------------------------------------------------------------
-
-
-def below(pid: int) -> list[int]:
-    """All processes below one."""
-    children = [
-        int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == pid
-    ]
-    return children + [each for child in children for each in below(child)]
-
-
-def _parent(stat: Path) -> int:
-    try:
-        return int(stat.read_text().rpartition(") ")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def command_of(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    return ""
 
 
 def signals(number: signal.Signals, pattern: str = "") -> Callable[[Bench, Run], None]:

@@ -23,7 +23,9 @@ from pytest_xenscrub.errors import (
     Fault,
     GuestFailedError,
     GuestProtocolError,
+    HostLostError,
     HostStalledError,
+    InfrastructureError,
     NotApplicableError,
     UndecidedError,
     XenHungError,
@@ -249,6 +251,40 @@ def test_a_closed_console_is_a_guest_that_has_ended() -> None:
     with pytest.raises(GuestFailedError, match="closed while we waited for ready") as caught:
         started.guest.ready()
     assert "domain crash" in caught.value.todo
+
+
+def domain(**state: bool) -> DomainInfo:
+    """The guest's domain, as Xen lists it."""
+    none = dict.fromkeys(("dying", "shutdown", "paused"), False)
+    return DomainInfo(5, UUID(int=1), 64 * MIB, cpu_seconds=1.0, **{**none, **state})
+
+
+@pytest.mark.parametrize("state", ["dying", "shutdown"])
+def test_a_domain_that_xen_lists_as_ended_has_ended(state: str) -> None:
+    started = Started(FakeConsole(said(HELLO), ends=True))
+    started.host.found = [domain(**{state: True})]
+    with pytest.raises(GuestFailedError, match="the guest has ended"):
+        started.guest.ready()
+
+
+def test_a_console_alone_that_was_closed_is_not_xens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_xenscrub.guest.live._ENDS_SECONDS", 0.1)
+    started = Started(FakeConsole(said(HELLO), ends=True))
+    started.host.found = [domain()]
+    with pytest.raises(InfrastructureError, match="but Xen still runs the guest") as caught:
+        started.guest.ready()
+    assert caught.value.fault is Fault.INFRASTRUCTURE
+
+
+def test_a_console_that_closes_with_its_host_is_as_the_host() -> None:
+    started = Started(FakeConsole(said(HELLO), ends=True))
+
+    def lost() -> NoReturn:
+        raise HostLostError("QEMU has ended")
+
+    started.host.domains = lost  # type: ignore[method-assign]
+    with pytest.raises(HostLostError, match="QEMU has ended"):
+        started.guest.ready()
 
 
 @pytest.mark.parametrize("ends", [True, False])
