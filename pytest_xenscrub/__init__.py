@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.hypervisor.artefact import Artefact as Artefact
     from pytest_xenscrub.hypervisor.choice import ChosenXen as ChosenXen
     from pytest_xenscrub.outside.oracle import Oracle as Oracle
-    from pytest_xenscrub.run.rig import RunningXen as RunningXen
+    from pytest_xenscrub.run.managed_host import RunningXen as RunningXen
     from pytest_xenscrub.scrub.probe import Probe as Probe
     from pytest_xenscrub.scrub.row import Row as Row
     from pytest_xenscrub.scrub.row import Setting as Setting
@@ -76,7 +76,7 @@ else:
         "hypervisor.choice": "ChosenXen",
         "boot.deploy": "Deployment",
         "outside.oracle": "Oracle",
-        "run.rig": "RunningXen",
+        "run.managed_host": "RunningXen",
         "scrub.probe": "Probe",
         "scrub.row": "Row Setting",
         "scrub.timing": "Timings",

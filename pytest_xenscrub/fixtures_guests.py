@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.outside.exposure import Witness
-    from pytest_xenscrub.run.rig import Rig, RunningXen
+    from pytest_xenscrub.run.managed_host import ManagedHost, RunningXen
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.row import Row
@@ -53,7 +53,7 @@ def _witness(running_xen: RunningXen) -> Iterator[Witness | None]:
 def guests(
     request: pytest.FixtureRequest,
     _xen_session: Session,
-    xen_rig: Rig,
+    managed_host: ManagedHost,
     running_xen: RunningXen,
     toolstack: Toolstack,
     xen_guest_type: GuestType,
@@ -74,7 +74,7 @@ def guests(
         run=_xen_session.run,
         tag=_xen_session.tag,
         numbers=_xen_session.guest_numbers,
-        given_back=xen_rig.given_back,
+        given_back=managed_host.given_back,
         cpus=running_xen.info.cpus,
         clean_byte=running_xen.info.clean_byte,
         reveal=_xen_session.options.show_residue,
@@ -103,7 +103,7 @@ def xen_repeat(request: pytest.FixtureRequest) -> int:
 def timings(
     request: pytest.FixtureRequest,
     _xen_session: Session,
-    xen_rig: Rig,
+    managed_host: ManagedHost,
     running_xen: RunningXen,
     toolstack: Toolstack,
     xen_guest_type: GuestType,
@@ -126,7 +126,7 @@ def timings(
 
     setting = setting_of(request.node.nodeid, _xen_session, running_xen, toolstack, xen_guest_type)
     collected = Timings(
-        setting, changed, first_after_boot=xen_rig.first_measurement,
+        setting, changed, first_after_boot=managed_host.first_measurement,
         starved_seconds=starvation(running_xen.host),
         stood_seconds=standing(running_xen.host),
         stalled_seconds=running_xen.dom0.stalled_seconds,

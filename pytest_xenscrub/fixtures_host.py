@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
     from pytest_xenscrub.hypervisor.choice import ChosenXen
     from pytest_xenscrub.outside.oracle import Oracle
-    from pytest_xenscrub.run.rig import Rig, RunningXen
+    from pytest_xenscrub.run.managed_host import ManagedHost, RunningXen
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.toolstack.drivers import Drivers
     from pytest_xenscrub.toolstack.protocol import Toolstack
@@ -51,26 +51,28 @@ def xen_variant(request: pytest.FixtureRequest, _xen_session: Session) -> Chosen
 
 
 @pytest.fixture(scope="session")
-def xen_rig(_xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path) -> Iterator[Rig]:
+def managed_host(
+    _xen_session: Session, xen_variant: ChosenXen, _guest_kernel: Path
+) -> Iterator[ManagedHost]:
     """The host with the Xen to be tested; started again after it broke."""
-    from pytest_xenscrub.run.rig import Rig  # noqa: PLC0415 - only with a host
+    from pytest_xenscrub.run.managed_host import ManagedHost  # noqa: PLC0415 - only with a host
 
     deployment = _xen_session.deployment(xen_variant)
-    rig = Rig(
+    managed_host = ManagedHost(
         _xen_session.hosts.reservation.get().name, xen_variant, deployment, _xen_session.say,
         hang_seconds=_xen_session.options.hang_seconds,
     )  # fmt: skip
-    _xen_session.rig = rig
-    yield rig
-    if rig.running is not None:
-        _xen_session.logs.ended(rig.running)
-    rig.close()
-    _xen_session.rig = None
+    _xen_session.managed_host = managed_host
+    yield managed_host
+    if managed_host.running is not None:
+        _xen_session.logs.ended(managed_host.running)
+    managed_host.close()
+    _xen_session.managed_host = None
 
 
 @pytest.fixture
 def running_xen(
-    request: pytest.FixtureRequest, _xen_session: Session, xen_rig: Rig
+    request: pytest.FixtureRequest, _xen_session: Session, managed_host: ManagedHost
 ) -> Iterator[RunningXen]:
     """The running host: its `host`, `dom0`, `info` and `oracle`; started again if it broke.
 
@@ -78,12 +80,12 @@ def running_xen(
     test, while the test's guests are destroyed.
     """
     _xen_session.hosts.check(request.node)
-    up = xen_rig.bring_up()
+    up = managed_host.bring_up()
     up.dom0.watch_log()
     request.node.user_properties.append(("xen.host", up.host.name))
     up.dom0.watch_stalls()
     yield up
-    if (FAULT, Fault.XEN) not in request.node.user_properties and xen_rig.healthy():
+    if (FAULT, Fault.XEN) not in request.node.user_properties and managed_host.healthy():
         _xen_session.watch.check_xen_log()
 
 
@@ -110,26 +112,28 @@ def xen_toolstack(request: pytest.FixtureRequest, _xen_session: Session) -> str:
 
 
 @pytest.fixture(scope="session")
-def _drivers(_xen_session: Session, xen_rig: Rig, _guest_kernel: Path) -> Iterator[Drivers]:
+def _drivers(
+    _xen_session: Session, managed_host: ManagedHost, _guest_kernel: Path
+) -> Iterator[Drivers]:
     """The toolstacks' drivers, closed before the host is."""
     from pytest_xenscrub.toolstack.drivers import Drivers  # noqa: PLC0415 - only with a host
 
     drivers = Drivers(_xen_session.tag, _guest_kernel)
     yield drivers
-    if xen_rig.healthy():
+    if managed_host.healthy():
         drivers.close()
 
 
 @pytest.fixture
 def toolstack(
-    xen_rig: Rig, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
+    managed_host: ManagedHost, dom0: Dom0, xen_toolstack: str, _drivers: Drivers
 ) -> Iterator[Toolstack]:
     """The toolstack. Guests that a test leaves behind are destroyed after the test."""
-    xen_rig.xen.unused_with(xen_toolstack)  # raises if nothing of the variant is in use
+    managed_host.xen.unused_with(xen_toolstack)  # raises if nothing of the variant is in use
     driver = _drivers.get(xen_toolstack, dom0)
     yield driver
     # A host that hangs is started again, without its guests, so waiting for it is useless.
-    if xen_rig.healthy():
+    if managed_host.healthy():
         driver.clean()
 
 
@@ -144,7 +148,7 @@ def oracle(running_xen: RunningXen) -> Oracle:
 
 
 @pytest.fixture
-def hotplug(xen_rig: Rig, dom0: Dom0) -> Iterator[Hotplug]:
+def hotplug(managed_host: ManagedHost, dom0: Dom0) -> Iterator[Hotplug]:
     """Takes CPUs and pages offline. What a test leaves offline comes back after the test.
 
     If the backlog does not drain after the test, the host is started again for the next one.
@@ -154,10 +158,10 @@ def hotplug(xen_rig: Rig, dom0: Dom0) -> Iterator[Hotplug]:
 
     taken = Hotplug(dom0)
     yield taken
-    if not xen_rig.healthy():
+    if not managed_host.healthy():
         return
     taken.close()
     try:
         dom0.wait_drained(dom0.patience("the backlog after hotplug", dom0.total_bytes))
     except OUT_OF_TIME as error:
-        xen_rig.broke(str(error))
+        managed_host.broke(str(error))

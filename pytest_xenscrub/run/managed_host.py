@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`Rig`: the host of a run with one Xen; started when needed, started again after it broke."""
+"""A run's host with one Xen: started when needed, started again after it broke."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RunningXen:
         return self.xen.name
 
 
-class Rig:
+class ManagedHost:
     """A host, the Xen that runs there, and whether the host is still healthy.
 
     Attributes:

@@ -75,7 +75,7 @@ class Refusals:
 def _why_ended(item: pytest.Item) -> InfrastructureError | None:
     """Why the tool ended the host of this test; None if it did not."""
     session = item.config.stash.get(SESSION, None)
-    up = None if session is None or session.rig is None else session.rig.up
+    up = None if session is None or session.managed_host is None else session.managed_host.up
     outside = None if up is None else up.host.outside
     return None if outside is None else outside.why_ended()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.boot.deploy import Deployment
     from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
     from pytest_xenscrub.options import Options
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.managed_host import ManagedHost
     from pytest_xenscrub.scrub.verdict import Verdict
 
 _WORKER_STARTED = "xenscrub_started"
@@ -46,7 +46,7 @@ class Session:
         run: the run's number in the patterns and names of its guests, 24 bits.
         sample: which pages victims fill; None for all of them.
         guest_numbers: counts guests, so that each one of a run writes a different pattern.
-        rig: the host in use; None until a test asks for one.
+        managed_host: the host in use; None until a test asks for one.
         records: the measurements.
         hosts: the hosts that the run may use.
         logs: files for the output of hosts and guests.
@@ -65,7 +65,7 @@ class Session:
         self.run = secrets.randbits(24) | 1
         self.guest_numbers = itertools.count(1)
         self.sample = options.fill.sample(secrets.randbits(32) | 1)
-        self.rig: Rig | None = None
+        self.managed_host: ManagedHost | None = None
         self.records = Records(options)
         config.pluginmanager.register(self.records)
         self._shown = Shown(config)
@@ -225,23 +225,23 @@ class Session:
     ) -> None:
         """Check the host after a failed phase, so that the next test gets a healthy one."""
         error = None if call.excinfo is None else call.excinfo.value
-        rig = self.rig
-        if rig is None or not uses_host(item):
+        managed_host = self.managed_host
+        if managed_host is None or not uses_host(item):
             return
         if call.when == "call":
             self.live.clear()
         if not report.failed:
             if call.when == "call":
-                rig.passed()
+                managed_host.passed()
             return
         if isinstance(error, (HostStalledError, HostSilentError)):
-            rig.broke(str(error))
-        answers = rig.healthy()
-        if rig.running is not None:
-            self.logs.failed(item.nodeid, rig.running, answers=answers)
-        report.sections.append(("xen host", rig.describe()))
-        if not isinstance(error, XenScrubError) and rig.running is not None:
-            report.sections += list(rig.running.evidence().items())
+            managed_host.broke(str(error))
+        answers = managed_host.healthy()
+        if managed_host.running is not None:
+            self.logs.failed(item.nodeid, managed_host.running, answers=answers)
+        report.sections.append(("xen host", managed_host.describe()))
+        if not isinstance(error, XenScrubError) and managed_host.running is not None:
+            report.sections += list(managed_host.running.evidence().items())
 
     def judged(
         self, item: pytest.Item, number: int, verdict: Verdict, *, counted: bool = True
@@ -287,8 +287,8 @@ class Session:
 
     def close(self) -> None:
         """Release the host unless a fixture has."""
-        if self.rig is not None:
-            self.rig.close()
+        if self.managed_host is not None:
+            self.managed_host.close()
         self.hosts.close()
 
 

@@ -13,7 +13,7 @@ from pytest_xenscrub.limits import usable_cpus
 from pytest_xenscrub.scrub.row import Setting
 
 if TYPE_CHECKING:
-    from pytest_xenscrub.run.rig import RunningXen
+    from pytest_xenscrub.run.managed_host import RunningXen
     from pytest_xenscrub.run.session import Session
     from pytest_xenscrub.toolstack.protocol import Toolstack
 

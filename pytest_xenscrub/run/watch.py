@@ -68,5 +68,5 @@ class Watch:
             )
 
     def _dom0(self) -> Dom0 | None:
-        rig = self._session.rig
-        return None if rig is None else rig.running
+        managed_host = self._session.managed_host
+        return None if managed_host is None else managed_host.running

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest_type import GuestType
     from pytest_xenscrub.host.protocol import Host
-    from pytest_xenscrub.run.rig import RunningXen
+    from pytest_xenscrub.run.managed_host import RunningXen
     from pytest_xenscrub.scrub.victim import Victim
 
     WaitZombie = Callable[[int, int], DomainInfo]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.dom0.client import Dom0
     from pytest_xenscrub.guest.factory import GuestFactory
-    from pytest_xenscrub.run.rig import Rig, RunningXen
+    from pytest_xenscrub.run.managed_host import ManagedHost, RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 @pytest.fixture(params=["credit", "credit2"])
 def pool(
     request: pytest.FixtureRequest, guests: GuestFactory, dom0: Dom0, running_xen: RunningXen, *,
-    xen_rig: Rig,
+    managed_host: ManagedHost,
 ) -> Iterator[CpuPool]:  # fmt: skip
     """All CPUs but the first; the host is started again where the pool stays."""
     if running_xen.info.cpus == 1:
         pytest.skip("the host has a single CPU, which dom0 needs")
     made = CpuPool(dom0, f"{guests.tag}-pool", request.param, range(1, running_xen.info.cpus))
     yield made
-    if not xen_rig.healthy():
+    if not managed_host.healthy():
         return
     try:
         made.close()
     except XenScrubError as error:
-        xen_rig.broke(str(error))
+        managed_host.broke(str(error))
 
 
 @pytest.mark.slow

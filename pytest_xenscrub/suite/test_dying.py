@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.mapping import ForeignMapping
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Ended
-    from pytest_xenscrub.run.rig import Rig
+    from pytest_xenscrub.run.managed_host import ManagedHost
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
@@ -50,11 +50,11 @@ def control(dom0: Dom0) -> Control:
 
 
 @pytest.fixture
-def virq(guests: GuestFactory, control: Control, xen_rig: Rig) -> Iterator[int]:
+def virq(guests: GuestFactory, control: Control, managed_host: ManagedHost) -> Iterator[int]:
     """A VIRQ that a domain may be made to handle; dom0 handles it before guests are cleaned up."""
     del guests  # pytest ends fixtures in reverse order, so this one ends before the guests do
     yield VIRQ_TBUF
-    if xen_rig.healthy():
+    if managed_host.healthy():
         control.handle_virq(DOM0, VIRQ_TBUF)
 
 
@@ -98,7 +98,7 @@ def is_listed(dom0: Dom0, domid: int) -> bool:
 
 @pytest.mark.slow
 def test_claim_of_a_dying_domain_ends_with_it(
-    victim: Victim, control: Control, dom0: Dom0, xen_rig: Rig, *,
+    victim: Victim, control: Control, dom0: Dom0, managed_host: ManagedHost, *,
     while_dying: WhileDying, xen_has_fault: XenHasFault,
 ) -> None:  # fmt: skip
     """A claim that is made for a domain which is dying already is refused, or given back.
@@ -117,7 +117,7 @@ def test_claim_of_a_dying_domain_ends_with_it(
     assert dom0.claimed_bytes() == 0
     while_dying(lambda: control.claim(domid, HELD_PAGES + CLAIM_PAGES)).result()
     if claimed := dom0.claimed_bytes():
-        xen_rig.broke("memory stays promised to a domain that is gone")
+        managed_host.broke("memory stays promised to a domain that is gone")
     xen_has_fault("the claim of a dying domain stays", mended={19: 5, 20: 3, 21: 1}, until=22)
     assert claimed == 0, f"{claimed} bytes stay promised to a domain that is gone"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.guest.factory import GuestFactory
     from pytest_xenscrub.guest.guest import Guest
     from pytest_xenscrub.guest_type import GuestType
-    from pytest_xenscrub.run.rig import RunningXen
+    from pytest_xenscrub.run.managed_host import RunningXen
     from pytest_xenscrub.scrub.probe import Probe
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim

@@ -38,7 +38,7 @@ from pytest_xenscrub.dom0.answers import Reclaim, XenInfo
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import HostStalledError
 from pytest_xenscrub.guest.guest import Ended
-from pytest_xenscrub.run.rig import Rig, RunningXen
+from pytest_xenscrub.run.managed_host import ManagedHost, RunningXen
 
 
 preflight.check = lambda *_: None  # in a process of its own, where `_no_real_host` does not reach
@@ -88,7 +88,7 @@ class Dom0:
         pass
 
 
-class FakeRig(Rig):
+class FakeManagedHost(ManagedHost):
     def _start(self):
         with Path("started").open("a") as file:
             file.write(self.xen.name + chr(10))
@@ -107,11 +107,12 @@ def _guest_kernel():
 
 
 @pytest.fixture(scope="session")
-def xen_rig(_xen_session, xen_variant):
+def managed_host(_xen_session, xen_variant):
     deployment = SimpleNamespace(stop=lambda *, broken: None)
-    rig = _xen_session.rig = FakeRig("emulated", xen_variant, deployment, _xen_session.say)
-    yield rig
-    _xen_session.rig = None
+    managed = FakeManagedHost("emulated", xen_variant, deployment, _xen_session.say)
+    _xen_session.managed_host = managed
+    yield managed
+    _xen_session.managed_host = None
 
 
 @pytest.fixture
@@ -463,9 +464,9 @@ def test_what_a_worker_says_is_printed(project: pytest.Pytester) -> None:
 
 
 STALLS = """
-    def test_stalls(xen_host, xen_rig): xen_rig.up.dom0.stall = 7.5
-    def test_after(xen_host, xen_rig): assert xen_rig.up.dom0.stall == 0
-    def test_short(xen_host, xen_rig): xen_rig.up.dom0.stall = 4.5
+    def test_stalls(xen_host, managed_host): managed_host.up.dom0.stall = 7.5
+    def test_after(xen_host, managed_host): assert managed_host.up.dom0.stall == 0
+    def test_short(xen_host, managed_host): managed_host.up.dom0.stall = 4.5
 """
 
 
@@ -485,7 +486,7 @@ def test_what_xen_finds_wrong_with_itself_fails_the_test_that_did_it(
 ) -> None:
     test = """
         WARN = "(XEN) Xen WARN at page_alloc.c:7" + chr(10) + "(XEN) Xen call trace:"
-        def test_warns(xen_host, xen_rig): xen_rig.up.dom0.said = WARN
+        def test_warns(xen_host, managed_host): managed_host.up.dom0.said = WARN
         def test_after(xen_host): pass
     """
     result = run(project, test)
@@ -500,8 +501,8 @@ def test_a_dom0_that_does_not_answer_after_a_failure_is_made_anew(
     project: pytest.Pytester,
 ) -> None:
     test = """
-        def test_hangs(xen_host, xen_rig):
-            xen_rig.up.dom0.answers = False
+        def test_hangs(xen_host, managed_host):
+            managed_host.up.dom0.answers = False
             assert False
         def test_after(xen_host): pass
     """
@@ -513,7 +514,7 @@ def test_a_host_that_breaks_now_and_then_is_not_given_up(project: pytest.Pyteste
     test = """
         import pytest
         @pytest.mark.parametrize("stall", [7.5, 0, 7.5, 0, 7.5, 0])
-        def test_stalls(xen_host, xen_rig, stall): xen_rig.up.dom0.stall = stall
+        def test_stalls(xen_host, managed_host, stall): managed_host.up.dom0.stall = stall
     """
     run(project, test).assert_outcomes(failed=3, passed=3)
     assert len(starts(project)) == 4
@@ -521,8 +522,8 @@ def test_a_host_that_breaks_now_and_then_is_not_given_up(project: pytest.Pyteste
 
 def test_a_stall_of_a_starved_host_is_undecided(project: pytest.Pytester) -> None:
     test = """
-        def test_stalls(xen_host, xen_rig):
-            xen_rig.up.dom0.worst_stall = lambda: (7.5, 6.0)
+        def test_stalls(xen_host, managed_host):
+            managed_host.up.dom0.worst_stall = lambda: (7.5, 6.0)
         def test_after(xen_host): pass
     """
     result = run(project, test)
@@ -534,7 +535,7 @@ def test_a_host_that_keeps_breaking_is_given_up(project: pytest.Pytester) -> Non
     test = """
         import pytest
         @pytest.mark.parametrize("n", range(5))
-        def test_stalls(xen_host, xen_rig, n): xen_rig.up.dom0.stall = 7.5
+        def test_stalls(xen_host, managed_host, n): managed_host.up.dom0.stall = 7.5
     """
     result = run(project, test)
     result.assert_outcomes(failed=2, errors=3)
@@ -718,8 +719,8 @@ def test_the_first_measurement_after_a_boot_is_marked(project: pytest.Pytester) 
     test = """
         def test_one(measure): measure(); measure()
         def test_two(measure): measure()
-        def test_after_a_break(xen_rig, measure): pass
-        def test_breaks(xen_rig): xen_rig.broke("it hangs")
+        def test_after_a_break(managed_host, measure): pass
+        def test_breaks(managed_host): managed_host.broke("it hangs")
         def test_after(measure): measure()
     """
     run(project, test, "--xen-results=r")
@@ -922,9 +923,9 @@ def test_junit_tells_host_and_fault(project: pytest.Pytester) -> None:
 
 def test_logs_are_named_in_junit(project: pytest.Pytester) -> None:
     test = """
-        def test_failed(xen_host, xen_rig, _xen_session, request):
+        def test_failed(xen_host, managed_host, _xen_session, request):
             xen_host.serial_tail = lambda lines: "(XEN) serial"
-            xen_rig.up.dom0.xen_log = lambda lines: "(XEN) log"
+            managed_host.up.dom0.xen_log = lambda lines: "(XEN) log"
             _xen_session.logs.console(request.node.nodeid, "victim-1", b"one ")
             _xen_session.logs.console(request.node.nodeid, "victim-1", b"two")
             assert False
@@ -1035,7 +1036,8 @@ def test_one_repeat_is_no_parameter(project: pytest.Pytester) -> None:
 
 def test_each_variant_runs_the_tests_that_use_a_host(project: pytest.Pytester) -> None:
     test = """
-        def test_measured(measure, xen_rig): measure(1.0 if xen_rig.xen.name == "stock" else 4.0)
+        def test_measured(measure, xen_variant):
+            measure(1.0 if xen_variant.name == "stock" else 4.0)
         def test_again(xen_host): pass
         def test_other(): pass
     """
@@ -1095,12 +1097,12 @@ CONTROLLED = """
     from pytest_xenscrub.errors import ResidueError
 
     @pytest.mark.control
-    def test_leaves_nothing(xen_host, xen_rig):
-        if xen_rig.xen.name == "noscrub":
+    def test_leaves_nothing(xen_host, managed_host):
+        if managed_host.xen.name == "noscrub":
             {on_control}
 
-    def test_no_control(xen_rig, measure):
-        assert xen_rig.xen.name != "noscrub"
+    def test_no_control(managed_host, measure):
+        assert managed_host.xen.name != "noscrub"
         measure()
 """
 
@@ -1116,7 +1118,7 @@ def test_a_control_that_fails_with_residue_is_as_expected(project: pytest.Pytest
 
 def test_a_control_whose_probe_saw_residue_may_fail_over_anything(project: pytest.Pytester) -> None:
     on_control = "request.node.user_properties.append(('xen.verdict[0].state', 'residue'));"
-    test = CONTROLLED.replace("xen_host, xen_rig", "xen_host, xen_rig, request")
+    test = CONTROLLED.replace("xen_host, managed_host", "xen_host, managed_host, request")
     result = run(project, test.format(on_control=on_control + " assert 1 == 2"), "--xen-control")
     result.assert_outcomes(xfailed=1, passed=2)
     assert result.ret == 0
@@ -1373,9 +1375,9 @@ def test_no_other_end_of_a_test_hides_what_xen_finds_wrong_with_itself(
         import pytest
         from pytest_xenscrub.errors import *
 
-        def test_warns(measure, xen_rig):
+        def test_warns(measure, managed_host):
             measure()
-            xen_rig.up.dom0.said = "(XEN) Assertion 'x' failed at page_alloc.c:7"
+            managed_host.up.dom0.said = "(XEN) Assertion 'x' failed at page_alloc.c:7"
             {ends}
 
         def test_after(measure): measure()
@@ -1390,9 +1392,9 @@ def test_what_xen_finds_wrong_while_guests_are_cleaned_up_is_told(project: pytes
         import pytest
 
         @pytest.fixture
-        def cleaned_up(xen_rig, xen_host):
+        def cleaned_up(managed_host, xen_host):
             yield
-            xen_rig.up.dom0.said = "(XEN) Assertion 'x' failed at page_alloc.c:7"
+            managed_host.up.dom0.said = "(XEN) Assertion 'x' failed at page_alloc.c:7"
 
         def test_it(measure, cleaned_up): measure()
     """

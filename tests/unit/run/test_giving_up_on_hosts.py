@@ -23,11 +23,11 @@ from pytest_xenscrub.errors import (
     XenHungError,
 )
 from pytest_xenscrub.hypervisor.choice import ChosenXen
-from pytest_xenscrub.run import hosts, preflight, rig
+from pytest_xenscrub.run import hosts, managed_host, preflight
 from pytest_xenscrub.run.blame import Terminated
 from pytest_xenscrub.run.hosts import Hosts
+from pytest_xenscrub.run.managed_host import ManagedHost
 from pytest_xenscrub.run.plan import Plan
-from pytest_xenscrub.run.rig import Rig
 from pytest_xenscrub.run.stash import SESSION
 from pytest_xenscrub.run.watch import Watch
 
@@ -59,7 +59,7 @@ def test_an_agent_whose_host_does_not_come_up_is_ended(
     dom0.info.side_effect = error
     monkeypatch.setattr("pytest_xenscrub.dom0.client.Dom0", lambda *_, **__: dom0)
     with pytest.raises(type(error)) as caught:
-        Rig("lab7", ChosenXen(), MagicMock(), lambda _: None).bring_up()
+        ManagedHost("lab7", ChosenXen(), MagicMock(), lambda _: None).bring_up()
     assert caught.value is error
     dom0.close.assert_called_once_with(grace=0.0)
 
@@ -68,22 +68,22 @@ def test_a_warm_host_whose_ram_is_read_for_too_long_is_not_xens() -> None:
     host: Any = SimpleNamespace(name="emulated", outside=SimpleNamespace(settle=let_pass))
     info: Any = None
     with pytest.raises(DeadlineExceededError, match="settling"):
-        rig._settled(host, info)
+        managed_host._settled(host, info)
 
 
 def test_an_agent_that_cannot_be_ended_is_left() -> None:
     dom0 = MagicMock()
     dom0.close.side_effect = OSError("no such process")
-    rig._end(dom0, broken=True)
+    managed_host._end(dom0, broken=True)
     dom0.close.assert_called_once()
 
 
 # -- its health ------------------------------------------------------------------------------------
 
 
-def up_rig(dom0: MagicMock, said: list[str]) -> Rig:
-    """A rig whose host is up already."""
-    found = Rig("lab7", ChosenXen(), MagicMock(), said.append)
+def already_up(dom0: MagicMock, said: list[str]) -> ManagedHost:
+    """A host of a run that is up already."""
+    found = ManagedHost("lab7", ChosenXen(), MagicMock(), said.append)
     found._up = MagicMock(dom0=dom0)
     return found
 
@@ -95,13 +95,13 @@ def test_a_host_that_does_not_answer_after_a_test_is_made_anew(
     dom0.patience = lambda step, seconds: Deadline.for_xen(seconds, step, lambda: 0.0)
     dom0.ping.side_effect = let_pass
     said: list[str] = []
-    rig = up_rig(dom0, said)
-    assert not rig.healthy()
+    managed = already_up(dom0, said)
+    assert not managed.healthy()
     (deadline,) = dom0.ping.call_args.args
     assert deadline.blames_xen
-    monkeypatch.setattr(rig, "_start", MagicMock(side_effect=InfrastructureError("no disk")))
+    monkeypatch.setattr(managed, "_start", MagicMock(side_effect=InfrastructureError("no disk")))
     with pytest.raises(InfrastructureError, match="no disk"):
-        rig.bring_up()
+        managed.bring_up()
     assert "made anew, because: dom0's answer: not done" in said[0]
 
 
@@ -112,8 +112,8 @@ class TestHotplug:
     def _hotplug(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("pytest_xenscrub.dom0.hotplug.Hotplug", MagicMock())
 
-    def after_test(self, dom0: MagicMock, rig: MagicMock) -> None:
-        fixture = body(fixtures_host.hotplug)(rig, dom0)
+    def after_test(self, dom0: MagicMock, managed: MagicMock) -> None:
+        fixture = body(fixtures_host.hotplug)(managed, dom0)
         next(fixture)
         assert next(fixture, None) is None
 
@@ -122,7 +122,7 @@ class TestHotplug:
         [(0.0, "the backlog after hotplug"), (60.0, "it cannot be told whether Xen hangs")],
     )
     def test_a_backlog_that_stays_breaks_the_host(self, starved: float, told: str) -> None:
-        dom0, rig = MagicMock(), MagicMock()
+        dom0, managed = MagicMock(), MagicMock()
         errors = []
 
         def patience(step: str, _: int) -> Deadline:
@@ -133,15 +133,15 @@ class TestHotplug:
             raise errors[0]
 
         dom0.patience, dom0.wait_drained = patience, wait
-        self.after_test(dom0, rig)
-        (why,) = rig.broke.call_args.args
+        self.after_test(dom0, managed)
+        (why,) = managed.broke.call_args.args
         assert told in why
         assert isinstance(errors[0], XenHungError) == (starved == 0)
 
     def test_nothing_is_waited_for_on_a_host_that_broke(self) -> None:
-        dom0, rig = MagicMock(), MagicMock()
-        rig.healthy.return_value = False
-        self.after_test(dom0, rig)
+        dom0, managed = MagicMock(), MagicMock()
+        managed.healthy.return_value = False
+        self.after_test(dom0, managed)
         dom0.wait_drained.assert_not_called()
 
 
@@ -244,7 +244,7 @@ def test_a_fault_of_xens_is_told_though_dom0_is_gone_since() -> None:
     dom0.host.name = "lab7"
     dom0.faults.return_value = "Assertion 'page' failed\nXen call trace: ..."
     dom0.watch_log.side_effect = HostSilentError("dom0 stopped responding")
-    session: Any = SimpleNamespace(rig=SimpleNamespace(running=dom0))
+    session: Any = SimpleNamespace(managed_host=SimpleNamespace(running=dom0))
     with pytest.raises(XenFaultError, match="lab7: Assertion 'page' failed"):
         Watch(session).check_xen_log()
     dom0.watch_log.assert_called_once()

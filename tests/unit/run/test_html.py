@@ -61,9 +61,9 @@ CONSOLE = """
 
     EVIL = "<script>alert(1)</script><img src='http://example.org/x' onerror=alert(2)>"
 
-    def test_evil(xen_host, xen_rig, _xen_session, request):
+    def test_evil(xen_host, managed_host, _xen_session, request):
         xen_host.serial_tail = lambda lines: EVIL
-        xen_rig.up.dom0.xen_log = lambda lines: ""
+        managed_host.up.dom0.xen_log = lambda lines: ""
         name = "victim <1>"
         _xen_session.logs.console(request.node.nodeid, name, EVIL.encode())
         raise GuestFailedError(f"{name} failed", evidence={"console": EVIL + chr(0xDCFF)})

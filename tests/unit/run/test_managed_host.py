@@ -22,7 +22,7 @@ from pytest_xenscrub.host.boot_log import blamed
 from pytest_xenscrub.hypervisor.artefact import Artefact
 from pytest_xenscrub.hypervisor.choice import ChosenXen
 from pytest_xenscrub.hypervisor.variant import STOCK
-from pytest_xenscrub.run.rig import Rig
+from pytest_xenscrub.run.managed_host import ManagedHost
 
 if TYPE_CHECKING:
     from pytest_xenscrub.host.protocol import Host
@@ -61,7 +61,7 @@ class Deployment:
 def outcome(error: Exception, log: str | None, *, built: bool = True) -> XenScrubError:
     xen = ChosenXen(STOCK, ARTEFACT) if built else ChosenXen()
     with pytest.raises(XenScrubError) as caught:
-        Rig("lab7", xen, Deployment(error, log), lambda _: None).bring_up()
+        ManagedHost("lab7", xen, Deployment(error, log), lambda _: None).bring_up()
     return caught.value
 
 

@@ -90,7 +90,8 @@ def backlog_that_waits_for_nobody(parts: Parts, _: pytest.MonkeyPatch) -> None:
 
 def one_cpu_for_pool(parts: Parts, _: pytest.MonkeyPatch) -> None:
     parts.xen.info.cpus = 1
-    next(body(test_cpupool.pool)(MagicMock(), parts.guests, parts.dom0, parts.xen, xen_rig=None))
+    fixture = body(test_cpupool.pool)
+    next(fixture(MagicMock(), parts.guests, parts.dom0, parts.xen, managed_host=None))
 
 
 def daemon_builds(parts: Parts, _: pytest.MonkeyPatch) -> None:
@@ -267,17 +268,17 @@ def test_what_a_cpu_scrubs_before_it_is_offline_is_counted() -> None:
 
 
 def test_a_host_whose_cpu_pool_stays_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts, rig, pool = Parts(), MagicMock(), MagicMock()
+    parts, managed, pool = Parts(), MagicMock(), MagicMock()
     monkeypatch.setattr(test_cpupool, "CpuPool", MagicMock(return_value=pool))
     for error in (None, XenFaultError("it cannot be destroyed")):
-        assert not rig.broke.called
+        assert not managed.broke.called
         pool.close.side_effect = error
         fixture = body(test_cpupool.pool)(
-            MagicMock(param="credit"), parts.guests, parts.dom0, parts.xen, xen_rig=rig
+            MagicMock(param="credit"), parts.guests, parts.dom0, parts.xen, managed_host=managed
         )
         assert next(fixture) is pool
         assert next(fixture, None) is None
-    rig.broke.assert_called_once_with("it cannot be destroyed")
+    managed.broke.assert_called_once_with("it cannot be destroyed")
 
 
 def test_pages_that_xen_gave_to_others_are_no_fault_of_xens() -> None:
