@@ -249,7 +249,7 @@ class Dom0(PatientConnection):
         *,
         until: Until,
         deadline: Deadline,
-        elsewhere: bool = False,
+        may_stay_alive: bool = False,
     ) -> Teardown:
         """Start `reclaim` in the background; on return the domain's memory is known.
 
@@ -259,8 +259,8 @@ class Dom0(PatientConnection):
             until: when to stop watching: the domain is gone, its memory is free, or clean.
             deadline: when to stop at the latest: moments that had not come by then are None in the
                 result. A hang is an error of the result, long before the deadline.
-            elsewhere: whether the caller judges what ends the domain: then a domain that is alive
-                may stand still without counting as a hang.
+            may_stay_alive: whether a domain that stays alive is no hang, because the caller itself
+                watches what ends the domain.
 
         Raises:
             InfrastructureError: the domain does not exist.
@@ -271,7 +271,7 @@ class Dom0(PatientConnection):
             "reclaim",
             domid=domid, argv=None if argv is None else list(argv),
             timeout=max(0.1, deadline.remaining - 2), until=until,
-            hang=self.hang_seconds, elsewhere=elsewhere,
+            hang=self.hang_seconds, may_stay_alive=may_stay_alive,
         )  # fmt: skip
         self._await(request.begun, deadline)
         return Teardown(self, tuple(argv or ()), request.answer, deadline)

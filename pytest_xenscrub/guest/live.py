@@ -20,7 +20,6 @@ from pytest_xenscrub.errors import (
     XenFaultError,
     XenScrubError,
 )
-from pytest_xenscrub.guest.account import Account
 from pytest_xenscrub.guest.console import LineDecoder
 from pytest_xenscrub.guest.events import (
     ErrorLine,
@@ -31,6 +30,7 @@ from pytest_xenscrub.guest.events import (
     Scanned,
     Verified,
 )
+from pytest_xenscrub.guest.reported import ReportedGuest
 from pytest_xenscrub.guest.unfilled import keep_sample
 from pytest_xenscrub.units import GIB, PAGE, gib
 
@@ -50,7 +50,7 @@ _LOOK_AGAIN_SECONDS = 0.25
 E = TypeVar("E")
 
 
-class LiveGuest(Account):
+class LiveGuest(ReportedGuest):
     """A running guest with this project's kernel: its domain, and its console.
 
     Attributes:
@@ -173,7 +173,7 @@ class LiveGuest(Account):
                     continue
                 self.events.append(event)
                 if isinstance(event, Ranges):
-                    self._keep_account(event)
+                    self._update_given_back(event)
                     keep_sample(self, event, self._unfilled)
                 if isinstance(event, Scanned):
                     self.unfilled_before = self._unfilled.copy()
@@ -226,7 +226,7 @@ class LiveGuest(Account):
             evidence=self.evidence(),
         )
 
-    def _keep_account(self, ranges: Ranges) -> None:
+    def _update_given_back(self, ranges: Ranges) -> None:
         """Update the frames that are dirty by contract, because a live guest gave them back.
 
         Such a frame stays dirty until a guest owns it and dies with it. A guest that is populated

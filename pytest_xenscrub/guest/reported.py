@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 
 
-class Account:
+class ReportedGuest:
     """A guest, as its own console reports it.
 
     Attributes:

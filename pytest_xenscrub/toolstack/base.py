@@ -101,7 +101,7 @@ class ToolstackBase(ABC):
         self, domid: int, leave: Callable[[], object], *, until: Until, deadline: Deadline
     ) -> Reclaim:
         """Watch a domain that ends by `leave`, and not by a command of the agent."""
-        watch = self.dom0.watch(domid, None, until=until, deadline=deadline, elsewhere=True)
+        watch = self.dom0.watch(domid, None, until=until, deadline=deadline, may_stay_alive=True)
         try:
             leave()
         except OUT_OF_TIME:

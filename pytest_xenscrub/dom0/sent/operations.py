@@ -220,7 +220,7 @@ class Operations:
         begun: Callable[[], None],
         *,
         hang: Optional[float] = None,
-        elsewhere: bool = False,
+        may_stay_alive: bool = False,
     ) -> Facts:
         """End a domain and watch its memory come back.
 
@@ -232,7 +232,7 @@ class Operations:
             until: when to stop watching: "gone", "free" (its memory is) or "clean" (no backlog).
             begun: called once the domain's memory is known, before the command is started.
             hang: time without progress that counts as a hang, s; None for no such limit.
-            elsewhere: as for `Watch`.
+            may_stay_alive: as for `Watch`.
 
         Returns the command's result under "command", and the moments "issued", "returned", "gone",
         "free" and "clean", None for those not seen in time; samples as [at, free bytes, domain
@@ -245,7 +245,7 @@ class Operations:
 
         ending = None if argv is None else Ending(self.commands, argv, over)
         running = None if ending is None else ending.running
-        watch = self.watch(domid, running, until=until, hang=hang, elsewhere=elsewhere)
+        watch = self.watch(domid, running, until=until, hang=hang, may_stay_alive=may_stay_alive)
         end = self.clock.now() + timeout
         begun()
         if ending is not None:

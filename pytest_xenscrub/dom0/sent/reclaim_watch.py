@@ -36,8 +36,8 @@ class Watch:
         until: when to stop: "gone", "free" or "clean".
         clock: a clock without starvation.
         hang: time without progress that counts as a hang, s; None for no such limit.
-        elsewhere: whether the caller judges what ends the domain, so that a living domain may stand
-            still.
+        may_stay_alive: whether a domain that stays alive is no hang, because the caller itself
+            watches what ends the domain.
         others: gives the memory of other domains.
 
     Attributes:
@@ -58,7 +58,7 @@ class Watch:
         until: str,
         clock: Optional[Clock] = None,
         hang: Optional[float] = None,
-        elsewhere: bool = False,
+        may_stay_alive: bool = False,
         others: Callable[[], Any] = lambda: None,
     ) -> None:
         self.look_at_domain = look_at_domain
@@ -73,7 +73,7 @@ class Watch:
         self.settled = False  # the domain is gone, and its memory is back
         self.next_backlog = 0.0
         self.hang = hang
-        self.elsewhere = elsewhere
+        self.may_stay_alive = may_stay_alive
         self.others = others
         self.others_before = others()
         self.stillness = Stillness(clock or Clock())
@@ -128,7 +128,7 @@ class Watch:
 
     def hangs(self, state: str) -> bool:
         """Whether nothing has moved for too long."""
-        if self.hang is None or (self.elsewhere and state == "alive"):
+        if self.hang is None or (self.may_stay_alive and state == "alive"):
             return False
         return self.stillness.seconds() >= self.hang
 

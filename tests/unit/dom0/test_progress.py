@@ -75,7 +75,7 @@ class Host:
     def destroy(self, until: str = "free") -> Any:
         self.now = 0.0
         return self.operations.do_reclaim(
-            5, None, ALL_DAY, until, lambda: None, hang=HANG, elsewhere=False
+            5, None, ALL_DAY, until, lambda: None, hang=HANG, may_stay_alive=False
         )
 
 
@@ -161,8 +161,8 @@ def test_a_living_domain_does_not_hang_while_the_caller_judges_it(host: Host) ->
     info = host.domain_getinfo(5, 1)[0]
     host._info = lambda *_, **__: info  # type: ignore[method-assign]
     arguments = (5, None, 4 * HANG, "gone", lambda: None)
-    assert host.operations.do_reclaim(*arguments, hang=HANG, elsewhere=True)["still"] is None
-    still = host.operations.do_reclaim(*arguments, hang=HANG, elsewhere=False)["still"]
+    assert host.operations.do_reclaim(*arguments, hang=HANG, may_stay_alive=True)["still"] is None
+    still = host.operations.do_reclaim(*arguments, hang=HANG, may_stay_alive=False)["still"]
     assert what_stands_still(still) == "nothing happened to the domain for 60 s"
 
 
