@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`Control`: asks Xen for something in a domain's name, which no toolstack does for a dying one."""
+"""`Control`: requests to Xen that no toolstack makes for a dying domain."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ DOM0: Final = 0
 
 
 class Control:
-    """What dom0 may ask of Xen for any domain: `sent/control.py`.
+    """Requests that dom0 may make for any domain; `sent/control.py` makes them there.
 
     Args:
-        dom0: who asks.
+        dom0: the agent in the host's dom0.
     """
 
     def __init__(self, dom0: Dom0) -> None:
         self._dom0 = dom0
 
     def claim(self, domid: int, pages: int) -> bool:
-        """Claim memory, so that a domain has so many pages in all; none is claimed any more for 0.
+        """Claim so many pages for a domain, those it has included; 0 drops its claim.
 
-        Returns whether Xen agrees; raises as `handle_virq` does.
+        Returns whether Xen grants it; raises as `handle_virq` does.
         """
         return self._ask("claim", domid, pages)
 
     def handle_virq(self, domid: int, virq: int) -> bool:
-        """Let a domain handle a VIRQ of the whole host, in place of whoever does.
+        """Make a domain the handler of a global VIRQ.
 
         Returns:
-            Whether Xen agrees.
+            Whether Xen grants it.
 
         Raises:
-            InfrastructureError: Xen was not asked, or says of something else that it fails.
+            InfrastructureError: the request could not be made, or failed without a refusal by Xen.
             XenHungError: Xen does not answer.
         """
         return self._ask("virq", domid, virq)

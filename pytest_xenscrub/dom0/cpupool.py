@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`CpuPool`: some of the host's CPUs, with a scheduler of their own, made by `xl` in dom0."""
+"""`CpuPool`: a CPU pool with its own scheduler, made by `xl` in dom0."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from pytest_xenscrub.dom0.client import Dom0
 
 DEFAULT_POOL: Final = "Pool-0"
-"""Where all CPUs are that are in no other pool, and dom0 is."""
+"""Xen's default pool: it has dom0, and all CPUs that are in no other pool."""
 
 
 class CpuPool:
-    """A CPU pool, as long as it is not closed.
+    """A CPU pool; `close` destroys it.
 
     Args:
-        dom0: makes it.
-        name: its name.
-        scheduler: its scheduler: "credit", "credit2".
-        cpus: its CPUs, which `Pool-0` does without until it is closed.
+        dom0: the agent in the host's dom0.
+        name: the pool's name.
+        scheduler: the pool's scheduler: "credit", "credit2".
+        cpus: the pool's CPUs; they are taken from `Pool-0`, and given back by `close`.
 
     Raises:
-        CommandError: xl does not make it.
+        CommandError: xl failed.
     """
 
     def __init__(self, dom0: Dom0, name: str, scheduler: str, cpus: Sequence[int]) -> None:
@@ -54,12 +54,12 @@ class CpuPool:
         """Move a domain into the pool.
 
         Raises:
-            CommandError: xl does not.
+            CommandError: xl failed.
         """
         self._xl("cpupool-migrate", str(domid), self._name)
 
     def domains(self) -> int:
-        """How many domains the pool has, as Xen counts them."""
+        """How many domains are in the pool, as Xen counts them."""
         listed = self._xl("cpupool-list", self._name)
         found = re.search(rf"^{re.escape(self._name)}\s.*\s(\d+)\s*$", listed, re.MULTILINE)
         if found is None:
@@ -69,10 +69,10 @@ class CpuPool:
         return int(found[1])
 
     def close(self) -> None:
-        """Destroy the pool, and give its CPUs back; once.
+        """Destroy the pool, and give its CPUs back; a second call does nothing.
 
         Raises:
-            XenFaultError: it cannot be destroyed, though no domain should be in it.
+            XenFaultError: the pool cannot be destroyed, though no domain should be in it.
         """
         if self._made:
             try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Guests that run on CPUs and under a scheduler of their own: Xen moves them as it kills them."""
+"""Guests in a CPU pool of their own: Xen moves a dying domain to the default pool."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pool(
     request: pytest.FixtureRequest, guests: GuestFactory, dom0: Dom0, running_xen: RunningXen, *,
     managed_host: ManagedHost,
 ) -> Iterator[CpuPool]:  # fmt: skip
-    """All CPUs but the first; the host is started again where the pool stays."""
+    """A CPU pool of all CPUs but the first; if it cannot be removed, the host is started anew."""
     if running_xen.info.cpus == 1:
         pytest.skip("the host has a single CPU, which dom0 needs")
     made = CpuPool(dom0, f"{guests.tag}-pool", request.param, range(1, running_xen.info.cpus))
@@ -44,16 +44,15 @@ def pool(
 def test_guest_of_a_cpu_pool_leaves_nothing(
     victim: Victim, probe: Probe, timings: Timings, *, pool: CpuPool
 ) -> None:
-    """A dying guest goes from its own CPU pool, with another scheduler, to the one for all.
+    """A guest of a CPU pool with another scheduler is destroyed, and leaves the pool empty.
 
-    It may count in one of them alone afterwards: a pool that a dead guest counts in cannot be
-    destroyed, and its CPUs are lost for others.
+    A pool that still counts a dead guest cannot be destroyed, so its CPUs are lost for others.
     """
     frames = victim.fill()
     pool.take_in(victim.guest.domid)
     assert pool.domains() == 1
     timings.record(victim.destroy())
-    assert pool.domains() == 0, "a dead guest counts in its CPU pool"
+    assert pool.domains() == 0, "the CPU pool still counts a dead guest"
     pool.close()
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What Xen is asked to do for a domain that is dying must be over when that domain is gone.
+"""Requests for a dying domain: whatever Xen grants must end with the domain.
 
-A domain dies for as long as somebody uses its pages, and a toolstack that knows it by its number
-alone may still ask something for it. Nothing can be taken back of a domain that is gone.
+A domain keeps dying while dom0 or another domain maps its pages. A toolstack that knows only the
+domain's number can still make requests for it. Once the domain is gone, they cannot be undone.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 VICTIM_BYTES = 64 * MIB
 HELD_PAGES = 64
 CLAIM_PAGES = MIB // PAGE
-"""No more than a toolstack allows a guest beyond its memory; no less than `xl info` shows."""
+"""At most what a toolstack allows a guest beyond its memory; at least what `xl info` can show."""
 VIRQ_TBUF = 4
-"""Xen's trace buffers: nobody handles it while nothing is traced."""
+"""The VIRQ of Xen's trace buffers, which no program handles unless something is traced."""
 GONE_SECONDS = 10.0
-"""How long a small domain may be in the list once nobody uses it, if that is no hang by then."""
+"""How long Xen may list a small domain after its last page was unmapped."""
 
 
 @pytest.fixture
 def control(dom0: Dom0) -> Control:
-    """Asks Xen for something in a domain's name."""
+    """Makes requests to Xen for any domain."""
     return Control(dom0)
 
 
 @pytest.fixture
 def virq(guests: GuestFactory, control: Control, managed_host: ManagedHost) -> Iterator[int]:
-    """A VIRQ that a domain may be made to handle; dom0 handles it before guests are cleaned up."""
+    """A VIRQ whose handler tests may change; dom0 is its handler again after the test."""
     del guests  # pytest ends fixtures in reverse order, so this one ends before the guests do
     yield VIRQ_TBUF
     if managed_host.healthy():
@@ -60,9 +60,9 @@ def virq(guests: GuestFactory, control: Control, managed_host: ManagedHost) -> I
 
 @pytest.fixture
 def while_dying(victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie) -> WhileDying:
-    """Destroys the victim, and does something while dom0 uses it; returns once dom0 does not.
+    """Destroys the victim while dom0 maps its pages, calls a function, and unmaps the pages.
 
-    Nobody waits for the victim's end: the future has it.
+    Gives a future of the victim's end, without waiting for it.
     """
 
     def destroy(do: Callable[[], object]) -> Future[Ended]:
@@ -71,7 +71,9 @@ def while_dying(victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie
         dying = victim.start_destroy(until="gone")
         wait_zombie(guest.domid, HELD_PAGES * PAGE)
         do()
-        assert not dying.done(), "it had died before anything was asked for it: nothing is proven"
+        assert not dying.done(), (
+            "the domain was gone before the request was made: nothing is proven"
+        )
         mapping.release()
         return dying
 
@@ -79,10 +81,10 @@ def while_dying(victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie
 
 
 def is_listed(dom0: Dom0, domid: int) -> bool:
-    """Whether a domain that nobody uses stays in the list; returns as soon as it does not.
+    """Whether Xen still lists a domain after `GONE_SECONDS`; returns early once it does not.
 
     Raises:
-        UndecidedError: it stays, and other work starved the host meanwhile.
+        UndecidedError: the domain stays, but other work starved the host meanwhile.
     """
     seconds = min(GONE_SECONDS, dom0.hang_seconds / 2)
     deadline = dom0.patience(f"the end of domain {domid}", seconds=seconds)
@@ -101,10 +103,10 @@ def test_claim_of_a_dying_domain_ends_with_it(
     victim: Victim, control: Control, dom0: Dom0, managed_host: ManagedHost, *,
     while_dying: WhileDying, xen_has_fault: XenHasFault,
 ) -> None:  # fmt: skip
-    """A claim that is made for a domain which is dying already is refused, or given back.
+    """A claim for a dying domain is refused, or given back when the domain is gone.
 
-    If it is neither, the memory is promised to nobody until the next boot. A claim of a live domain
-    shows that one is agreed to, and seen.
+    Otherwise that memory stays claimed until the next boot, and no guest can have it. A claim for
+    the live domain comes first, to show that Xen grants claims and `xl info` shows them.
     """
     assert dom0.claimed_bytes() == 0
     victim.memory_bytes = VICTIM_BYTES
@@ -127,7 +129,7 @@ def test_claim_of_a_dying_domain_ends_with_it(
 def test_domain_that_handles_a_virq_dies(
     victim: Victim, probe: Probe, timings: Timings, control: Control, virq: int
 ) -> None:
-    """A domain that handles a VIRQ of the whole host dies as any other does."""
+    """A domain that handles a global VIRQ is destroyed, and its memory is scrubbed."""
     frames = victim.fill()
     assert control.handle_virq(victim.guest.domid, virq)
     timings.record(victim.destroy())
@@ -140,10 +142,11 @@ def test_virq_of_a_dying_domain_ends_with_it(
     victim: Victim, control: Control, dom0: Dom0, virq: int, *,
     while_dying: WhileDying, xen_has_fault: XenHasFault,
 ) -> None:  # fmt: skip
-    """A VIRQ that a domain is made to handle while it is dying keeps nothing of that domain.
+    """A dying domain that becomes the handler of a VIRQ is still removed.
 
-    Xen refers to a VIRQ's domain. What is taken after the teardown has let go of it stays: the
-    domain is in the list for good. A live domain shows that Xen agrees to it.
+    Xen holds a reference to a VIRQ's handler. A reference that is taken after the teardown dropped
+    all of them is never dropped, so Xen lists the domain for good. The same request for the live
+    domain comes first, to show that Xen grants it.
     """
     victim.memory_bytes = VICTIM_BYTES
     victim.fill()
@@ -155,4 +158,4 @@ def test_virq_of_a_dying_domain_ends_with_it(
     control.handle_virq(DOM0, virq)
     dying.result()
     xen_has_fault("a dying domain that is given a VIRQ stays", mended={18: 5, 19: 2}, until=20)
-    assert not stays, "a domain that nobody uses stays in the list for its VIRQ"
+    assert not stays, "Xen still lists the dead domain, because the domain handles a VIRQ"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Guests whose size alone may show a fault: the time of a destroy, and who waits for it.
+"""Large guests: how long a destroy takes, and how long others wait meanwhile.
 
-Run with `--xen-fill=1/16` where the host's RAM is sparse, as all of such a guest has no room there.
+On a host with sparse RAM, run these tests with `--xen-fill=1/16`: a full guest does not fit there.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 
 SIZES: Final = (4 * GIB, 16 * GIB, 64 * GIB, 256 * GIB)
 PART: Final = 8
-"""The guest with which one is compared has one part in so many of its memory."""
+"""Each guest is compared with one of 1/`PART` of its memory."""
 LARGER: Final = 1.25
-"""The largest guest that fits is no size of its own unless it is so many times the one before."""
+"""The largest guest that fits is tested only if it is so many times the next smaller size."""
 MOST_PROBED: Final = 16 * GIB
-"""Of what is larger an emulated host's RAM is looked at from outside alone: a probe would have
-QEMU find a page for each that it reads."""
+"""On an emulated host, larger guests are judged from outside alone: a probe that reads a page makes
+QEMU allocate it."""
 MOST_STALL_SECONDS: Final = 2.0
 MOST_DEPARTURE: Final = 2.5
-"""An end may take so many times as long for each GiB as that of a guest of a part of the memory."""
+"""A GiB of the large guest may take so many times as long as a GiB of the small one."""
 SLACK_SECONDS: Final = 1.0
 SMALL_BYTES: Final = 64 * MIB
 IDLE_ROUNDS: Final = 3
 MOST_WAIT: Final = 10
-"""A small guest may take so many times as long while a large one dies."""
+"""While a large guest dies, a small one may take so many times as long as on an idle host."""
 LEAST_WAIT_SECONDS: Final = 5.0
 
 
 def sizes() -> list[object]:
-    """The sizes, and 0 for the largest that fits; the smallest also on a Xen that must fail."""
+    """The sizes, and 0 for the largest that fits; the smallest is also a control."""
     named = [pytest.param(size, id=f"{size // GIB}GiB") for size in SIZES]
     named[0] = pytest.param(SIZES[0], id=f"{SIZES[0] // GIB}GiB", marks=pytest.mark.control)
     return [*named, pytest.param(0, id="largest")]
@@ -67,14 +67,14 @@ def size(request: pytest.FixtureRequest, guests: GuestFactory) -> int:
         return wanted
     before = max((size for size in SIZES if size <= most), default=SIZES[0])
     if most < LARGER * before:
-        pytest.skip(f"{gib(most)} are free, hardly more than {gib(before)}, or less")
+        pytest.skip(f"only {gib(most)} are free: {gib(before)} is tested already, or does not fit")
     return most
 
 
 def judge(victim: Victim, probe: Probe, guests: GuestFactory, up: RunningXen) -> None:
-    """Check that a dead victim's memory is clean: by a probe, or from outside where that is long.
+    """Check that a dead victim's memory is clean: by a probe, or from outside if it is too large.
 
-    Call it once the backlog is 0.
+    Call this once the backlog is 0.
     """
     guest = victim.guest
     if up.oracle is None or guest.memory_bytes <= MOST_PROBED:
@@ -94,7 +94,7 @@ def judge(victim: Victim, probe: Probe, guests: GuestFactory, up: RunningXen) ->
 
 
 def share_of(seconds: Callable[[], float], work: Callable[[], Row]) -> tuple[Row, float]:
-    """What a guest's end came to, and the share of it in which other work kept the host waiting."""
+    """Do `work`, which ends a guest; gives its row, and the share of it that starved the host."""
     before = seconds()
     row = work()
     whole = max(row.clean or 0.0, row.destroy or 0.0)
@@ -102,15 +102,15 @@ def share_of(seconds: Callable[[], float], work: Callable[[], Row]) -> tuple[Row
 
 
 def check_growth(small: Row, large: Row, starved: float) -> None:
-    """Check that each time has grown with memory, and not with its square.
+    """Check that times grow with memory, and not with its square.
 
     Args:
-        small: the end of a guest of a part of the memory.
-        large: the end of the guest itself.
-        starved: share of that end in which other work kept the host from running.
+        small: the row of the small guest.
+        large: the row of the large guest.
+        starved: the share of the large guest's end in which other work starved the host.
 
     Raises:
-        UndecidedError: it took too long, and may not have if the host had been left alone.
+        UndecidedError: it took too long, but other work starved the host meanwhile.
     """
     for name in ("destroy", "clean"):
         before, after = getattr(small, name), getattr(large, name)
@@ -119,7 +119,7 @@ def check_growth(small: Row, large: Row, starved: float) -> None:
         most = MOST_DEPARTURE * before * large.memory_bytes / small.memory_bytes + SLACK_SECONDS
         what = (
             f"{name} of {gib(large.memory_bytes)} took {after:.1f} s, and {before:.1f} s of"
-            f" {gib(small.memory_bytes)}: more than {most:.1f} s is no time that grows with memory"
+            f" {gib(small.memory_bytes)}: at most {most:.1f} s would grow with memory"
         )
         assert after * (1 - starved) <= most, what
         if after > most:
@@ -134,11 +134,11 @@ def test_end_of_large_guest_takes_as_long_as_its_memory_asks_for(
     victim: Victim, probe: Probe, timings: Timings, guests: GuestFactory, *,
     running_xen: RunningXen, size: int,
 ) -> None:  # fmt: skip
-    """Twice the memory dies in twice the time, leaves nothing, and dom0 goes on meanwhile.
+    """A destroy takes time in proportion to memory, leaves nothing, and does not stall dom0.
 
-    A guest of a part of that size comes first. A teardown without preemption keeps a CPU for as
-    long as it lasts; one that begins at the head of its list whenever it goes on takes as long as
-    the square of the memory. Neither shows in a guest of 1 GiB.
+    A smaller guest is destroyed first, for comparison. A teardown without preemption keeps a CPU
+    until it is done. A teardown whose continuations restart at the head of the page list takes time
+    with the square of the memory. A guest of 1 GiB shows neither.
     """
     host_starved = starvation(running_xen.host)
     ends: list[tuple[Row, float]] = []
@@ -153,9 +153,9 @@ def test_end_of_large_guest_takes_as_long_as_its_memory_asks_for(
 
 
 def come_and_go(guests: GuestFactory) -> Ended:
-    """A small guest is created, and destroyed.
+    """Create and destroy a small guest.
 
-    Xen's counters do not tell whose memory came free, so it has no time for that.
+    Its time until free is left out: Xen's counters do not tell whose memory came free.
     """
     guest = guests.create("small", SMALL_BYTES, "")
     guest.ready()
@@ -175,10 +175,10 @@ def longest(ends: Sequence[Ended]) -> tuple[float, float]:
 def test_small_guests_come_and_go_while_large_one_dies(
     victim: Victim, timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
-    """Who creates or destroys a small guest does not wait for the end of a large one.
+    """Creating and destroying a small guest does not wait for the end of a large one.
 
-    Xen's locks (heap, domctl) are one for all domains. What small guests took on an idle host is
-    measured before, and has rows of its own.
+    All domains share Xen's heap lock and domctl lock. The times on an idle host are measured first,
+    and have rows of their own.
     """
     most_bytes = guests.most_bytes() - 2 * SMALL_BYTES
     fits = [size for size in SIZES[:2] if size <= most_bytes]
@@ -208,5 +208,5 @@ def test_small_guests_come_and_go_while_large_one_dies(
 
 
 def gone(dom0: Dom0, domid: int) -> bool:
-    """Whether a domain is in no list any more."""
+    """Whether Xen does not list the domain any more."""
     return all(domain.domid != domid for domain in dom0.domains())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A heartbeat on each of dom0's CPUs: one that Xen keeps, others do not make up for.
+"""A heartbeat on each of dom0's CPUs, so that a stall of a single CPU is noticed too.
 
 Part of the agent. Plain Python 3.6, as the agent is.
 """
@@ -9,14 +9,14 @@ import threading
 import time
 from typing import Dict
 
-# Between two beats of a CPU, s; on many CPUs each beats less often, so that all of them together
-# cost dom0 no more than so many CPUs' beats do.
+# Time between two beats of a CPU, s. With more CPUs than `MOST_CPUS`, each beats less often, so that
+# all of them together cost dom0 no more.
 BEAT_SECONDS = 0.25
 MOST_CPUS = 8
 
 
 class CpuBeats:
-    """A thread on each CPU that sleeps for a while, again and again, and tells how late it woke."""
+    """A thread on each CPU that sleeps again and again, and notes how late it woke."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class CpuBeats:
         self._due: Dict[int, float] = {}
 
     def start(self) -> None:
-        """Start one on each CPU that this process may use."""
+        """Start a thread on each CPU that this process may use."""
         cpus = sorted(os.sched_getaffinity(0))
         period = BEAT_SECONDS * max(1, len(cpus) // MOST_CPUS)
         for cpu in cpus:
@@ -34,12 +34,12 @@ class CpuBeats:
         try:
             os.sched_setaffinity(0, {cpu})
         except OSError:
-            return  # it has just gone offline
+            return  # the CPU has just gone offline
         while self.sleep(cpu, period):
             pass
 
     def sleep(self, cpu: int, period: float) -> bool:
-        """One sleep, on this CPU; whether there is to be another."""
+        """Sleep once on this CPU; gives whether to go on."""
         due = time.monotonic() + period
         with self._lock:
             self._due[cpu] = due
@@ -50,7 +50,7 @@ class CpuBeats:
         return True
 
     def latest(self) -> float:
-        """By how much a CPU was late since this was last asked, or is now, s."""
+        """The longest delay of a CPU since the last call, s; a delay that still lasts counts too."""
         with self._lock:
             late, self._late = self._late, 0.0
             now = time.monotonic()
