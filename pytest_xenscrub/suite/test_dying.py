@@ -71,9 +71,7 @@ def while_dying(victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie
         dying = victim.start_destroy(until="gone")
         wait_zombie(guest.domid, HELD_PAGES * PAGE)
         do()
-        assert not dying.done(), (
-            "the domain was gone before the request was made: nothing is proven"
-        )
+        assert not dying.done(), "the domain was gone before the request: nothing is proven"
         mapping.release()
         return dying
 

@@ -9,8 +9,8 @@ import threading
 import time
 from typing import Dict
 
-# Time between two beats of a CPU, s. With more CPUs than `MOST_CPUS`, each beats less often, so that
-# all of them together cost dom0 no more.
+# Time between two beats of a CPU, s. With more CPUs than `MOST_CPUS`, each beats less often, so
+# that all of them together cost dom0 no more.
 BEAT_SECONDS = 0.25
 MOST_CPUS = 8
 
@@ -50,7 +50,7 @@ class CpuBeats:
         return True
 
     def latest(self) -> float:
-        """The longest delay of a CPU since the last call, s; a delay that still lasts counts too."""
+        """The longest delay of a CPU since the last call, s; one that still lasts counts too."""
         with self._lock:
             late, self._late = self._late, 0.0
             now = time.monotonic()
