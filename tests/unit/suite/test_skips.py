@@ -227,7 +227,7 @@ SKIPS: list[tuple[Scenario, str]] = [
     (small_host, "up to 1 GiB"),
     (too_small_for_many, "are needed"),
     (no_room_for_large, "2.00 GiB are free, and 4.00 GiB are needed"),
-    (no_largest, "19.00 GiB are free, hardly more than 16.00 GiB"),
+    (no_largest, "only 19.00 GiB are free: 16.00 GiB is tested already"),
     (no_room_for_large_and_small, "4.00 GiB are needed"),
     (large_is_gone_too_soon, "4.00 GiB died before a small guest"),
     (one_node, "one NUMA node"),
