@@ -7,7 +7,7 @@ import json
 import os
 
 import pytest
-from test_plugin import CONFTEST, MEASURES
+from faked_run import CONFTEST, MEASURES
 
 from pytest_xenscrub.run import preflight
 

@@ -8,14 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from test_plugin import (  # the faked host
+
+from faked_run import (
     CONFTEST,
     HOST,
     MEASURES,
     NOTHING_IS_BUILT,
-    _no_real_host,
-    _nothing_from_outside,
-    project,
     run,
     wait_for,
 )
@@ -30,7 +28,9 @@ from pytest_xenscrub.report.results import read_runs
 
 from .test_status import JUDGES
 
-__all__ = ["_no_real_host", "_nothing_from_outside", "draw", "project"]
+__all__ = ["draw"]
+
+pytestmark = pytest.mark.usefixtures("faked_host")
 
 HTML = "--xen-html=page.html"
 LEAKS = """

@@ -9,18 +9,15 @@ import re
 from typing import Any
 
 import pytest
-from test_plugin import (  # the faked host
+from faked_run import (
     CONFTEST,
     HOST,
     MEASURES,
     NOTHING_IS_BUILT,
-    _no_real_host,
-    _nothing_from_outside,
-    project,
     run,
 )
 
-__all__ = ["_no_real_host", "_nothing_from_outside", "project"]
+pytestmark = pytest.mark.usefixtures("faked_host")
 
 TESTS = """
     def test_leaks(measure):

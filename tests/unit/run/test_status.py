@@ -10,14 +10,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from test_plugin import (  # the faked host
+from faked_run import (
     CONFTEST,
     HOST,
     MEASURES,
     NOTHING_IS_BUILT,
-    _no_real_host,
-    _nothing_from_outside,
-    project,
     run,
     starts,
 )
@@ -34,7 +31,7 @@ from pytest_xenscrub.report.results import read_results
 from pytest_xenscrub.run import blame, preflight
 from pytest_xenscrub.run.ending import NOTHING_JUDGED
 
-__all__ = ["_no_real_host", "_nothing_from_outside", "project"]
+pytestmark = pytest.mark.usefixtures("faked_host")
 
 BISECT = "--xen-exit=bisect"
 # A probe's verdict, as `probe.read` notes it.
