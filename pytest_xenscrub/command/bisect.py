@@ -46,7 +46,10 @@ _JUDGED: Final = {
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `xenscrub bisect`."""
-    parser.add_argument("--source", type=Path, default=Path(), help="Xen's repository (default: .)")
+    parser.add_argument(
+        "--source", type=Path, default=Path(), metavar="FOLDER",
+        help="Xen's repository (default: .)",
+    )  # fmt: skip
     parser.add_argument("--good", required=True, help="a commit without the fault")
     parser.add_argument("--bad", required=True, help="a later commit with the fault")
     parser.add_argument("-k", metavar="EXPRESSION", help="only tests that match, as pytest has it")

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub import __version__
-from pytest_xenscrub.command import bisect, clean, hosts, prepare, report, shell
+from pytest_xenscrub.command import bisect, clean, completion, hosts, prepare, report, shell
 from pytest_xenscrub.command.xen_options import complete
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
 
@@ -28,11 +28,11 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="xenscrub", description=__doc__)
     top.add_argument("--version", action="version", version=f"pytest-xenscrub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (report, bisect, hosts, prepare, shell, clean):
+    for module in (report, bisect, hosts, prepare, shell, clean, completion):
         name = module.__name__.rpartition(".")[-1]
         told = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         module.declare(told)
-        told.set_defaults(run=module.run)
+        told.set_defaults(run=module.run, top=top)
     return top
 
 
