@@ -8,6 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
+from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.hypervisor.variant import BUILT_IN
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ _xenscrub() {
 }
 complete -o bashdefault -F _xenscrub xenscrub
 """
+MANUAL: Final = Manual(
+    examples=(
+        (
+            "xenscrub completion bash > ~/.local/share/bash-completion/completions/xenscrub",
+            "for bash, with bash-completion",
+        ),
+        ("xenscrub completion zsh > ~/.zfunc/_xenscrub", "for zsh, with ~/.zfunc in fpath"),
+    ),
+    done="printed",
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +71,9 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     import shtab  # noqa: PLC0415 - takes as long to load as the rest of the command
 
     for action in _actions(parser):
-        if action.metavar in _FILES:
+        if action.metavar == "COMMAND":
+            action.choices = list(parser.parse_args(["help"]).commands)
+        elif action.metavar in _FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif action.metavar in _FOLDERS:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]

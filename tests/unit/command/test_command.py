@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_xenscrub.command import bisect, prepare, xen_options
-from pytest_xenscrub.command.main import FAILED, INTERRUPTED, USAGE_ERROR, main
+from pytest_xenscrub.command.main import main
+from pytest_xenscrub.command.manual import FAILED, INTERRUPTED, USAGE_ERROR
 from pytest_xenscrub.command.report import FORMATS
 from pytest_xenscrub.errors import DeadlineExceededError
 from pytest_xenscrub.report.results import ResultsFile

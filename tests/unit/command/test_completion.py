@@ -58,6 +58,7 @@ def completed(script: Path, words: list[str]) -> list[str]:
         ("prepare --xen-variant = stock --xen-variant = res", ["results.jsonl"]),
         ("bisect -k leak --go", ["--good"]),
         ("completion z", ["zsh"]),
+        ("help re", ["report"]),
     ],
 )
 def test_bash_offers(script: Path, words: str, offered: list[str]) -> None:
