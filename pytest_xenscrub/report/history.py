@@ -90,6 +90,11 @@ class Series:
             return None
         return self.points[-1].value / statistics.median(before)
 
+    @property
+    def constant(self) -> bool:
+        """Whether all runs have the same value, whatever the machine."""
+        return len({point.value for point in self.points}) == 1
+
 
 def history(runs: Sequence[RunResults]) -> list[Series]:
     """All figures that at least two runs have; the largest change in the last run comes first."""

@@ -72,7 +72,7 @@ class _Size:
             everything that is proven worse.
         everything: whether there is a table of all figures.
         charts: whether charts include maps of a host's memory.
-        series: number of series in the history.
+        series: number of series in the history, without those that never change.
     """
 
     tests: int
@@ -120,6 +120,7 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
     tests = last_tests(shown)
     said = headline(runs)
     comparison = extras.comparison or _with_run_before([*extras.earlier, *runs])
+    series = history([*extras.earlier, *runs])
     return {
         "version": __version__,
         "style": (_FOLDER / "style.css").read_text(encoding="utf-8"),
@@ -145,7 +146,8 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
         "marks": marks(rows),
         "legend": legend(),
         "charts": charts(rows, _maps(shown)),
-        "history": [(series, line_of(series)) for series in history([*extras.earlier, *runs])],
+        "history": [(each, line_of(each)) for each in series if not each.constant],
+        "constant": [each for each in series if each.constant],
         "machines": machines(rows),
         "commands": _commands(runs),
     }  # fmt: skip
