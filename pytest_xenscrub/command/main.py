@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from pytest_xenscrub.command import (
 from pytest_xenscrub.command import (
     help as help_,
 )
-from pytest_xenscrub.command.manual import FAILED, INTERRUPTED, USAGE_ERROR
+from pytest_xenscrub.command.manual import FAILED, INTERRUPTED, NOBODY_READS, USAGE_ERROR
 from pytest_xenscrub.command.xen_options import complete
 from pytest_xenscrub.errors import ConfigurationError, XenScrubError
 
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR if end.code == 2 else int(end.code or 0)  # noqa: PLR2004 - its own
     try:
         complete(options)
-        return options.run(options) or 0
+        status: int = options.run(options) or 0
+        sys.stdout.flush()
     except ConfigurationError as error:
         print(f"xenscrub: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -73,3 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # by `| head`, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+        return NOBODY_READS
+    return status

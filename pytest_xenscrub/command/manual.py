@@ -13,6 +13,8 @@ USAGE_ERROR: Final = 4
 """Exit status of wrong usage, the same as pytest's."""
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, the same as a shell's."""
+NOBODY_READS: Final = 141
+"""Exit status where the reader of the output has ended, the same as a shell's of SIGPIPE."""
 FAILED: Final = 75
 """Exit status of other failures, the same as of a pytest run that cannot judge Xen."""
 _CACHE: Final = """\
