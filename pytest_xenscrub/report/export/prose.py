@@ -76,12 +76,18 @@ def _date(run: RunResults) -> str:
     return run.started or "no date"
 
 
+def faults(runs: Sequence[RunResults]) -> list[str]:
+    """Why the last run failed even if all its tests passed: what `--xen-fail-if` told of it."""
+    found = (runs[-1].known or {}).get("faults")
+    return [str(each) for each in found] if isinstance(found, list) else []
+
+
 def _failed(runs: Sequence[RunResults]) -> tuple[list[Outcome], list[str]]:
-    """Tests that failed, leaks first; and a line about those that are too many to be told."""
+    """Tests that failed, leaks first; and lines about those that are too many, and of the gate."""
     found = failures(last_tests(shown_runs(runs)))
     more = len(found) - _MOST_FAILURES
     told = [f"{more} more failures are in the results"] if more > 0 else []
-    return found[:_MOST_FAILURES], told
+    return found[:_MOST_FAILURES], [*told, *(f"--xen-fail-if: {each}" for each in faults(runs))]
 
 
 def _why(test: Outcome) -> str:
@@ -106,7 +112,7 @@ def to_text(runs: Sequence[RunResults]) -> str:
     parts = ["\n".join(headline(runs))]
     failed, more = _failed(runs)
     told = [f"{test.state} {_why(test)}\n  again: {again(test, rows, runs)}" for test in failed]
-    parts += ["\n".join([*told, *more])] if failed else []
+    parts += ["\n".join([*told, *more])] if told or more else []
     if rows:
         first = first_variant(rows)
         parts += ["\n".join([*_hosts(rows), *marks(rows)]), render(rows)]
@@ -124,7 +130,8 @@ def to_markdown(runs: Sequence[RunResults]) -> str:
         f"- **{test.state}** {_escaped(_why(test))}  \n  again: {_code(again(test, rows, runs))}"
         for test in failed
     ]
-    parts += ["\n".join([*told, *(f"- {line}" for line in more)])] if failed else []
+    told += [f"- {_escaped(line)}" for line in more]
+    parts += ["\n".join(told)] if told else []
     if rows:
         shown, lines = lines_of(rows, MAIN)
         figures = {metric.column for metric in METRICS} | {"MiB", "filled", "n"}

@@ -13,7 +13,7 @@ from pytest_xenscrub import __version__
 from pytest_xenscrub.report.again import again
 from pytest_xenscrub.report.baseline import compare_runs
 from pytest_xenscrub.report.changes import changes
-from pytest_xenscrub.report.export.prose import headline, shown_runs
+from pytest_xenscrub.report.export.prose import faults, headline, shown_runs
 from pytest_xenscrub.report.history import history
 from pytest_xenscrub.report.outcome import CUT_SHORT, failures
 from pytest_xenscrub.report.page.charts import charts, line_of
@@ -136,7 +136,7 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
         "comparison": comparison,
         "then_and_now": [] if comparison is None else list(then_and_now(comparison)),
         "changes": [] if comparison is None else changes(comparison),
-        "faults": extras.faults,
+        "faults": extras.faults or faults(runs),
         "notes": extras.notes,
         "rows": rows,
         "hosts": sorted({describe(row) for row in rows}),

@@ -110,6 +110,14 @@ def test_failures_are_told_before_tables_leaks_first(a_row: MakeRow) -> None:
     assert "- **RESIDUE** a::leak\\[\\<b\\>\\]: RESIDUE: 4 frames  \n  again: `pytest " in markdown
 
 
+def test_a_run_that_only_its_gate_failed_says_so(a_row: MakeRow) -> None:
+    known = results(a_row(), status=1, faults=["worse: destroy of <b>"])
+    for text in (prose.to_text(known), prose.to_mail(known)):
+        assert "\n--xen-fail-if: worse: destroy of <b>\n" in text
+    assert "\n- --xen-fail-if: worse: destroy of \\<b\\>\n" in prose.to_markdown(known)
+    assert prose.faults(results(faults="none")) == []
+
+
 def test_marks_beside_numbers_of_repeats_are_explained(a_row: MakeRow) -> None:
     known = results(a_row(first_after_boot=True, too_starved=True))
     for text in (prose.to_text(known), prose.to_markdown(known).replace("\\", "")):
