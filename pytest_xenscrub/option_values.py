@@ -17,7 +17,6 @@ from pytest_xenscrub.option_paths import beside, is_no_path, path_of
 from pytest_xenscrub.units import GIB, MIB, gib, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from pytest_xenscrub.guest.sample import FillChoice
@@ -363,12 +362,14 @@ def flag(text: str) -> bool:
     return values[text.lower()]
 
 
-def choice(*known: str) -> Callable[[str], str]:
+class Choice:
     """A parser that accepts one of the given words."""
 
-    def parse(text: str) -> str:
-        if text not in known:
-            raise ConfigurationError(f"{text!r} is not one of: {', '.join(known)}")
-        return text
+    def __init__(self, *known: str) -> None:
+        self.known = known
 
-    return parse
+    def __call__(self, text: str) -> str:
+        """The text, if it is one of the words."""
+        if text not in self.known:
+            raise ConfigurationError(f"{text!r} is not one of: {', '.join(self.known)}")
+        return text

@@ -97,14 +97,14 @@ class Options:
         default=1,
     )
     accel: str = option(
-        value.choice("auto", "kvm", "tcg"),
+        value.Choice("auto", "kvm", "tcg"),
         "what runs the emulated host: kvm, tcg (software), or auto (default): KVM if a Xen boots"
         " with it, else TCG",
         "auto|kvm|tcg",
         default="auto",
     )
     suite: str = option(
-        value.choice("bookworm", "trixie"),
+        value.Choice("bookworm", "trixie"),
         "Debian release of the emulated host's dom0: bookworm (Xen 4.17, the default) or trixie"
         " (Xen 4.20)",
         "SUITE",
@@ -134,7 +134,7 @@ class Options:
         beside=paths.command_beside,
     )
     toolstack: tuple[str, ...] = option(
-        value.choice("xl", "libvirt"),
+        value.Choice("xl", "libvirt"),
         "toolstack that drives the guests: xl (default) or libvirt; may be repeated",
         "xl|libvirt",
         default=("xl",),
@@ -142,7 +142,7 @@ class Options:
         asks_for_xen=True,
     )
     guest_type: tuple[GuestType, ...] = option(
-        value.choice("pv", "pvh", "hvm"),
+        value.Choice("pv", "pvh", "hvm"),
         "type of guest that victims are, may be given several times: pv (default), pvh, or hvm"
         " (with xl alone); probes are PV guests",
         "pv|pvh|hvm",
@@ -216,7 +216,7 @@ class Options:
         many=True,
     )
     tools: str = option(
-        value.choice("host", "build"),
+        value.Choice("host", "build"),
         "toolstack's programs in dom0: host (default) uses those that are there; build builds those"
         " of the Xen's source if the host's do not match it or the variant changes them",
         "host|build",
@@ -293,7 +293,7 @@ class Options:
         beside=paths.beside,
     )
     exit: str = option(
-        value.choice("pytest", "bisect"),
+        value.Choice("pytest", "bisect"),
         "exit status: pytest's (default), or for `git bisect run`: 0 good, 1 a verdict against Xen,"
         " 125 anything else, 130 interrupted",
         "pytest|bisect",

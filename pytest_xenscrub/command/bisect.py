@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.cache_folder import cache_root, writing
 from pytest_xenscrub.command.judge import Judge, Word
+from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.command.xen_options import typed
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
@@ -42,11 +43,28 @@ _JUDGED: Final = {
     Word.BAD: "was judged to be bad",
     Word.SKIP: "could not be judged",
 }
+MANUAL: Final = Manual(
+    examples=(
+        ("xenscrub bisect --source=xen --good=RELEASE-4.19.0 --bad=HEAD", "which commit leaks"),
+        (
+            "xenscrub bisect --good=abc123 --bad=def456 -k destroyed --fail-if=destroy:median:30%",
+            "which commit makes one test's destroy slower",
+        ),
+    ),
+    done="the commit was found",
+    wrong="wrong usage; or --good is not good, or --bad not bad",
+    failed="git failed, or the commits that are left cannot be judged",
+    cache=True,
+    see=("docs/how-to/bisect.md",),
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `xenscrub bisect`."""
-    parser.add_argument("--source", type=Path, default=Path(), help="Xen's repository (default: .)")
+    parser.add_argument(
+        "--source", type=Path, default=Path(), metavar="FOLDER",
+        help="Xen's repository (default: .)",
+    )  # fmt: skip
     parser.add_argument("--good", required=True, help="a commit without the fault")
     parser.add_argument("--bad", required=True, help="a later commit with the fault")
     parser.add_argument("-k", metavar="EXPRESSION", help="only tests that match, as pytest has it")

@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.cache_folder import cache_root, writing
+from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.units import gib
 
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HELP: Final = "show and remove what is in the cache"
+MANUAL: Final = Manual(
+    examples=(
+        ("xenscrub clean", "what is in the cache, with sizes; nothing is removed"),
+        ("xenscrub clean bisect", "removes one part"),
+        ("xenscrub clean all", "removes everything"),
+    ),
+    done="shown, and removed if a part was named",
+    wrong="wrong usage, or there is no such part",
+    failed="the cache cannot be changed",
+    cache=True,
+    see=("docs/how-to/install.md",),
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

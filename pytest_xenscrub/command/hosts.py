@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tabulate import tabulate
 
 from pytest_xenscrub.command import xen_options
+from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
 from pytest_xenscrub.host.description import make_pool
@@ -24,6 +25,16 @@ HELP: Final = "which hosts are free, and who has the others"
 _LOOK_SECONDS: Final = 60.0
 _AT_ONCE: Final = 16
 _HEADER: Final = ("host", "state", "who", "on", "since", "what for", "tags")
+MANUAL: Final = Manual(
+    examples=(
+        ("xenscrub hosts --xen-hosts-file=lab.toml", "all machines of a lab"),
+        ("xenscrub hosts --xen-host=root@lab7", "one machine"),
+    ),
+    done="at least one host was reached; or all are out of use",
+    wrong="wrong usage, or no host is named",
+    failed="none of the hosts can be reached",
+    see=("docs/how-to/lab-hosts.md",),
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -7,12 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.boot.deploy_emulated import IMAGE_SECONDS
 from pytest_xenscrub.command import xen_options
+from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.deadline import Deadline
 
 if TYPE_CHECKING:
     import argparse
 
 HELP: Final = "fill the cache with what runs need, such as for the image of a CI machine"
+MANUAL: Final = Manual(
+    examples=(
+        ("xenscrub prepare", "dom0's image and the guests' kernel"),
+        (
+            "xenscrub prepare --xen-variant=stock --xen-source=xen#staging",
+            "a Xen as well, as runs with the same options will use it",
+        ),
+        ("xenscrub prepare --no-image --xen-variant=fix.patch", "for runs on lab machines"),
+    ),
+    done="everything is in the cache",
+    wrong="wrong usage; or a patch does not apply, or does not compile",
+    failed="a program is missing, or the network or disk failed",
+    cache=True,
+    see=("docs/tutorial/ci.md",),
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

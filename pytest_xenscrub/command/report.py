@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.report.export import prose, series
 from pytest_xenscrub.report.results import read_runs
@@ -30,6 +31,17 @@ FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
     "bmf": series.to_bmf,
     "github-action-benchmark": series.to_github_action_benchmark,
 }
+MANUAL: Final = Manual(
+    examples=(
+        ("xenscrub report results.jsonl", "what was proven, and the tables"),
+        ("xenscrub report --format=mail --output=mail.txt results.jsonl", "for a mailing list"),
+        ("xenscrub report nights/ --html=page.html --logs=logs/", "one page of many runs"),
+    ),
+    done="shown, whatever the results say of Xen: pytest's exit status judges",
+    wrong="wrong usage, or a file has no results or cannot be read",
+    failed="the output cannot be written",
+    see=("docs/how-to/reports.md", "docs/page.md"),
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -8,11 +8,23 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.command import xen_options
+from pytest_xenscrub.command.manual import Manual
 
 if TYPE_CHECKING:
     import argparse
 
 HELP: Final = "open a root shell in the dom0 of an emulated host"
+MANUAL: Final = Manual(
+    examples=(
+        ("xenscrub shell --xen-variant=fix.patch", "a shell in the dom0 of that Xen"),
+        ("xenscrub shell -- xl info", "one command in place of a shell"),
+    ),
+    done="what the shell, or the command, ended with; so are all other statuses",
+    wrong="wrong usage; or a patch does not apply, or does not compile",
+    failed="a program is missing, or the host does not boot",
+    cache=True,
+    see=("docs/how-to/install.md",),
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

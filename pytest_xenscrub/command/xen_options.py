@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor.choice import Xens
 from pytest_xenscrub.option_places import Option
+from pytest_xenscrub.option_values import Choice
 from pytest_xenscrub.options import Options
 from pytest_xenscrub.telling import quiet
 
@@ -23,6 +24,7 @@ def declare(parser: argparse.ArgumentParser, *keys: str) -> None:
         parser.add_argument(
             option.argument, dest=option.key, metavar=option.metavar,
             action="append" if option.many else "store", type=typed(option.parse),
+            choices=option.parse.known if isinstance(option.parse, Choice) else None,
             help=f"{option.help} [env {option.variable}]",
         )  # fmt: skip
 

@@ -90,9 +90,17 @@ class Series:
             return None
         return self.points[-1].value / statistics.median(before)
 
+    @property
+    def constant(self) -> bool:
+        """Whether all runs have the same value, whatever the machine."""
+        return len({point.value for point in self.points}) == 1
+
 
 def history(runs: Sequence[RunResults]) -> list[Series]:
-    """All figures that at least two runs have; the largest change in the last run comes first."""
+    """All figures that at least two runs have; the largest change in the last run comes first.
+
+    Figures that the last run does not have come last.
+    """
     measured = [
         (run.started, figure)
         for run in sorted(runs, key=lambda run: run.started)
@@ -115,7 +123,10 @@ def history(runs: Sequence[RunResults]) -> list[Series]:
         for (name, metric), points in found.items()
         if len(points) > 1
     ]
-    return sorted(series, key=_changed_most)
+    last = measured[-1][0] if measured else ""
+    return sorted(
+        series, key=lambda each: (each.points[-1].started != last, -abs(math.log(each.ratio or 1)))
+    )
 
 
 def _series(name: str, metric: Metric, points: list[Point]) -> Series:
@@ -125,11 +136,6 @@ def _series(name: str, metric: Metric, points: list[Point]) -> Series:
         known = [n for n in range(start, end) if not points[n].starved]
         changes += [known[at] for at in change_points([points[n].value for n in known])]
     return Series(name, metric, tuple(points), tuple(gaps), tuple(changes))
-
-
-def _changed_most(series: Series) -> float:
-    ratio = series.ratio
-    return -abs(math.log(ratio)) if ratio else 0.0
 
 
 def _machine(setting: Setting) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pytest
 
 _LONGEST: Final = 8000
@@ -17,6 +19,9 @@ _RANKS: Final = {
     for rank, name in enumerate(("passed", "skipped", "xfailed", "xpassed", "error", "failed"), 1)
 }
 """Ranks of outcomes: a higher one is worse; other plugins' outcomes, like `rerun`, rank lowest."""
+
+_FAILURES: Final = ("failed", "error", "xpassed")
+"""Outcomes that are failures, in the order in which they are told."""
 
 
 @dataclass
@@ -39,6 +44,22 @@ class Outcome:
     residue: bool = False
     why: str = ""
     seconds: float = 0.0
+
+    @property
+    def state(self) -> str:
+        """What is told of it first: RESIDUE, else how it ended, in capitals."""
+        return "RESIDUE" if self.residue else self.outcome.upper()
+
+
+def failures(tests: Iterable[Outcome]) -> list[Outcome]:
+    """Failures in order: leaks first, then other faults of Xen."""
+    return sorted(
+        (test for test in tests if test.outcome in _FAILURES or test.residue),
+        key=lambda test: (
+            not test.residue,
+            _FAILURES.index(test.outcome) if test.outcome in _FAILURES else len(_FAILURES),
+        ),
+    )
 
 
 class Outcomes:

@@ -243,3 +243,10 @@ def _line(group: list[Row]) -> dict[str, str]:
         **{metric.column: cell(group, metric) for metric in COLUMNS},
         "verdict": worst_verdict(group),
     }
+
+
+def marks(rows: Sequence[Row]) -> list[str]:
+    """Explain a table's units, and the marks beside its numbers of repeats."""
+    found = [UNITS] if rows else []
+    found += [FIRST] if any(row.first_after_boot for row in rows) else []
+    return found + ([STARVED] if any(row.too_starved for row in rows) else [])

@@ -67,6 +67,7 @@ class Ending:
             "started": session.started,
             "status": status,
             "command": command_line(session.config),
+            **({"faults": list(session.records.faults)} if session.records.faults else {}),
             **proof.as_dict(),
         }
 

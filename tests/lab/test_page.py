@@ -55,6 +55,19 @@ document.title = JSON.stringify({
 </script>
 """
 
+FITS = """
+<script>
+const lines = [...document.querySelectorAll("#history figure")];
+document.title = JSON.stringify({
+  lines: lines.length,
+  beside: lines.filter((each) => each.offsetTop === lines[0].offsetTop).length,
+  beyond: lines.filter((each) => each.getBoundingClientRect().right > innerWidth).length,
+  cut: lines.filter((each) => each.scrollWidth > each.clientWidth).length,
+  wider: document.documentElement.scrollWidth > innerWidth,
+});
+</script>
+"""
+
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium")
 
 
@@ -114,6 +127,29 @@ def test_it_is_read_by_keyboard_and_on_paper_and_its_links_lead_somewhere(page: 
     assert len(logs) == 1
     assert (page.parent / unquote(logs[0])).is_file()
     assert all(link[1:] in told["ids"] for link in told["links"] if link.startswith("#"))
+
+
+@pytest.mark.parametrize(("width", "beside"), [(500, 1), (1000, 2), (1400, 3)])
+def test_history_fits_the_window(tmp_path: Path, width: int, beside: int) -> None:
+    file = ResultsFile(tmp_path / "results")
+    name = f"a.py::test_{'long_' * 30}name"
+    for night in range(9):
+        setting = Setting(
+            name, "emulated", "emulated (TCG)", "xl", "stock", "4.17.5", debug=False,
+            build_id=f"{night}" * 12, started=f"2026-11-{night + 10}",
+        )  # fmt: skip
+        file.append(
+            Row(setting, 0, "destroy", 1 << 30, 2, verdict="clean", destroy=1.0 + night,
+                free=2.0 + night, exposure=3.0 + night)
+        )  # fmt: skip
+    page = tmp_path / "page.html"
+    assert main(["report", f"--html={page}", str(tmp_path / "results")]) == 0
+    page.write_text(page.read_text().replace("</body>", f"{FITS}</body>"))
+    shown = browse(page, "--dump-dom", f"--window-size={width},1200")
+    title = re.search(r"<title>(.*)</title>", shown.stdout)
+    assert title
+    told = json.loads(html.unescape(title[1]))
+    assert told == {"lines": 3, "beside": beside, "beyond": 0, "cut": 0, "wider": False}
 
 
 @pytest.mark.parametrize(("scheme", "is_light"), [("1", True), ("0", False)])

@@ -66,7 +66,7 @@ def test_reference_defines_each_figure(generated: dict[str, Callable[[], str]]) 
 
 def test_reference_lists_each_subcommand(generated: dict[str, Callable[[], str]]) -> None:
     text = generated["command"]()
-    for name in ("report", "bisect", "prepare", "shell", "clean"):
+    for name in ("report", "bisect", "prepare", "shell", "clean", "completion", "help"):
         assert f"## xenscrub {name}" in text
 
 

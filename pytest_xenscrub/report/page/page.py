@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Final
 import jinja2
 
 from pytest_xenscrub import __version__
+from pytest_xenscrub.report.again import again
 from pytest_xenscrub.report.baseline import compare_runs
 from pytest_xenscrub.report.changes import changes
-from pytest_xenscrub.report.export.prose import headline, shown_runs
+from pytest_xenscrub.report.export.prose import faults, headline, shown_runs
 from pytest_xenscrub.report.history import history
-from pytest_xenscrub.report.outcome import CUT_SHORT
+from pytest_xenscrub.report.outcome import CUT_SHORT, failures
 from pytest_xenscrub.report.page.charts import charts, line_of
-from pytest_xenscrub.report.page.tables import FIGURES, machines, marks, repeat, tables
+from pytest_xenscrub.report.page.tables import FIGURES, machines, tables
 from pytest_xenscrub.report.results import RunResults, last_rows, last_tests
 from pytest_xenscrub.report.summary import describe, then_and_now
-from pytest_xenscrub.report.table import legend
+from pytest_xenscrub.report.table import legend, marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,14 +28,12 @@ if TYPE_CHECKING:
 
     from pytest_xenscrub.report.baseline import Comparison
     from pytest_xenscrub.report.frame_map import FrameMap
-    from pytest_xenscrub.report.outcome import Outcome
 
 LIMIT: Final = 1_000_000
 """Largest size of a page, bytes."""
 _FOLDER: Final = Path(__file__).parent
 _LOOKED: Final = 50
 """Largest number of runs among which one to compare with is searched."""
-_ORDER: Final = ("failed", "error", "xpassed")
 _UNJUDGED: Final = ("skipped", "xfailed", CUT_SHORT)
 
 
@@ -72,7 +71,7 @@ class _Size:
             everything that is proven worse.
         everything: whether there is a table of all figures.
         charts: whether charts include maps of a host's memory.
-        series: number of series in the history.
+        series: number of series in the history, without those that never change.
     """
 
     tests: int
@@ -120,6 +119,7 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
     tests = last_tests(shown)
     said = headline(runs)
     comparison = extras.comparison or _with_run_before([*extras.earlier, *runs])
+    series = history([*extras.earlier, *runs])
     return {
         "version": __version__,
         "style": (_FOLDER / "style.css").read_text(encoding="utf-8"),
@@ -127,16 +127,16 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
         "headline": said,
         # One leak among several runs is what the reader of a tab must see.
         "title": next((line for line in reversed(said) if not line.startswith("clean")), said[-1]),
-        "failures": _failures(tests),
+        "failures": failures(tests),
         "not_judged": [
             test for test in tests if test.outcome in _UNJUDGED and not test.residue
         ],
-        "repeat": lambda test: repeat(test, rows),
+        "repeat": lambda test: again(test, rows, runs),
         "logs": extras.logs,
         "comparison": comparison,
         "then_and_now": [] if comparison is None else list(then_and_now(comparison)),
         "changes": [] if comparison is None else changes(comparison),
-        "faults": extras.faults,
+        "faults": extras.faults or faults(runs),
         "notes": extras.notes,
         "rows": rows,
         "hosts": sorted({describe(row) for row in rows}),
@@ -145,7 +145,8 @@ def _content(runs: Sequence[RunResults], extras: Extras) -> dict[str, Any]:
         "marks": marks(rows),
         "legend": legend(),
         "charts": charts(rows, _maps(shown)),
-        "history": [(series, line_of(series)) for series in history([*extras.earlier, *runs])],
+        "history": [(each, line_of(each)) for each in series if not each.constant],
+        "constant": [each for each in series if each.constant],
         "machines": machines(rows),
         "commands": _commands(runs),
     }  # fmt: skip
@@ -159,17 +160,6 @@ def _maps(runs: Iterable[RunResults]) -> dict[str, FrameMap]:
             if variant not in found or shown.state != "clean" or found[variant].state == "clean":
                 found[variant] = shown
     return found
-
-
-def _failures(tests: Iterable[Outcome]) -> list[Outcome]:
-    """Failures in order: leaks first, then other faults of Xen."""
-    return sorted(
-        (test for test in tests if test.outcome in _ORDER or test.residue),
-        key=lambda test: (
-            not test.residue,
-            _ORDER.index(test.outcome) if test.outcome in _ORDER else len(_ORDER),
-        ),
-    )
 
 
 def _with_run_before(runs: Sequence[RunResults]) -> Comparison | None:

@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.report.compare import comparison_lines
 from pytest_xenscrub.report.export.prose import first_variant
-from pytest_xenscrub.report.table import FIRST, MAIN, STARVED, UNITS, Chosen, lines_of
+from pytest_xenscrub.report.table import MAIN, Chosen, lines_of
 from pytest_xenscrub.scrub.row import METRICS
 from pytest_xenscrub.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_xenscrub.report.outcome import Outcome
     from pytest_xenscrub.scrub.row import Row
 
 FIGURES: Final = frozenset(
@@ -71,18 +69,6 @@ def _verdict_first(columns: list[str]) -> list[str]:
     return ["test", "verdict", *(key for key in columns if key not in ("test", "verdict"))]
 
 
-def repeat(test: Outcome, rows: Sequence[Row]) -> str:
-    """The command that runs a test again."""
-    settings = [row.setting for row in rows if row.setting.test == test.test]
-    if not settings:
-        return shlex.join(["pytest", test.test, "--xen-host=HOST"])
-    one = settings[-1]
-    return shlex.join([
-        "pytest", one.test, f"--xen-host={one.host}", f"--xen-toolstack={one.toolstack}",
-        f"--xen-variant={one.variant}", f"--xen-guest-type={one.guest_type}",
-    ])  # fmt: skip
-
-
 def machines(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
     """Describe each machine and Xen."""
     known = {
@@ -96,10 +82,3 @@ def _told(value: object, label: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return gib(value) if label == "memory" and isinstance(value, int) else str(value)
-
-
-def marks(rows: Sequence[Row]) -> list[str]:
-    """Explain the tables' units, and the marks beside numbers of repeats."""
-    found = [UNITS] if rows else []
-    found += [FIRST] if any(row.first_after_boot for row in rows) else []
-    return found + ([STARVED] if any(row.too_starved for row in rows) else [])

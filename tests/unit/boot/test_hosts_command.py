@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakehost.machine import NAME
-from pytest_xenscrub.command.main import FAILED, USAGE_ERROR, main
+from pytest_xenscrub.command.main import main
+from pytest_xenscrub.command.manual import FAILED, USAGE_ERROR
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.dom0 import lock as lock_module
 from pytest_xenscrub.dom0 import lock_look

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.command import judge
-from pytest_xenscrub.command.main import FAILED, INTERRUPTED, USAGE_ERROR, main
+from pytest_xenscrub.command.main import main
+from pytest_xenscrub.command.manual import FAILED, INTERRUPTED, USAGE_ERROR
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_xenscrub.command import bisect, prepare, xen_options
-from pytest_xenscrub.command.main import FAILED, INTERRUPTED, USAGE_ERROR, main
+from pytest_xenscrub.command.main import main
+from pytest_xenscrub.command.manual import FAILED, INTERRUPTED, NOBODY_READS, USAGE_ERROR
 from pytest_xenscrub.command.report import FORMATS
 from pytest_xenscrub.errors import DeadlineExceededError
 from pytest_xenscrub.report.results import ResultsFile
@@ -161,6 +165,19 @@ def test_the_image_and_git_are_no_wait_for_xen(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(DeadlineExceededError, match="git worktree"):
         bisect.bisect(Path("/nowhere"), "good", "bad", judge)
     assert [deadline.blames_xen for deadline in deadlines] == [False, False]
+
+
+@pytest.mark.parametrize("arguments", [["report", "{written}"], ["help"]])
+def test_a_reader_that_ended_is_no_error(arguments: list[str], written: Path) -> None:
+    code = "import sys; from pytest_xenscrub.command.main import main; sys.exit(main())"
+    words = [word.format(written=written) for word in arguments]
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], stdout=writes, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (NOBODY_READS, b"")
 
 
 def test_control_c_is_told_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,41 @@ def test_text_has_tables_and_the_comparison(two: list[RunResults]) -> None:
     assert "emulated: emulated (TCG), Xen 4.17.5 debug=n (stock)" in text
 
 
+def test_failures_are_told_before_tables_leaks_first(a_row: MakeRow) -> None:
+    (run,) = results(a_row())
+    run.tests = {
+        "a::net": Outcome("a::net", "error", why="no network\nnext: look"),
+        "a::leak[<b>]": Outcome("a::leak[<b>]", "failed", residue=True, why="RESIDUE: 4 frames"),
+        "a::fine": Outcome("a::fine", "passed"),
+        **{f"a::n{n}": Outcome(f"a::n{n}", "error") for n in range(30)},
+    }
+    for render in (prose.to_text, prose.to_mail, prose.to_markdown):
+        text = render([run]).replace("*", "")
+        order = ["leak", "RESIDUE: 4 frames", "ERROR a::net: no network", "12 more failures"]
+        places = [text.index(word) for word in [*order, "destroyed"]]
+        assert places == sorted(places)
+        assert "a::fine" not in text
+        assert "next: look" not in text
+    assert "again: pytest a::net --xen-host=HOST" in prose.to_text([run])
+    markdown = prose.to_markdown([run])
+    assert "- **RESIDUE** a::leak\\[\\<b\\>\\]: RESIDUE: 4 frames  \n  again: `pytest " in markdown
+
+
+def test_a_run_that_only_its_gate_failed_says_so(a_row: MakeRow) -> None:
+    known = results(a_row(), status=1, faults=["worse: destroy of <b>"])
+    for text in (prose.to_text(known), prose.to_mail(known)):
+        assert "\n--xen-fail-if: worse: destroy of <b>\n" in text
+    assert "\n- --xen-fail-if: worse: destroy of \\<b\\>\n" in prose.to_markdown(known)
+    assert prose.faults(results(faults="none")) == []
+
+
+def test_marks_beside_numbers_of_repeats_are_explained(a_row: MakeRow) -> None:
+    known = results(a_row(first_after_boot=True, too_starved=True))
+    for text in (prose.to_text(known), prose.to_markdown(known).replace("\\", "")):
+        assert "\n* includes the first measurement after boot" in text
+        assert "\n~ other work on this machine" in text
+
+
 def test_the_control_is_not_what_others_are_compared_with(a_row: MakeRow) -> None:
     control = a_row(9.0, variant="noscrub", test="x.py::test_destroyed_guest[control]")
     text = prose.to_text(results(control, a_row(1.0), a_row(2.0, variant="sync")))

@@ -52,6 +52,11 @@ def test_what_changed_most_comes_first(a_row: MakeRow) -> None:
     assert [point.value for point in first.points] == [1.0, 1.0, 3.0]
 
 
+def test_what_the_last_run_did_not_measure_comes_last(a_row: MakeRow) -> None:
+    rows = [a_row(1.0, clean=2.0), a_row(9.0, clean=2.0), a_row(None, clean=2.0)]
+    assert [series.metric.name for series in history(nights(rows))] == ["clean", "destroy"]
+
+
 def test_another_machine_is_a_gap(a_row: MakeRow) -> None:
     rows = [
         a_row(1.0),

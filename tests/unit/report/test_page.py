@@ -81,6 +81,16 @@ def test_history_of_several_runs(a_row: MakeRow) -> None:
     assert "History" not in Page(to_html(runs[:1])).text
 
 
+def test_history_folds_what_never_changed(a_row: MakeRow) -> None:
+    runs = [run(a_row(1.0 + n / 10, coverage=1.0), started=f"2026-11-{n + 10}") for n in range(3)]
+    page = Page(to_html(runs))
+    assert page.tags.count("polyline") == 1
+    assert "1 figure that never changed" in page.text
+    still = Page(to_html([run(a_row(1.0), started=f"2026-11-{n + 10}") for n in range(3)]))
+    assert "polyline" not in still.tags
+    assert "1 figure that never changed" in still.text
+
+
 def test_a_run_without_rows() -> None:
     broke = Outcome("a::broke", "error", "infrastructure", why="no network")
     assert "no network" in Page(to_html([run(broke=broke)])).text

@@ -75,7 +75,7 @@ def test_all_that_is_written_is_as_it_says(tmp_path: Path, a_row: MakeRow) -> No
         "coverage": None,
         "not_judged": {},
     }
-    file.append_run("tag", {"started": "now", "status": 75, **proof})
+    file.append_run("tag", {"started": "now", "status": 75, "faults": ["worse: x"], **proof})
     lines = lines_of(tmp_path / "r")
     for line in lines:
         VALIDATOR.validate(line)

@@ -23,6 +23,8 @@ pytest.importorskip("matplotlib")
 # Loaded now: numpy cannot be loaded again after a run of pytest in pytest has unloaded it.
 from pages import Page
 
+from pytest_xenscrub.report.export.prose import faults
+from pytest_xenscrub.report.page import to_html
 from pytest_xenscrub.report.plots import draw
 from pytest_xenscrub.report.results import read_runs
 
@@ -215,10 +217,14 @@ def test_the_gates_words_are_on_it(project: pytest.Pytester) -> None:
     run(project, MEASURES, "--xen-results=earlier.jsonl")
     slower = MEASURES.replace("1.25", "2.5")
     limit = ("--xen-compare=earlier.jsonl", "--xen-fail-if=destroy:median:10%")
-    assert run(project, slower, *limit, HTML).ret == 1
+    assert run(project, slower, *limit, HTML, "--xen-results=now.jsonl").ret == 1
+    told = "worse: measured (xl, as-is, 1024 MiB): destroy median: 1.25 then, 2.50 s now"
     text = page_of(project).text
-    assert "worse: measured (xl, as-is, 1024 MiB): destroy median: 1.25 then, 2.50 s now" in text
+    assert told in text
     assert "worse, too few repeats to tell" in text
+    later = read_runs(project.path / "now.jsonl")
+    assert faults(later)[0].startswith(told)
+    assert told in Page(to_html(later)).text
 
 
 def test_workers_rows_and_the_runs_end_are_one_run(project: pytest.Pytester) -> None:
