@@ -36,7 +36,7 @@ from pytest_xenscrub.guest.guest import Ended
 from pytest_xenscrub.run.managed_host import ManagedHost, RunningXen
 
 
-preflight.check = lambda *_: None  # in a process of its own, where `_no_real_host` does not reach
+preflight.check = lambda *_: None  # in a process of its own, where `faked_host` does not reach
 STARVED = {"seconds": 0.0}
 
 
@@ -132,7 +132,7 @@ def measure(timings):
 
     return measure
 """
-# For a process of its own, where `_no_real_host` does not reach.
+# For a process of its own, where `faked_host` does not reach.
 NOTHING_IS_BUILT = """
 from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 
