@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.deadline import OUT_OF_TIME
 from pytest_xenscrub.errors import Fault
 from pytest_xenscrub.run.blame import FAULT
 from pytest_xenscrub.run.stash import SESSION
@@ -130,7 +131,14 @@ def toolstack(
 ) -> Iterator[Toolstack]:
     """The toolstack. Guests that a test leaves behind are destroyed after the test."""
     managed_host.xen.unused_with(xen_toolstack)  # raises if nothing of the variant is in use
-    driver = _drivers.get(xen_toolstack, dom0)
+    try:
+        driver = _drivers.get(xen_toolstack, dom0)
+    except OUT_OF_TIME:
+        # The toolstack's daemon hangs, and would for every later test. A real machine is not
+        # rebooted for that: others may use it.
+        if dom0.host.outside is not None:
+            managed_host.broke(f"{xen_toolstack} does not answer")
+        raise
     yield driver
     # A host that hangs is started again, without its guests, so waiting for it is useless.
     if managed_host.healthy():
@@ -153,7 +161,6 @@ def hotplug(managed_host: ManagedHost, dom0: Dom0) -> Iterator[Hotplug]:
 
     If the backlog does not drain after the test, the host is started again for the next one.
     """
-    from pytest_xenscrub.deadline import OUT_OF_TIME  # noqa: PLC0415 - only with a host
     from pytest_xenscrub.dom0.hotplug import Hotplug  # noqa: PLC0415
 
     taken = Hotplug(dom0)

@@ -7,7 +7,7 @@ import inspect
 import signal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, call
 
 import pytest
 
@@ -103,6 +103,17 @@ def test_a_host_that_does_not_answer_after_a_test_is_made_anew(
     with pytest.raises(InfrastructureError, match="no disk"):
         managed.bring_up()
     assert "made anew, because: dom0's answer: not done" in said[0]
+
+
+@pytest.mark.parametrize("outside", [None, "RAM"])
+def test_an_emulated_host_whose_toolstack_hangs_is_made_anew(outside: str | None) -> None:
+    """A real machine is left as it is: others may use it."""
+    dom0, managed, drivers = MagicMock(), MagicMock(), MagicMock()
+    dom0.host.outside = outside
+    drivers.get.side_effect = DeadlineExceededError("connecting to libvirt: not done after 60 s")
+    with pytest.raises(DeadlineExceededError):
+        next(body(fixtures_host.toolstack)(managed, dom0, "libvirt", drivers))
+    assert managed.broke.call_args_list == ([call("libvirt does not answer")] if outside else [])
 
 
 class TestHotplug:
