@@ -181,14 +181,16 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 def use(lab: Lab) -> None:
     """Keep runs going for a while, then let them end."""
-    begun = 0.0
+    begun, latest = 0.0, time.monotonic() + END_SECONDS
     while not begun or time.monotonic() < begun + SECONDS:
         while len(lab.alive) < RUNS:
             lab.start()
         if begun:
             lab.step()
-        elif any(machine.locked for machine in lab.fleet.machines):
+        elif any((machine.disk / "hands").exists() for machine in lab.fleet.machines):
             begun = time.monotonic()  # until then runs only start, each for seconds
+        else:
+            assert time.monotonic() < latest, lab.runs[0].run.said()
         time.sleep(STEP_SECONDS)
     lab.boot(lab.fleet.machines)
     end = time.monotonic() + END_SECONDS
