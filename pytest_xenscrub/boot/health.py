@@ -38,6 +38,7 @@ _FOLDERS = ("/boot", "/run", "/var/lib", "/var/log")
 _DOM0_FEATURE = 1 << 11
 """XENFEAT_dom0, in the kernel's list of Xen's features."""
 _NOT_XEN = "boot the machine with Xen; its boot loader must choose Xen by default"
+_SLOW = "see what keeps the machine busy, or hangs there"
 _INSTALL = "install Xen's tools in dom0 (Debian: xen-utils), of the release of the Xen that runs"
 
 
@@ -79,7 +80,8 @@ def _step(check: str, host: Host, seen: Callable[[Host, Deadline], Found]) -> Fi
         shown = error.evidence.get("output") or error.evidence.get("stderr") or ""
         last = shown.strip().splitlines()[-1:]
         told = [line for line in last if line not in what]
-        todo = error.todo or f"try it by hand: {error.tried}"
+        by_hand = f"try it by hand: {error.tried}" if error.tried else _SLOW
+        todo = error.todo or by_hand
         return Finding(check, "bad", ": ".join([what, *told]), todo)
 
 

@@ -241,6 +241,7 @@ def test_a_step_that_takes_too_long_is_a_bad_one(monkeypatch: pytest.MonkeyPatch
     host: Any = SimpleNamespace(name="lab7")
     login, *_ = health.examine(host, parse_host("lab7"))
     assert (login.state, login.seen) == ("bad", "login: not done after 60 s")
+    assert login.todo == "see what keeps the machine busy, or hangs there"
 
 
 def test_no_ssh_is_a_bad_line(monkeypatch: pytest.MonkeyPatch) -> None:
