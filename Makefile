@@ -12,7 +12,7 @@
 # make docs     the documentation as a site, in build/site; it is read without a network
 # Each alone does all of its set-up.
 
-BASE     := gcc libvirt-dev libxen-dev openssh-client openssh-server pkg-config python3-dev python3-venv
+BASE     := busybox gcc libvirt-dev libxen-dev openssh-client openssh-server pkg-config python3-dev python3-venv
 HOST     := e2fsprogs mmdebstrap qemu-system-x86 qemu-utils uidmap util-linux
 LAB      := acpica-tools autoconf autotools-dev binutils grub-common grub-pc-bin libncurses-dev libyajl-dev \
             perl uuid-dev zlib1g-dev

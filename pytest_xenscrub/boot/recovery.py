@@ -154,14 +154,27 @@ def destroy_guests(
     destroyed: dict[str, str] = {}
     while True:
         listing = host.run(["xl", "vm-list"], deadline=deadline).stdout
-        left = {
-            domid: name
-            for uuid, domid, name in _LISTED.findall(listing)
-            if wanted(UUID(uuid), name)
-        }
+        left = _wanted(listing, wanted)
         if not left:
             return list(destroyed.values())
         deadline.check(**{"xl vm-list": listing})
         for domid in left:
             host.run(["xl", "destroy", domid], deadline=deadline, check=False)
         destroyed |= left
+
+
+def find_guests(host: Host, wanted: Callable[[UUID, str], bool], deadline: Deadline) -> list[str]:
+    """The names of the guests that `destroy_guests` would destroy.
+
+    Raises:
+        InfrastructureError: dom0 cannot be asked.
+    """
+    listing = host.run(["xl", "vm-list"], deadline=deadline).stdout
+    return list(_wanted(listing, wanted).values())
+
+
+def _wanted(listing: str, wanted: Callable[[UUID, str], bool]) -> dict[str, str]:
+    """The guests in the output of `xl vm-list` for which `wanted` is true: names by number."""
+    return {
+        domid: name for uuid, domid, name in _LISTED.findall(listing) if wanted(UUID(uuid), name)
+    }

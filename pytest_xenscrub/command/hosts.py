@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from tabulate import tabulate
 
-from pytest_xenscrub.command import xen_options
+from pytest_xenscrub.command import hosts_check, xen_options
 from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.deadline import Deadline
 from pytest_xenscrub.errors import ConfigurationError, InfrastructureError
@@ -16,6 +18,7 @@ from pytest_xenscrub.host.description import make_pool
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_xenscrub.dom0.lock_look import LockState
@@ -39,15 +42,26 @@ MANUAL: Final = Manual(
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `xenscrub hosts`."""
-    xen_options.declare(parser, "host", "hosts_file", "ssh_config")
+    xen_options.declare(parser, "host", "hosts_file", "ssh_config", "power", "serial")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check whether runs can use each machine; exit status 75 if one is not ready",
+    )
+    parser.add_argument(
+        "--format",
+        choices=hosts_check.FORMATS,
+        default="text",
+        help="output format of --check (default: text)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Look at all hosts at once, and print a line for each.
+    """Look at all hosts at once, and print a line for each; with `--check` a list for each.
 
     Raises:
         ConfigurationError: no host is named, or the options contradict each other.
-        InfrastructureError: none of the hosts can be reached.
+        InfrastructureError: none of the hosts can be reached; or one is not ready.
     """
     out = [host for host in options.hosts_file if host.broken and not options.host]
     known = [host for host in options.hosts_file if host not in out]
@@ -56,6 +70,9 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigurationError(
             "no host is named", todo="say --xen-hosts-file=FILE, or --xen-host=[user@]host[:port]"
         )
+    if options.check:
+        _check(options, pool, out)
+        return
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         looks = list(threads.map(lambda host: _look(host, options.ssh_config), pool))
     lines = [_line(host, seen) for host, seen in zip(pool, looks, strict=True)]
@@ -68,6 +85,41 @@ def run(options: argparse.Namespace) -> None:
         print(f"{name}: {why}")
     if pool and len(lost) == len(pool):
         raise InfrastructureError("no host can be reached")
+
+
+def _check(
+    options: argparse.Namespace, pool: Sequence[HostDescription], out: Sequence[HostDescription]
+) -> None:
+    """Check all machines at once, and print what was found.
+
+    Raises:
+        ConfigurationError: nothing can be checked.
+        InfrastructureError: runs cannot use a machine.
+    """
+    machines = [
+        dataclasses.replace(
+            host, power=host.power or options.power, serial=host.serial or options.serial
+        )
+        for host in pool
+        if host.target is not None
+    ]
+    if not machines:
+        raise ConfigurationError(
+            "there is no machine to check",
+            todo="name one that ssh reaches; labgrid's places and the emulated host have none, and"
+            " machines out of use are left out",
+        )
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        found = threads.map(lambda host: hosts_check.checked(host, options.ssh_config), machines)
+        findings = {host.name: each for host, each in zip(machines, found, strict=True)}
+    print(hosts_check.shown(findings, options.format))
+    for host in out:
+        print(f"{host.name}: not checked, out of use: {host.broken}", file=sys.stderr)
+    for host in pool:
+        if host.target is None:
+            print(f"{host.name}: not checked, not a machine that ssh reaches", file=sys.stderr)
+    if bad := [name for name, each in findings.items() if not hosts_check.is_ready(each)]:
+        raise InfrastructureError(f"not ready: {', '.join(bad)}")
 
 
 def _look(described: HostDescription, config: Path | None) -> LockState | str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_xenscrub.command.manual import Manual
 from pytest_xenscrub.errors import ConfigurationError
-from pytest_xenscrub.report.export import prose, series
+from pytest_xenscrub.report.export import lava, prose, series
 from pytest_xenscrub.report.results import read_runs
 from pytest_xenscrub.report.run_page import LogFiles
 from pytest_xenscrub.system_errors import explained
@@ -29,6 +29,7 @@ FORMATS: Final[dict[str, Callable[[Sequence[RunResults]], str]]] = {
     "csv": series.to_csv,
     "openmetrics": series.to_openmetrics,
     "bmf": series.to_bmf,
+    "lava": lava.to_lava,
     "github-action-benchmark": series.to_github_action_benchmark,
 }
 MANUAL: Final = Manual(

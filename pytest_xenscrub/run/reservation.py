@@ -123,6 +123,7 @@ class Reservation:
     def _choose(self) -> HostDescription:
         end = time.monotonic() + self._wait_seconds
         several = len(self._candidates) > 1
+        turn = 0.0  # a free one is not looked at only after each busy one was waited for
         tried: dict[str, InfrastructureError] = {}
         left = list(self._candidates)
         while True:
@@ -131,7 +132,7 @@ class Reservation:
                     return described
                 wait = max(0.0, end - time.monotonic())
                 try:
-                    return self._reserve(described, min(wait, _TURN_SECONDS) if several else wait)
+                    return self._reserve(described, min(wait, turn) if several else wait)
                 except InfrastructureError as error:
                     self._let_go()
                     tried[described.name] = error
@@ -139,6 +140,7 @@ class Reservation:
                         left.remove(described)  # waiting does not help with other errors
             if not left or time.monotonic() >= end:
                 break
+            turn = _TURN_SECONDS
         if not several:
             raise next(iter(tried.values()))
         kind = HostLockedError if left else InfrastructureError

@@ -55,9 +55,13 @@ class Machine:
         grub: its grub.cfg.
         dom0_options: the line of options that dom0's kernel was booted with.
         xen_options: those of its Xen.
+        busybox: a busybox that is all of its programs but Python, and those that are faked; "" for
+            the programs of this machine.
     """
 
-    def __init__(self, folder: Path, *, grub: str, dom0_options: str, xen_options: str) -> None:
+    def __init__(
+        self, folder: Path, *, grub: str, dom0_options: str, xen_options: str, busybox: str = ""
+    ) -> None:
         need_namespaces()
         self.folder = folder
         shutil.copytree(SENT / "bin", folder / "bin")
@@ -81,6 +85,9 @@ class Machine:
         self._write_users()
         folder.chmod(0o755)
         path = f"{SEEN_AS}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        if busybox:
+            self._use(busybox)
+            path = f"{SEEN_AS}/bin"
         self._server = Server(
             folder,
             seen_as=SEEN_AS,
@@ -92,6 +99,19 @@ class Machine:
         self.ssh_config.write_text(
             server.config(NAME, server.identity, "User root", known=server.known)
         )
+
+    def _use(self, busybox: str) -> None:
+        """Have busybox for each program that is not faked, as Alpine has, and as root's shell."""
+        shell = self.folder / "passwd"
+        shell.write_text(shell.read_text().replace("/bin/bash", f"{SEEN_AS}/bin/ash"))
+        applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
+        shutil.copy(busybox, self.folder / "bin/busybox")
+        for name in applets.stdout.split():
+            if not (self.folder / "bin" / name).exists():
+                (self.folder / "bin" / name).symlink_to("busybox")
+        # Alpine's busybox has pkill, and Debian's has not; the last is for a program that is faked.
+        for name in ("python3", "pkill", "perl"):
+            (self.folder / "bin" / name).symlink_to(shutil.which(name, path="/usr/bin") or name)
 
     def _write_users(self) -> None:
         """Who may log in; and who sshd is while it looks at whoever knocks."""

@@ -31,16 +31,28 @@ class Finished:
 
 
 class Run:
-    """A pytest that runs; ends with its context."""
+    """A pytest that runs; ends with its context.
 
-    def __init__(self, *arguments: str | Path) -> None:
+    Args:
+        arguments: its arguments.
+        output: a file for its output; default: a pipe, which `finish` reads.
+    """
+
+    def __init__(self, *arguments: str | Path, output: Path | None = None) -> None:
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
         # It is no worker, even if this one is.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST_")}
-        self.process = subprocess.Popen(
-            command, cwd=TOP, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        self._output = output
+        with contextlib.ExitStack() as opened:
+            out = subprocess.PIPE if output is None else opened.enter_context(output.open("wb"))
+            self.process = subprocess.Popen(
+                command, cwd=TOP, env=environment, text=True,
+                stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def said(self) -> str:
+        """Its output so far, if that goes into a file."""
+        return "" if self._output is None else self._output.read_text(errors="replace")
 
     def finish(self, seconds: float) -> Finished:
         """Wait for it; one that does not end in time is killed, and shown."""

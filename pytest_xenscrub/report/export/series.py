@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.report.results import RunResults
     from pytest_xenscrub.scrub.row import Metric, Row, Unit
 
-_BASE: Final[dict[Unit, tuple[str, str]]] = {
+BASE: Final[dict[Unit, tuple[str, str]]] = {
     SECONDS: ("seconds", "s"),
     RATE: ("bytes_per_second", "B/s"),
     SHARE: ("ratio", "ratio"),
@@ -53,7 +53,7 @@ def to_openmetrics(runs: Sequence[RunResults]) -> str:
         name = _metric_name(metric)
         lines += [
             f"# TYPE {name} gauge",
-            f"# UNIT {name} {_BASE[metric.unit][0]}",
+            f"# UNIT {name} {BASE[metric.unit][0]}",
             f"# HELP {name} {_escaped(metric.definition)}",
         ]
         lines += [
@@ -74,7 +74,7 @@ def to_openmetrics(runs: Sequence[RunResults]) -> str:
 
 
 def _metric_name(metric: Metric) -> str:
-    unit = _BASE[metric.unit][0]
+    unit = BASE[metric.unit][0]
     base = metric.name.removesuffix(f"_{unit}")
     return f"xenscrub_{base}_{unit}"
 
@@ -88,7 +88,7 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def _named(rows: Sequence[Row]) -> list[tuple[str, Figure]]:
+def named(rows: Sequence[Row]) -> list[tuple[str, Figure]]:
     """Figures by names of their own; without Xen's version, which changes from run to run.
 
     Only where there are several hosts, or Xens that differ in nothing else, the names have those.
@@ -104,7 +104,7 @@ def _named(rows: Sequence[Row]) -> list[tuple[str, Figure]]:
 def to_bmf(runs: Sequence[RunResults]) -> str:
     """Bencher Metric Format: medians by measurement and metric, with minimum and maximum."""
     told: dict[str, dict[str, dict[str, float]]] = {}
-    for name, figure in _named(last_rows(runs)):
+    for name, figure in named(last_rows(runs)):
         told.setdefault(name, {})[_metric_name(figure.metric)] = {
             "value": figure.median,
             "lower_value": min(figure.values),
@@ -118,11 +118,11 @@ def to_github_action_benchmark(runs: Sequence[RunResults]) -> str:
     told = [
         {
             "name": f"{name}: {figure.metric.name}",
-            "unit": _BASE[figure.metric.unit][1],
+            "unit": BASE[figure.metric.unit][1],
             "value": figure.median,
             **_range(figure),
         }
-        for name, figure in _named(last_rows(runs))
+        for name, figure in named(last_rows(runs))
         if not figure.metric.more_is_better
     ]
     return json.dumps(told, indent=1) + "\n"

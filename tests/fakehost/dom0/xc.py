@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Stands for Xen's bindings, `xen.lowlevel.xc`: a Xen with a dom0 and free memory, and no guests.
 
+Plain Python 3.6, as dom0's Python may be no later one.
+
 Calls that have a version in them make a real system call, which shows that to whoever traces it.
 """
 
 import ctypes
 import errno
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, List
 
 STATE = Path("/run/lab/state")
 HYPERCALL = 0x305000
@@ -36,13 +38,13 @@ class xc:  # noqa: N801 - its name there
         self.ring = "(XEN) Xen version 4.17.5 (Debian 4.17.5-1) debug=n\n"
         self.dumps = 0
 
-    def xeninfo(self) -> dict[str, Any]:
+    def xeninfo(self) -> Dict[str, Any]:
         options = _state("xen_options")
         return {
             "xen_major": 4, "xen_minor": 17, "xen_extra": ".5", "xen_commandline": options,
         }  # fmt: skip
 
-    def physinfo(self) -> dict[str, Any]:
+    def physinfo(self) -> Dict[str, Any]:
         _hypercall(SYSCTL)
         free = int(_state("free"))
         return {
@@ -50,17 +52,17 @@ class xc:  # noqa: N801 - its name there
             "virt_caps": "pv",
         }  # fmt: skip
 
-    def sched_credit_domain_get(self, _domid: int) -> dict[str, int]:
+    def sched_credit_domain_get(self, _domid: int) -> Dict[str, int]:
         _hypercall(DOMCTL)
         return {}
 
     def sched_id_get(self) -> int:
         return SCHEDULER_CREDIT2
 
-    def numainfo(self) -> dict[str, list[int]]:
+    def numainfo(self) -> Dict[str, List[int]]:
         return {"node_memfree": [int(_state("free")) >> 10]}
 
-    def topologyinfo(self) -> dict[str, list[int]]:
+    def topologyinfo(self) -> Dict[str, List[int]]:
         return {"cpu_to_node": [0, 0]}
 
     def buildid(self) -> str:
@@ -74,7 +76,7 @@ class xc:  # noqa: N801 - its name there
             self.dumps += 1
             self.ring += f"'H' pressed -> dumping heap info (now = {self.dumps})\n"
 
-    def domain_getinfo(self, first: int, _most: int) -> list[dict[str, Any]]:
+    def domain_getinfo(self, first: int, _most: int) -> List[Dict[str, Any]]:
         if first:
             raise OSError(errno.ESRCH, "no such domain")
         dom0 = {

@@ -11,12 +11,14 @@ import pytest
 
 from pytest_xenscrub.errors import (
     DeadlineExceededError,
+    HostLockedError,
     HostLostError,
     HostUnusableError,
     InfrastructureError,
 )
 from pytest_xenscrub.host.description import parse_host
 from pytest_xenscrub.run import preflight
+from pytest_xenscrub.run import reservation as reservation_module
 from pytest_xenscrub.run.reservation import Reservation
 
 if TYPE_CHECKING:
@@ -28,11 +30,12 @@ def no_place(_: HostDescription) -> NoReturn:
     pytest.fail("none of these is a place of labgrid's")
 
 
-def reservation(*names: str) -> Reservation:
+def reservation(*names: str, wait_seconds: float = 0) -> Reservation:
     holder: Any = None
     return Reservation(
         [parse_host(name) for name in names], holder,
-        config=None, wait_seconds=0, allow_busy=False, say=lambda _: None, place_of=no_place,
+        config=None, wait_seconds=wait_seconds, allow_busy=False, say=lambda _: None,
+        place_of=no_place,
     )  # fmt: skip
 
 
@@ -44,6 +47,27 @@ def test_the_next_host_is_tried_where_one_cannot_be_had(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Reservation, "_reserve", reserve)
     assert reservation("lab1", "lab2").get().name == "lab2"
+
+
+def test_a_free_host_is_had_before_busy_ones_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def reserve(_: Reservation, described: HostDescription, wait: float) -> HostDescription:
+        asked.append((described.name, wait))
+        if described.name == "lab9" or len(asked) > 12:
+            return described
+        raise HostLockedError(f"{described.name} is in use")
+
+    monkeypatch.setattr(Reservation, "_reserve", reserve)
+    names = [f"lab{number}" for number in range(10)]
+    assert reservation(*names, wait_seconds=3600).get().name == "lab9"
+    assert asked == [(name, 0.0) for name in names]
+    asked.clear()
+    reservation("lab0", "lab1", wait_seconds=3600).get()
+    assert [wait for _, wait in asked[:2]] == [0.0, 0.0]
+    assert all(wait == reservation_module._TURN_SECONDS for _, wait in asked[2:])
 
 
 def test_where_no_host_can_be_had_every_test_is_told_the_same(
