@@ -32,10 +32,11 @@ MANUAL: Final = Manual(
     examples=(
         ("xenscrub hosts --xen-hosts-file=lab.toml", "all machines of a lab"),
         ("xenscrub hosts --xen-host=root@lab7", "one machine"),
+        ("xenscrub hosts --check --xen-host=root@lab7", "whether runs can use that machine"),
     ),
-    done="at least one host was reached; or all are out of use",
+    done="at least one host was reached, or all are out of use; with --check: all are ready",
     wrong="wrong usage, or no host is named",
-    failed="none of the hosts can be reached",
+    failed="none of the hosts can be reached; with --check: one is not ready",
     see=("docs/how-to/lab-hosts.md",),
 )
 

@@ -7,8 +7,8 @@ import json
 import os
 
 import pytest
-from faked_run import CONFTEST, MEASURES
 
+from faked_run import CONFTEST, MEASURES
 from pytest_xenscrub.run import preflight
 
 HOSTS = """

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import NoReturn
 
 import pytest
-from faked_run import HOST, MEASURES, run, starts
 
+from faked_run import HOST, MEASURES, run, starts
 from pytest_xenscrub.errors import ConfigurationError
 from pytest_xenscrub.hypervisor.choice import Xens
 

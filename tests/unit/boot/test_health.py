@@ -12,7 +12,8 @@ import pytest
 from fakehost.machine import NAME
 from pytest_xenscrub.boot import health
 from pytest_xenscrub.command import hosts_check
-from pytest_xenscrub.command.main import FAILED, USAGE_ERROR, main
+from pytest_xenscrub.command.main import main
+from pytest_xenscrub.command.manual import FAILED, USAGE_ERROR
 from pytest_xenscrub.dom0.lock import PATH, Holder, HostLock
 from pytest_xenscrub.errors import DeadlineExceededError, InfrastructureError
 from pytest_xenscrub.host.description import parse_host

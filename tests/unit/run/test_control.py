@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from faked_run import CONFTEST, HOST, NOTHING_IS_BUILT, run, starts
 
+from faked_run import CONFTEST, HOST, NOTHING_IS_BUILT, run, starts
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 pytestmark = pytest.mark.usefixtures("faked_host")

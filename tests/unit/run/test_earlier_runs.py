@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from faked_run import CONFTEST, HOST, MEASURES, NOTHING_IS_BUILT, rows_in, run, starts
 
+from faked_run import CONFTEST, HOST, MEASURES, NOTHING_IS_BUILT, rows_in, run, starts
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 pytestmark = pytest.mark.usefixtures("faked_host")

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+
 from faked_run import HOST, run, wait_for
 
 pytestmark = pytest.mark.usefixtures("faked_host")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from faked_run import MEASURES, run, starts
 
 pytestmark = pytest.mark.usefixtures("faked_host")

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import pytest
+
 from faked_run import (
     CONFTEST,
     HOST,

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+
 from faked_run import (
     CONFTEST,
     HOST,
@@ -18,7 +19,6 @@ from faked_run import (
     run,
     starts,
 )
-
 from pytest_xenscrub.errors import (
     DisagreementError,
     Fault,

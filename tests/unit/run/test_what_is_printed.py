@@ -7,8 +7,8 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from faked_run import CONFTEST, HOST, MEASURES, NOTHING_IS_BUILT, SAMPLED, rows_in, run
 
+from faked_run import CONFTEST, HOST, MEASURES, NOTHING_IS_BUILT, SAMPLED, rows_in, run
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 pytestmark = pytest.mark.usefixtures("faked_host")

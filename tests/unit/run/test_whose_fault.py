@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from faked_run import HOST, run, starts
 
+from faked_run import HOST, run, starts
 from pytest_xenscrub.run.blame import INFRASTRUCTURE_STATUS
 
 pytestmark = pytest.mark.usefixtures("faked_host")
