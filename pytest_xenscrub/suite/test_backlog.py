@@ -9,6 +9,7 @@ import pytest
 
 from pytest_xenscrub.errors import CommandError
 from pytest_xenscrub.guest.factory import RESERVE_BYTES
+from pytest_xenscrub.scrub.scenario import require
 from pytest_xenscrub.toolstack.protocol import wants_memory
 from pytest_xenscrub.units import MIB
 
@@ -48,7 +49,7 @@ def test_probe_while_backlog_waits(
         pytest.fail(f"memory counts as free while it waits, and no guest is given it:\n{error}")
     assert verdict.clean, str(verdict)
     if running_xen.defers:
-        assert backlog > 0, "nothing was left to scrub when the probe was built: nothing is proven"
+        require(backlog, "nothing was left to scrub when the probe was built")
     elif not backlog:
         pytest.skip(f"clean, but Xen {running_xen.name} leaves no backlog to be probed")
 
@@ -85,7 +86,7 @@ def test_probes_while_guest_dies(
             break
         for guest in (*probes, ballast):
             guest.destroy(until="free")
-    assert during, f"no probe was built while one of {ROUNDS} victims died: nothing is proven"
+    require(during, f"no probe was built while one of {ROUNDS} victims died")
     timings.record(ended)
     verdict = probe.read(frames, beside=probes)
     assert verdict.clean, str(verdict)

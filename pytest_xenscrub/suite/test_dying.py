@@ -71,7 +71,7 @@ def while_dying(victim: Victim, mapping: ForeignMapping, wait_zombie: WaitZombie
         dying = victim.start_destroy(until="gone")
         wait_zombie(guest.domid, HELD_PAGES * PAGE)
         do()
-        assert not dying.done(), "the domain was gone before the request: nothing is proven"
+        assert not dying.done(), "the domain is gone, and dom0 still has pages of it mapped"
         mapping.release()
         return dying
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_xenscrub.dom0.client import XEN_HEAP_BYTES
-from pytest_xenscrub.errors import ResidueError, UndecidedError
+from pytest_xenscrub.errors import ResidueError
 from pytest_xenscrub.guest.factory import LEAST_BYTES
+from pytest_xenscrub.scrub.scenario import require
 from pytest_xenscrub.units import MIB, PAGE
 
 if TYPE_CHECKING:
@@ -46,17 +47,17 @@ def extents(frames: BitMap64) -> list[int]:
     return [at for at in sorted(starts) if frames.range_cardinality(at, at + EXTENT) == EXTENT]
 
 
-def require(count: int, least: float, what: str) -> None:
+def require_pages(count: int, least: float, what: str) -> None:
     """Check that Xen gave enough pages to the guest that the scenario wants: it may choose others.
 
     Raises:
-        UndecidedError: it did not, so the scenario proves nothing; that is not a fault.
+        UndecidedError: it did not, so the scenario proves nothing; that is no fault of Xen's.
     """
-    if count < least:
-        raise UndecidedError(
-            f"{what}: {count}, and {least:.0f} are needed: nothing is proven",
-            todo="run it again: which free pages Xen takes depends on what ran before",
-        )
+    require(
+        count >= least,
+        f"{what}: {count}, and {least:.0f} are needed",
+        todo="run it again: which free pages Xen takes depends on what ran before",
+    )
 
 
 def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> BitMap64:
@@ -85,7 +86,7 @@ def hand_over(guests: GuestFactory, giver: Guest, taker: Guest, holes: str) -> B
     taker.do(f"populate={pages},scan")
     taken = giver.ballooned & (taker.frames_of("clean") | taker.frames_of("residue"))
     least = LEAST_TAKEN * len(giver.ballooned)
-    require(len(taken), least, "single pages that came back and were taken")
+    require_pages(len(taken), least, "single pages that came back and were taken")
     return taken
 
 
@@ -120,7 +121,7 @@ def test_guest_with_holes_leaves_nothing(
     taker.ready()
     taken = hand_over(guests, victim.guest, taker, holes)
     punched = [mfn for mfn in whole if taken.range_cardinality(mfn, mfn + EXTENT)]
-    require(len(punched), LEAST_TAKEN * len(whole), "extents with a hole that was taken")
+    require_pages(len(punched), LEAST_TAKEN * len(whole), "extents with a hole that was taken")
     verdict = probe.verdict(taken, [taker])
     dirty = verdict.residue_frames & taken
     if running_xen.info.scrubs_all:
@@ -187,4 +188,4 @@ def test_single_pages_that_merge_leave_nothing(
     verdict = probe.read(frames, beside=[reader])
     assert verdict.clean, str(verdict)
     merged = shared.intersection(extents(reader.frames_of("clean")))
-    require(len(merged), 1, "extents that both had and the reader was given whole")
+    require_pages(len(merged), 1, "extents that both had and the reader was given whole")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_xenscrub.scrub.scenario import require
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
@@ -53,4 +54,4 @@ def test_pages_held_by_dom0_are_scrubbed_when_released(
     timings.record(dying.result())
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
-    assert held & verdict.covered, "no page that was held was read: nothing is proven"
+    require(held & verdict.covered, "no page that was held was read")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroaring import BitMap64
 
+from pytest_xenscrub.scrub.scenario import require
 from pytest_xenscrub.units import PAGE
 
 if TYPE_CHECKING:
@@ -111,4 +112,4 @@ def test_dirty_pages_that_went_offline_come_back_clean(
     hotplug.online_pages(taken)
     verdict = probe.read(frames)
     assert verdict.clean, str(verdict)
-    assert taken & verdict.covered, "no page that was offline was read: nothing is proven"
+    require(taken & verdict.covered, "no page that was offline was read")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
@@ -11,7 +13,8 @@ import pytest
 from pyroaring import BitMap64
 
 from pytest_xenscrub import fixtures_guests
-from pytest_xenscrub.errors import CommandError, UndecidedError, XenFaultError
+from pytest_xenscrub.errors import CommandError, Fault, UndecidedError, XenFaultError
+from pytest_xenscrub.scrub.scenario import require
 from pytest_xenscrub.suite import (
     test_aborted_scrubs,
     test_backlog,
@@ -282,9 +285,24 @@ def test_a_host_whose_cpu_pool_stays_is_started_again(monkeypatch: pytest.Monkey
 
 
 def test_pages_that_xen_gave_to_others_are_no_fault_of_xens() -> None:
-    test_extents.require(5, 5, "pages")
-    with pytest.raises(UndecidedError, match="nothing is proven"):
-        test_extents.require(4, 5, "pages")
+    test_extents.require_pages(5, 5, "pages")
+    with pytest.raises(UndecidedError, match="pages: 4, and 5 are needed: nothing is proven"):
+        test_extents.require_pages(4, 5, "pages")
+
+
+def test_a_scenario_that_did_not_come_about_is_no_fault_of_xens() -> None:
+    require(1, "a backlog")
+    with pytest.raises(UndecidedError, match="no backlog: nothing is proven") as caught:
+        require(0, "no backlog")
+    assert caught.value.fault is Fault.UNKNOWN
+    assert "run it again" in caught.value.todo
+
+
+def test_no_assertion_of_the_suite_says_that_nothing_is_proven() -> None:
+    """An assertion that fails is Xen's fault; `require` raises what is nobody's."""
+    for path in Path(test_extents.__file__).parent.glob("*.py"):
+        asserted = re.findall(r"^ *assert .*proven.*$", path.read_text(), re.MULTILINE)
+        assert not asserted, (path.name, asserted)
 
 
 def test_a_scrub_that_was_aborted_is_no_skip() -> None:

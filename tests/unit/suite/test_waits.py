@@ -16,6 +16,7 @@ from pytest_xenscrub.errors import (
     CommandError,
     DeadlineExceededError,
     Fault,
+    HostLostError,
     ResidueError,
     UndecidedError,
     XenHungError,
@@ -232,6 +233,11 @@ def test_one_of_two_destroys_may_be_refused() -> None:
 def test_two_destroys_that_are_refused_are_a_failure() -> None:
     with pytest.raises(AssertionError, match="both were refused"):
         destroy_twice(CommandError("no"), CommandError("no"))
+
+
+def test_a_host_that_is_lost_meanwhile_has_refused_nothing() -> None:
+    with pytest.raises(HostLostError):
+        destroy_twice(HostLostError("QEMU has ended"), HostLostError("QEMU has ended"))
 
 
 def test_a_destroy_that_hangs_is_not_a_refused_one() -> None:
