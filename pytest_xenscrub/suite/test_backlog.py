@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.timing import Timings
     from pytest_xenscrub.scrub.victim import Victim
 
-ROUNDS = 4
+ROUNDS = 8
 SMALL_PROBE_BYTES = 128 * MIB
 
 
