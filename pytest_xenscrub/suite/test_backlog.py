@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_xenscrub.scrub.victim import Victim
 
 ROUNDS = 8
-SMALL_PROBE_BYTES = 128 * MIB
+SMALL_PROBE_BYTES = 64 * MIB
 
 
 @pytest.mark.quick
