@@ -97,6 +97,8 @@ def test_guests_that_use_more_than_they_have_cost_nothing(
     timings: Timings, guests: GuestFactory, dom0: Dom0
 ) -> None:
     """Guests that die in a page fault, for using more than they have, lose no page."""
+    if not guests.toolstack.survives_early_crashes:
+        pytest.skip(f"{guests.toolstack.name}'s daemon may hang when a guest crashes at its start")
     before = dom0.settled_free_bytes()
     for number in range(CYCLES):
         if number == WARM_UP:

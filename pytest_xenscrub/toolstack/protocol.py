@@ -165,6 +165,10 @@ class Toolstack(Protocol):
         """Whether a domain's memory can come from `DomainConfig.node`."""
 
     @property
+    def survives_early_crashes(self) -> bool:
+        """Whether the toolstack still answers after a domain crashed while it was starting."""
+
+    @property
     def sizes_pool(self) -> bool:
         """Whether `DomainConfig.pool_bytes` may be set."""
 

@@ -54,6 +54,7 @@ class Xl(ToolstackBase):
     claims = (True, False)
     places = True
     sizes_pool = True
+    survives_early_crashes = True
     logs = "/var/log/xen/xl-"
     by_hand = "xl destroy"
 

@@ -13,9 +13,15 @@ from pytest_xenscrub.errors import (
     CommandError,
     HostStalledError,
     InfrastructureError,
+    XenHungError,
 )
 from pytest_xenscrub.toolstack.libvirt import api
-from pytest_xenscrub.toolstack.libvirt.diagnosis import DAEMON_LOG, why_not
+from pytest_xenscrub.toolstack.libvirt.diagnosis import (
+    DAEMON_LOG,
+    DAEMON_THREADS,
+    waits_for_itself,
+    why_not,
+)
 from pytest_xenscrub.toolstack.libvirt.lifecycle import Lifecycle
 from pytest_xenscrub.toolstack.libvirt.transport import Transport
 
@@ -81,7 +87,7 @@ class LibvirtConnection:
                 evidence={
                     "libvirt": api.facts_of(error),
                     "ssh": self.transport.complaints,
-                    "libvirtd's log": self._daemon_log(),
+                    "libvirtd's log": self._printed(DAEMON_LOG),
                 },
             ) from None
         raise InfrastructureError(
@@ -98,10 +104,11 @@ class LibvirtConnection:
             None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self.lifecycle.heard, None
         )
 
-    def _daemon_log(self) -> str:
+    def _printed(self, script: str) -> str:
+        """What a script prints in dom0 of libvirt's daemon; empty if it cannot be run."""
         with contextlib.suppress(Exception):
-            deadline = Deadline.after(_LOG_SECONDS, "reading libvirtd's log")
-            return self.dom0.run(["sh", "-c", DAEMON_LOG], deadline=deadline).stdout[-3000:]
+            deadline = Deadline.after(_LOG_SECONDS, "asking about libvirt's daemon")
+            return self.dom0.run(["sh", "-c", script], deadline=deadline).stdout[-3000:]
         return ""
 
     @property
@@ -123,9 +130,17 @@ class LibvirtConnection:
             return api.call(self.dom0, deadline, function, *args, **kwargs)
         except libvirt.libvirtError as error:
             raise api.as_ours(error, deadline.step, {}) from None
-        except (*OUT_OF_TIME, HostStalledError):
+        except (*OUT_OF_TIME, HostStalledError) as error:
             self._lost = True
+            threads = self._printed(DAEMON_THREADS) if isinstance(error, XenHungError) else ""
             self.transport.kill()
+            if waits_for_itself(threads):
+                raise InfrastructureError(
+                    f"{deadline.step}: libvirt's daemon in dom0 waits for a lock of its own, and"
+                    " not for Xen",
+                    todo="systemctl restart libvirtd (or virtxend) in dom0: it is libvirt's fault",
+                    evidence={"the daemon's threads": threads, **error.evidence},
+                ) from None
             raise
 
     def find(self, domid: int, deadline: Deadline) -> libvirt.virDomain:

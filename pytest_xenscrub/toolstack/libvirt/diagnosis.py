@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -16,6 +17,29 @@ journalctl -q --no-pager -n 10 -u virtxend -u libvirtd 2>/dev/null
 exit 0
 """
 """A script for dom0 that prints the last lines of the daemon's log, from wherever it is."""
+
+DAEMON_THREADS = """
+for pid in $(pidof virtxend libvirtd); do
+    for task in /proc/$pid/task/*; do echo "$(cat $task/wchan) $(cat $task/comm)"; done
+done 2>/dev/null
+exit 0
+"""
+"""A script for dom0 that prints where each of the daemon's threads sleeps, the main one first."""
+_SLEEPS = re.compile(r"(futex|do_sys_poll|do_poll|poll_|ep_poll|unix_stream_|pipe_|hrtimer)")
+
+
+def waits_for_itself(threads: str) -> bool:
+    """Whether the daemon's main thread waits for a lock, and none of its threads for Xen.
+
+    A main thread that works, or has nothing to do, sleeps in poll.
+
+    Args:
+        threads: what `DAEMON_THREADS` printed; a kernel that tells nothing prints 0.
+    """
+    lines = threads.splitlines()
+    return (
+        bool(lines) and lines[0].startswith("futex") and all(_SLEEPS.match(line) for line in lines)
+    )
 
 
 def why_not(daemon: Daemon | None, error: libvirt.libvirtError) -> tuple[str, str]:

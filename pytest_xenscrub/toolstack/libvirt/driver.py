@@ -53,6 +53,9 @@ class Libvirt(ToolstackBase):
     claims = (False,)  # libvirt builds all guests without claims, and has no switch for that
     places = False
     sizes_pool = False
+    # libvirtd 9.0 may then wait for a lock of its own for good: its main thread sleeps in a futex,
+    # all others are idle, and no call of any connection ends.
+    survives_early_crashes = False
     builder = None
     logs = f"{_LOGS}/"
     by_hand = "virsh -c xen:///system destroy"

@@ -26,6 +26,7 @@ from pytest_xenscrub.suite import (
     test_large,
     test_many,
     test_numa,
+    test_on_demand,
     test_page_offline,
     test_paging_pool,
     test_recreate,
@@ -153,6 +154,13 @@ def libvirts_pools(parts: Parts, _: pytest.MonkeyPatch) -> None:
     test_paging_pool.test_paging_pools_come_back(parts.timings, parts.guests, parts.dom0, 10)
 
 
+def daemon_hangs(parts: Parts, _: pytest.MonkeyPatch) -> None:
+    parts.toolstack.survives_early_crashes = False
+    test_on_demand.test_guests_that_use_more_than_they_have_cost_nothing(
+        parts.timings, parts.guests, parts.dom0
+    )
+
+
 def no_claims(parts: Parts, _: pytest.MonkeyPatch) -> None:
     parts.toolstack.claims = (False,)
     request = type("Request", (), {"param": "claims"})()
@@ -238,6 +246,7 @@ SKIPS: list[tuple[Scenario, str]] = [
     (no_backlog_for_pages, "no backlog any more when pages came"),
     (no_dirty_page, "leaves no page dirty"),
     (libvirts_pools, "chooses the size"),
+    (daemon_hangs, "may hang when a guest crashes at its start"),
     (no_claims, "without claims"),
     (no_nested_paging, "no nested paging"),
     (extents_without_frames, "nobody knows here"),

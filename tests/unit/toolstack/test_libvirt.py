@@ -41,7 +41,7 @@ from pytest_xenscrub.toolstack.libvirt import (
 )
 from pytest_xenscrub.toolstack.libvirt.connection import Keeper, LibvirtConnection
 from pytest_xenscrub.toolstack.libvirt.console import LibvirtConsole
-from pytest_xenscrub.toolstack.libvirt.diagnosis import why_not
+from pytest_xenscrub.toolstack.libvirt.diagnosis import DAEMON_LOG, why_not
 from pytest_xenscrub.toolstack.libvirt.transport import Daemon, Transport
 from pytest_xenscrub.toolstack.libvirt.xml import domain_xml
 from pytest_xenscrub.toolstack.protocol import DomainConfig
@@ -122,7 +122,7 @@ class FakeDom0:
         return {"Xen's log": "(XEN) last words"}
 
     def watch(
-        self, domid: int, argv: None, *, until: str, deadline: Deadline, elsewhere: bool
+        self, domid: int, argv: None, *, until: str, deadline: Deadline, may_stay_alive: bool
     ) -> Any:
         self.watched.append((domid, argv, until))
         seen = Reclaim(
@@ -750,7 +750,7 @@ def test_logs_and_goodbyes_are_no_waits_for_xen(monkeypatch: pytest.MonkeyPatch)
         dom0=SimpleNamespace(run=note), alive=True, lifecycle=nothing, transport=nothing,
         _say_goodbye=None,
     )  # fmt: skip
-    assert LibvirtConnection._daemon_log(fake) == ""
+    assert LibvirtConnection._printed(fake, DAEMON_LOG) == ""
     LibvirtConnection.close(fake)
     console: Any = SimpleNamespace(_inbox=SimpleNamespace(ended=False), _connection=fake)
     fake.alive = True
@@ -853,3 +853,36 @@ def test_a_refusal_is_told_though_libxls_log_cannot_be_had(
     with pytest.raises(CommandError, match="libxenlight failed") as caught:
         made.create(CONFIG, deadline=soon())
     assert caught.value.evidence["libxl's log"] == ""
+
+
+IDLE = "futex_wait_queue rpc-libvirtd\nunix_stream_read_generic daemon-init\n"
+
+
+@pytest.mark.parametrize(
+    ("threads", "itself"),
+    [
+        (f"futex_wait_queue libvirtd\n{IDLE}", True),
+        (f"do_sys_poll libvirtd\n{IDLE}", False),
+        (f"futex_wait_queue libvirtd\n{IDLE}0 rpc-libvirtd\n", False),
+        (f"futex_wait_queue libvirtd\n{IDLE}xen_hypercall rpc-libvirtd\n", False),
+        ("0 libvirtd\n0 rpc-libvirtd\n", False),
+        ("", False),
+    ],
+)
+def test_a_daemon_that_waits_for_itself_is_not_xen(threads: str, *, itself: bool) -> None:
+    """Where a thread may be in a hypercall, Xen is still the one that hangs."""
+    dom0 = FakeDom0()
+    dom0.printed = threads
+    fake: Any = SimpleNamespace(dom0=dom0, _lost=False, transport=MagicMock())
+    fake._printed = lambda script: LibvirtConnection._printed(fake, script)
+
+    def hang() -> NoReturn:
+        raise XenHungError("libvirt create: nothing moved", evidence={"Xen's log": "last words"})
+
+    deadline = Deadline.after(5, "libvirt create victim-8")
+    with pytest.raises(InfrastructureError if itself else XenHungError) as caught:
+        LibvirtConnection.call(fake, deadline, hang)
+    assert fake._lost
+    fake.transport.kill.assert_called_once_with()
+    assert caught.value.evidence["Xen's log"] == "last words"
+    assert ("a lock of its own" in str(caught.value)) == itself

@@ -123,7 +123,7 @@ class FakeDom0:
         pass
 
     def watch(
-        self, domid: int, argv: None, *, until: str, deadline: Deadline, elsewhere: bool
+        self, domid: int, argv: None, *, until: str, deadline: Deadline, may_stay_alive: bool
     ) -> Any:
         return SimpleNamespace(result=lambda: (domid, argv, until))
 
