@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,7 +17,6 @@ from pytest_xenscrub.hypervisor.choice import ChosenXen, Xens
 from pytest_xenscrub.run import preflight
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
 
@@ -191,6 +192,16 @@ def run(project: pytest.Pytester, test: str, *arguments: str) -> pytest.RunResul
     """Run a test file on the faked host."""
     project.makepyfile(test_it=test)
     return project.runpytest_inprocess("-p", "no:cacheprovider", HOST, *arguments)
+
+
+def start(project: pytest.Pytester, test: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a test file on the faked host, in a process of its own."""
+    project.makepyfile(test_it=test)
+    process: subprocess.Popen[bytes] = project.popen(
+        [sys.executable, "-m", "pytest", HOST, *arguments],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return process
 
 
 def rows_in(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fakehost.machine import FREE_KIB, OWN, SENT
+from fakehost.machine import FREE_KIB, OWN, SENT, copy_programs
 from fakehost.needs import NAMESPACES, need_namespaces
 from pytest_xenscrub.dom0.lock import PATH
 from pytest_xenscrub.host import spawn
@@ -130,12 +130,7 @@ class Fleet:
         need_namespaces()
         self.folder = folder
         shared = folder / "shared"
-        shutil.copytree(SENT / "bin", shared / "bin")
-        bindings = shared / "python/xen/lowlevel"
-        bindings.mkdir(parents=True)
-        for package in (bindings, bindings.parent):
-            (package / "__init__.py").touch()
-        shutil.copy(SENT / "xc.py", bindings)
+        copy_programs(shared)
         for name in ("passwd", "shadow"):
             shutil.copy(f"/etc/{name}", shared / name)
         (shared / "grub.cfg").touch()

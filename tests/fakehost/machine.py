@@ -47,6 +47,16 @@ def write_xen(path: Path, build_id: str) -> Path:
     return path
 
 
+def copy_programs(folder: Path) -> None:
+    """Copy dom0's faked programs, and its faked bindings for Xen, into a folder."""
+    shutil.copytree(SENT / "bin", folder / "bin")
+    bindings = folder / "python/xen/lowlevel"
+    bindings.mkdir(parents=True)
+    for package in (bindings, bindings.parent):
+        (package / "__init__.py").touch()
+    shutil.copy(SENT / "xc.py", bindings)
+
+
 class Machine:
     """A machine with a Xen, a dom0 and a GRUB, all of them faked, and a real sshd.
 
@@ -64,12 +74,7 @@ class Machine:
     ) -> None:
         need_namespaces()
         self.folder = folder
-        shutil.copytree(SENT / "bin", folder / "bin")
-        bindings = folder / "python/xen/lowlevel"
-        bindings.mkdir(parents=True)
-        for package in (bindings, bindings.parent):
-            (package / "__init__.py").touch()
-        shutil.copy(SENT / "xc.py", bindings)
+        copy_programs(folder)
         for name, uid in _USERS.items():
             home = folder / "home" / name
             home.mkdir(parents=True)

@@ -33,13 +33,18 @@ STARTS = ("booted " + BUILT, "xl create", "this machine has no Xen")
 # -- Alpine: busybox and OpenRC, in place of bash, GNU's programs and systemd -------------------
 
 
-@pytest.fixture
-def alpine(tmp_path: Path) -> Iterator[Machine]:
-    """A machine whose shell and programs are those of a real busybox; no bash, no systemctl."""
-    machine = Machine(
+def of_busybox(tmp_path: Path) -> Machine:
+    """A machine whose PATH has a real busybox's programs, and none of this machine's."""
+    return Machine(
         tmp_path / "lab", grub=CONFIG, dom0_options=DOM0, xen_options=XEN,
         busybox=need_busybox(tmp_path),
     )  # fmt: skip
+
+
+@pytest.fixture
+def alpine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine whose shell and programs are those of a real busybox; no bash, no systemctl."""
+    machine = of_busybox(tmp_path)
     yield machine
     machine.close()
 
@@ -122,11 +127,8 @@ def test_python_3_6_runs_all_that_is_sent(run: Run) -> None:
 @pytest.fixture
 def grub2(tmp_path: Path) -> Iterator[Machine]:
     """A machine whose GRUB is Fedora's: kernels are in /boot/loader/entries, Xen in grub.cfg."""
-    # With a PATH that has no programs of this machine's, which may have Debian's grub-editenv.
-    machine = Machine(
-        tmp_path / "lab", grub=CONFIG, dom0_options=DOM0, xen_options=XEN,
-        busybox=need_busybox(tmp_path),
-    )  # fmt: skip
+    # This machine's programs may have Debian's grub-editenv.
+    machine = of_busybox(tmp_path)
     (machine.folder / "bin/grub-editenv").rename(machine.folder / "bin/grub2-editenv")
     entry = "title Linux\\nlinux /vmlinuz-6.1.0-56-amd64\\n"
     machine.run(

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from faked_run import HOST, run, wait_for
+from faked_run import run, start, wait_for
 
 pytestmark = pytest.mark.usefixtures("faked_host")
 
@@ -34,11 +32,7 @@ def test_sigterm_tears_down_and_prints_the_summary(project: pytest.Pytester) -> 
 
         def test_never(): Path("never").touch()
     """
-    project.makepyfile(test_it=test)
-    process = project.popen(
-        [sys.executable, "-m", "pytest", HOST],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    process = start(project, test)
     wait_for(project.path / "hangs", process)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.1)
@@ -68,11 +62,7 @@ def test_sigterm_is_not_lost_where_a_clean_up_fails(project: pytest.Pytester) ->
 
         def test_never(): Path("never").touch()
     """
-    project.makepyfile(test_it=test)
-    process = project.popen(
-        [sys.executable, "-m", "pytest", HOST],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    process = start(project, test)
     wait_for(project.path / "hangs", process)
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=30)[0].decode()
@@ -98,11 +88,7 @@ def test_sigterm_reaches_the_workers(project: pytest.Pytester) -> None:
             Path("hangs-" + os.environ["PYTEST_XDIST_WORKER"]).touch()
             time.sleep(60)
     """
-    project.makepyfile(test_it=test)
-    process = project.popen(
-        [sys.executable, "-m", "pytest", HOST, "-n2"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    process = start(project, test, "-n2")
     for worker in ("gw0", "gw1"):
         wait_for(project.path / f"hangs-{worker}", process)
     process.send_signal(signal.SIGTERM)

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -15,6 +13,7 @@ from faked_run import (
     MEASURES,
     NOTHING_IS_BUILT,
     run,
+    start,
     wait_for,
 )
 
@@ -100,11 +99,7 @@ def test_it_says_what_leaked_and_what_was_not_judged(
 
 def test_it_is_there_after_ctrl_c_and_no_leak_is_lost(project: pytest.Pytester) -> None:
     project.makeconftest(CONFTEST + JUDGES + NOTHING_IS_BUILT)
-    project.makepyfile(test_it=HANGS)
-    process = project.popen(
-        [sys.executable, "-m", "pytest", HOST, HTML],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    process = start(project, HANGS, HTML)
     wait_for(project.path / "hangs", process)
     assert "UNFINISHED" in page_of(project).text  # what a run that is killed leaves behind
     process.send_signal(signal.SIGINT)
