@@ -58,13 +58,16 @@ class XenInfo:
 
 @dataclass(frozen=True)
 class DomainInfo:
-    """A domain as Xen sees it; `dying` is the d of `xl list`'s `--p--d`."""
+    """A domain as Xen sees it; `dying` is the d of `xl list`'s `--p--d`.
+
+    `runs` is false for one that is dying, has shut down or has crashed.
+    """
 
     domid: int
     uuid: UUID
     memory_bytes: int
     dying: bool
-    shutdown: bool
+    runs: bool
     paused: bool
     cpu_seconds: float
 

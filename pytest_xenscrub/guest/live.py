@@ -205,14 +205,11 @@ class LiveGuest(ReportedGuest):
     def _closed(self, awaited: str) -> XenScrubError:
         """The error for a closed console; raises another one if dom0 does not answer any more.
 
-        Losing its connection closes a console too. Whether the guest has ended, Xen knows.
+        A console also closes if its connection is lost, so Xen is asked whether the guest runs.
         """
         what = f"{self.name}: its console was closed while we waited for {awaited}"
         deadline = Deadline.after(_ENDS_SECONDS, what)
-        while any(
-            domain.domid == self.domid and not (domain.dying or domain.shutdown)
-            for domain in self._dom0.domains()
-        ):
+        while any(d.domid == self.domid and d.runs for d in self._dom0.domains()):
             if deadline.passed:
                 return InfrastructureError(
                     f"{what}, but Xen still runs the guest",

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from pytest_xenscrub.dom0.sent.bindings import Xen
 from pytest_xenscrub.dom0.sent.commands import Commands, Ending
 from pytest_xenscrub.dom0.sent.progress import Clock, Stillness, io_bytes
-from pytest_xenscrub.dom0.sent.reclaim_watch import SAMPLE_SECONDS, Watch
+from pytest_xenscrub.dom0.sent.reclaim_watch import SAMPLE_SECONDS, Watch, runs
 
 Facts = Dict[str, Any]
 
@@ -81,7 +81,7 @@ class Operations:
                 "uuid": str(uuid.UUID(bytes=bytes(info["handle"]))),
                 "memory_bytes": info["mem_kb"] * 1024,
                 "dying": bool(info["dying"]),
-                "shutdown": bool(info["shutdown"]),
+                "runs": runs(info),
                 "paused": bool(info["paused"]),
                 "cpu_seconds": info["cpu_time"] / 1e9,
             }

@@ -229,8 +229,12 @@ def test_memory(agent: Conversation) -> None:
 
 
 def test_domains(agent: Conversation, xc: FakeXc) -> None:
-    xc.looks = [(a_domain(0), 0), (a_domain(5, dying=1), 0)]
-    dom0, dying = agent.ask("domains")
+    xc.looks = [
+        (a_domain(0), 0), (a_domain(5, dying=1), 0),
+        (a_domain(6, shutdown=1), 0), (a_domain(7, crashed=1), 0),
+    ]  # fmt: skip
+    dom0, dying, *ended = agent.ask("domains")
+    assert [each["runs"] for each in (dom0, dying, *ended)] == [True, False, False, False]
     assert (dom0["domid"], dom0["dying"], dom0["cpu_seconds"]) == (0, False, 2.5)
     assert (dying["domid"], dying["dying"], dying["memory_bytes"]) == (5, True, 1 << 30)
     assert uuid.UUID(dying["uuid"]).bytes == bytes(HANDLE)

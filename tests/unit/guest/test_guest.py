@@ -253,16 +253,9 @@ def test_a_closed_console_is_a_guest_that_has_ended() -> None:
     assert "domain crash" in caught.value.todo
 
 
-def domain(**state: bool) -> DomainInfo:
-    """The guest's domain, as Xen lists it."""
-    none = dict.fromkeys(("dying", "shutdown", "paused"), False)
-    return DomainInfo(5, UUID(int=1), 64 * MIB, cpu_seconds=1.0, **{**none, **state})
-
-
-@pytest.mark.parametrize("state", ["dying", "shutdown"])
-def test_a_domain_that_xen_lists_as_ended_has_ended(state: str) -> None:
+def test_a_domain_that_xen_lists_as_ended_has_ended() -> None:
     started = Started(FakeConsole(said(HELLO), ends=True))
-    started.host.found = [domain(**{state: True})]
+    started.host.found = [a_domain(5, dying=True)]
     with pytest.raises(GuestFailedError, match="the guest has ended"):
         started.guest.ready()
 
@@ -270,7 +263,7 @@ def test_a_domain_that_xen_lists_as_ended_has_ended(state: str) -> None:
 def test_a_console_alone_that_was_closed_is_not_xens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_xenscrub.guest.live._ENDS_SECONDS", 0.1)
     started = Started(FakeConsole(said(HELLO), ends=True))
-    started.host.found = [domain()]
+    started.host.found = [a_domain(5)]
     with pytest.raises(InfrastructureError, match="but Xen still runs the guest") as caught:
         started.guest.ready()
     assert caught.value.fault is Fault.INFRASTRUCTURE
@@ -494,7 +487,7 @@ def test_a_guest_that_does_not_end_meets_its_deadline() -> None:
 
 
 def a_domain(domid: int, *, uuid: int = 1, dying: bool = False) -> DomainInfo:
-    return DomainInfo(domid, UUID(int=uuid), 0, dying=dying, shutdown=False,
+    return DomainInfo(domid, UUID(int=uuid), 0, dying=dying, runs=not dying,
                       paused=False, cpu_seconds=0.0)  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def config() -> DomainConfig:
 
 
 def domain(domid: int, uuid: UUID) -> DomainInfo:
-    return DomainInfo(domid, uuid, 0, dying=False, shutdown=False, paused=False,
+    return DomainInfo(domid, uuid, 0, dying=False, runs=True, paused=False,
                       cpu_seconds=0.0)  # fmt: skip
 
 
