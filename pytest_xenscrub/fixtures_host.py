@@ -59,15 +59,15 @@ def managed_host(
     from pytest_xenscrub.run.managed_host import ManagedHost  # noqa: PLC0415 - only with a host
 
     deployment = _xen_session.deployment(xen_variant)
-    managed_host = ManagedHost(
+    managed = ManagedHost(
         _xen_session.hosts.reservation.get().name, xen_variant, deployment, _xen_session.say,
         hang_seconds=_xen_session.options.hang_seconds,
     )  # fmt: skip
-    _xen_session.managed_host = managed_host
-    yield managed_host
-    if managed_host.running is not None:
-        _xen_session.logs.ended(managed_host.running)
-    managed_host.close()
+    _xen_session.managed_host = managed
+    yield managed
+    if managed.running is not None:
+        _xen_session.logs.ended(managed.running)
+    managed.close()
     _xen_session.managed_host = None
 
 
@@ -133,13 +133,12 @@ def toolstack(
     managed_host.xen.unused_with(xen_toolstack)  # raises if nothing of the variant is in use
     try:
         driver = _drivers.get(xen_toolstack, dom0)
-    except OUT_OF_TIME:
-        # The toolstack's daemon hangs, and would for every later test. A real machine is not
-        # rebooted for that: others may use it.
-        if dom0.host.outside is not None:
+        yield driver
+    finally:
+        # A daemon that hangs would do so for every later test. A real machine is not rebooted for
+        # that: others may use it.
+        if _drivers.hangs(xen_toolstack) and dom0.host.outside is not None:
             managed_host.broke(f"{xen_toolstack} does not answer")
-        raise
-    yield driver
     # A host that hangs is started again, without its guests, so waiting for it is useless.
     if managed_host.healthy():
         driver.clean()

@@ -49,6 +49,10 @@ class Drivers:
             self._made[name] = driver
         return driver
 
+    def hangs(self, name: str) -> bool:
+        """Whether that toolstack did not answer in time in the present dom0."""
+        return name == "libvirt" and self._libvirt.hangs(self._dom0)
+
     def close(self) -> None:
         """Remove everything that the drivers made. Never raises, may be called twice."""
         for driver in self._made.values():

@@ -58,6 +58,10 @@ class LibvirtRun:
             self._keeper = connection.Keeper(self._tag)
         return driver.Libvirt(dom0, self._tag, self._keeper)
 
+    def hangs(self, dom0: Dom0 | None) -> bool:
+        """Whether the libvirt of this dom0 did not answer in time."""
+        return self._keeper is not None and self._keeper.hangs(dom0)
+
     def close(self) -> None:
         """Close the connection. Never raises, may be called twice."""
         if self._keeper is not None:

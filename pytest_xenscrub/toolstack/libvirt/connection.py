@@ -49,6 +49,7 @@ class LibvirtConnection:
         dom0: the dom0.
         transport: the way to libvirt's daemon.
         lifecycle: libvirt's events about domains.
+        hung: whether a call on it did not end in time.
         virt: libvirt's own object.
 
     Raises:
@@ -59,6 +60,7 @@ class LibvirtConnection:
         self.dom0 = dom0
         self.lifecycle = Lifecycle(dom0)
         self.transport = Transport(dom0.host, tag)
+        self.hung = False
         self._lost = False
         self._events: int | None = None
         try:
@@ -131,7 +133,7 @@ class LibvirtConnection:
         except libvirt.libvirtError as error:
             raise api.as_ours(error, deadline.step, {}) from None
         except (*OUT_OF_TIME, HostStalledError) as error:
-            self._lost = True
+            self.hung = self._lost = True
             threads = self._printed(DAEMON_THREADS) if isinstance(error, XenHungError) else ""
             self.transport.kill()
             if waits_for_itself(threads):
@@ -187,6 +189,14 @@ class Keeper:
     def __init__(self, tag: str) -> None:
         self._tag = tag
         self._connection: LibvirtConnection | None = None
+        self._unreachable: Dom0 | None = None
+
+    def hangs(self, dom0: Dom0 | None) -> bool:
+        """Whether the libvirt of this dom0 could not be connected to in time, or a call hung."""
+        if dom0 is None:
+            return False
+        held = self._connection
+        return self._unreachable is dom0 or (held is not None and held.dom0 is dom0 and held.hung)
 
     def get(self, dom0: Dom0) -> LibvirtConnection:
         """The connection to this dom0; raises as `LibvirtConnection` does.
@@ -197,7 +207,11 @@ class Keeper:
         if held is not None and (held.dom0 is not dom0 or not held.alive):
             self.close()
         if self._connection is None:
-            self._connection = LibvirtConnection(dom0, self._tag)
+            try:
+                self._connection = LibvirtConnection(dom0, self._tag)
+            except OUT_OF_TIME:
+                self._unreachable = dom0
+                raise
         return self._connection
 
     def close(self) -> None:

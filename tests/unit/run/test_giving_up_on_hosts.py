@@ -105,15 +105,27 @@ def test_a_host_that_does_not_answer_after_a_test_is_made_anew(
     assert "made anew, because: dom0's answer: not done" in said[0]
 
 
-@pytest.mark.parametrize("outside", [None, "RAM"])
-def test_an_emulated_host_whose_toolstack_hangs_is_made_anew(outside: str | None) -> None:
+BROKE = [call("libvirt does not answer")]
+
+
+@pytest.mark.parametrize(
+    ("outside", "hangs", "broke"),
+    [("RAM", True, BROKE), ("RAM", False, []), (None, True, [])],
+)
+def test_an_emulated_host_whose_toolstack_hangs_is_made_anew(
+    outside: str | None, broke: list[object], *, hangs: bool
+) -> None:
     """A real machine is left as it is: others may use it."""
     dom0, managed, drivers = MagicMock(), MagicMock(), MagicMock()
-    dom0.host.outside = outside
+    dom0.host.outside, drivers.hangs.return_value = outside, hangs
+    fixture = body(fixtures_host.toolstack)(managed, dom0, "libvirt", drivers)
+    assert next(fixture) is drivers.get.return_value
+    assert next(fixture, None) is None
+    assert managed.broke.call_args_list == broke
     drivers.get.side_effect = DeadlineExceededError("connecting to libvirt: not done after 60 s")
     with pytest.raises(DeadlineExceededError):
         next(body(fixtures_host.toolstack)(managed, dom0, "libvirt", drivers))
-    assert managed.broke.call_args_list == ([call("libvirt does not answer")] if outside else [])
+    assert managed.broke.call_args_list == 2 * broke
 
 
 class TestHotplug:

@@ -420,6 +420,35 @@ def test_a_connection_is_kept_until_it_is_stale(dom0: FakeDom0) -> None:
     keeper.close()
 
 
+@pytest.mark.usefixtures("pretends_to_be_xen")
+def test_a_daemon_that_hangs_is_known_until_its_dom0_is_another(
+    dom0: FakeDom0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(TAG)
+    dom0s: list[Any] = [dom0, FakeDom0(), FakeDom0()]
+    hung, other, last = dom0s
+    assert not keeper.hangs(None)
+    held = keeper.get(hung)
+    assert not keeper.hangs(hung)
+    never = threading.Event()
+    with pytest.raises(DeadlineExceededError):
+        held.call(Deadline.after(0.05, "a step"), never.wait)
+    never.set()
+    assert keeper.hangs(hung)
+    keeper.get(other)
+    assert not keeper.hangs(other)
+    keeper.close()
+
+    def hang(_: LibvirtConnection) -> NoReturn:
+        raise DeadlineExceededError("connecting to libvirt: not done after 60 s")
+
+    monkeypatch.setattr(LibvirtConnection, "_open", hang)
+    with pytest.raises(DeadlineExceededError):
+        keeper.get(last)
+    assert keeper.hangs(last)
+    assert not keeper.hangs(other)
+
+
 # -- the driver --------------------------------------------------------------------------------
 
 
@@ -502,7 +531,7 @@ def test_what_is_refused_carries_libvirts_words(virt: Libvirt, dom0: FakeDom0) -
 
 
 def in_xen(domid: int, *, dying: bool = False) -> DomainInfo:
-    return DomainInfo(domid, CONFIG.uuid, 0, dying=dying, shutdown=False,
+    return DomainInfo(domid, CONFIG.uuid, 0, dying=dying, runs=not dying,
                       paused=False, cpu_seconds=0.0)  # fmt: skip
 
 
@@ -865,6 +894,8 @@ IDLE = "futex_wait_queue rpc-libvirtd\nunix_stream_read_generic daemon-init\n"
         (f"do_sys_poll libvirtd\n{IDLE}", False),
         (f"futex_wait_queue libvirtd\n{IDLE}0 rpc-libvirtd\n", False),
         (f"futex_wait_queue libvirtd\n{IDLE}xen_hypercall rpc-libvirtd\n", False),
+        (f"futex_wait_queue libvirtd\n{IDLE}do_sys_poll rpc-libvirtd\n", False),
+        (f"futex_wait_queue libvirtd\n{IDLE}do_sys_poll gmain\n", True),
         ("0 libvirtd\n0 rpc-libvirtd\n", False),
         ("", False),
     ],
